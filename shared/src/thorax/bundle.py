@@ -1,0 +1,180 @@
+"""A model bundle: backbones, ensemble weights and thresholds in a folder that a manifest describes.
+
+The manifest names every graph by its sha256, and its own digest names the bundle: a job that is pinned to a
+bundle digest is pinned to every byte of it. Nothing here runs a graph.
+"""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from thorax.errors import Code, CodedError
+from thorax.findings import FINDINGS, Finding
+
+MANIFEST = "manifest.json"
+CARD = "card.md"
+
+FiveFloats = Annotated[
+    tuple[float, float, float, float, float], Field(description="one per canonical finding")
+]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.onnx$")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+BackboneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputSpec(_Part):
+    """How a graph wants its grey images: `uint8 [N, size, size]`, prepared as said here."""
+
+    size: int = Field(default=224, ge=32, le=1024, description="edge length in pixels; squashed, not padded")
+    equalise: bool = Field(default=False, description="histogram equalisation before resizing")
+    crop: float | None = Field(default=None, gt=0, le=1, description="centre crop, as a share of each edge")
+    channels: Literal[1] = 1
+
+    @property
+    def key(self) -> str:
+        """Names the canonical input; backbones with equal keys share one."""
+        return f"{self.size}{'-eq' if self.equalise else ''}{f'-crop{self.crop:g}' if self.crop else ''}"
+
+
+class BackboneSpec(_Part):
+    """One network of a bundle: its graph file, its input, and the order of its outputs."""
+
+    name: BackboneName
+    file: FileName
+    sha256: Sha256
+    input: InputSpec = InputSpec()
+    class_order: tuple[Finding, ...] = FINDINGS
+    normalisation: str = Field(default="in the graph", description="told to people; the graph does it")
+    parameters: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _all_five(self) -> Self:
+        if sorted(self.class_order) != sorted(FINDINGS):
+            raise ValueError(f"class_order of {self.name} must name each of the five findings once")
+        return self
+
+
+class Calibration(_Part):
+    """Platt scaling of the ensemble's probability p: sigmoid(a * logit(p) + b) (Platt 1999)."""
+
+    a: float = 1.0
+    b: float = 0.0
+
+    def __call__(self, probability: float) -> float:
+        """The calibrated probability, in (0, 1)."""
+        p = min(max(probability, 1e-6), 1 - 1e-6)
+        return 1 / (1 + math.exp(-(self.a * math.log(p / (1 - p)) + self.b)))
+
+
+class Manifest(_Part):
+    """What `manifest.json` says. See docs/bundles.md for each field."""
+
+    format: Literal[1]
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")
+    findings: tuple[Finding, ...]
+    backbones: tuple[BackboneSpec, ...] = Field(min_length=1)
+    weights: dict[str, FiveFloats]
+    thresholds: FiveFloats
+    calibration: tuple[Calibration, ...] = Field(default=tuple(Calibration() for _ in FINDINGS))
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    licence: str
+    intended_use: str
+    notes: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [b.name for b in self.backbones]
+        if self.findings != FINDINGS:
+            raise ValueError(f"findings must be {', '.join(FINDINGS)}, in this order")
+        if len(set(names)) != len(names):
+            raise ValueError("two backbones have the same name")
+        if set(self.weights) != set(names):
+            raise ValueError(f"weights must name exactly the backbones {', '.join(names)}")
+        if any(w < 0 for row in self.weights.values() for w in row):
+            raise ValueError("weights must not be negative")
+        for i, finding in enumerate(FINDINGS):
+            if sum(row[i] for row in self.weights.values()) <= 0:
+                raise ValueError(f"the weights of {finding} sum to 0")
+        if len(self.calibration) != len(FINDINGS):
+            raise ValueError("calibration must have one entry per finding")
+        if any(not 0 <= t <= 1 for t in self.thresholds):
+            raise ValueError("thresholds must lie between 0 and 1")
+        return self
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A manifest, where it lies, and the digest that names it: the sha256 of the manifest's bytes."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+    card: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The backbones' names, in the manifest's order."""
+        return tuple(b.name for b in self.manifest.backbones)
+
+    def backbone(self, name: str) -> BackboneSpec:
+        """The backbone called `name`; CodedError(BUNDLE_INVALID) if there is none."""
+        for spec in self.manifest.backbones:
+            if spec.name == name:
+                return spec
+        raise CodedError(Code.BUNDLE_INVALID, f"Bundle {self.manifest.name} has no backbone {name}.")
+
+    def graph(self, spec: BackboneSpec) -> bytes:
+        """The bytes of a backbone's graph, given out only when their sha256 is the manifest's."""
+        path = self.folder / spec.file
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CodedError(Code.BUNDLE_INVALID, f"{path}: {error.strerror}.") from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != spec.sha256:
+            raise CodedError(
+                Code.BUNDLE_INVALID, f"{path}: its sha256 is {found}, the manifest says {spec.sha256}."
+            )
+        return data
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle's manifest and card; graphs are only read by `Bundle.graph`.
+
+    Raises CodedError(BUNDLE_MISSING) without a manifest and CodedError(BUNDLE_INVALID) for a bad one.
+    """
+    path = folder / MANIFEST
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CodedError(Code.BUNDLE_MISSING, f"{path}: {error.strerror}.") from error
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise CodedError(Code.BUNDLE_INVALID, f"{path}: {where}: {first['msg']}.") from error
+    card = folder / CARD
+    text = card.read_text("utf-8") if card.is_file() else ""
+    return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), text)
+
+
+def find_bundles(root: Path) -> dict[str, Bundle]:
+    """Every valid bundle directly under `root` (or `root` itself), by digest. Broken ones are left out."""
+    found = {}
+    for folder in [root, *sorted(p for p in root.iterdir() if p.is_dir())] if root.is_dir() else []:
+        try:
+            bundle = load_bundle(folder)
+        except CodedError:
+            continue
+        found[bundle.digest] = bundle
+    return found
