@@ -1,0 +1,40 @@
+"""Settings that every service shares; each service adds its own in a subclass.
+
+Values come from `THORAX_*` environment variables; secrets may come from files named like the variable in lower
+case (e.g. `thorax_database_url`) in the folder `THORAX_SECRETS_DIR`, as Docker and Kubernetes mount them.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _secrets_dir() -> str | None:
+    folder = os.environ.get("THORAX_SECRETS_DIR")
+    return folder if folder and Path(folder).is_dir() else None
+
+
+class Settings(BaseSettings):
+    """What all services need to know."""
+
+    model_config = SettingsConfigDict(env_prefix="THORAX_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(description="postgresql+psycopg://user:password@host:port/database")
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    blobs: str = Field(default=".thorax/blobs", description="a folder, or s3://bucket/prefix")
+    models: Path = Field(default=Path("models"), description="the folder that holds model bundles")
+    log_format: Literal["console", "json"] = "json"
+    log_level: str = "INFO"
+
+    def __init__(self, **values: object) -> None:
+        super().__init__(_secrets_dir=_secrets_dir(), **values)  # type: ignore[arg-type]
+
+
+class LedgerSettings(Settings):
+    """How patient the ledger is. Every service that touches steps must agree on these."""
+
+    lease_s: float = Field(default=30, gt=0, description="how long a claim lasts; longer than any step takes")
+    max_attempts: int = Field(default=5, ge=1, description="after so many claims a step is dead")
