@@ -6,6 +6,7 @@
 import base64
 import binascii
 import json
+import logging
 import re
 import threading
 import time
@@ -19,6 +20,8 @@ from jose import jwk, jwt
 from jose.exceptions import JOSEError
 
 from thorax.errors import Code, CodedError
+
+log = logging.getLogger(__name__)
 
 AUDIENCE = "thorax"
 ALGORITHM = "RS256"
@@ -155,7 +158,10 @@ def _rsa_key(entry: Mapping[str, Any]) -> Any:
     size = len(str(entry.get("n", ""))) * 6  # base64url carries six bits a character
     if size < MIN_KEY_BITS:
         raise unauthenticated("The token names a key that is too short.")
-    return jwk.construct(dict(entry), ALGORITHM)
+    try:
+        return jwk.construct(dict(entry), ALGORITHM)
+    except (JOSEError, ValueError, TypeError) as error:
+        raise unauthenticated("The token names a key that can't be read.") from error
 
 
 def _check_times(claims: Mapping[str, Any]) -> None:
@@ -223,9 +229,10 @@ class JwksCache:
     def _refresh(self) -> None:
         try:
             entries = self._fetch()["keys"]
-            self._keys = {entry["kid"]: entry for entry in entries if entry.get("kty") == "RSA"}
-            self._fetched = time.monotonic()
-        except Exception:  # noqa: BLE001, S110  auth-service is away: what is known goes on serving
-            pass
+            found = {entry["kid"]: entry for entry in entries if entry.get("kty") == "RSA"}
+            if found:
+                self._keys, self._fetched = found, time.monotonic()
+        except Exception as error:  # auth-service is away: what is known goes on serving
+            log.warning("jwks fetch failed: %s", type(error).__name__)
         finally:
             self._tried = time.monotonic()
