@@ -1,0 +1,285 @@
+"""The work ledger: a row in `steps` is the truth, a message about it only a hint.
+
+Claim  = one UPDATE that sets a lease and raises `attempts`. Complete = guarded by that attempt number, so that a
+late twin changes nothing. Whoever completes a job's last step adds the next one in the same transaction.
+
+Locks are taken in one order, jobs (by id) before steps; a claim takes step locks only and skips what is locked.
+All functions work inside the caller's transaction and never commit.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from thorax.errors import Code
+from thorax.models import StepKind
+
+JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries the id of the job that changed
+
+
+@dataclass(frozen=True)
+class NewStep:
+    """A step to add. `instance_id` is None for steps of a whole job."""
+
+    kind: StepKind
+    instance_id: UUID | None = None
+    backbone: str | None = None
+
+    @property
+    def queue(self) -> str:
+        """The Celery queue whose workers can do it."""
+        return queue_of(self.kind, self.backbone)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A step that is ours until its lease ends, if `attempts` is still what it was."""
+
+    step_id: int
+    attempts: int
+    job_id: UUID
+    instance_id: UUID | None
+    kind: StepKind
+    backbone: str | None
+    bundle_digest: str
+    priority: int
+
+
+@dataclass(frozen=True)
+class Appetite:
+    """What a process can do: kinds of steps, backbones, bundles (by digest), and how many images at once."""
+
+    kinds: tuple[StepKind, ...]
+    backbones: tuple[str, ...] = ()
+    bundles: tuple[str, ...] = ()
+    max_batch: int = 1
+
+
+def queue_of(kind: str, backbone: str | None) -> str:
+    """`prepare`, `aggregate` or `infer.<backbone>`."""
+    return f"{kind}.{backbone}" if backbone else str(kind)
+
+
+_ADD = text("""
+insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
+select j.id, new.instance_id, new.kind, new.backbone, j.bundle_digest, j.priority
+from unnest(cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
+  with ordinality as new (job_id, instance_id, kind, backbone, place)
+join jobs j on j.id = new.job_id order by new.place""")
+
+
+def add(connection: Connection, steps: Sequence[tuple[UUID, NewStep]]) -> None:
+    """Add steps to their jobs; the caller has counted them in `jobs.steps_total` already."""
+    if not steps:
+        return
+    connection.execute(
+        _ADD,
+        {
+            "job_ids": [job_id for job_id, _ in steps],
+            "instance_ids": [step.instance_id for _, step in steps],
+            "kinds": [str(step.kind) for _, step in steps],
+            "backbones": [step.backbone for _, step in steps],
+        },
+    )
+
+
+# A step that has been claimed twice before may be poison, so it never shares a batch with others.
+_CLAIM = text("""
+with head as (
+  select id, kind, priority, instance_id, attempts from steps
+  where state = 'waiting' and kind = any(:kinds) and (backbone is null or backbone = any(:backbones))
+    and (kind = 'aggregate' or bundle_digest = any(:bundles)) and not_before <= now()
+  order by priority, kind, id limit 1 for update skip locked),
+taken as (
+  select s.id from steps s, head
+  where s.state = 'waiting' and s.kind = head.kind and s.priority = head.priority
+    and (s.backbone is null or s.backbone = any(:backbones))
+    and (s.kind = 'aggregate' or s.bundle_digest = any(:bundles)) and s.not_before <= now()
+    and case when s.kind <> 'infer' then s.id = head.id
+             when head.attempts >= 2 or :max_batch = 1 then s.instance_id = head.instance_id
+             else s.attempts < 2 end
+  order by s.id limit :rows for update of s skip locked)
+update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
+  lease_until = now() + make_interval(secs => :lease_s)
+from taken where s.id = taken.id
+returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority""")
+
+_START_JOBS = text("""
+with started as (
+  update jobs set state = 'running', started_at = now(), version = version + 1
+  where id in (select id from jobs where id = any(:ids) and state = 'queued' for update skip locked) returning id)
+select pg_notify('thorax_jobs', id::text) from started""")
+
+
+def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: float) -> list[Claim]:
+    """Take the most urgent waiting step that fits, and for `infer` the waiting steps of the same images."""
+    rows = connection.execute(
+        _CLAIM,
+        {
+            "kinds": [str(kind) for kind in appetite.kinds],
+            "backbones": list(appetite.backbones),
+            "bundles": list(appetite.bundles),
+            "max_batch": appetite.max_batch,
+            "rows": max(1, appetite.max_batch * len(appetite.backbones)),
+            "worker": worker,
+            "lease_s": lease_s,
+        },
+    ).all()
+    claims = [Claim(r[0], r[1], r[2], r[3], StepKind(r[4]), *r[5:]) for r in sorted(rows, key=lambda r: r.id)]
+    if any(c.kind is StepKind.PREPARE for c in claims):
+        connection.execute(_START_JOBS, {"ids": [c.job_id for c in claims]})
+    return claims
+
+
+_LOCK_JOBS = text("select id from jobs where id = any(:ids) order by id for no key update")
+_GUARD = text("""
+update steps s set state = 'done', finished_at = now(), lease_until = null
+from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as mine (id, attempts)
+where s.id = mine.id and s.attempts = mine.attempts and s.state = 'running' returning s.id""")
+
+
+def hold(connection: Connection, claims: Iterable[Claim]) -> list[Claim]:
+    """Lock the claims' jobs, mark the steps done, and return the claims that were still ours.
+
+    First half of a completion: write results for the returned claims only, then call `advance`.
+    """
+    mine = list(claims)
+    connection.execute(_LOCK_JOBS, {"ids": sorted({c.job_id for c in mine})})
+    done = connection.execute(
+        _GUARD, {"ids": [c.step_id for c in mine], "attempts": [c.attempts for c in mine]}
+    ).scalars()
+    kept = set(done)
+    return [c for c in mine if c.step_id in kept]
+
+
+_ADVANCE = text("""
+with moved as (
+  update jobs j set steps_done = j.steps_done + d.done, steps_total = j.steps_total + d.added,
+    version = j.version + 1, state = case when j.state = 'queued' then 'running' else j.state end
+  from unnest(cast(:ids as uuid[]), cast(:done as integer[]), cast(:added as integer[])) as d (id, done, added)
+  where j.id = d.id returning j.id, j.steps_done, j.steps_total)
+select id, steps_done = steps_total as exhausted, pg_notify('thorax_jobs', id::text) from moved""")
+_COUNT_ONE = text("update jobs set steps_total = steps_total + 1 where id = any(:ids)")
+
+
+def advance(
+    connection: Connection, held: Sequence[Claim], follow_ups: Sequence[tuple[UUID, NewStep]] = ()
+) -> list[NewStep]:
+    """Count the held steps as done, add what follows, and `aggregate` where a job has no other step left.
+
+    Second half of a completion. Returns the steps that were added, for hints after the commit.
+    """
+    ids = sorted({c.job_id for c in held})
+    if not ids:
+        return []
+    done = [sum(c.job_id == job for c in held) for job in ids]
+    added = [sum(job_id == job for job_id, _ in follow_ups) for job in ids]
+    rows = connection.execute(_ADVANCE, {"ids": ids, "done": done, "added": added}).all()
+    last = [] if held[0].kind is StepKind.AGGREGATE else [row.id for row in rows if row.exhausted]
+    if last:
+        connection.execute(_COUNT_ONE, {"ids": last})
+    steps = [*follow_ups, *((job, NewStep(StepKind.AGGREGATE)) for job in last)]
+    add(connection, steps)
+    return [step for _, step in steps]
+
+
+_RELEASE = text("""
+update steps s set state = 'waiting', lease_until = null, error_code = :code,
+  not_before = now() + make_interval(secs => :delay_s * power(2, least(s.attempts, 8) - 1))
+from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as mine (id, attempts)
+where s.id = mine.id and s.attempts = mine.attempts and s.state = 'running'""")
+
+
+def release(connection: Connection, claims: Sequence[Claim], *, code: str, delay_s: float = 1.0) -> None:
+    """Give claims back after a failure that may pass; the wait doubles with each attempt.
+
+    A step without attempts left is buried by the sweeper, as one whose worker died would be.
+    """
+    connection.execute(
+        _RELEASE,
+        {
+            "ids": [c.step_id for c in claims],
+            "attempts": [c.attempts for c in claims],
+            "code": code,
+            "delay_s": delay_s,
+        },
+    )
+
+
+_REVIVE = text("""
+update steps set state = 'waiting', lease_until = null, not_before = now(), hinted_at = '-infinity'
+where id in (select id from steps where state = 'running' and lease_until < now() and attempts < :max_attempts
+             for update skip locked) returning id""")
+
+
+def revive(connection: Connection, *, max_attempts: int) -> int:
+    """Make steps whose lease ran out claimable again; returns how many."""
+    return len(connection.execute(_REVIVE, {"max_attempts": max_attempts}).all())
+
+
+_SPENT = text("""
+select distinct job_id from steps where attempts >= :max_attempts
+  and (state = 'waiting' or (state = 'running' and lease_until < now())) order by job_id limit 100""")
+_BURY = text("""
+update steps set state = 'dead', finished_at = now(), error_code = coalesce(error_code, :code)
+where job_id = :job_id and attempts >= :max_attempts
+  and (state = 'waiting' or (state = 'running' and lease_until < now())) returning kind, backbone""")
+
+
+def spent(connection: Connection, *, max_attempts: int) -> list[UUID]:
+    """Jobs that have a step without attempts left."""
+    return list(connection.execute(_SPENT, {"max_attempts": max_attempts}).scalars())
+
+
+def bury(connection: Connection, job_id: UUID, *, max_attempts: int) -> list[NewStep]:
+    """Mark a job's spent steps dead and return them; the caller decides what that means for the job."""
+    connection.execute(_LOCK_JOBS, {"ids": [job_id]})
+    rows = connection.execute(
+        _BURY, {"job_id": job_id, "max_attempts": max_attempts, "code": str(Code.STEP_DEAD)}
+    )
+    return [NewStep(StepKind(row.kind), backbone=row.backbone) for row in rows]
+
+
+_END = text("""
+with ended as (
+  update jobs set state = :state, error_code = :code, error_detail = :detail, finished_at = now(),
+    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id),
+stopped as (
+  update steps set state = 'cancelled', finished_at = now()
+  where job_id in (select id from ended) and state in ('waiting', 'running'))
+select pg_notify('thorax_jobs', id::text) from ended""")
+
+
+def end(connection: Connection, job_id: UUID, state: str, *, code: str, detail: str) -> bool:
+    """End an open job without a result and cancel its open steps; False if it had ended already."""
+    connection.execute(_LOCK_JOBS, {"ids": [job_id]})
+    return bool(
+        connection.execute(_END, {"job_id": job_id, "state": state, "code": code, "detail": detail}).all()
+    )
+
+
+_OVERDUE = text("""
+update steps set hinted_at = now() where id in (
+  select id from steps where state = 'waiting' and not_before <= now()
+    and hinted_at < now() - make_interval(secs => :older_than_s)
+  order by priority, kind, id limit 1000 for update skip locked)
+returning kind, backbone""")
+
+
+def overdue(connection: Connection, *, older_than_s: float) -> dict[str, int]:
+    """Waiting steps whose last hint is old, counted by queue; they count as hinted from now on."""
+    counts: dict[str, int] = {}
+    for kind, backbone in connection.execute(_OVERDUE, {"older_than_s": older_than_s}):
+        queue = queue_of(kind, backbone)
+        counts[queue] = counts.get(queue, 0) + 1
+    return counts
+
+
+_WAITING = text("select count(*) from steps where state = 'waiting'")
+
+
+def waiting(connection: Connection) -> int:
+    """How many steps wait, over all tenants: what scaling and the high-water mark go by."""
+    return int(connection.execute(_WAITING).scalar_one())
