@@ -179,7 +179,7 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "two dots": lambda: "..",
     "null bytes": lambda: "\0.\0.\0",
 }
-# What RFC 7519 alone allows and only we refuse: PyJWT, asked with the same options, has to be told so here.
+# What RFC 7519 alone allows and only we refuse: PyJWT, asked with the same options, accepts exactly these.
 OURS_ONLY = {
     "jku, rightly signed",
     "a claim twice",
@@ -188,9 +188,7 @@ OURS_ONLY = {
     "no typ",
     "nested: cty",
     "lives for a year",
-    "exp is infinite",
     "exp is text",
-    "exp is true",
     "exp is a fraction",
     "NaN",
     "unknown scope",
@@ -201,10 +199,8 @@ OURS_ONLY = {
     "no tenant",
     "no kind",
     "empty sub",
-    "deeply nested claims",
     "1 MB of claims",
     "a short key",
-    "crit",
 }
 
 
@@ -242,8 +238,7 @@ def test_a_forgery_is_refused(verifier: TokenVerifier, name: str) -> None:
     assert error.code is Code.UNAUTHENTICATED
     assert error.spec.status == 401
     assert len(token) < 8 or token[:40] not in str(error)
-    if name not in OURS_ONLY:
-        assert not pyjwt_accepts(token)
+    assert pyjwt_accepts(token) == (name in OURS_ONLY)
 
 
 def test_a_good_token_is_the_same_to_both_libraries(verifier: TokenVerifier) -> None:
