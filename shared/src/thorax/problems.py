@@ -91,7 +91,7 @@ def response(request: Request, error: CodedError, headers: Mapping[str, str] | N
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error as a problem document, the unexpected ones included."""
+    """Make `app` answer errors as problem documents; `RequestTelemetry` does so for those nobody foresaw."""
 
     @app.exception_handler(CodedError)
     async def coded(request: Request, error: CodedError) -> JSONResponse:
@@ -113,6 +113,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(InterfaceError)
     @app.exception_handler(PoolTimeout)
     async def away(request: Request, error: Exception) -> JSONResponse:
+        if getattr(getattr(error, "orig", None), "sqlstate", None) == "53100":  # disk_full
+            return response(request, CodedError(Code.STORAGE_FULL))
         _log.warning("database_away", error=type(error).__name__, request=request_id(request))
         what = "The database did not answer."
         return response(request, CodedError(Code.UNAVAILABLE, what, retry_after=2))
@@ -127,10 +129,6 @@ def install(app: FastAPI) -> None:
     async def database(request: Request, error: DBAPIError) -> JSONResponse:
         if error.connection_invalidated:
             return await away(request, error)
-        return unexpected(request, error)
-
-    @app.exception_handler(Exception)
-    async def anything(request: Request, error: Exception) -> JSONResponse:
         return unexpected(request, error)
 
 

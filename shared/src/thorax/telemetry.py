@@ -36,7 +36,7 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
         structlog.processors.format_exc_info,
     ]
     last: list[Processor] = (
-        [structlog.processors.EventRenamer("event"), structlog.processors.JSONRenderer()]
+        [structlog.processors.JSONRenderer()]
         if form == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
