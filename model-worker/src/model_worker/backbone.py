@@ -1,0 +1,163 @@
+"""One network of a bundle, ready to predict: an ONNX Runtime session that was checked before it serves.
+
+Nothing here knows of queues or jobs, so that a notebook can use it:
+
+    bundle = load_bundle(Path("models/default"))
+    backbone = Backbone(bundle, bundle.manifest.backbones[0])
+    backbone.predict(images)  # uint8 [N, size, size]
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import structlog
+from numpy.typing import NDArray
+
+from thorax.bundle import BackboneSpec, Bundle
+from thorax.errors import Code, CodedError
+from thorax.findings import FINDINGS
+
+log = structlog.get_logger(__name__)
+
+FIVE = len(FINDINGS)
+OUTPUTS = ["probabilities", "maps"]
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One backbone's output for N images, findings in canonical order.
+
+    `probabilities`: float32 `[N, 5]`, 0..1. `maps`: float16 `[N, 5, h, w]`, its own grid and scale, ≥ 0.
+    """
+
+    probabilities: NDArray[np.float32]
+    maps: NDArray[np.float16]
+
+
+class Backbone:
+    """A checked session for one backbone of a bundle.
+
+    `providers` are ONNX Runtime's names, best first; by default CUDA where a device is found, else the CPU.
+    With `cpu_fallback=False` a CUDA provider that was asked for and does not start is an error.
+    Raises CodedError(BUNDLE_INVALID), naming the file and what was expected of it.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        spec: BackboneSpec,
+        providers: Sequence[str] | None = None,
+        *,
+        cpu_fallback: bool = True,
+    ) -> None:
+        self.spec = spec
+        self.path = bundle.folder / spec.file
+        self._session = _session(self.path, bundle.graph(spec), providers or available(), cpu_fallback)
+        self._input = self._checked_input()
+        self._try_zero_image()
+        log.info("backbone ready", backbone=spec.name, provider=self.provider, bundle=bundle.digest[:12])
+
+    @property
+    def provider(self) -> str:
+        """The provider that serves, e.g. `CPUExecutionProvider`."""
+        return str(self._session.get_providers()[0])
+
+    def predict(self, images: NDArray[np.uint8]) -> Prediction:
+        """Predict N grey images, uint8 `[N, size, size]`, prepared as `spec.input` says."""
+        size = self.spec.input.size
+        if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (size, size):
+            raise ValueError(f"want uint8 [N, {size}, {size}], got {images.dtype} {list(images.shape)}")
+        probabilities, maps = self._session.run(OUTPUTS, {self._input: images})
+        return Prediction(
+            to_canonical(self.spec, probabilities).astype(np.float32, copy=False),
+            to_canonical(self.spec, maps).astype(np.float16),
+        )
+
+    def _checked_input(self) -> str:
+        """The input's name, after its declared type and the outputs' names were found right."""
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 3:
+            raise self._invalid(
+                "one input, uint8 [N, H, W]", ", ".join(f"{i.type} {i.shape}" for i in inputs)
+            )
+        names = [o.name for o in self._session.get_outputs()]
+        if not set(OUTPUTS) <= set(names):
+            raise self._invalid("outputs named probabilities and maps", ", ".join(names))
+        return str(inputs[0].name)
+
+    def _try_zero_image(self) -> None:
+        """Run a batch of two black images: shapes, types and NaN show up now, not in somebody's result."""
+        size = self.spec.input.size
+        try:
+            p, maps = self._session.run(OUTPUTS, {self._input: np.zeros((2, size, size), np.uint8)})
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base class
+            raise self._invalid(f"to run on uint8 [N, {size}, {size}]", _first_line(error)) from error
+        if p.shape != (2, FIVE) or p.dtype != np.float32 or not ((p >= 0) & (p <= 1)).all():
+            raise self._invalid("probabilities float32 [N, 5] in 0..1", f"{p.dtype} {list(p.shape)}")
+        floating = maps.dtype in (np.float16, np.float32)
+        if not floating or maps.ndim != 4 or maps.shape[:2] != (2, FIVE) or not np.isfinite(maps).all():
+            raise self._invalid(
+                "maps float16 or float32 [N, 5, h, w], finite", f"{maps.dtype} {list(maps.shape)}"
+            )
+
+    def _invalid(self, expected: str, found: str) -> CodedError:
+        return CodedError(Code.BUNDLE_INVALID, f"{self.path}: expected {expected}; found {found}.")
+
+
+def to_canonical(spec: BackboneSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Reorder axis 1, `[N, 5, ...]` in the backbone's class order, to the canonical order of findings."""
+    order = [spec.class_order.index(finding) for finding in FINDINGS]
+    return array[:, order]
+
+
+def available() -> list[str]:
+    """Providers to try, best first: CUDA only where this build of ONNX Runtime has it."""
+    return [CUDA, CPU] if CUDA in ort.get_available_providers() else [CPU]
+
+
+def _session(path: Path, graph: bytes, providers: Sequence[str], cpu_fallback: bool) -> ort.InferenceSession:
+    """A session from a graph's bytes.
+
+    A session made from bytes has no folder, so ONNX Runtime finds no external data and refuses such a graph:
+    a tensor in a file beside it would escape the manifest's sha256.
+    """
+    _refuse_external_data(path, graph)
+    options = ort.SessionOptions()
+    # One process per core: five processes with two spinning threads each halved the throughput.
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights kept as int8 + DequantizeLinear are folded at load only so (33 CPU-ms instead of 45).
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(graph, options, providers=list(providers))
+    except Exception as error:  # as above
+        raise CodedError(
+            Code.BUNDLE_INVALID, f"{path}: not a usable ONNX graph: {_first_line(error)}"
+        ) from error
+    if session.get_providers()[0] != providers[0]:
+        if not cpu_fallback:
+            raise CodedError(Code.UNAVAILABLE, f"{providers[0]} was asked for, but no device was found.")
+        log.warning("no device for the provider, the CPU serves", wanted=providers[0])
+    return session
+
+
+def _refuse_external_data(path: Path, graph: bytes) -> None:
+    """Refuse a graph that names external data, whatever the runtime would make of it.
+
+    In an ONNX file the key `location` of `external_data` (TensorProto field 13) is a string entry of 8 bytes
+    in field 1, followed by the value in field 2 (onnx.proto, StringStringEntryProto).
+    """
+    if b"\x0a\x08location\x12" in graph:
+        raise CodedError(
+            Code.BUNDLE_INVALID, f"{path}: expected a self-contained graph; found external data."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

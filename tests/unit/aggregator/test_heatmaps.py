@@ -1,0 +1,63 @@
+"""Fused heatmaps against maps made by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.factories.bundles import make_bundle
+
+from aggregator.heatmaps import fuse
+from thorax.bundle import Manifest
+from thorax.errors import CodedError
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return make_bundle(tmp_path, ["a", "b"], weights={"a": [1, 1, 1, 1, 1], "b": [3, 1, 0, 1, 1]}).manifest
+
+
+def blank(grid: int) -> np.ndarray:
+    return np.zeros((5, grid, grid), np.float16)
+
+
+def test_weights_grids_relu_and_normalisation(manifest: Manifest) -> None:
+    a, b = blank(7), blank(5)
+    a[0] = 1.0  # finding 0: a says 1 everywhere and weighs 1/4, b says 4 on its left half and weighs 3/4
+    b[0] = np.array([4, 4, 0, 0, 0])
+    a[1] = -1.0  # finding 1: speaks against it everywhere
+    b[2] = 9.0  # finding 2: b has no weight, a says nothing
+    fused = fuse(manifest, {"a": a, "b": b})
+    assert (fused.dtype, fused.shape) == (np.float16, (5, 28, 28))
+    # on the left 1/4·1 + 3/4·4 = 3.25 is the maximum; on the right 1/4 remains of it
+    np.testing.assert_allclose(fused[0, :, :8], 1.0, atol=1e-3)
+    np.testing.assert_allclose(fused[0, :, 20:], 0.25 / 3.25, atol=1e-3)
+    assert (np.diff(fused[0].astype(np.float32), axis=1) <= 0).all()
+    assert not fused[1:].any()
+
+
+def test_grids_of_different_size_agree_on_where(manifest: Manifest) -> None:
+    a, b = blank(7), blank(5)
+    a[0, 3, 3] = b[0, 2, 2] = 1.0  # the middle cell of either
+    fused = fuse(manifest, {"a": a, "b": b})[0].astype(np.float32)
+    np.testing.assert_allclose(fused, fused[::-1, ::-1], atol=1e-3)
+    assert fused.max() == 1.0
+    assert np.unravel_index(fused.argmax(), fused.shape) in [(13, 13), (13, 14), (14, 13), (14, 14)]
+
+
+def test_pixel_centres_are_at_halves(manifest: Manifest) -> None:
+    ramp = blank(7)
+    ramp[:] = np.arange(7)
+    fused = fuse(manifest, {"a": ramp, "b": ramp})[0, 0].astype(np.float32) * 6
+    # column x of 28 lies at (x + 0.5) / 4 - 0.5 on the grid of 7
+    np.testing.assert_allclose(fused[2:26], (np.arange(2, 26) + 0.5) / 4 - 0.5, atol=5e-3)
+
+
+def test_missing_backbone_is_refused_unless_allowed(manifest: Manifest) -> None:
+    with pytest.raises(CodedError):
+        fuse(manifest, {"a": blank(7)})
+    assert fuse(manifest, {"a": blank(7) + 1}, allow_missing=True).min() == 1.0
+
+
+def test_maps_that_are_not_finite_are_refused(manifest: Manifest) -> None:
+    with pytest.raises(CodedError):
+        fuse(manifest, {"a": blank(7), "b": blank(5) + np.inf})
