@@ -24,6 +24,7 @@ from thorax.errors import Code, CodedError
 log = logging.getLogger(__name__)
 
 AUDIENCE = "thorax"
+ISSUER = "thorax-auth"  # the default of THORAX_ISSUER, on which all services must agree
 ALGORITHM = "RS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1: an ID or refresh token can't pass for an access token
 MAX_TOKEN_BYTES = 8192
@@ -50,13 +51,17 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True)
 class Principal:
-    """A verified caller. `csrf` is the sha256 (hex) of the page session's CSRF token; None for API tokens."""
+    """A verified caller. `csrf` is the sha256 (hex) of the page session's CSRF token; None for API tokens.
+
+    `session` names the login behind the token (a family of refresh tokens); machine clients have none.
+    """
 
     subject: str
     tenant_id: UUID
     scopes: frozenset[Scope]
     kind: Literal["user", "client"] = "user"
     csrf: str | None = field(default=None, repr=False)
+    session: str | None = None
 
     def require(self, scope: Scope) -> None:
         """Raise CodedError(FORBIDDEN) unless the token carries `scope`."""
@@ -177,15 +182,16 @@ def _check_times(claims: Mapping[str, Any]) -> None:
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
-    kind, csrf, subject = claims.get("kind"), claims.get("csrf"), claims["sub"]
-    if kind not in ("user", "client") or not subject or not (csrf is None or isinstance(csrf, str)):
+    kind, subject, csrf, session = claims.get("kind"), claims["sub"], claims.get("csrf"), claims.get("sid")
+    strings = all(value is None or isinstance(value, str) for value in (csrf, session))
+    if kind not in ("user", "client") or not subject or not strings:
         raise unauthenticated("The token's claims are not ours.")
     try:
         tenant = UUID(claims["tenant"])
         scopes = frozenset(Scope(word) for word in claims["scope"].split())
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise unauthenticated("The token's claims are not ours.") from error
-    return Principal(subject, tenant, scopes, cast(Literal["user", "client"], kind), csrf)
+    return Principal(subject, tenant, scopes, cast(Literal["user", "client"], kind), csrf, session)
 
 
 class JwksCache:

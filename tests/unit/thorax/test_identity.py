@@ -145,6 +145,7 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "tenant is a path": lambda: signed(HEADER, claims(tenant="../other")),
     "wrong kind": lambda: signed(HEADER, claims(kind="god")),
     "csrf is a list": lambda: signed(HEADER, claims(csrf=["x"])),
+    "sid is a number": lambda: signed(HEADER, claims(sid=1)),
     "claims are a list": lambda: signed(HEADER, [1, 2]),
     "claims are text": lambda: signed(HEADER, "admin"),
     "unknown kid": lambda: signed(HEADER | {"kid": "k9"}, claims(), OTHER),
@@ -196,6 +197,7 @@ OURS_ONLY = {
     "tenant is a path",
     "wrong kind",
     "csrf is a list",
+    "sid is a number",
     "no tenant",
     "no kind",
     "empty sub",
@@ -242,10 +244,10 @@ def test_a_forgery_is_refused(verifier: TokenVerifier, name: str) -> None:
 
 
 def test_a_good_token_is_the_same_to_both_libraries(verifier: TokenVerifier) -> None:
-    token = signed(HEADER, claims(csrf="ab" * 32))
+    token = signed(HEADER, claims(csrf="ab" * 32, sid="s1"))
     principal = verifier.verify(token)
     assert principal == Principal(
-        "u1", TENANT, frozenset({Scope.STUDIES_READ, Scope.STUDIES_WRITE}), "user", "ab" * 32
+        "u1", TENANT, frozenset({Scope.STUDIES_READ, Scope.STUDIES_WRITE}), "user", "ab" * 32, "s1"
     )
     assert pyjwt_accepts(token)
     assert "abab" not in repr(principal)
