@@ -1,0 +1,196 @@
+"""Decodes one hostile file at a time, in a child that may die of it.
+
+The worker never touches an upload's bytes. It passes them to `model_worker.sandbox`, a fork server of our own that
+has the decoders loaded: one fork per file, limits on memory, time, files and output, and an answer that is plain
+bytes, checked here, since a child that a file took over could send anything.
+"""
+
+import array
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_worker.facts import DicomFacts
+from thorax.bundle import InputSpec
+from thorax.errors import Code, CodedError
+
+CODES = frozenset(
+    {Code.UNREADABLE_IMAGE, Code.DECODE_LIMIT, Code.IMAGE_TOO_LARGE, Code.IMAGE_SIZE, Code.NOT_A_CHEST}
+)
+MAX_DISPLAY = 4 * 2**20
+MAX_HEADER = 64 * 2**10
+GRACE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file. `inputs`: uint8 `[size, size]` by `InputSpec.key`; `rows` and `columns`: native size.
+
+    `display_png`: 8-bit grey, bone light, longest side at most 1024. `facts`: of a DICOM file only.
+    """
+
+    inputs: dict[str, NDArray[np.uint8]]
+    display_png: bytes
+    rows: int
+    columns: int
+    facts: DicomFacts | None
+
+
+def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout_s: float = 20.0) -> Decoded:
+    """Decode `data` (media type image/png, image/jpeg or application/dicom) in a sandboxed child.
+
+    Raises CodedError: UNREADABLE_IMAGE, IMAGE_SIZE, IMAGE_TOO_LARGE, NOT_A_CHEST, or DECODE_LIMIT as soon as the
+    child is stopped by its limits. Safe to call from several threads.
+    """
+    specs = list({spec.key: spec for spec in inputs}.values())
+    request = {
+        "media_type": media_type,
+        "inputs": [spec.model_dump() for spec in specs],
+        "timeout_s": timeout_s,
+    }
+    started = time.monotonic()
+    answer = _ask(json.dumps(request).encode(), data, specs, timeout_s)
+    if answer is None and time.monotonic() - started < timeout_s / 2:
+        # Whether the file killed the child or somebody else did shows when a second one is tried.
+        answer = _ask(json.dumps(request).encode(), data, specs, timeout_s)
+    if answer is None:
+        raise CodedError(Code.DECODE_LIMIT, "Decoding the image was stopped at its limit of memory or time.")
+    return answer
+
+
+def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float) -> Decoded | None:
+    """One child's answer; None if it ended, or was ended, without one."""
+    server = _server()
+    ours, childs = socket.socketpair()
+    with ours:
+        with childs:
+            try:
+                server.fork(request, data, childs)
+            except BrokenPipeError:  # the server was killed a moment ago
+                return None
+        try:
+            return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
+        except EOFError:
+            return None
+        except TimeoutError:
+            server.stop()  # the alarm should have ended the child; now its parent's death does
+            return None
+
+
+def start() -> None:
+    """Start the fork server (about half a second) before the first file comes."""
+    _server()
+
+
+class _ForkServer:
+    """The running `model_worker.sandbox`. It ends when our end of the control socket closes, however we die."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._control, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with childs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "model_worker.sandbox", str(childs.fileno())],
+                pass_fds=[childs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+            )
+
+    def alive(self) -> bool:
+        return self.pid == os.getpid() and self._process.poll() is None
+
+    def fork(self, request: bytes, data: bytes, answer: socket.socket) -> None:
+        """Have a child forked that decodes `data` and writes to `answer`."""
+        upload = os.memfd_create("upload")
+        try:
+            with open(upload, "wb", closefd=False) as file:
+                file.write(data)
+            fds = array.array("i", [upload, answer.fileno()])
+            self._control.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        finally:
+            os.close(upload)
+
+    def stop(self) -> None:
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+
+_lock = threading.Lock()
+_running: _ForkServer | None = None
+
+
+def _server() -> _ForkServer:
+    """This process's fork server; a new one after a fork of ours, or when somebody killed it."""
+    global _running  # noqa: PLW0603
+    with _lock:
+        if _running is None or not _running.alive():
+            _running = _ForkServer()
+        return _running
+
+
+def _environment() -> dict[str, str]:
+    """No secrets for a process that reads hostile files, and no threads: a fork copies only one."""
+    kept = {
+        k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV") if k in os.environ
+    }
+    return {**kept, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "SILENT"}
+
+
+class _Answer:
+    """The child's answer, read to a deadline."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes; EOFError if the child ended before, TimeoutError past the deadline."""
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        while view:
+            self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
+            try:
+                count = self._connection.recv_into(view)
+            except ConnectionResetError:
+                count = 0
+            if not count:
+                raise EOFError
+            view = view[count:]
+        return bytes(buffer)
+
+    def read_sized(self, most: int) -> bytes:
+        """Bytes that follow their length; a length over `most` is nothing that our code sent."""
+        (size,) = struct.unpack(">I", self.read(4))
+        if size > most:
+            raise EOFError
+        return self.read(size)
+
+
+def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
+    header: dict[str, Any] = json.loads(answer.read_sized(MAX_HEADER))
+    if "code" in header:
+        code = Code(header["code"])
+        raise CodedError(code if code in CODES else Code.UNREADABLE_IMAGE, str(header["detail"])[:300])
+    display = answer.read_sized(MAX_DISPLAY)
+    inputs = {
+        spec.key: np.frombuffer(answer.read(spec.size**2), np.uint8).reshape(spec.size, spec.size)
+        for spec in specs
+    }
+    facts = header["facts"]
+    return Decoded(inputs, display, int(header["rows"]), int(header["columns"]), facts and _facts(facts))
+
+
+def _facts(fields: dict[str, Any]) -> DicomFacts:
+    spacing = fields.pop("pixel_spacing")
+    return DicomFacts(**fields, pixel_spacing=spacing and (float(spacing[0]), float(spacing[1])))

@@ -1,0 +1,157 @@
+"""What a DICOM file says of itself that the platform keeps, and whether it says that it is no chest.
+
+Never a patient's name, id or birth date: they are not read at all.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from thorax.errors import Code, CodedError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+_UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
+_CODE_STRING = re.compile(r"[A-Z0-9 _-]{1,16}")
+
+MODALITIES = frozenset({"CR", "DX", "RG", "XR", "OT", "SC"})
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+SOP_CLASSES = frozenset(
+    STORAGE + leaf
+    for leaf in ("1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4")  # CR, DX (both), secondary capture
+)
+# Body parts of PS3.16 annex L, and their plain spellings, that are not and do not contain the chest.
+NO_CHEST = frozenset(
+    [
+        "ABDOMEN",
+        "ABDOMENPELVIS",
+        "PELVIS",
+        "HIP",
+        "HEAD",
+        "SKULL",
+        "FACE",
+        "SINUS",
+        "ORBIT",
+        "JAW",
+        "MANDIBLE",
+        "MAXILLA",
+        "TOOTH",
+        "TEETH",
+        "NOSE",
+        "EAR",
+        "EYE",
+        "BRAIN",
+        "NECK",
+        "CSPINE",
+        "CERVICAL",
+        "LSPINE",
+        "LUMBAR",
+        "SSPINE",
+        "SACRUM",
+        "COCCYX",
+        "LSSPINE",
+        "CTSPINE",
+        "TLSPINE",
+        "EXTREMITY",
+        "ARM",
+        "UPPERARM",
+        "HUMERUS",
+        "ELBOW",
+        "FOREARM",
+        "RADIUS",
+        "ULNA",
+        "WRIST",
+        "HAND",
+        "FINGER",
+        "THUMB",
+        "SHOULDER",
+        "SCAPULA",
+        "LEG",
+        "THIGH",
+        "FEMUR",
+        "KNEE",
+        "PATELLA",
+        "LOWERLEG",
+        "TIBIA",
+        "FIBULA",
+        "TIBFIB",
+        "ANKLE",
+        "FOOT",
+        "CALCANEUS",
+        "HEEL",
+        "TOE",
+        "BREAST",
+        "BLADDER",
+        "KIDNEY",
+        "LIVER",
+        "UTERUS",
+        "PROSTATE",
+        "LOWERLIMB",
+        "UPPERLIMB",
+        "LOWEREXTREMITY",
+        "UPPEREXTREMITY",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class DicomFacts:
+    """Identity and geometry of one DICOM image; whatever is missing or not valid is None.
+
+    `pixel_spacing`: millimetres between rows and between columns, at the patient or else at the detector.
+    """
+
+    study_instance_uid: str | None
+    series_instance_uid: str | None
+    sop_instance_uid: str | None
+    sop_class_uid: str | None
+    modality: str | None
+    view_position: str | None
+    body_part: str | None
+    pixel_spacing: tuple[float, float] | None
+
+
+def read_facts(ds: "Dataset") -> DicomFacts:
+    """The facts of a data set; a hostile UID or code string reads as None."""
+    return DicomFacts(
+        uid(ds.get("StudyInstanceUID")),
+        uid(ds.get("SeriesInstanceUID")),
+        uid(ds.get("SOPInstanceUID")),
+        uid(ds.get("SOPClassUID")),
+        _code(ds.get("Modality")),
+        _code(ds.get("ViewPosition")),
+        _code(ds.get("BodyPartExamined")),
+        _spacing(ds.get("PixelSpacing")) or _spacing(ds.get("ImagerPixelSpacing")),
+    )
+
+
+def refuse_no_chest(facts: DicomFacts) -> None:
+    """NOT_A_CHEST where the file itself says so; saying nothing, or a word of no standard, is accepted."""
+    if facts.modality and facts.modality not in MODALITIES:
+        raise CodedError(Code.NOT_A_CHEST, f"The file's modality is {facts.modality}, not CR or DX.")
+    sop_class = facts.sop_class_uid or ""
+    if sop_class.startswith(STORAGE) and sop_class not in SOP_CLASSES:
+        raise CodedError(Code.NOT_A_CHEST, f"The file's SOP class {sop_class} is no radiograph.")
+    if re.sub("[^A-Z]", "", facts.body_part or "") in NO_CHEST:
+        raise CodedError(Code.NOT_A_CHEST, f"The file says that it shows: {facts.body_part}.")
+
+
+def uid(value: object) -> str | None:
+    """A UID of PS3.5 section 9.1 (dotted numbers, 64 characters at most), else None: some hold paths."""
+    text = str(value or "").rstrip("\0 ")
+    return text if len(text) <= 64 and _UID.fullmatch(text) else None
+
+
+def _code(value: object) -> str | None:
+    text = str(value or "").strip().upper()
+    return text if _CODE_STRING.fullmatch(text) else None
+
+
+def _spacing(value: object) -> tuple[float, float] | None:
+    try:
+        rows, columns = (float(v) for v in value)  # type: ignore[attr-defined]
+    except (TypeError, ValueError):
+        return None
+    return (rows, columns) if all(math.isfinite(v) and 0 < v < 100 for v in (rows, columns)) else None
