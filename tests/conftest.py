@@ -1,0 +1,81 @@
+"""What every test may ask for: a real Postgres, a real Valkey, a freshly migrated database.
+
+One embedded server of each per pytest process (per xdist worker); a database costs about 20 ms, as Postgres
+copies it from a template that was migrated once.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+import redis
+
+from local_stack.roles import login
+from local_stack.stores import Postgres, Valkey
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """The embedded Postgres of this test process, without durability."""
+    with Postgres(tmp_path_factory.mktemp("postgres"), fast=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    """The superuser's SQLAlchemy URL of the database `postgres`."""
+    return postgres.url
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """The embedded Valkey of this test process, without persistence."""
+    with Valkey(tmp_path_factory.mktemp("valkey"), persistent=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_url(valkey: Valkey) -> str:
+    """A redis:// URL, shared by the tests of this process."""
+    return valkey.url
+
+
+@pytest.fixture
+def clean_redis_url(redis_url: str) -> str:
+    """The same, emptied before the test."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: Postgres) -> str:
+    from thorax.database import migrate
+
+    _execute(postgres, "CREATE DATABASE thorax_template")
+    migrate(postgres.url_of("thorax_template"))
+    return "thorax_template"
+
+
+@pytest.fixture
+def database_url(postgres: Postgres, _template: str) -> Iterator[str]:
+    """The owner's SQLAlchemy URL of a freshly migrated, empty database of this test's own."""
+    name = f"test_{next(_numbers)}"
+    _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY file_copy")
+    yield postgres.url_of(name)
+    _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def url_as(postgres: Postgres, database_url: str) -> Callable[[str], str]:
+    """`url_as("thorax_worker")`: this test's database, seen with the rights of one service's role."""
+    database = database_url.rpartition("/")[2]
+    return lambda role: login(postgres, database, role)
+
+
+def _execute(postgres: Postgres, statement: str) -> None:
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(statement)
