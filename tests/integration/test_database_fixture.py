@@ -20,4 +20,4 @@ def test_a_worker_sees_the_ledger_but_no_people(url_as: Callable[[str], str]) ->
     with connect(url_as("thorax_worker")) as connection:
         assert connection.execute("SELECT count(*) FROM steps").fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("SELECT * FROM accounts")
+            connection.execute("SELECT * FROM studies")
