@@ -1,1 +1,1 @@
-
+"""The one public door: uploads, jobs, images, the page."""

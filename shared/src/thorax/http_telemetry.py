@@ -90,23 +90,21 @@ class BodyLimits:
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:
             return await self._refuse(request, self._too_large(limit), receive, send)
-        deadline, taken, complete, refusal = monotonic() + self._total_s, 0, False, None
+        deadline, taken, complete = monotonic() + self._total_s, 0, False
 
         async def limited() -> Message:
-            nonlocal taken, complete, refusal
+            nonlocal taken, complete
             if complete:
                 return await receive()
             patience = min(self._idle_s, deadline - monotonic())
             try:
                 message = await asyncio.wait_for(receive(), max(patience, 0.01))
             except TimeoutError:
-                refusal = CodedError(Code.BODY_TIMEOUT, f"No more of the body came for {self._idle_s:.0f} s.")
-                raise refusal from None
+                raise CodedError(Code.BODY_TIMEOUT, "The body did not come in time.") from None
             taken += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if taken > limit:
-                refusal = self._too_large(limit)
-                raise refusal
+                raise self._too_large(limit)
             return message
 
         async def closing(message: Message) -> None:

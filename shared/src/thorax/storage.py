@@ -59,6 +59,16 @@ class BlobStore:
         answer = await obstore.get_async(self._store, blob_key(instance_id, name))
         return bytes(await answer.bytes_async())
 
+    async def stream(self, instance_id: UUID, name: str) -> tuple[int, AsyncIterator[bytes]]:
+        """A blob's size in bytes, and its bytes in pieces; FileNotFoundError if there is none."""
+        answer = await obstore.get_async(self._store, blob_key(instance_id, name))
+
+        async def pieces() -> AsyncIterator[bytes]:
+            async for piece in answer.stream(min_chunk_size=256 * 1024):
+                yield bytes(piece)
+
+        return answer.meta["size"], pieces()
+
     def erase(self, instance_id: UUID) -> None:
         """Delete all blobs of an instance. Erasing what is gone already is no error."""
         prefix = f"instances/{instance_id}/"

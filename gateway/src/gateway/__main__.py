@@ -1,0 +1,17 @@
+"""`gateway`: serve the public door."""
+
+from gateway.app import create_app
+from gateway.config import GatewaySettings
+from thorax import telemetry
+from thorax.http_server import serve
+
+
+def main() -> None:
+    """Serve until told to stop."""
+    settings = GatewaySettings()
+    telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
+    serve(create_app(settings), settings.host, settings.port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The gateway's FastAPI app: what it is made of, and what it starts and stops."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+from fastapi import FastAPI
+from redis.asyncio import Redis
+
+from gateway import auth_proxy, health, models, pictures, web
+from gateway.config import GatewaySettings
+from gateway.door import Door
+from gateway.intake.service import Intake
+from gateway.jobs import endpoints
+from gateway.jobs.schemas import DISCLAIMER
+from gateway.jobs.service import JobService
+from gateway.waiting import JobBell
+from thorax import problems
+from thorax.database import async_engine
+from thorax.hints import Hints, celery_app
+from thorax.http_identity import Doorkeeper
+from thorax.http_telemetry import BodyLimits, RequestTelemetry
+from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
+from thorax.storage import BlobStore
+
+DESCRIPTION = f"""Send chest X-rays, poll the job, get five findings with a heatmap each.
+
+**{DISCLAIMER}**
+
+1. `POST /auth/register`, then `POST /auth/token` for a bearer token.
+2. `POST /v1/jobs` with one to twenty images of a study: `202`, and everything is stored durably.
+3. `GET /v1/jobs/{{id}}?wait=30` until `state` is `succeeded`.
+
+Every error is a problem document (RFC 9457) with a stable `code`, a sentence, and what to do."""
+
+
+def create_app(settings: GatewaySettings) -> FastAPI:
+    """Build the app. Nothing is opened before the server starts it."""
+    app = FastAPI(
+        title="Thorax",
+        version="1",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        redoc_url=None,
+        docs_url="/docs",
+    )
+    app.state.settings = settings
+    routers = (endpoints.jobs, pictures.jobs, endpoints.anonymous, pictures.anonymous, models.router)
+    for router in (*routers, health.router, auth_proxy.router, web.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(
+        BodyLimits,
+        large=("/v1/jobs", "/v1/anonymous/jobs"),
+        large_bytes=settings.max_body_bytes,
+        idle_s=settings.body_idle_s,
+        total_s=settings.body_total_s,
+    )
+    app.add_middleware(RequestTelemetry, service="gateway")
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: GatewaySettings = app.state.settings
+    database, redis = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
+    state = app.state
+    state.engine = async_engine(database)
+    state.blobs = BlobStore(settings.blobs)
+    state.redis = Redis.from_url(redis, socket_timeout=2, socket_connect_timeout=2)
+    state.auth = httpx.AsyncClient(base_url=settings.auth_url, timeout=15)
+    state.keys = JwksCache(lambda: _jwks(settings.auth_url))
+    state.doorkeeper = Doorkeeper(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
+    state.door = Door(settings)
+    state.intake = Intake(settings, state.blobs)
+    state.bell = JobBell(database)
+    state.jobs = JobService(settings, state.engine, state.blobs, Hints(celery_app(redis)), state.bell)
+    await state.bell.start()
+    try:
+        yield
+    finally:
+        await state.bell.stop()
+        await state.auth.aclose()
+        await state.redis.aclose()
+        await state.engine.dispose()
+
+
+def _jwks(auth_url: str) -> dict[str, object]:
+    answer = httpx.get(f"{auth_url}/auth/.well-known/jwks.json", timeout=3)
+    answer.raise_for_status()
+    keys: dict[str, object] = answer.json()
+    return keys

@@ -1,0 +1,32 @@
+"""The gateway's settings."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from pydantic import Field
+
+from thorax.settings import Settings
+
+
+class GatewaySettings(Settings):
+    """Limits and neighbours of the gateway."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    auth_url: str = Field(default="http://127.0.0.1:8081", description="where auth-service is reached")
+    issuer: str = Field(default="http://127.0.0.1:8080/auth", description="`iss` of the tokens we accept")
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    page: Path | None = Field(default=None, description="folder of the built page; unset: the plain one")
+
+    max_body_bytes: int = 100_000_000
+    max_files: int = 20
+    max_pixels: int = 64_000_000
+    body_idle_s: float = 15
+    body_total_s: float = 120
+    open_jobs_per_tenant: int = Field(default=500, description="past this, 429")
+    high_water_steps: int = Field(default=2_000, description="waiting steps past which uploads get 503")
+    max_wait_s: int = 60
+
+    anonymous: bool = Field(default=True, description="whether the open API is on")
+    anonymous_jobs_per_hour: int = 30
+    anonymous_hours: int = 24

@@ -1,0 +1,92 @@
+"""Is the gateway alive, is the platform ready, and what do the figures say."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+from sqlalchemy import select, text
+
+from thorax.models import BundleRow, WorkerRow
+
+ALIVE_S = 30
+router = APIRouter(tags=["operations"])
+_log = structlog.get_logger(__name__)
+
+
+class Readiness(BaseModel):
+    """Ready, or what is missing."""
+
+    ready: bool
+    missing: list[str] = Field(examples=[["worker for xception: none seen in the last 30 s"]])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """The event loop turns. Restarting the gateway would mend nothing that this does not see."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", responses={503: {"model": Readiness}})
+async def readyz(request: Request, response: Response) -> Readiness:
+    """Whether an upload sent now would be accepted and analysed; names whatever is missing."""
+    checks: dict[str, Callable[[Request], Awaitable[list[str]]]] = {
+        "database": _platform,
+        "blob store": _blobs,
+        "broker": _broker,
+        "auth-service": _keys,
+    }
+    found = await asyncio.gather(*(_run(name, check, request) for name, check in checks.items()))
+    missing = [reason for reasons in found for reason in reasons]
+    response.status_code = 503 if missing else 200
+    return Readiness(ready=not missing, missing=missing)
+
+
+@router.get("/metrics", response_class=Response)
+async def metrics() -> Response:
+    """Prometheus metrics of this process."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], request: Request) -> list[str]:
+    try:
+        return await asyncio.wait_for(check(request), 3)
+    except Exception as error:  # a probe answers, whatever breaks behind it
+        _log.warning("not_ready", part=name, error=type(error).__name__)
+        return [f"{name}: {type(error).__name__}"]
+
+
+async def _platform(request: Request) -> list[str]:
+    """The active bundle, and somebody alive for each kind of work on it."""
+    alive = text(f"seen_at > now() - interval '{ALIVE_S} seconds'")
+    async with request.app.state.engine.connect() as connection:
+        query = select(BundleRow.digest, BundleRow.manifest).where(BundleRow.active)
+        bundle = (await connection.execute(query)).first()
+        rows = (await connection.execute(select(*WorkerRow.__table__.columns).where(alive))).all()
+    if bundle is None:
+        return ["model bundle: none is active"]
+    serving = [row for row in rows if bundle.digest in row.bundles]
+    have = {kind for row in rows for kind in row.kinds} | {
+        f"infer.{b}" for row in serving for b in row.backbones
+    }
+    need = ["prepare", "aggregate", "sweep", *(f"infer.{b['name']}" for b in bundle.manifest["backbones"])]
+    return [f"worker for {kind}: none seen in the last {ALIVE_S} s" for kind in need if kind not in have]
+
+
+async def _blobs(request: Request) -> list[str]:
+    await asyncio.to_thread(request.app.state.blobs.check)
+    return []
+
+
+async def _broker(request: Request) -> list[str]:
+    await request.app.state.redis.ping()
+    return []
+
+
+async def _keys(request: Request) -> list[str]:
+    cache = request.app.state.keys
+    if not cache.ready:
+        await asyncio.to_thread(cache, "any")
+    return [] if cache.ready else ["auth-service: its public keys could not be fetched"]

@@ -1,0 +1,1 @@
+"""Intake: bytes from outside become durable instances. Nothing in here decodes an image."""

@@ -1,0 +1,246 @@
+"""HTTP for jobs. The same routes serve signed-in callers (`/v1/jobs`) and the open API (`/v1/anonymous/jobs`)."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any
+from uuid import UUID
+
+import orjson
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from sse_starlette import EventSourceResponse, ServerSentEvent
+
+from gateway.door import Door, client_address
+from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
+from gateway.jobs.service import Access, JobService, Sender, known_finding
+from gateway.waiting import ring
+from thorax.errors import Code, CodedError
+from thorax.http_identity import Reader, Writer
+from thorax.models import ANONYMOUS_TENANT, JobState
+from thorax.problems import responses
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["files"],
+                    "properties": {
+                        "files": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                            "minItems": 1,
+                            "maxItems": 20,
+                            "description": "DICOM, PNG or JPEG images of one study",
+                        },
+                        "title": {"type": "string", "maxLength": 1024, "example": "PA, follow-up"},
+                        "priority": {"type": "string", "enum": ["stat", "routine"], "default": "routine"},
+                        "callback_url": {"type": "string", "description": "reserved"},
+                    },
+                }
+            }
+        },
+    }
+}
+UPLOAD_ERRORS = responses(
+    Code.MALFORMED_MULTIPART,
+    Code.BODY_TOO_LARGE,
+    Code.BODY_TIMEOUT,
+    Code.IMAGE_TOO_LARGE,
+    Code.UNSUPPORTED_MEDIA,
+    Code.NO_FILES,
+    Code.TOO_MANY_FILES,
+    Code.UNEXPECTED_FIELD,
+    Code.EMPTY_FILE,
+    Code.UNREADABLE_IMAGE,
+    Code.IMAGE_SIZE,
+    Code.IDEMPOTENCY_MISMATCH,
+    Code.QUOTA_EXCEEDED,
+    Code.OVERLOADED,
+    Code.BUNDLE_MISSING,
+    Code.STORAGE_FULL,
+)
+READ_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.NOT_FOUND)
+
+Key = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="makes a repetition safe"),
+]
+
+jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=responses(Code.UNAUTHENTICATED, Code.FORBIDDEN))
+anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
+
+
+def service(request: Request) -> JobService:
+    """The job service of this process."""
+    found: JobService = request.app.state.jobs
+    return found
+
+
+Service = Annotated[JobService, Depends(service)]
+
+
+@jobs.post("", status_code=202, openapi_extra=UPLOAD_BODY, responses=UPLOAD_ERRORS)
+async def post_job(request: Request, response: Response, caller: Writer, key: Key = None) -> Accepted:
+    """Send 1 to 20 images of one study. The receipt comes when all of it is stored durably; then poll the job."""
+    return await _accept(request, response, Sender(caller.tenant_id, caller.subject), key)
+
+
+@anonymous.post("", status_code=202, openapi_extra=UPLOAD_BODY, responses=UPLOAD_ERRORS)
+async def post_anonymous_job(request: Request, response: Response, key: Key = None) -> Accepted:
+    """The same without an account: the link in the receipt is the only way to the job. Erased after a day."""
+    door: Door = request.app.state.door
+    if not door.settings.anonymous:
+        raise CodedError(Code.FEATURE_OFF, "The open API is switched off here.")
+    address = client_address(request, door.settings.trusted_proxies)
+    response.headers.update(await door.limit(address))
+    return await _accept(request, response, Sender(ANONYMOUS_TENANT, f"anonymous:{address}", True), key)
+
+
+async def _accept(request: Request, response: Response, sender: Sender, key: str | None) -> Accepted:
+    service, intake = request.app.state.jobs, request.app.state.intake
+    await service.check_capacity()
+    upload = await intake.receive(request)
+    try:
+        accepted, fresh = await service.accept(sender, upload, key)
+    except BaseException:
+        await intake.discard(upload)
+        raise
+    if not fresh:
+        await intake.discard(upload)
+    response.headers.update({"Location": accepted.links["self"], "Retry-After": "1"})
+    result: Accepted = accepted
+    return result
+
+
+@jobs.get("")
+async def list_jobs(
+    caller: Reader,
+    service: Service,
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    state: JobState | None = None,
+    priority: Priority | None = None,
+    finding: Annotated[str | None, Query(description="studies positive for this finding")] = None,
+    title: Annotated[str | None, Query(max_length=200, description="part of the title")] = None,
+) -> JobPage:
+    """The tenant's jobs, newest first."""
+    filters = {
+        "state": state,
+        "priority": None if priority is None else priority.rank,
+        "finding": known_finding(finding) if finding else None,
+        "title": "".join(c for c in title if c.isprintable()) if title else None,
+    }
+    return await service.page(caller.tenant_id, limit=limit, cursor=cursor, filters=filters)
+
+
+async def own_job(caller: Reader, job_id: Annotated[UUID, Path()]) -> Access:
+    """A job of the caller's tenant, if it is there (each query looks)."""
+    return Access(caller.tenant_id, job_id, f"/v1/jobs/{job_id}")
+
+
+async def own_job_to_change(caller: Writer, job_id: Annotated[UUID, Path()]) -> Access:
+    """The same for a caller who may write."""
+    return Access(caller.tenant_id, job_id, f"/v1/jobs/{job_id}")
+
+
+async def open_job(service: Service, secret: Annotated[str, Path(max_length=100)]) -> Access:
+    """A job of the open API, by its capability."""
+    return await service.by_capability(secret)
+
+
+Dependency = Callable[..., Awaitable[Access]]
+
+
+def _entity_tag(version: int) -> str:
+    return f'W/"{version}"'
+
+
+def _seen(if_none_match: str | None) -> int | None:
+    """The version a client says it has; None for none or for a tag that is not ours."""
+    digits = (if_none_match or "").removeprefix("W/").strip('"')
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+
+
+def _patience(wait: float, prefer: str | None) -> float:
+    """Seconds to hold the answer: `?wait=` or `Prefer: wait=` (RFC 7240, section 4.3)."""
+    for part in (prefer or "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "wait" and value.isdigit() and len(value) < 5:
+            return float(value)
+    return wait
+
+
+def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeable: Dependency) -> None:
+    """Give a router the routes of one job; the two dependencies say who may read and who may change it."""
+
+    @router.get(place, responses={**READ_ERRORS, 304: {"description": "not changed"}})
+    async def get_job(
+        response: Response,
+        service: Service,
+        access: Annotated[Access, Depends(readable)],
+        wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer")] = 0,
+        prefer: Annotated[str | None, Header(max_length=200)] = None,
+        if_none_match: Annotated[str | None, Header(max_length=100)] = None,
+    ) -> JobView:
+        """The job. With `wait`, held until it changes from `If-None-Match`, or without one until it ends."""
+        seen, patience = _seen(if_none_match), _patience(wait, prefer)
+        if patience or seen is not None:
+            version, _ = await service.wait(access, patience, seen)
+            if version == seen:
+                return Response(status_code=304, headers={"ETag": _entity_tag(version)})  # type: ignore[return-value]
+        view = await service.view(access)
+        response.headers.update({"ETag": _entity_tag(view.version), "Cache-Control": "private, no-cache"})
+        if not view.state.final:
+            response.headers["Retry-After"] = "1"
+        return view
+
+    @router.get(f"{place}/events", responses=READ_ERRORS, response_class=EventSourceResponse)
+    async def events(
+        service: Service,
+        request: Request,
+        access: Annotated[Access, Depends(readable)],
+        last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+    ) -> EventSourceResponse:
+        """Each change of the job as a server-sent event, until it ends. `Last-Event-ID` resumes."""
+        await service.version(access)
+        bell = request.app.state.bell
+        return EventSourceResponse(_changes(service, bell, access, _seen(last_event_id)), ping=15)
+
+    @router.delete(place, responses={**READ_ERRORS, 200: {"model": JobView}, 204: {"description": "erased"}})
+    async def delete_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> Any:
+        """Cancel a job that is open (200, the cancelled job), or erase one that has ended (204)."""
+        if await service.remove(access):
+            return Response(status_code=204)
+        return await service.view(access)
+
+    @router.post(f"{place}/retry", status_code=202, responses={**READ_ERRORS, **responses(Code.CONFLICT)})
+    async def retry_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> JobView:
+        """Begin a failed or cancelled job anew."""
+        await service.retry(access)
+        return await service.view(access)
+
+
+async def _changes(
+    service: JobService, bell: Any, access: Access, seen: int | None
+) -> AsyncIterator[ServerSentEvent]:
+    async with bell.watch(access.job_id) as event:
+        while True:
+            try:
+                view = await service.view(access)
+            except CodedError:
+                yield ServerSentEvent(event="erased", data="{}")
+                return
+            if view.version != seen:
+                seen = view.version
+                data = orjson.dumps(view.model_dump(mode="json", include=_EVENT_FIELDS)).decode()
+                yield ServerSentEvent(event="job", id=str(view.version), data=data)
+            if view.state.final:
+                return
+            await ring(event, 30)
+
+
+_EVENT_FIELDS: set[str] = {"id", "state", "progress", "version", "error", "timings"}
+
+add_job_routes(jobs, "/{job_id}", own_job, own_job_to_change)
+add_job_routes(anonymous, "/{secret}", open_job, open_job)

@@ -1,0 +1,89 @@
+"""The model bundles, as the API shows them: what answers, how good it is, and what it is not for."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.jobs.schemas import DISCLAIMER
+from thorax.bundle import Manifest
+from thorax.findings import FINDINGS, Finding
+from thorax.models import BundleRow
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+class BackboneView(BaseModel):
+    """One backbone: its input, its size, and its weight in the ensemble for each finding."""
+
+    name: str
+    sha256: str
+    parameters: int
+    input_size: int
+    normalisation: str
+    weights: dict[Finding, float] = Field(description="share of the ensemble; a finding's shares sum to 1")
+
+
+class ModelView(BaseModel):
+    """A registered bundle: the model card, in figures and in words."""
+
+    name: str
+    version: str
+    digest: str
+    active: bool = Field(description="whether new jobs use it")
+    findings: list[Finding]
+    thresholds: dict[Finding, float]
+    backbones: list[BackboneView]
+    metrics: dict[str, Any] = Field(description="measured AUCs and the data they were measured on")
+    licence: str
+    intended_use: str
+    card: str = Field(description="Markdown")
+    disclaimer: str = DISCLAIMER
+
+
+class ModelList(BaseModel):
+    """All registered bundles, the active one first."""
+
+    items: list[ModelView]
+
+
+@router.get("")
+async def list_models(request: Request) -> ModelList:
+    """The registered bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
+    engine: AsyncEngine = request.app.state.engine
+    query = select(*BundleRow.__table__.columns).order_by(
+        BundleRow.active.desc(), BundleRow.registered_at.desc()
+    )
+    async with engine.connect() as connection:
+        rows = (await connection.execute(query)).all()
+    return ModelList(items=[_view(row.digest, row.manifest, row.card, row.active) for row in rows])
+
+
+def _view(digest: str, stored: dict[str, Any], card: str, active: bool) -> ModelView:
+    manifest = Manifest.model_validate(stored)
+    sums = [sum(row[i] for row in manifest.weights.values()) for i in range(len(FINDINGS))]
+    return ModelView(
+        name=manifest.name,
+        version=manifest.version,
+        digest=digest,
+        active=active,
+        findings=list(FINDINGS),
+        thresholds=dict(zip(FINDINGS, manifest.thresholds, strict=True)),
+        backbones=[
+            BackboneView(
+                name=spec.name,
+                sha256=spec.sha256,
+                parameters=spec.parameters,
+                input_size=spec.input.size,
+                normalisation=spec.normalisation,
+                weights={f: manifest.weights[spec.name][i] / sums[i] for i, f in enumerate(FINDINGS)},
+            )
+            for spec in manifest.backbones
+        ],
+        metrics=manifest.metrics,
+        licence=manifest.licence,
+        intended_use=manifest.intended_use,
+        card=card,
+    )

@@ -1,0 +1,141 @@
+"""Pictures of a job's images, rendered when somebody looks: the image, a heatmap, both, and the raw maps."""
+
+import io
+from typing import Annotated, Literal
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from gateway import rendering
+from gateway.jobs.endpoints import (
+    READ_ERRORS,
+    Dependency,
+    Service,
+    open_job,
+    own_job,
+)
+from gateway.jobs.service import Access, JobService, known_finding
+from thorax.errors import Code, CodedError
+from thorax.findings import FINDINGS
+from thorax.problems import responses
+from thorax.storage import DISPLAY, ORIGINAL, BlobStore
+
+jobs = APIRouter(prefix="/v1/jobs", tags=["images"])
+anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
+
+Size = Annotated[int, Query(ge=64, le=2048, description="longest side in pixels")]
+Opacity = Annotated[float, Query(ge=0, le=1)]
+ColorMap = Literal["inferno", "viridis", "magma", "plasma", "turbo"]
+PICTURE = {
+    200: {"content": {"image/png": {}}},
+    **READ_ERRORS,
+    **responses(Code.NOT_READY, Code.UNKNOWN_FINDING),
+}
+# A stored picture never changes, yet a retry may replace it: let browsers keep it for an hour.
+CACHE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+
+
+def _png(data: bytes) -> Response:
+    return Response(data, media_type="image/png", headers=CACHE)
+
+
+async def _read(request: Request, instance_id: UUID, name: str) -> bytes:
+    blobs: BlobStore = request.app.state.blobs
+    try:
+        return await blobs.get_async(instance_id, name)
+    except FileNotFoundError:
+        raise CodedError(Code.NOT_FOUND, "The picture has been erased.") from None
+
+
+def _array(maps: bytes, shape: list[int]) -> npt.NDArray[np.float16]:
+    return np.frombuffer(maps, np.float16).reshape(shape)
+
+
+async def _map(service: JobService, access: Access, instance_id: UUID, name: str) -> npt.NDArray[np.float16]:
+    finding = known_finding(name)
+    maps = _array(*await service.maps(access, instance_id))
+    chosen: npt.NDArray[np.float16] = maps[FINDINGS.index(finding)]
+    return chosen
+
+
+def add_picture_routes(router: APIRouter, place: str, readable: Dependency) -> None:
+    """Give a router the pictures of one image of a job."""
+    base = f"{place}/images/{{instance_id}}"
+    Reach = Annotated[Access, Depends(readable)]  # noqa: N806
+
+    @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
+    async def image(
+        request: Request, service: Service, access: Reach, instance_id: UUID, size: Size = 1024
+    ) -> Response:
+        """The image as it was prepared for display: 8-bit grey, the right way round, bright is dense."""
+        await service.display(access, instance_id)
+        display = await _read(request, instance_id, DISPLAY)
+        return _png(await to_thread.run_sync(rendering.grey, display, size))
+
+    @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
+    async def heatmap(
+        request: Request,
+        service: Service,
+        access: Reach,
+        instance_id: UUID,
+        finding: str,
+        size: Size = 1024,
+        colormap: ColorMap = "inferno",
+    ) -> Response:
+        """The heatmap of one finding alone, transparent where it is cold."""
+        chosen = await _map(service, access, instance_id, finding)
+        display = await _read(request, instance_id, DISPLAY)
+
+        def render() -> bytes:
+            return rendering.heatmap(chosen, rendering.fitted(display, size), colormap)
+
+        return _png(await to_thread.run_sync(render))
+
+    @router.get(f"{base}/overlay/{{finding}}.png", responses=PICTURE, response_class=Response)
+    async def overlay(
+        request: Request,
+        service: Service,
+        access: Reach,
+        instance_id: UUID,
+        finding: str,
+        size: Size = 1024,
+        opacity: Opacity = 0.5,
+        colormap: ColorMap = "inferno",
+    ) -> Response:
+        """The heatmap of one finding over the image."""
+        chosen = await _map(service, access, instance_id, finding)
+        display = await _read(request, instance_id, DISPLAY)
+        return _png(await to_thread.run_sync(rendering.overlay, display, chosen, opacity, colormap, size))
+
+    @router.get(f"{base}/heatmaps.npz", responses=READ_ERRORS, response_class=Response)
+    async def archive(service: Service, access: Reach, instance_id: UUID) -> Response:
+        """For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
+        arrays = {"ensemble": _array(*await service.maps(access, instance_id))}
+        for name, stored in (await service.backbone_maps(access, instance_id)).items():
+            arrays[f"backbone_{name}"] = _array(*stored)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, findings=np.array(FINDINGS), allow_pickle=False, **arrays)
+        name = f'attachment; filename="{instance_id}.npz"'
+        headers = {**CACHE, "Content-Disposition": name}
+        return Response(buffer.getvalue(), media_type="application/octet-stream", headers=headers)
+
+    @router.get(f"{base}/original", responses=READ_ERRORS, response_class=StreamingResponse)
+    async def original(request: Request, service: Service, access: Reach, instance_id: UUID) -> Response:
+        """The very bytes that were sent."""
+        found = await service.image(access, instance_id)
+        blobs: BlobStore = request.app.state.blobs
+        try:
+            size, chunks = await blobs.stream(instance_id, ORIGINAL)
+        except FileNotFoundError:
+            raise CodedError(Code.NOT_FOUND, "The image has been erased.") from None
+        headers = {**CACHE, "Content-Length": str(size), "Content-Disposition": "attachment"}
+        headers["Content-Security-Policy"] = "sandbox"
+        return StreamingResponse(chunks, media_type=found.media_type, headers=headers)
+
+
+add_picture_routes(jobs, "/{job_id}", own_job)
+add_picture_routes(anonymous, "/{secret}", open_job)
