@@ -77,7 +77,7 @@ def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: flo
         with childs:
             try:
                 server.fork(request, data, childs)
-            except BrokenPipeError:  # the server was killed a moment ago
+            except ConnectionError:  # the server was killed a moment ago
                 return None
         try:
             return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)

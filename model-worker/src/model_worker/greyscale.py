@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 Floats = NDArray[np.float64]
 
-SAMPLE = 500_000
+SAMPLE = 200_000
 """Pixels looked at to find the range of an image that names no window."""
 
 

@@ -1,0 +1,161 @@
+"""Every bomb ends as a coded error in under two seconds, and neither the worker nor its fork server grows."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from tests.factories.hostile import BOMBS, DICOM, JPEG, PNG, dicom, png, png_of
+
+from model_worker import decode as decoding
+from model_worker.decode import decode
+from thorax.bundle import InputSpec
+from thorax.errors import Code, CodedError
+
+GROWTH = 50 * 2**20
+NOISE = np.random.default_rng(0).integers(0, 255, (200, 200), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm() -> None:
+    decode(png_of(NOISE), PNG, [InputSpec()])
+
+
+def code_of(data: bytes, media_type: str) -> Code:
+    with pytest.raises(CodedError) as caught:
+        decode(data, media_type, [InputSpec()])
+    assert caught.value.code in decoding.CODES
+    assert caught.value.detail.endswith(".")
+    return caught.value.code
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bomb(name: str) -> None:
+    make, media_type = BOMBS[name]
+    data = make()
+    before, started = psutil.Process().memory_info().rss, time.monotonic()
+    code_of(data, media_type)
+    assert time.monotonic() - started < 2
+    assert psutil.Process().memory_info().rss - before < GROWTH
+    assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200  # the next image is served as ever
+
+
+def jpeg() -> bytes:
+    return bytes(cv2.imencode(".jpg", NOISE)[1].tobytes())
+
+
+@pytest.mark.parametrize(
+    ("data", "media_type", "code"),
+    [
+        (b"", PNG, Code.UNREADABLE_IMAGE),
+        (b"", JPEG, Code.UNREADABLE_IMAGE),
+        (b"", DICOM, Code.UNREADABLE_IMAGE),
+        (b"just a text, named .png", PNG, Code.UNREADABLE_IMAGE),
+        (b"just a text" * 100, DICOM, Code.UNREADABLE_IMAGE),
+        (png_of(NOISE), JPEG, Code.UNREADABLE_IMAGE),
+        (png_of(NOISE), "image/tiff", Code.UNREADABLE_IMAGE),
+        (png(0, 0, b""), PNG, Code.IMAGE_SIZE),
+        (png(1, 20000, bytes(40000)), PNG, Code.IMAGE_SIZE),
+        (png(20000, 1, bytes(20001)), PNG, Code.IMAGE_SIZE),
+        (png(31, 31, bytes(32 * 31)), PNG, Code.IMAGE_SIZE),
+        (png(64, 600, bytes(65 * 600)), PNG, Code.IMAGE_SIZE),
+        (dicom(Rows=0, Columns=0), DICOM, Code.IMAGE_SIZE),
+        (dicom(Rows=1000, Columns=1000), DICOM, Code.UNREADABLE_IMAGE),
+        (dicom(Rows=None), DICOM, Code.UNREADABLE_IMAGE),
+        (dicom(BitsAllocated=32, BitsStored=32), DICOM, Code.UNREADABLE_IMAGE),
+        (dicom(NumberOfFrames=2, pixel_data=bytes(2 * 64 * 64)), DICOM, Code.UNREADABLE_IMAGE),
+        (dicom(Modality="CT"), DICOM, Code.NOT_A_CHEST),
+        (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), DICOM, Code.NOT_A_CHEST),
+        (dicom(BodyPartExamined="KNEE"), DICOM, Code.NOT_A_CHEST),
+        (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.1.1.1"), DICOM, Code.UNREADABLE_IMAGE),
+        (dicom(PresentationIntentType="FOR PROCESSING"), DICOM, Code.UNREADABLE_IMAGE),
+    ],
+)
+def test_bad_file(data: bytes, media_type: str, code: Code) -> None:
+    assert code_of(data, media_type) is code
+
+
+@pytest.mark.parametrize("keep", [10, 30, 60, 1000, 20000])
+@pytest.mark.parametrize(
+    ("make", "media_type"),
+    [
+        (lambda: png_of(NOISE), PNG),
+        (jpeg, JPEG),
+        (lambda: dicom(NOISE.tobytes(), Rows=200, Columns=200), DICOM),
+    ],
+)
+def test_truncated(make: Callable[[], bytes], media_type: str, keep: int) -> None:
+    assert code_of(make()[:keep], media_type) is Code.UNREADABLE_IMAGE
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR")
+def test_a_hostile_uid_is_not_passed_on() -> None:
+    data = dicom(
+        NOISE.tobytes(), Rows=200, Columns=200, StudyInstanceUID="../../../../tmp/x", ViewPosition="\x1b[2J"
+    )
+    facts = decode(data, DICOM, []).facts
+    assert facts is not None
+    assert facts.study_instance_uid is None
+    assert facts.view_position is None
+    assert facts.sop_instance_uid == "1.2.3.4.3"
+
+
+def test_no_patient_data_in_errors_or_facts() -> None:
+    for data in (dicom(NOISE.tobytes(), Rows=200, Columns=200), dicom(BodyPartExamined="KNEE"), dicom()[:-9]):
+        try:
+            said = repr(decode(data, DICOM, []).facts)
+        except CodedError as error:
+            said = repr(error)
+        assert "SYNTHETIC" not in said
+
+
+def test_a_decoder_that_never_returns_is_stopped() -> None:
+    started = time.monotonic()
+    with pytest.raises(CodedError) as caught:
+        decode(png_of(np.zeros((6000, 6000), np.uint16)), PNG, [InputSpec()], timeout_s=0.02)
+    assert caught.value.code is Code.DECODE_LIMIT
+    assert time.monotonic() - started < 1
+    assert not _children()
+
+
+def test_a_killed_fork_server_is_replaced() -> None:
+    server = decoding._server()
+    os.kill(server._process.pid, 9)
+    assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200
+    assert decoding._server() is not server
+
+
+def test_nothing_outlives_a_killed_worker(tmp_path: Path) -> None:
+    script = (
+        "import sys, numpy as np; from tests.factories.hostile import png_of; from model_worker.decode import decode\n"
+        "data = png_of(np.zeros((6000, 6000), np.uint16))\n"
+        "decode(png_of(np.zeros((99, 99), np.uint8)), 'image/png', []); print('ready', flush=True)\n"
+        "while True: decode(data, 'image/png', [])"
+    )
+    root = Path(__file__).parents[3]
+    with subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE) as worker:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"ready\n"
+        time.sleep(0.2)
+        family = psutil.Process(worker.pid).children(recursive=True)
+        assert len(family) >= 2, "a fork server and its child"
+        worker.kill()
+    psutil.wait_procs(family, timeout=2)
+    assert not [process for process in family if _runs(process)]
+
+
+def _children() -> list[psutil.Process]:
+    """Children of the fork server that still run."""
+    time.sleep(0.1)
+    return [child for child in psutil.Process(decoding._server()._process.pid).children() if _runs(child)]
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it still runs; a zombie that the container's init has not fetched does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
