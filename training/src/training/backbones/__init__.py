@@ -1,0 +1,66 @@
+"""The five backbones by name, and the classifier that puts a head on one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training.backbones.densenet import DenseNet
+from training.backbones.heads import HEADS, Head
+from training.backbones.inception_resnet_v2 import InceptionResNetV2
+from training.backbones.xception import Xception
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """How to build one backbone, and the affine scaling of grey levels 0..255 that it was made for."""
+
+    build: Callable[[], nn.Module]
+    scale: float
+    offset: float
+    said: str
+
+
+_UNIT = (1 / 255, 0.0, "x/255 (in the graph)")
+_SYMMETRIC = (1 / 127.5, -1.0, "x/127.5-1 (in the graph)")
+ARCHITECTURES = {
+    "xception": Architecture(Xception, *_SYMMETRIC),
+    "inception_resnet_v2": Architecture(InceptionResNetV2, *_SYMMETRIC),
+    "densenet121": Architecture(lambda: DenseNet("densenet121"), *_UNIT),
+    "densenet169": Architecture(lambda: DenseNet("densenet169"), *_UNIT),
+    "densenet201": Architecture(lambda: DenseNet("densenet201"), *_UNIT),
+}
+
+
+class Classifier(nn.Module):
+    """A backbone with scaling before it and a head behind it."""
+
+    def __init__(self, body: nn.Module, head: nn.Module, scale: float, offset: float) -> None:
+        super().__init__()
+        self.body, self.head = body, head
+        self.scale, self.offset = scale, offset
+
+    def final_map(self, images: Tensor) -> Tensor:
+        """uint8 or float [N, h, w] in 0..255 -> the last convolution's map, float [N, K, h', w']."""
+        scaled = images.float().unsqueeze(1) * self.scale + self.offset
+        final: Tensor = self.body(scaled.contiguous(memory_format=torch.channels_last))
+        return final
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Images as above -> logits [N, 5] and pooled features [N, K], both float32."""
+        pooled = self.final_map(images).float().mean((2, 3))
+        return cast(Head, self.head)(pooled), pooled
+
+
+def build_classifier(name: str, head: str = "linear") -> Classifier:
+    """A classifier with random weights. ValueError for an unknown backbone or head."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"No backbone is called {name}; there are {', '.join(ARCHITECTURES)}.")
+    if head not in HEADS:
+        raise ValueError(f"No head is called {head}; there are {', '.join(HEADS)}.")
+    architecture = ARCHITECTURES[name]
+    body = architecture.build()
+    features = cast(int, body.features)
+    return Classifier(body, HEADS[head](features), architecture.scale, architecture.offset)

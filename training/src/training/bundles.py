@@ -1,0 +1,86 @@
+"""Writes a model bundle: graphs, manifest and card, so that `thorax.bundle.load_bundle` takes it."""
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+from thorax.bundle import CARD, MANIFEST, BackboneSpec, Calibration, InputSpec, Manifest
+from thorax.findings import FINDINGS, Finding
+
+INTENDED_USE = "Demonstration, not for diagnosis. No regulatory clearance; never validated in a clinic."
+Five = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a bundle to be: its graph and what the manifest says of it."""
+
+    name: str
+    graph: onnx.ModelProto
+    normalisation: str
+    parameters: int
+    class_order: tuple[Finding, ...] = FINDINGS
+    input: InputSpec = InputSpec()
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """How the members are weighed: `weights` by member, thresholds and Platt scaling per canonical finding."""
+
+    weights: dict[str, Five]
+    thresholds: Five = (0.5,) * 5
+    calibration: tuple[Calibration, ...] = tuple(Calibration() for _ in FINDINGS)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def write_bundle(
+    folder: Path,
+    members: list[Member],
+    ensemble: Ensemble,
+    *,
+    name: str,
+    version: str,
+    licence: str,
+    notes: str = "",
+    card: str = "",
+) -> Manifest:
+    """Write `folder` (made if need be) and give back its manifest. ValueError if the manifest is not valid."""
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest = Manifest(
+        format=1,
+        name=name,
+        version=version,
+        findings=FINDINGS,
+        backbones=tuple(_write_member(folder, member) for member in members),
+        weights=ensemble.weights,
+        thresholds=ensemble.thresholds,
+        calibration=ensemble.calibration,
+        metrics=ensemble.metrics,
+        licence=licence,
+        intended_use=INTENDED_USE,
+        notes=notes,
+    )
+    (folder / CARD).write_text(card or f"# {name} {version}\n\n{INTENDED_USE}\n\n{notes}\n", "utf-8")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    return manifest
+
+
+def uniform_weights(names: list[str]) -> dict[str, Five]:
+    """Every member counts the same for every finding."""
+    return {name: (1 / len(names),) * 5 for name in names}
+
+
+def _write_member(folder: Path, member: Member) -> BackboneSpec:
+    data = member.graph.SerializeToString()
+    (folder / f"{member.name}.onnx").write_bytes(data)
+    return BackboneSpec(
+        name=member.name,
+        file=f"{member.name}.onnx",
+        sha256=hashlib.sha256(data).hexdigest(),
+        input=member.input,
+        class_order=member.class_order,
+        normalisation=member.normalisation,
+        parameters=member.parameters,
+    )
