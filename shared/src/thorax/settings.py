@@ -31,10 +31,3 @@ class Settings(BaseSettings):
 
     def __init__(self, **values: object) -> None:
         super().__init__(_secrets_dir=_secrets_dir(), **values)  # type: ignore[arg-type]
-
-
-class LedgerSettings(Settings):
-    """How patient the ledger is. Every service that touches steps must agree on these."""
-
-    lease_s: float = Field(default=30, gt=0, description="how long a claim lasts; longer than any step takes")
-    max_attempts: int = Field(default=5, ge=1, description="after so many claims a step is dead")

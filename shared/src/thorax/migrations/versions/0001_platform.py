@@ -104,7 +104,7 @@ grant select on bundles to thorax_worker, thorax_aggregator;
 
 grant select on predictions to thorax_aggregator;
 grant select, insert, update, delete on study_findings, heatmaps to thorax_aggregator;
-grant select, insert, delete on doomed_blobs to thorax_aggregator;
+grant select, insert, update, delete on doomed_blobs to thorax_aggregator;
 grant select (expires_at, tenant_id), delete on jobs to thorax_aggregator;
 grant select (id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;

@@ -1,0 +1,19 @@
+"""The aggregator's and the sweeper's settings."""
+
+from pydantic import Field
+
+from thorax.workforce import LedgerSettings
+
+
+class AggregatorSettings(LedgerSettings):
+    """What the last steps of a job go by."""
+
+    quorum: int = Field(
+        default=0, ge=0, description="backbones that suffice when the deadline has passed; 0: all"
+    )
+    deadline_s: float = Field(
+        default=60, gt=0, description="after this long a quorum may answer, if one is set"
+    )
+    sweep_s: float = Field(default=1, gt=0, description="seconds between two rounds of the sweeper")
+    hint_again_s: float = Field(default=5, gt=0, description="a waiting step is hinted again after this long")
+    keep_steps_h: float = Field(default=72, gt=0, description="how long the steps of ended jobs are kept")

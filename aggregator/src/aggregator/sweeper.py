@@ -1,0 +1,204 @@
+"""The sweeper: revives what was dropped, hints at what was overlooked, buries what can't be done, erases what is due.
+
+Several may run at once: every round takes only rows that nobody else has locked.
+"""
+
+import signal
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from time import monotonic
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from aggregator.config import AggregatorSettings
+from thorax import database, ledger, telemetry
+from thorax.errors import Code
+from thorax.hints import Hints, celery_app
+from thorax.models import JobState, StepKind
+from thorax.storage import BlobStore
+from thorax.workforce import Heartbeat
+
+HINTS_AT_ONCE = 8  # enough to wake the workers; each goes on until nothing is left
+ORPHAN_AGE = timedelta(hours=1)
+ORPHAN_ROUND_S = 600.0
+_log = structlog.get_logger(__name__)
+
+# A job may be answered by fewer backbones once every usable image has `quorum` predictions and only `infer` is open.
+_LATE = text("""
+select j.id from jobs j where j.state = 'running' and j.started_at < now() - make_interval(secs => :deadline_s)
+  and not exists (select from steps s where s.job_id = j.id and s.kind <> 'infer' and s.state <> 'done')
+  and exists (select from steps s where s.job_id = j.id and s.kind = 'infer' and s.state in ('waiting', 'running', 'dead'))
+  and not exists (
+    select from instances i where i.study_id = j.study_id and i.state = 'prepared'
+      and (select count(*) from predictions p where p.job_id = j.id and p.instance_id = i.id) < :quorum)
+order by j.id limit 100""")
+_GIVE_UP = text("""
+with given_up as (
+  update steps set state = 'cancelled', finished_at = now()
+  where job_id = :job_id and kind = 'infer' and state in ('waiting', 'running', 'dead') returning id)
+update jobs set steps_total = steps_done + 1, version = version + 1
+where id = :job_id and state = 'running' and exists (select from given_up) returning id""")
+_LOCK = text("select id from jobs where id = :job_id and state = 'running' for no key update")
+
+_EXPIRED = text("""
+with expired as (
+  select id, study_id from jobs where expires_at < now() order by expires_at limit 50 for update skip locked),
+gone as (delete from jobs where id in (select id from expired)),
+images as (
+  insert into doomed_blobs (instance_id)
+  select i.id from instances i join expired e on e.study_id = i.study_id on conflict do nothing)
+delete from studies where id in (select study_id from expired) returning id""")
+_DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50 for update skip locked")
+_ERASED = text("delete from doomed_blobs where instance_id = any(:ids)")
+_OLD = (
+    text("delete from idempotency_keys where created_at < now() - interval '24 hours'"),
+    text("delete from workers where seen_at < now() - interval '10 minutes'"),
+)
+_OLD_STEPS = text("""
+delete from steps where id in (
+  select s.id from steps s join jobs j on j.id = s.job_id
+  where j.finished_at < now() - make_interval(secs => :age_s) limit 1000)""")
+_KNOWN = text("select id from instances where id = any(:ids)")
+
+
+class Sweeper:
+    """One round after another; a round that fails is logged and tried again."""
+
+    def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore, hints: Hints) -> None:
+        self._settings, self._engine, self._blobs, self._hints = settings, engine, blobs, hints
+        self._orphans_at = 0.0
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Sweep until `stopping` is set."""
+        while not self.stopping.wait(self._settings.sweep_s):
+            self.round()
+
+    def round(self) -> None:
+        """Every duty once."""
+        duties: tuple[Callable[[], None], ...] = (
+            self.revive, self.degrade, self.bury, self.hint, self.expire, self.erase, self.forget, self.orphans,
+        )  # fmt: skip
+        for duty in duties:
+            try:
+                duty()
+            except (DBAPIError, OSError) as error:
+                _log.warning("duty_failed", duty=duty.__name__, error=type(error).__name__)
+
+    def revive(self) -> None:
+        """Steps whose worker did not come back are claimable again."""
+        with self._engine.begin() as connection:
+            count = ledger.revive(connection, max_attempts=self._settings.max_attempts)
+        if count:
+            _log.warning("leases_ran_out", steps=count)
+
+    def bury(self) -> None:
+        """A job with a step that failed too often fails, with that step's code."""
+        limit = self._settings.max_attempts
+        with self._engine.connect() as connection:
+            jobs = ledger.spent(connection, max_attempts=limit)
+        for job_id in jobs:
+            with self._engine.begin() as connection:
+                dead = ledger.bury(connection, job_id, max_attempts=limit)
+                if not dead or self._quorum_may_do(dead):
+                    continue
+                names = ", ".join(sorted({step.queue for step in dead}))
+                detail = f"{names} failed {limit} times."
+                ledger.end(connection, job_id, JobState.FAILED, code=Code.STEP_DEAD, detail=detail)
+            _log.error("job_failed", job=str(job_id), dead=names)
+
+    def _quorum_may_do(self, dead: list[ledger.NewStep]) -> bool:
+        return self._settings.quorum > 0 and all(step.kind is StepKind.INFER for step in dead)
+
+    def degrade(self) -> None:
+        """With a quorum set, jobs past the deadline are answered by the backbones that did."""
+        if not self._settings.quorum:
+            return
+        values = {"deadline_s": self._settings.deadline_s, "quorum": self._settings.quorum}
+        with self._engine.connect() as connection:
+            late = list(connection.execute(_LATE, values).scalars())
+        for job_id in late:
+            with self._engine.begin() as connection:
+                connection.execute(_LOCK, {"job_id": job_id})
+                if connection.execute(_GIVE_UP, {"job_id": job_id}).first():
+                    ledger.add(connection, [(job_id, ledger.NewStep(StepKind.AGGREGATE))])
+                    _log.warning("job_degraded", job=str(job_id))
+
+    def hint(self) -> None:
+        """Waiting steps whose hint got lost are hinted again."""
+        with self._engine.begin() as connection:
+            counts = ledger.overdue(connection, older_than_s=self._settings.hint_again_s)
+        self._hints.send(queue for queue, count in counts.items() for _ in range(min(count, HINTS_AT_ONCE)))
+
+    def expire(self) -> None:
+        """The open API's jobs go when their day is over."""
+        with self._engine.begin() as connection:
+            connection.execute(_EXPIRED)
+
+    def erase(self) -> None:
+        """Delete the blobs of erased instances; what can't be deleted now stays on the list."""
+        with self._engine.begin() as connection:
+            ids = list(connection.execute(_DOOMED).scalars())
+            for instance_id in ids:
+                self._blobs.erase(instance_id)
+            connection.execute(_ERASED, {"ids": ids})
+
+    def forget(self) -> None:
+        """Old keys, signs of life and steps of ended jobs."""
+        with self._engine.begin() as connection:
+            for statement in _OLD:
+                connection.execute(statement)
+            connection.execute(_OLD_STEPS, {"age_s": self._settings.keep_steps_h * 3600})
+
+    def orphans(self) -> None:
+        """Blobs without an instance: an upload that was never acknowledged, or a late write after erasure."""
+        if monotonic() < self._orphans_at:
+            return
+        self._orphans_at = monotonic() + ORPHAN_ROUND_S
+        batch: list[UUID] = []
+        with self._engine.connect() as connection:
+            for instance_id in self._blobs.older_than(ORPHAN_AGE):
+                batch.append(instance_id)
+                if len(batch) == 500:
+                    self._erase_unknown(connection, batch)
+                    batch.clear()
+            self._erase_unknown(connection, batch)
+
+    def _erase_unknown(self, connection: Connection, ids: list[UUID]) -> None:
+        known = set(connection.execute(_KNOWN, {"ids": ids}).scalars())
+        connection.rollback()
+        for instance_id in set(ids) - known:
+            self._blobs.erase(instance_id)
+            _log.info("orphan_erased", instance=str(instance_id))
+
+
+def main() -> None:
+    """`sweeper`: sweep until told to stop."""
+    settings = AggregatorSettings()
+    telemetry.configure("sweeper", level=settings.log_level, form=settings.log_format)
+    engine = database.engine(settings.database_url.get_secret_value())
+    hints = Hints(celery_app(settings.redis_url.get_secret_value(), "sweeper"))
+    sweeper = Sweeper(settings, engine, BlobStore(settings.blobs), hints)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sweeper.stopping.set())
+    heartbeat = Heartbeat(
+        engine,
+        name=f"sweeper-{id(sweeper):x}",
+        service="sweeper",
+        appetite=lambda: ledger.Appetite(()),
+        kinds=["sweep"],
+        file=settings.heartbeat_file,
+    )
+    heartbeat.start()
+    try:
+        sweeper.run()
+    finally:
+        heartbeat.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""A process that takes work from the ledger: its settings, its claim loop, and the sign of life it gives."""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Protocol
+from uuid import uuid4
+
+import structlog
+from celery import Celery
+from celery.signals import worker_shutting_down
+from pydantic import Field
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from thorax import ledger
+from thorax.errors import Code, CodedError
+from thorax.hints import TASK
+from thorax.settings import Settings
+
+BEAT_S = 5.0
+STUCK_S = 300.0  # no claim may keep a process busy for longer; a liveness probe then lets it be restarted
+_log = structlog.get_logger(__name__)
+
+
+class LedgerSettings(Settings):
+    """How patient the ledger is. Every service that touches steps must agree on these."""
+
+    lease_s: float = Field(default=30, gt=0, description="how long a claim lasts; longer than any step takes")
+    max_attempts: int = Field(default=5, ge=1, description="after so many claims a step is dead")
+    heartbeat_file: Path | None = Field(
+        default=None, description="touched while all is well, for liveness probes"
+    )
+
+
+class Craft(Protocol):
+    """What a service can do with claims."""
+
+    def appetite(self) -> ledger.Appetite:
+        """What to claim now."""
+
+    def perform(self, claims: Sequence[ledger.Claim]) -> None:
+        """Do the claimed steps and complete them; a failure that may pass is raised."""
+
+
+class Workforce:
+    """Claims and performs until nothing is left. One per process, on the process's main thread."""
+
+    def __init__(self, engine: Engine, craft: Craft, *, service: str, lease_s: float) -> None:
+        self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self._engine, self._craft, self._lease_s = engine, craft, lease_s
+        self._stopping = threading.Event()
+        self.busy_since: float | None = None
+
+    def stop(self) -> None:
+        """Take nothing more; what is claimed is still finished."""
+        self._stopping.set()
+
+    def work(self) -> None:
+        """What a hint sets off: take work until there is none. Database trouble ends it until the next hint."""
+        try:
+            while not self._stopping.is_set() and self._take():
+                pass
+        except DBAPIError as error:
+            _log.warning("ledger_away", error=type(error).__name__)
+        finally:
+            self.busy_since = None
+
+    def _take(self) -> bool:
+        with self._engine.begin() as connection:
+            claims = ledger.claim(connection, self._craft.appetite(), worker=self.name, lease_s=self._lease_s)
+        if not claims:
+            return False
+        self.busy_since = monotonic()
+        try:
+            self._craft.perform(claims)
+        except DBAPIError:
+            raise  # the lease will run out
+        except Exception as error:
+            self._give_back(claims, error)
+        return True
+
+    def _give_back(self, claims: Sequence[ledger.Claim], error: Exception) -> None:
+        coded = isinstance(error, CodedError)
+        code = error.code if isinstance(error, CodedError) else Code.INTERNAL
+        what = error.detail if isinstance(error, CodedError) else type(error).__name__
+        steps = [claim.step_id for claim in claims]
+        _log.warning(
+            "step_failed", steps=steps, code=str(code), error=what, exc_info=None if coded else error
+        )
+        with self._engine.begin() as connection:
+            ledger.release(connection, claims, code=code)
+
+
+def run_celery(
+    app: Celery, workforce: Workforce, queues: Sequence[str], *, prepare: Callable[[], None]
+) -> None:
+    """Serve hints on `queues` until SIGTERM; `prepare` runs first. Blocks.
+
+    The pool is `solo`: a claim runs on the main thread, and one process is one unit of capacity.
+    """
+    prepare()
+    app.task(name=TASK)(workforce.work)
+
+    worker_shutting_down.connect(lambda **_: workforce.stop(), weak=False)
+    options = [
+        "--pool=solo",
+        f"--queues={','.join(queues)}",
+        "--loglevel=WARNING",
+        f"--hostname={workforce.name}",
+    ]
+    app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
+
+
+_BEAT = text("""
+insert into workers (id, service, kinds, backbones, bundles, provider, seen_at)
+values (:id, :service, :kinds, :backbones, :bundles, :provider, now())
+on conflict (id) do update set seen_at = now(), backbones = excluded.backbones, bundles = excluded.bundles""")
+
+
+class Heartbeat(threading.Thread):
+    """Says every few seconds, in the database and in a file, that this process lives and is not stuck."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        service: str,
+        appetite: Callable[[], ledger.Appetite],
+        kinds: Sequence[str] = (),
+        provider: str = "",
+        busy_since: Callable[[], float | None] = lambda: None,
+        file: Path | None = None,
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._engine, self._id, self._service, self._file = engine, name, service, file
+        self._appetite, self._kinds, self._provider, self._busy_since = appetite, kinds, provider, busy_since
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Beat until `stop`."""
+        while not self._done.is_set():
+            self._beat()
+            self._done.wait(BEAT_S)
+
+    def stop(self) -> None:
+        """Stop, and sign off, so that readiness does not count on this process any longer."""
+        self._done.set()
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(text("delete from workers where id = :id"), {"id": self._id})
+        except DBAPIError as error:
+            _log.warning("sign_off_lost", error=type(error).__name__)
+
+    def _beat(self) -> None:
+        busy = self._busy_since()
+        if busy is not None and monotonic() - busy > STUCK_S:
+            _log.error("stuck", seconds=int(monotonic() - busy))
+            return
+        appetite = self._appetite()
+        row = {
+            "id": self._id,
+            "service": self._service,
+            "kinds": [*map(str, appetite.kinds), *self._kinds],
+            "backbones": list(appetite.backbones),
+            "bundles": list(appetite.bundles),
+            "provider": self._provider,
+        }
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_BEAT, row)
+        except DBAPIError as error:
+            _log.warning("heartbeat_lost", error=type(error).__name__)
+        if self._file:
+            self._file.touch()
