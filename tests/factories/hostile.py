@@ -12,7 +12,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
-CR_STORAGE = "1.2.840.10008.5.1.4.1.1.1"
+CR_STORAGE = UID("1.2.840.10008.5.1.4.1.1.1")
 PNG, JPEG, DICOM = "image/png", "image/jpeg", "application/dicom"
 
 
@@ -88,7 +88,7 @@ def dicom(pixel_data: bytes | None = None, syntax: UID = ExplicitVRLittleEndian,
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = syntax
     ds.file_meta.MediaStorageSOPClassUID = CR_STORAGE
-    ds.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4.3"
+    ds.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4.3")
     file = BytesIO()
     dcmwrite(file, ds, enforce_file_format=True)
     return file.getvalue()
