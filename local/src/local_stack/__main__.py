@@ -1,0 +1,116 @@
+"""`thorax-local run` is what `make run` runs; `thorax-local demo IMAGE` asks the running platform."""
+
+import asyncio
+import errno
+import signal
+import sys
+import time
+from pathlib import Path
+
+import click
+import httpx
+from pydantic import ValidationError
+
+from local_stack import client, preflight
+from local_stack.client import Access, AnalysisError
+from local_stack.logs import Log
+from local_stack.server import ServerError
+from local_stack.settings import LocalSettings
+from local_stack.stack import FIRST_USER, Stack
+from local_stack.supervisor import StartError
+from thorax.errors import CodedError
+
+
+@click.group()
+def cli() -> None:
+    """The whole platform on one machine."""
+
+
+@cli.command()
+def run() -> None:
+    """Start everything, analyse the sample, stay in the foreground until Ctrl-C."""
+    settings = LocalSettings()
+    with preflight.only_one(settings.state):
+        preflight.check(settings)
+        asyncio.run(_run(settings))
+
+
+@cli.command()
+@click.argument("image", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def demo(image: Path) -> None:
+    """Analyse IMAGE on the platform that runs here."""
+    state = LocalSettings().state
+    click.echo(asyncio.run(_analysis(Access.of(state / "run.json"), image, state)))
+
+
+async def _run(settings: LocalSettings) -> None:
+    """Until SIGINT, SIGTERM or SIGHUP; a signal during the start ends it just as well."""
+    began = time.monotonic()
+    stack = Stack(settings, Log())
+    task = asyncio.create_task(_serve(stack, settings, began))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        click.echo("\nStopping.", err=True)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, lambda: None)
+        await stack.down()
+
+
+async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:
+    await stack.up()
+    ready = time.monotonic() - began
+    lines = [f"Thorax is ready after {ready:.1f} s."]
+    if settings.sample is not None:
+        access = Access(settings.base_url, FIRST_USER, stack.password)
+        lines += ["", await _analysis(access, settings.sample, settings.state)]
+    url = settings.base_url
+    lines += ["", f"  page      {url}/", f"  API docs  {url}/docs", f"  health    {url}/readyz"]
+    lines += [f"  user      {FIRST_USER}", f"  password  {stack.password}"]
+    lines += [f"  (all of it in {stack.run_file})", "", "Ctrl-C stops it.", ""]
+    click.echo("\n".join(["", *lines]))
+    await asyncio.Event().wait()
+
+
+async def _analysis(access: Access, image: Path, state: Path) -> str:
+    """Analyse `image`, keep its overlay in the state folder, and tell."""
+    overlay = state / f"{image.stem}-overlay.png"
+    result = await client.analyse(access, image.name, await asyncio.to_thread(image.read_bytes))
+    await asyncio.to_thread(overlay.write_bytes, result.overlay)
+    told = f"  {image}, analysed in {result.seconds:.1f} s"
+    return f"{told}\n\n{client.table(result)}\n\n  overlay   {overlay}"
+
+
+def _sentence(error: Exception) -> str:
+    """What hinders us, as a person says it."""
+    if isinstance(error, CodedError):
+        return f"{error.detail} {error.spec.remedy}"
+    if isinstance(error, ValidationError):
+        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "The disk is full."
+    return str(error) or type(error).__name__
+
+
+def main() -> None:
+    """Run the command; what hinders it is one sentence and exit code 1."""
+    try:
+        cli()
+    except (
+        StartError,
+        ServerError,
+        AnalysisError,
+        CodedError,
+        ValidationError,
+        OSError,
+        httpx.HTTPError,
+    ) as error:
+        sys.exit(f"thorax: {_sentence(error)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""The database and the broker under the platform: those whose URLs are given, else embedded ones."""
+
+from collections.abc import Mapping
+
+import psycopg
+import redis
+
+from local_stack.postgres import Postgres
+from local_stack.roles import ROLES, create_database, logins
+from local_stack.server import Server
+from local_stack.settings import LocalSettings
+from local_stack.supervisor import StartError
+from local_stack.valkey import Valkey
+
+DATABASE = "thorax"
+
+
+class Backing:
+    """Knows how to reach the stores; starting the embedded ones is the supervisor's business."""
+
+    def __init__(self, settings: LocalSettings) -> None:
+        self._database_url = settings.database_url and settings.database_url.get_secret_value()
+        self._redis_url = settings.redis_url and settings.redis_url.get_secret_value()
+        self._postgres = Postgres(settings.state / "postgres")
+        self._valkey = Valkey(settings.state / "valkey")
+
+    @property
+    def embedded(self) -> list[Server]:
+        """The servers that have to be started."""
+        wanted = ((self._postgres, self._database_url), (self._valkey, self._redis_url))
+        return [server for server, given in wanted if not given]
+
+    def knock(self) -> None:
+        """StartError when a store that was given doesn't let us in; the sentence holds no password."""
+        if self._database_url:
+            try:
+                psycopg.connect(self._database_url.replace("+psycopg", ""), connect_timeout=5).close()
+            except psycopg.Error as error:
+                raise StartError(f"THORAX_DATABASE_URL can't be used: {_first_line(error)}.") from error
+        if self._redis_url:
+            try:
+                redis.Redis.from_url(self._redis_url, socket_timeout=5).ping()
+            except (redis.RedisError, ValueError) as error:
+                raise StartError(f"THORAX_REDIS_URL can't be used: {_first_line(error)}.") from error
+
+    def owner_url(self) -> str:
+        """The URL of the schema's owner; an embedded database is created at the first call."""
+        return self._database_url or create_database(self._postgres, DATABASE)
+
+    def redis_url(self) -> str:
+        """The broker's URL."""
+        return self._redis_url or self._valkey.url
+
+    def databases(self) -> Mapping[str, str]:
+        """Role to URL, after the migration made the roles. A given database has one URL for all."""
+        if self._database_url:
+            return dict.fromkeys(ROLES, self._database_url)
+        return logins(self._postgres, DATABASE)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

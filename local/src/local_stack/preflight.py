@@ -1,0 +1,70 @@
+"""What is looked at before anything starts, so that a hindrance is one clear sentence and not a traceback."""
+
+import errno
+import fcntl
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from local_stack.server import HOST
+from local_stack.settings import LocalSettings
+from local_stack.supervisor import StartError
+from thorax.bundle import load_bundle
+from thorax.errors import Code, CodedError
+
+NEEDED_MB = 300
+
+
+def check(settings: LocalSettings) -> None:
+    """StartError or CodedError when the platform could not start, or not for long."""
+    _bundle_is_there(settings.bundle)
+    _port_is_free(settings.port)
+    free = shutil.disk_usage(settings.state).free // 1_000_000
+    if free < NEEDED_MB:
+        where = settings.state.absolute()
+        raise StartError(f"The disk of {where} is full: {free} MB are free, {NEEDED_MB} MB are needed.")
+
+
+@contextmanager
+def only_one(state: Path) -> Iterator[None]:
+    """Hold the state folder's lock; StartError when another supervisor holds it. A crash releases it."""
+    state.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        sentence = f"Thorax already runs here: another process uses {state.absolute()}."
+        raise StartError(sentence) from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _bundle_is_there(folder: Path) -> None:
+    try:
+        load_bundle(folder)
+    except CodedError as error:
+        if error.code is Code.BUNDLE_MISSING:
+            sentence = f"No model bundle is in {folder.absolute()}; name the folder of one by BUNDLE=."
+            raise StartError(sentence) from error
+        raise
+
+
+def _port_is_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+            probe.listen()
+        except PermissionError as error:
+            raise StartError(f"Port {port} needs root; choose one above 1023 by PORT=.") from error
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            sentence = f"Port {port} is taken by another program; choose another one by PORT=."
+            raise StartError(sentence) from error

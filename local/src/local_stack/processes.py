@@ -1,0 +1,112 @@
+"""Which processes make up the platform on one machine, and what each is told: a table of `Process` rows."""
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from local_stack.server import HOST, Server
+from local_stack.settings import LocalSettings
+
+
+@dataclass(frozen=True)
+class Process:
+    """One child: `env` is added to our environment, `ready` is asked with its pid until it says yes."""
+
+    name: str
+    argv: list[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    ready: Callable[[int], bool] = lambda _pid: True
+    prepare: Callable[[], None] = lambda: None
+    death: signal.Signals = signal.SIGKILL
+    stop: signal.Signals = signal.SIGTERM
+    not_root: bool = False
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the services find each other and their stores. `databases` has a URL for each role."""
+
+    databases: Mapping[str, str]
+    redis_url: str
+    auth_port: int
+    auth_secret_file: Path
+
+
+def store(server: Server) -> Process:
+    """The row of an embedded store."""
+    return Process(
+        server.name,
+        server.argv,
+        ready=server.ready,
+        prepare=server.prepare,
+        death=server.death,
+        stop=server.stop_signal,
+        not_root=server.not_root,
+    )
+
+
+def program(name: str) -> str:
+    """A command of the environment that we run in."""
+    return str(Path(sys.executable).parent / name)
+
+
+def services(settings: LocalSettings, places: Places) -> list[Process]:
+    """Every process of the platform but the stores; each knows the database by its own role only."""
+    auth_url = f"http://{HOST}:{places.auth_port}"
+    issuer = {"THORAX_ISSUER": f"{settings.base_url}/auth"}
+
+    def row(
+        name: str, role: str, command: str = "", ready: Callable[[int], bool] = lambda _pid: True, **own: str
+    ) -> Process:
+        env = {
+            "THORAX_DATABASE_URL": places.databases[role],
+            "THORAX_REDIS_URL": places.redis_url,
+            "THORAX_BLOBS": settings.blob_store,
+            "THORAX_MODELS": str(settings.bundle.absolute().parent),
+            "THORAX_BASE_URL": settings.base_url,
+            "THORAX_LOG_FORMAT": "json",
+            **own,
+        }
+        return Process(name, [program(command or name)], env, ready)
+
+    auth = row(
+        "auth-service",
+        "thorax_auth",
+        ready=answers(f"{auth_url}/auth/.well-known/jwks.json"),
+        THORAX_AUTH_HOST=HOST,
+        THORAX_AUTH_PORT=str(places.auth_port),
+        THORAX_AUTH_SECRET_FILE=str(places.auth_secret_file),
+        THORAX_COOKIE_SECURE="false",
+        **issuer,
+    )
+    gateway = row(
+        "gateway",
+        "thorax_gateway",
+        ready=answers(f"{settings.base_url}/readyz"),
+        THORAX_HOST=HOST,
+        THORAX_PORT=str(settings.port),
+        THORAX_AUTH_URL=auth_url,
+        **issuer,
+    )
+    workers = [
+        row(f"model-worker-{n}", "thorax_worker", "model-worker", THORAX_BACKBONES="all")
+        for n in range(1, settings.model_workers + 1)
+    ]
+    behind = [row(name, "thorax_aggregator") for name in ("aggregator", "sweeper")]
+    return [auth, gateway, *workers, *behind]
+
+
+def answers(url: str) -> Callable[[int], bool]:
+    """A `ready` that asks whether `url` answers with 200."""
+
+    def ready(_pid: int) -> bool:
+        try:
+            return httpx.get(url, timeout=1).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    return ready

@@ -1,0 +1,38 @@
+"""What `make run` can be told, by environment variables."""
+
+import os
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from local_stack.server import HOST
+
+
+class LocalSettings(BaseSettings):
+    """Where things are; the stores are embedded unless their URLs are given."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="THORAX_", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    port: int = Field(default=8080, ge=1, le=65535, validation_alias=AliasChoices("PORT", "THORAX_PORT"))
+    bundle: Path = Field(default=Path("models/default"), validation_alias="BUNDLE")
+    state: Path = Field(default=Path(".thorax"), description="everything that survives a restart")
+    sample: Path | None = Field(default=Path("samples/chest.png"), description="analysed when all is ready")
+    model_workers: int = Field(
+        default_factory=lambda: min(4, len(os.sched_getaffinity(0))), ge=1, description="processes"
+    )
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    blobs: str | None = Field(default=None, description="a folder, or s3://bucket/prefix")
+
+    @property
+    def base_url(self) -> str:
+        """What clients call, without a slash at the end."""
+        return f"http://{HOST}:{self.port}"
+
+    @property
+    def blob_store(self) -> str:
+        """The folder or bucket as the services want it."""
+        return self.blobs or str(self.state.absolute() / "blobs")

@@ -1,0 +1,82 @@
+"""Brings the platform up in the right order: stores, schema, bundle, services, first user."""
+
+import asyncio
+import json
+from pathlib import Path
+
+from local_stack import processes
+from local_stack.backing import Backing
+from local_stack.logs import Log
+from local_stack.processes import Places, Process, program
+from local_stack.server import free_port, secret_in, write_private
+from local_stack.settings import LocalSettings
+from local_stack.supervisor import Supervisor
+
+FIRST_USER = "admin"
+
+
+class Stack:
+    """One platform on this machine."""
+
+    def __init__(self, settings: LocalSettings, log: Log) -> None:
+        self.supervisor = Supervisor(log)
+        self._settings = settings
+        self._backing = Backing(settings)
+        self._auth_port = free_port()
+
+    @property
+    def run_file(self) -> Path:
+        """Tells scripts where the platform is and how to get in; only its owner reads it."""
+        return self._settings.state / "run.json"
+
+    @property
+    def password(self) -> str:
+        """The first user's."""
+        return secret_in(self._password_file)
+
+    async def up(self) -> None:
+        """Return when an image sent now would be accepted and analysed. Raises StartError."""
+        settings = self._settings
+        self._backing.knock()
+        await self.supervisor.start(*map(processes.store, self._backing.embedded))
+        owner = {"THORAX_DATABASE_URL": self._backing.owner_url()}
+        await self.supervisor.once(Process("migrate", [program("thorax"), "migrate"], owner))
+        auth, *others = processes.services(settings, self._places())
+        register = [program("thorax"), "bundle", "register", str(settings.bundle.absolute()), "--activate"]
+        await self.supervisor.once(Process("bundle", register, owner))
+        await asyncio.gather(self._let_in(auth), self.supervisor.start(*others))
+        self._write_run_file()
+
+    async def down(self) -> None:
+        """Stop everything; nothing is left but the state."""
+        await self.supervisor.stop()
+        self.run_file.unlink(missing_ok=True)
+
+    def _places(self) -> Places:
+        secret = self._settings.state / "auth-secret"
+        secret_in(secret)
+        return Places(self._backing.databases(), self._backing.redis_url(), self._auth_port, secret)
+
+    async def _let_in(self, auth: Process) -> None:
+        """Start auth-service and see to it that there is somebody who may log in."""
+        _ = self.password
+        env = {**auth.env, "THORAX_ADMIN_PASSWORD_FILE": str(self._password_file)}
+        command = [*auth.argv, "create-admin", "--name", FIRST_USER]
+        await asyncio.gather(
+            self.supervisor.start(auth), self.supervisor.once(Process("first-user", command, env))
+        )
+
+    @property
+    def _password_file(self) -> Path:
+        return self._settings.state.absolute() / "first-user"
+
+    def _write_run_file(self) -> None:
+        ports = {server.name: server.port for server in self._backing.embedded}
+        about = {
+            "base_url": self._settings.base_url,
+            "ports": {"gateway": self._settings.port, "auth-service": self._auth_port, **ports},
+            "user": FIRST_USER,
+            "password": self.password,
+            "pids": self.supervisor.pids,
+        }
+        write_private(self.run_file, json.dumps(about, indent=2) + "\n")
