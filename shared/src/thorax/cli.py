@@ -106,3 +106,7 @@ def main() -> None:
     except CodedError as error:
         click.echo(f"{error.detail} {error.spec.remedy}", err=True)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 import os
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import structlog
 from celery import Celery
+from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
 from pydantic import Field
 from sqlalchemy import Engine, text
@@ -103,6 +105,8 @@ def run_celery(
     The pool is `solo`: a claim runs on the main thread, and one process is one unit of capacity.
     """
     prepare()
+    # Which user a container runs as is the image's business; a laptop's may well be root.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     app.task(name=TASK)(workforce.work)
 
     worker_shutting_down.connect(lambda **_: workforce.stop(), weak=False)
@@ -112,7 +116,9 @@ def run_celery(
         "--loglevel=WARNING",
         f"--hostname={workforce.name}",
     ]
-    app.worker_main(["worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"])
+    app.worker_main(
+        ["--quiet", "worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    )
 
 
 _BEAT = text("""

@@ -3,13 +3,16 @@
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartCallbacks, MultipartParser, parse_options_header
+from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
 from thorax.errors import Code, CodedError
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 MAX_PART_HEADER_BYTES = 8 * 1024
 _Event = tuple[Literal["begin", "data", "end"], bytes]
@@ -41,7 +44,7 @@ class MultipartStream:
         self._body = request.stream()
         self._parser = MultipartParser(boundary, self._callbacks())
 
-    def _callbacks(self) -> MultipartCallbacks:
+    def _callbacks(self) -> "MultipartCallbacks":
         def text(which: int, data: bytes, start: int, end: int) -> None:
             self._header[which] += data[start:end]
             self._header_bytes += end - start

@@ -1,0 +1,212 @@
+"""The platform's real processes on loopback, for tests that talk to it as a client would and kill it as fate does.
+
+auth-service is stood in for by its one seam, a JWKS over HTTP, so that a test can be any tenant it likes.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import jwt
+import psycopg
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
+
+from local_stack.leash import leash
+from local_stack.server import free_port
+from thorax.bundle import Bundle
+
+MODULES = {
+    "gateway": "gateway",
+    "aggregator": "aggregator",
+    "sweeper": "aggregator.sweeper",
+    "worker": "model_worker",
+}
+ROLES = {"gateway": "thorax_gateway", "worker": "thorax_worker"}
+
+
+class Issuer:
+    """Signs access tokens as auth-service would, and publishes the key."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = json.loads(RSAAlgorithm.to_jwk(self._key.public_key()))
+        document = json.dumps({"keys": [{**public, "kid": "test", "use": "sig", "alg": "RS256"}]}).encode()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(document)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.issuer = f"{self.url}/auth"
+
+    def token(self, tenant: UUID, scope: str = "studies:read studies:write", life_s: int = 600) -> str:
+        """An access token for somebody of `tenant`."""
+        now = int(time.time())
+        claims = {
+            "iss": self.issuer,
+            "aud": "thorax",
+            "sub": str(tenant),
+            "tenant": str(tenant),
+            "kind": "user",
+        }
+        claims |= {"scope": scope, "jti": uuid4().hex, "iat": now, "exp": now + life_s}
+        return jwt.encode(claims, self._key, "RS256", headers={"kid": "test", "typ": "at+jwt"})
+
+    def close(self) -> None:
+        """Stop publishing."""
+        self._server.shutdown()
+
+
+class Platform:
+    """Gateway, workers, aggregator and sweeper as processes. A context manager: starts them, waits, ends them."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bundle: Bundle,
+        url_as: Callable[[str], str],
+        owner_url: str,
+        redis_url: str,
+        *,
+        workers: int = 2,
+        settings: Mapping[str, str] | None = None,
+        worker_settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.bundle, self._url_as, self.owner_url = folder, bundle, url_as, owner_url
+        self.issuer, self.port = Issuer(), free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self._worker_settings = dict(worker_settings or {})
+        self._environment = {
+            **os.environ,
+            "THORAX_REDIS_URL": redis_url,
+            "THORAX_BLOBS": str(folder / "blobs"),
+            "THORAX_MODELS": str(bundle.folder.parent),
+            "THORAX_PORT": str(self.port),
+            "THORAX_AUTH_URL": self.issuer.url,
+            "THORAX_ISSUER": self.issuer.issuer,
+            "THORAX_ANONYMOUS_JOBS_PER_HOUR": "100000",
+            **(settings or {}),
+        }
+        self.names = ["gateway", "aggregator", "sweeper", *(f"worker-{i}" for i in range(workers))]
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> "Platform":
+        register = [
+            sys.executable,
+            "-m",
+            "thorax.cli",
+            "bundle",
+            "register",
+            str(self.bundle.folder),
+            "--activate",
+        ]
+        environment = {**self._environment, "THORAX_DATABASE_URL": self.owner_url}
+        subprocess.run(register, check=True, env=environment, stdout=subprocess.DEVNULL)
+        for name in self.names:
+            self.start(name)
+        self.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.issuer.close()
+
+    def start(self, name: str) -> None:
+        """Start one process; its log goes to a file of that name."""
+        kind = name.split("-")[0]
+        environment = {
+            **self._environment,
+            "THORAX_DATABASE_URL": self._url_as(ROLES.get(kind, "thorax_aggregator")),
+        }
+        if kind == "worker":
+            environment |= self._worker_settings
+        with self.log(name).open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", MODULES[kind]],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=leash(signal.SIGKILL),
+            )
+
+    def log(self, name: str) -> Path:
+        """Where a process logs."""
+        return self.folder / f"{name}.log"
+
+    def logs(self) -> str:
+        """All that was logged so far."""
+        return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(self.folder.glob("*.log")))
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, and nothing else."""
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        """Wait until the gateway says that nothing is missing."""
+        deadline, last = time.monotonic() + timeout_s, ""
+        while time.monotonic() < deadline:
+            dead = [name for name, process in self.processes.items() if process.poll() is not None]
+            assert not dead, f"{dead} ended\n{self.logs()[-4000:]}"
+            try:
+                answer = httpx.get(f"{self.base}/readyz", timeout=5)
+                if answer.status_code == 200:
+                    return
+                last = answer.text
+            except httpx.HTTPError as error:
+                last = repr(error)
+            time.sleep(0.1)
+        raise AssertionError(f"not ready: {last}\n{self.logs()[-4000:]}")
+
+    def client(self, tenant: UUID | None = None, scope: str = "studies:read studies:write") -> httpx.Client:
+        """A signed-in client of some tenant (a new one by default)."""
+        token = self.issuer.token(tenant or uuid4(), scope)
+        return httpx.Client(base_url=self.base, headers={"Authorization": f"Bearer {token}"}, timeout=70)
+
+    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Look into the database as its owner."""
+        dsn = self.owner_url.replace("postgresql+psycopg://", "postgresql://")
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            cursor = connection.execute(query, values)
+            return cursor.fetchall() if cursor.description else []
+
+
+def post(client: httpx.Client, *images: bytes, name: str = "image.png", **keywords: Any) -> httpx.Response:
+    """Post images as one study."""
+    files = [("files", (name, image, "application/octet-stream")) for image in images]
+    return client.post("/v1/jobs", files=files, **keywords)
+
+
+def finished(client: httpx.Client, job: str, timeout_s: float = 60) -> dict[str, Any]:
+    """The job once it has ended; fails the test if it does not."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        view = client.get(job, params={"wait": "5"}).json()
+        if view["state"] in ("succeeded", "failed", "cancelled"):
+            return dict(view)
+    raise AssertionError(f"{job} is still {view['state']}: {view['progress']}")
