@@ -1,0 +1,100 @@
+"""The `auth-service` command: serve, rotate the signing keys, make the first administrator."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from auth_service.app import SERVICE, create_app
+from auth_service.config import AuthSettings
+from auth_service.parts import Parts, build
+from auth_service.repository import Repository
+from auth_service.service.accounts import create_admin
+from auth_service.service.keys import rotate_keys
+from thorax.errors import CodedError
+from thorax.http_server import serve as run_server
+from thorax.telemetry import configure
+
+T = TypeVar("T")
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Who may come in: people, machines, tokens, keys. Without a command it serves."""
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve /auth at THORAX_AUTH_HOST and THORAX_AUTH_PORT."""
+    settings = AuthSettings()
+    configure(SERVICE, level=settings.log_level, form=settings.log_format)
+    run_server(create_app(build(settings)), settings.auth_host, settings.auth_port)
+
+
+@cli.command("rotate-keys")
+@click.option("--compromised", is_flag=True, help="End the old keys now, and all access tokens with them.")
+def rotate_command(compromised: bool) -> None:
+    """Publish a new signing key now, sign with it in ten minutes, retire the old one after its last token."""
+    starts = _in_transaction(lambda parts, repo: rotate_keys(parts, repo, compromised=compromised))
+    click.echo(f"The new key signs from {starts:%Y-%m-%d %H:%M:%S} UTC on.")
+
+
+@cli.command("create-admin")
+@click.option("--name", required=True, help="an e-mail address or a simple name")
+def create_admin_command(name: str) -> None:
+    """Make sure that NAME is an administrator.
+
+    A new account gets the password from THORAX_ADMIN_PASSWORD_FILE or stdin; an existing one keeps its own.
+    """
+    password = _admin_password()
+    created = _in_transaction(lambda parts, repo: create_admin(parts, repo, name, password))
+    click.echo("The administrator was created." if created else "The administrator exists.")
+
+
+def _admin_password() -> str:
+    file = os.environ.get("THORAX_ADMIN_PASSWORD_FILE")
+    return (Path(file).read_text() if file else sys.stdin.read()).rstrip("\r\n")
+
+
+def _in_transaction(work: Callable[[Parts, Repository], Awaitable[T]]) -> T:
+    async def run() -> T:
+        parts = build(AuthSettings())
+        try:
+            async with parts.database() as session:
+                result = await work(parts, Repository(session))
+                await session.commit()
+                return result
+        finally:
+            await parts.engine.dispose()
+
+    return asyncio.run(run())
+
+
+def main() -> None:
+    """Run the command; what an operator can mend is one sentence, not a traceback."""
+    try:
+        cli()
+    except CodedError as error:
+        sys.exit(f"{error.detail} {error.spec.remedy}")
+    except ValidationError as error:
+        wrong = ", ".join(
+            f"THORAX_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
+        )
+        sys.exit(f"The settings are not valid. {wrong}")
+    except (ValueError, OSError) as error:
+        sys.exit(str(error))
+    except SQLAlchemyError as error:
+        sys.exit(f"The database did not do it: {type(error).__name__}.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""auth-service's settings: `THORAX_*` variables, built once at the entry point and passed down."""
+
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import NoDecode
+
+from thorax.identity import ISSUER, MAX_TOKEN_LIFE_S
+from thorax.settings import Settings
+
+Network = IPv4Network | IPv6Network
+
+
+class AuthSettings(Settings):
+    """What auth-service needs to know besides what all services do."""
+
+    auth_host: str = "127.0.0.1"
+    auth_port: int = 8001
+    auth_secret_file: Path = Field(description="holds the secret that encrypts the signing keys")
+    issuer: str = Field(default=ISSUER, description="`iss` of every token; the same for all services")
+    sign_up: Literal["open", "closed"] = Field(default="open", description="closed: by invitation only")
+    cookie_secure: bool = Field(default=True, description="off only where the page is served without TLS")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(ip_network("127.0.0.1"), ip_network("::1")),
+        description="comma-separated networks whose X-Forwarded-For is believed",
+    )
+    token_life_s: int = Field(default=MAX_TOKEN_LIFE_S, ge=30, le=MAX_TOKEN_LIFE_S)
+    session_days: float = Field(default=30, gt=0, description="after so long one has to log in again")
+    session_idle_days: float = Field(default=7, gt=0, description="… or after so long without use")
+    login_failures: int = Field(default=5, ge=1, description="per account and address, in 15 minutes")
+    address_failures: int = Field(default=100, ge=1, description="per address, over all its accounts")
+    sign_ups_per_address: int = Field(default=60, ge=1, description="in 15 minutes")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+    @property
+    def session_life(self) -> timedelta:
+        """How long a login lasts at most."""
+        return timedelta(days=self.session_days)
+
+    @property
+    def session_idle(self) -> timedelta:
+        """How long a login lasts unused."""
+        return timedelta(days=self.session_idle_days)
+
+    def auth_secret(self) -> SecretStr:
+        """The secret in `auth_secret_file`. Raises ValueError when it is missing or too short to be one."""
+        try:
+            secret = self.auth_secret_file.read_text().strip()
+        except OSError as error:
+            raise ValueError(f"THORAX_AUTH_SECRET_FILE: {error.strerror}.") from error
+        if len(secret) < 32:
+            raise ValueError("THORAX_AUTH_SECRET_FILE: the secret must have at least 32 characters.")
+        return SecretStr(secret)

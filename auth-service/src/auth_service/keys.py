@@ -1,0 +1,134 @@
+"""Signing keys: made, encrypted for the database, published, and replaced without a token failing in between.
+
+A new key is published first and signs only after `LEAD`, when every JWKS cache knows it; the old one is
+published until its last token has expired. So a rotation is one command and needs no restart.
+"""
+
+import base64
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import SecretStr
+
+from auth_service.models import SigningKey
+from thorax.identity import ALGORITHM, MAX_TOKEN_LIFE_S
+
+RELOAD_S = 30
+LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus RELOAD_S
+OVERLAP = timedelta(seconds=MAX_TOKEN_LIFE_S + 2 * RELOAD_S)  # the last token of the old key, and slow clocks
+
+
+class Vault:
+    """Encrypts private keys at rest with a key derived from THORAX_AUTH_SECRET_FILE (HKDF, RFC 5869)."""
+
+    def __init__(self, secret: SecretStr) -> None:
+        derive = HKDF(hashes.SHA256(), length=32, salt=None, info=b"thorax auth signing keys")
+        key = derive.derive(secret.get_secret_value().encode())
+        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+
+    def new_key(self, active_from: datetime) -> SigningKey:
+        """A fresh RSA-2048 key pair; takes a tenth of a second or more of one core."""
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        kid = secrets.token_urlsafe(12)
+        return SigningKey(
+            kid=kid,
+            public_jwk=_jwk(private.public_key(), kid),
+            private_key=self._fernet.encrypt(pem),
+            active_from=active_from,
+            retires_at=None,
+        )
+
+    def open(self, row: SigningKey) -> bytes:
+        """The private key in PEM. Raises ValueError when it was encrypted with another secret."""
+        try:
+            return self._fernet.decrypt(row.private_key)
+        except InvalidToken as error:
+            raise ValueError(
+                "The signing keys were encrypted with another secret; restore THORAX_AUTH_SECRET_FILE."
+            ) from error
+
+
+def _jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
+    numbers = key.public_numbers()
+    return {
+        "kty": "RSA",
+        "use": "sig",
+        "alg": ALGORITHM,
+        "kid": kid,
+        "n": _base64url(numbers.n),
+        "e": _base64url(numbers.e),
+    }
+
+
+def _base64url(number: int) -> str:
+    raw = number.to_bytes((number.bit_length() + 7) // 8)
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+@dataclass(frozen=True)
+class _Key:
+    kid: str
+    public_jwk: Mapping[str, Any]
+    active_from: datetime
+    retires_at: datetime | None
+    pem: SecretStr
+
+
+class Keyring:
+    """The keys as of the last `load`: a key source for a TokenVerifier, and the key to sign with now."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        self._keys: tuple[_Key, ...] = ()
+
+    def load(self, rows: Sequence[SigningKey]) -> None:
+        """Take over what the database holds."""
+        self._keys = tuple(
+            _Key(
+                row.kid,
+                row.public_jwk,
+                row.active_from,
+                row.retires_at,
+                SecretStr(self._vault.open(row).decode()),
+            )
+            for row in rows
+        )
+
+    def __call__(self, kid: str) -> Mapping[str, Any] | None:
+        """The public JWK called `kid`, or None."""
+        return next((key.public_jwk for key in self._published() if key.kid == kid), None)
+
+    def jwks(self) -> dict[str, Any]:
+        """The published keys (RFC 7517, section 5): coming, signing and going ones."""
+        return {"keys": [dict(key.public_jwk) for key in self._published()]}
+
+    def signing(self) -> tuple[str, SecretStr]:
+        """The kid and private PEM to sign with now: of the active keys, the newest."""
+        now = datetime.now(UTC)
+        active = [key for key in self._published() if key.active_from <= now]
+        if not active:
+            raise LookupError("no signing key is active")
+        newest = max(active, key=lambda key: key.active_from)
+        return newest.kid, newest.pem
+
+    @property
+    def ready(self) -> bool:
+        """Whether tokens can be signed."""
+        now = datetime.now(UTC)
+        return any(key.active_from <= now for key in self._published())
+
+    def _published(self) -> list[_Key]:
+        now = datetime.now(UTC)
+        return [key for key in self._keys if key.retires_at is None or key.retires_at > now]

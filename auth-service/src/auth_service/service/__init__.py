@@ -1,0 +1,1 @@
+"""What auth-service does, one file per subject. Services flush; the session dependency commits."""

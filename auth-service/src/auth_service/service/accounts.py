@@ -1,0 +1,120 @@
+"""Accounts as their owners see them: sign up, invite, change the password, leave."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import structlog
+
+from auth_service.models import User
+from auth_service.parts import Parts
+from auth_service.passwords import check_password, normal_name
+from auth_service.repository import Repository
+from auth_service.service import login
+from auth_service.service.users import keep_an_admin
+from auth_service.tokens import digest, new_secret
+from thorax.errors import Code, CodedError
+from thorax.identity import Scope
+
+USER_SCOPES = frozenset({Scope.STUDIES_WRITE, Scope.STUDIES_READ})
+ADMIN_SCOPES = frozenset(Scope)
+INVITATION_LIFE = timedelta(days=7)
+_SIGN_UPS = digest("sign-up")
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """One account's affairs in one transaction."""
+
+    parts: Parts
+    repository: Repository
+
+    async def register(self, name: str, password: str, invitation: str | None, address: str) -> User:
+        """A new user, alone in a new tenant or in the one that the invitation opens.
+
+        Raises CodedError: SIGN_UP_CLOSED, NAME_TAKEN, WEAK_PASSWORD, VALIDATION, TOO_MANY_ATTEMPTS.
+        """
+        if invitation is None and self.parts.settings.sign_up == "closed":
+            raise CodedError(Code.SIGN_UP_CLOSED)
+        normal = normal_name(name)
+        check_password(password, normal)
+        pair = self.parts.settings.sign_ups_per_address
+        await login.limit(self.parts, self.repository, _SIGN_UPS, address, pair=pair)
+        if await self.repository.users.by_name(normal) is not None:  # before the slow hash
+            raise CodedError(Code.NAME_TAKEN)
+        await self.repository.settle()
+        hashed = await self.parts.passwords.hash(password)
+        user = await self.add(normal, hashed, await self._tenant(invitation), USER_SCOPES)
+        _log.info("signed_up", user=str(user.id), invited=invitation is not None)
+        return user
+
+    async def add(self, name: str, hashed: str, tenant: UUID, scopes: frozenset[Scope]) -> User:
+        """A new user row. Raises CodedError(NAME_TAKEN)."""
+        user = await self.repository.users.add(name, hashed, tenant, scopes)
+        if user is None:
+            raise CodedError(Code.NAME_TAKEN)
+        return user
+
+    async def invite(self, user: User) -> tuple[str, datetime]:
+        """A token that lets one person sign up into the user's tenant, and when it expires.
+
+        While sign-up is closed only an admin may invite: CodedError(SIGN_UP_CLOSED).
+        """
+        if self.parts.settings.sign_up == "closed" and Scope.ADMIN not in user.scopes:
+            raise CodedError(
+                Code.SIGN_UP_CLOSED, "While sign-up is closed, only an administrator may invite."
+            )
+        token, expires_at = new_secret(), datetime.now(UTC) + INVITATION_LIFE
+        await self.repository.users.invite(digest(token), user.tenant_id, expires_at)
+        return token, expires_at
+
+    async def change_password(
+        self, user: User, current: str, new: str, address: str, session: UUID | None
+    ) -> None:
+        """Set a new password and end all sessions but the one that asks."""
+        check_password(new, user.name)
+        await login.check_password(self.parts, self.repository, user.name, current, address)
+        hashed = await self.parts.passwords.hash(new)
+        user = await self._locked(user)
+        user.password_hash = hashed
+        await self.repository.sessions.delete_all(user.id, keep=session)
+        _log.info("password_changed", user=str(user.id))
+
+    async def delete(self, user: User, password: str, address: str) -> None:
+        """Erase the account, its sessions and its clients; the last admin can't go."""
+        await login.check_password(self.parts, self.repository, user.name, password, address)
+        await keep_an_admin(self.repository, user.id)
+        await self.repository.users.delete(await self._locked(user))
+        _log.info("account_deleted", user=str(user.id), tenant=str(user.tenant_id))
+
+    async def _tenant(self, invitation: str | None) -> UUID:
+        if invitation is None:
+            return await self.repository.users.add_tenant()
+        tenant = await self.repository.users.take_invitation(digest(invitation))
+        if tenant is None:
+            raise CodedError(Code.VALIDATION, "The invitation is not valid, or was used already.")
+        return tenant
+
+    async def _locked(self, user: User) -> User:
+        found = await self.repository.users.by_id(user.id, lock=True)
+        if found is None:
+            raise CodedError(Code.NOT_FOUND)
+        return found
+
+
+async def create_admin(parts: Parts, repository: Repository, name: str, password: str) -> bool:
+    """Make sure that `name` is an administrator who can log in; whether the account had to be created.
+
+    An account that exists keeps its password: the one given may be years old.
+    """
+    normal = normal_name(name)
+    user = await repository.users.by_name(normal)
+    if user is not None:
+        user.scopes, user.disabled_at = sorted(ADMIN_SCOPES), None
+        return False
+    check_password(password, normal)
+    hashed = await parts.passwords.hash(password)
+    tenant = await repository.users.add_tenant()
+    await Accounts(parts, repository).add(normal, hashed, tenant, ADMIN_SCOPES)
+    return True

@@ -1,0 +1,92 @@
+"""What an administrator may do to others: list, disable, enable, promote, demote."""
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+import structlog
+
+from auth_service.models import User
+from auth_service.repository import Repository
+from thorax.errors import Code, CodedError
+from thorax.identity import Scope
+
+_log = structlog.get_logger(__name__)
+
+
+async def keep_an_admin(repository: Repository, leaving: UUID) -> None:
+    """Raise CodedError(CONFLICT) if nobody could administer the platform without this user.
+
+    Holds all admins' rows, so that two who demote each other at once do not both succeed.
+    """
+    if await repository.users.lock_admins() == {leaving}:
+        raise CodedError(Code.CONFLICT, "This is the last administrator; promote another one first.")
+
+
+@dataclass(frozen=True)
+class Users:
+    """An administrator's view of all users, in one transaction."""
+
+    repository: Repository
+
+    async def page(self, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
+        """Users, newest first, and the cursor of the next page, if there is one."""
+        rows = await self.repository.users.page(_place(cursor) if cursor else None, limit + 1)
+        more = len(rows) > limit
+        return rows[:limit], _cursor(rows[limit - 1]) if more else None
+
+    async def disable(self, user_id: UUID) -> User:
+        """Keep a user and his machines out; ends all sessions. Access tokens last ten minutes at most."""
+        await keep_an_admin(self.repository, user_id)
+        user = await self._locked(user_id)
+        user.disabled_at = user.disabled_at or datetime.now(UTC)
+        await self.repository.sessions.delete_all(user.id)
+        return self._done(user, "disabled")
+
+    async def enable(self, user_id: UUID) -> User:
+        """Let a user in again."""
+        user = await self._locked(user_id)
+        user.disabled_at = None
+        return self._done(user, "enabled")
+
+    async def promote(self, user_id: UUID) -> User:
+        """Make a user an administrator; sessions opened before keep their narrower scopes."""
+        user = await self._locked(user_id)
+        user.scopes = sorted(Scope)
+        return self._done(user, "promoted")
+
+    async def demote(self, user_id: UUID) -> User:
+        """Make an administrator an ordinary user."""
+        await keep_an_admin(self.repository, user_id)
+        user = await self._locked(user_id)
+        user.scopes = sorted(set(user.scopes) - {Scope.ADMIN, Scope.MODELS_WRITE})
+        return self._done(user, "demoted")
+
+    async def _locked(self, user_id: UUID) -> User:
+        user = await self.repository.users.by_id(user_id, lock=True)
+        if user is None:
+            raise CodedError(Code.NOT_FOUND, "There is no such user.")
+        return user
+
+    @staticmethod
+    def _done(user: User, what: str) -> User:
+        _log.info("user_changed", user=str(user.id), what=what)
+        return user
+
+
+def _cursor(user: User) -> str:
+    place = f"{user.created_at.isoformat()} {user.id}"
+    return base64.urlsafe_b64encode(place.encode()).decode()
+
+
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    try:
+        when, _, user_id = base64.b64decode(cursor, b"-_", validate=True).decode().partition(" ")
+        place = datetime.fromisoformat(when), UUID(user_id)
+    except (ValueError, binascii.Error) as error:
+        raise CodedError(Code.VALIDATION, "The cursor is none of ours; begin without one.") from error
+    if place[0].tzinfo is None:
+        raise CodedError(Code.VALIDATION, "The cursor is none of ours; begin without one.")
+    return place
