@@ -52,6 +52,11 @@ def tube(points: Field, radius: float, wall: float = 0.0) -> Field:
     return path
 
 
+def blur(image: Field, sigma: float) -> Field:
+    """Gaussian blur, sigma in pixels."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.float64)
+
+
 def ribs() -> Field:
     """Ten pairs: the back part runs out and slightly down, the front part comes back steeply and fainter."""
     total = np.zeros((SIZE, SIZE))
@@ -139,7 +144,7 @@ def attenuation(rng: np.random.Generator) -> Field:
     air = (right * dome_right + left * dome_left) * (1 - 0.93 * solid)
     trachea = tube(np.array([[0.0, -1.0], [0.005, -0.55], [0.015, -0.30]]), 0.05)
     bubble = ellipsoid(0.33, 0.58, 0.12, 0.07, 0.15, -15)
-    bones = 2.3 * ribs() + 0.45 * cv2.GaussianBlur(spine(), (0, 0), 3) + 1.5 * girdle()
+    bones = 2.3 * ribs() + 0.45 * blur(spine(), 3) + 1.5 * girdle()
     soft = body - 0.80 * air - 0.8 * trachea - 0.7 * bubble + 0.25 * (heart + 0.6 * middle)
     return np.asarray(np.clip(soft, 0, None) + bones * (body > 0) + 2.6 * vessels(rng) * (air > 0.05))
 
@@ -147,13 +152,11 @@ def attenuation(rng: np.random.Generator) -> Field:
 def radiograph() -> Words:
     """The display values, 12 bits, bone light: uint16 `[SIZE, SIZE]`, 0..4095."""
     rng = np.random.default_rng(20200501)
-    path = cv2.GaussianBlur(attenuation(rng), (0, 0), 1.4)
-    path = path + 0.02 * cv2.GaussianBlur(rng.normal(size=path.shape), (0, 0), 6) * 6
+    path = blur(attenuation(rng), 1.4)
+    path = path + 0.12 * blur(rng.normal(size=path.shape), 6)
     photons = rng.poisson(9000 * np.exp(-2.2 * path) + 30)
-    film: Field = -np.log(cv2.GaussianBlur(np.asarray(photons / 9030), (0, 0), 0.8))
-    film = film + 0.45 * (
-        film - cv2.GaussianBlur(film, (0, 0), 40)
-    )  # the multiscale boost that vendors apply
+    film = -np.log(blur(photons / 9030, 0.8))
+    film = film + 0.45 * (film - blur(film, 40))  # the boost of detail that vendors apply
     low, high = np.percentile(film, [2, 99.6])
     grey = np.clip((film - low) / (high - low), 0, 1) ** 1.15
     letter = np.array([[0.87, -0.91], [0.87, -0.83], [0.91, -0.83]])
