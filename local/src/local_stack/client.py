@@ -47,17 +47,19 @@ async def analyse(access: Access, name: str, image: bytes) -> Result:
     async with httpx.AsyncClient(base_url=access.base_url, timeout=70) as client:
         await _log_in(client, access)
         began = asyncio.get_running_loop().time()
-        job = _json(await client.post("/v1/jobs", files={"files": (name, image)}, data={"title": name}))
+        answer = await client.post("/v1/jobs", files={"files": (name, image)}, data={"title": name})
+        _json(answer)
+        place = answer.headers["Location"]
         try:
             async with asyncio.timeout(PATIENCE_S):
-                done = await _wait(client, job["id"])
+                done = await _wait(client, place)
         except TimeoutError:
-            raise AnalysisError(f"Job {job['id']} took more than {PATIENCE_S} s.") from None
+            raise AnalysisError(f"{place} took more than {PATIENCE_S} s.") from None
         seconds = asyncio.get_running_loop().time() - began
         findings = done["study"]["findings"]
         strongest = max(findings, key=lambda f: f["probability"])["finding"]
-        place = f"/v1/jobs/{done['id']}/images/{done['images'][0]['id']}/overlay/{strongest}.png"
-        overlay = (await client.get(place)).raise_for_status().content
+        picture = f"{place}/images/{done['images'][0]['id']}/overlay/{strongest}.png"
+        overlay = (await client.get(picture)).raise_for_status().content
     return Result(findings, overlay, seconds)
 
 
@@ -70,19 +72,29 @@ def table(result: Result) -> str:
     return "\n".join(["  finding            probability threshold  positive", *rows])
 
 
+async def may_log_in(access: Access) -> bool:
+    """Whether the user exists and has this password."""
+    async with httpx.AsyncClient(base_url=access.base_url, timeout=10) as client:
+        return (await _token(client, access)).is_success
+
+
 async def _log_in(client: httpx.AsyncClient, access: Access) -> None:
-    form = {"grant_type": "password", "username": access.user, "password": access.password}
-    token = _json(await client.post("/auth/token", data=form))["access_token"]
+    token = _json(await _token(client, access))["access_token"]
     client.headers["Authorization"] = f"Bearer {token}"
 
 
-async def _wait(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:
+async def _token(client: httpx.AsyncClient, access: Access) -> httpx.Response:
+    form = {"grant_type": "password", "username": access.user, "password": access.password}
+    return await client.post("/auth/token", data=form)
+
+
+async def _wait(client: httpx.AsyncClient, place: str) -> dict[str, Any]:
     while True:
-        job = _json(await client.get(f"/v1/jobs/{job_id}", params={"wait": 30}))
+        job = _json(await client.get(place, params={"wait": 30}))
         if job["state"] == "succeeded":
             return job
         if job["state"] in {"failed", "cancelled"}:
-            raise AnalysisError(f"Job {job_id} {job['state']}: {(job['error'] or {}).get('detail', '')}")
+            raise AnalysisError(f"{place} {job['state']}: {(job['error'] or {}).get('detail', '')}")
 
 
 def _json(answer: httpx.Response) -> dict[str, Any]:

@@ -25,7 +25,7 @@ SETTINGS = {
     "max_wal_size": "256MB",
     "fsync": "on",
     "synchronous_commit": "on",
-    "log_min_messages": "warning",
+    "log_min_messages": "fatal",  # below it are LOG (every start and stop) and ERROR (the client has it)
     "log_line_prefix": "",
 }
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}

@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from local_stack import processes
 from local_stack.backing import Backing
+from local_stack.client import Access, may_log_in
 from local_stack.logs import Log
 from local_stack.processes import Places, Process, program
-from local_stack.server import free_port, secret_in, write_private
+from local_stack.server import HOST, free_port, secret_in, write_private
 from local_stack.settings import LocalSettings
 from local_stack.supervisor import Supervisor
 
@@ -42,9 +44,7 @@ class Stack:
         owner = {"THORAX_DATABASE_URL": self._backing.owner_url()}
         await self.supervisor.once(Process("migrate", [program("thorax"), "migrate"], owner))
         auth, *others = processes.services(settings, self._places())
-        register = [program("thorax"), "bundle", "register", str(settings.bundle.absolute()), "--activate"]
-        await self.supervisor.once(Process("bundle", register, owner))
-        await asyncio.gather(self._let_in(auth), self.supervisor.start(*others))
+        await asyncio.gather(self._let_in(auth), self._serve(owner, others))
         self._write_run_file()
 
     async def down(self) -> None:
@@ -57,14 +57,21 @@ class Stack:
         secret_in(secret)
         return Places(self._backing.databases(), self._backing.redis_url(), self._auth_port, secret)
 
+    async def _serve(self, owner: Mapping[str, str], others: list[Process]) -> None:
+        """Make the bundle the active one before the workers look for it, then start everything behind."""
+        folder = str(self._settings.bundle.absolute())
+        register = [program("thorax"), "bundle", "register", folder, "--activate"]
+        await self.supervisor.once(Process("bundle", register, owner))
+        await self.supervisor.start(*others)
+
     async def _let_in(self, auth: Process) -> None:
         """Start auth-service and see to it that there is somebody who may log in."""
-        _ = self.password
+        await self.supervisor.start(auth)
+        if await may_log_in(Access(f"http://{HOST}:{self._auth_port}", FIRST_USER, self.password)):
+            return
         env = {**auth.env, "THORAX_ADMIN_PASSWORD_FILE": str(self._password_file)}
         command = [*auth.argv, "create-admin", "--name", FIRST_USER]
-        await asyncio.gather(
-            self.supervisor.start(auth), self.supervisor.once(Process("first-user", command, env))
-        )
+        await self.supervisor.once(Process("first-user", command, env))
 
     @property
     def _password_file(self) -> Path:

@@ -12,7 +12,7 @@ from local_stack.logs import Log, readable
 from local_stack.processes import Process
 
 START_S = 60.0
-STOP_S = 3.0
+SERVICES_STOP_S, STORES_STOP_S = 2.5, 2.0  # together under the 5 s that Ctrl-C may take
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 HEALTHY_S = 30.0
 TRIES = 3
@@ -74,8 +74,8 @@ class Supervisor:
         self._stopping = True
         stores = [c for c in self._children if c.process.death != signal.SIGKILL]
         services = [c for c in self._children if c not in stores]
-        await self._end(services, STOP_S)
-        await self._end(stores, STOP_S / 3)
+        await self._end(services, SERVICES_STOP_S)
+        await self._end(stores, STORES_STOP_S)
 
     async def _keep(self, child: _Child) -> None:
         pause = FIRST_PAUSE_S
