@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.facts import DicomFacts
+from model_worker.facts import DicomFacts, uid
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
@@ -81,7 +81,7 @@ def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: flo
                 return None
         try:
             return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
-        except EOFError:
+        except (EOFError, ValueError, KeyError, TypeError, RecursionError):  # killed, or taken over
             return None
         except TimeoutError:
             server.stop()  # the alarm should have ended the child; now its parent's death does
@@ -106,6 +106,9 @@ class _ForkServer:
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
+
+        if not self._control.recv(16):  # it says when its decoders are loaded
+            raise CodedError(Code.INTERNAL, "The decoding sandbox did not start; its log says why.")
 
     def alive(self) -> bool:
         return self.pid == os.getpid() and self._process.poll() is None
@@ -193,4 +196,5 @@ def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
 
 def _facts(fields: dict[str, Any]) -> DicomFacts:
     spacing = fields.pop("pixel_spacing")
+    fields |= {name: uid(value) for name, value in fields.items() if name.endswith("_uid")}
     return DicomFacts(**fields, pixel_spacing=spacing and (float(spacing[0]), float(spacing[1])))

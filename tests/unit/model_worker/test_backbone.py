@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 from tests.factories.bundles import REORDERED, as_model, make_bundle, tiny_answer, tiny_graph, write_backbone
 
-from model_worker.backbone import CPU, Backbone, to_canonical
+from model_worker.backbone import CPU, CUDA, Backbone, to_canonical
 from thorax.bundle import Bundle, InputSpec
 from thorax.errors import Code, CodedError
 
@@ -110,3 +111,13 @@ def test_a_graph_that_answers_otherwise_is_refused(tmp_path: Path, graph: bytes,
 
 def test_a_good_constant_graph_is_accepted(tmp_path: Path) -> None:
     assert load(bundle_of(tmp_path, graph_giving(GOOD_P, GOOD_M))).provider == CPU
+
+
+def test_without_a_device_the_cpu_serves_unless_that_is_not_wanted(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path)
+    if CUDA in ort.get_available_providers():
+        pytest.skip("this build of ONNX Runtime has CUDA")
+    assert Backbone(bundle, bundle.manifest.backbones[0], [CUDA, CPU]).provider == CPU
+    with pytest.raises(CodedError) as caught:
+        Backbone(bundle, bundle.manifest.backbones[0], [CUDA], cpu_fallback=False)
+    assert caught.value.code is Code.UNAVAILABLE
