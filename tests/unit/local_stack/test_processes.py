@@ -1,0 +1,48 @@
+"""The table of processes: who is started, and that nobody is told more than it needs."""
+
+import json
+from pathlib import Path
+
+from local_stack.processes import Places, Process, services
+from local_stack.roles import ROLES
+from local_stack.settings import LocalSettings
+
+
+def rows(**settings: object) -> dict[str, Process]:
+    databases = {role: f"postgresql+psycopg://{role}:secret-{role}@127.0.0.1/thorax" for role in ROLES}
+    places = Places(databases, "redis://:secret@127.0.0.1/0", 8001, Path("/state/auth-secret"))
+    return {row.name: row for row in services(LocalSettings(**settings), places)}
+
+
+def test_every_process_of_the_platform_is_there() -> None:
+    assert set(rows(model_workers=2)) == {
+        "auth-service",
+        "gateway",
+        "model-worker-1",
+        "model-worker-2",
+        "aggregator",
+        "sweeper",
+    }
+
+
+def test_each_service_knows_the_database_by_its_own_role_only() -> None:
+    roles = {
+        "auth-service": "thorax_auth",
+        "gateway": "thorax_gateway",
+        "model-worker-1": "thorax_worker",
+        "aggregator": "thorax_aggregator",
+        "sweeper": "thorax_aggregator",
+    }
+    for name, role in roles.items():
+        told = json.dumps(dict(rows()[name].env))
+        assert [other for other in ROLES if f"secret-{other}" in told] == [role]
+
+
+def test_no_secret_is_an_argument() -> None:
+    assert not [word for row in rows().values() for word in row.argv if "secret" in word]
+
+
+def test_the_issuer_is_the_one_public_address() -> None:
+    found = rows(port=9000)
+    assert found["gateway"].env["THORAX_ISSUER"] == found["auth-service"].env["THORAX_ISSUER"]
+    assert found["gateway"].env["THORAX_ISSUER"] == "http://127.0.0.1:9000/auth"

@@ -1,0 +1,144 @@
+"""The supervisor, tried on small processes that fail in every way there is."""
+
+import asyncio
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from local_stack.logs import Log
+from local_stack.processes import Process
+from local_stack.supervisor import StartError, Supervisor
+
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+FAMILY = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print("child", child.pid, flush=True)
+time.sleep(60)
+"""
+
+
+class Stage:
+    """A supervisor and what it printed."""
+
+    def __init__(self) -> None:
+        self.out = io.StringIO()
+        self.supervisor = Supervisor(Log(self.out))
+
+    def said(self, text: str) -> Callable[[int], bool]:
+        return lambda _pid: text in self.out.getvalue()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not condition():  # noqa: ASYNC110 - the outside world sets no events
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def stage() -> AsyncIterator[Stage]:
+    stage = Stage()
+    yield stage
+    await stage.supervisor.stop()
+
+
+def python(name: str, code: str, **more: object) -> Process:
+    return Process(name, [sys.executable, "-c", code], **more)  # type: ignore[arg-type]
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+async def test_lines_are_passed_on_and_ready_is_waited_for(stage: Stage) -> None:
+    code = "import time; time.sleep(0.2); print('open', flush=True); time.sleep(60)"
+    await stage.supervisor.start(python("shop", code, ready=stage.said("open")))
+    assert "shop           | open" in stage.out.getvalue()
+    assert list(stage.supervisor.pids) == ["shop"]
+
+
+async def test_a_child_that_dies_is_started_again(stage: Stage) -> None:
+    await stage.supervisor.start(python("phoenix", "import time; time.sleep(60)"))
+    first = stage.supervisor.pids["phoenix"]
+    os.kill(first, signal.SIGKILL)
+    await stage.until(lambda: stage.supervisor.pids.get("phoenix", first) != first)
+    assert "phoenix was ended by SIGKILL; starting it again" in stage.out.getvalue()
+
+
+async def test_a_child_that_never_starts_is_told_by_its_last_line(stage: Stage) -> None:
+    with pytest.raises(StartError, match="broken does not start: no such table"):
+        await stage.supervisor.start(python("broken", "exit('no such table')", ready=lambda _: False))
+
+
+async def test_a_command_that_fails_is_told_by_its_last_line(stage: Stage) -> None:
+    with pytest.raises(StartError, match=r"^wrong bundle$"):
+        await stage.supervisor.once(python("register", "exit('wrong bundle')"))
+
+
+async def test_the_stubborn_are_killed_in_time(stage: Stage) -> None:
+    await stage.supervisor.start(python("mule", STUBBORN, ready=stage.said("up")))
+    pid = stage.supervisor.pids["mule"]
+    began = time.monotonic()
+    await stage.supervisor.stop()
+    assert gone(pid)
+    assert time.monotonic() - began < 5
+
+
+async def test_grandchildren_go_with_their_parent(stage: Stage) -> None:
+    await stage.supervisor.start(python("family", FAMILY, ready=stage.said("child")))
+    grandchild = int(stage.out.getvalue().split()[-1])
+    await stage.supervisor.stop()
+    await stage.until(lambda: gone(grandchild))
+
+
+async def test_a_service_does_not_see_the_owners_database(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THORAX_DATABASE_URL", "postgresql://owner:secret@db/thorax")
+    await stage.supervisor.once(python("env", "import os; print(sorted(os.environ))"))
+    assert "THORAX_DATABASE_URL" not in stage.out.getvalue()
+
+
+ORPHANS = f"""
+import asyncio, sys
+from local_stack.logs import Log
+from local_stack.processes import Process
+from local_stack.supervisor import Supervisor
+
+async def main():
+    supervisor = Supervisor(Log())
+    await supervisor.start(Process("mule", [sys.executable, "-c", {STUBBORN!r}]))
+    print(supervisor.pids["mule"], flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_supervisor_takes_its_children_along() -> None:
+    with subprocess.Popen([sys.executable, "-c", ORPHANS], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        assert not gone(child)
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 5
+    while not gone(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert gone(child)
+
+
+async def test_a_child_whose_own_child_lives_on_is_started_again(stage: Stage) -> None:
+    await stage.supervisor.start(python("family", FAMILY, ready=stage.said("child")))
+    grandchild = int(stage.out.getvalue().split()[-1])
+    os.kill(stage.supervisor.pids["family"], signal.SIGKILL)
+    await stage.until(lambda: "starting it again" in stage.out.getvalue())
+    await stage.until(lambda: gone(grandchild))
