@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from thorax.identity import ISSUER, MAX_TOKEN_LIFE_S
+from thorax.identity import MAX_TOKEN_LIFE_S
 from thorax.settings import Settings
 
 Network = IPv4Network | IPv6Network
@@ -18,9 +18,11 @@ class AuthSettings(Settings):
     """What auth-service needs to know besides what all services do."""
 
     auth_host: str = "127.0.0.1"
-    auth_port: int = 8001
+    auth_port: int = 8081
     auth_secret_file: Path = Field(description="holds the secret that encrypts the signing keys")
-    issuer: str = Field(default=ISSUER, description="`iss` of every token; the same for all services")
+    issuer: str = Field(
+        default="http://127.0.0.1:8080/auth", description="`iss` of every token; the same for all services"
+    )
     sign_up: Literal["open", "closed"] = Field(default="open", description="closed: by invitation only")
     cookie_secure: bool = Field(default=True, description="off only where the page is served without TLS")
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
 from auth_service.models import SigningKey
+from thorax.errors import Code, CodedError
 from thorax.identity import ALGORITHM, MAX_TOKEN_LIFE_S
 
 RELOAD_S = 30
@@ -115,11 +116,14 @@ class Keyring:
         return {"keys": [dict(key.public_jwk) for key in self._published()]}
 
     def signing(self) -> tuple[str, SecretStr]:
-        """The kid and private PEM to sign with now: of the active keys, the newest."""
+        """The kid and private PEM to sign with now: of the active keys, the newest.
+
+        Raises CodedError(UNAVAILABLE) while none is known, as before the first contact with the database.
+        """
         now = datetime.now(UTC)
         active = [key for key in self._published() if key.active_from <= now]
         if not active:
-            raise LookupError("no signing key is active")
+            raise CodedError(Code.UNAVAILABLE, "No signing key is known yet.", retry_after=2)
         newest = max(active, key=lambda key: key.active_from)
         return newest.kid, newest.pem
 

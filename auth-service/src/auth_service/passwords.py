@@ -41,11 +41,12 @@ def check_password(password: str, name: str) -> None:
 class Passwords:
     """argon2id in threads. About 60 ms and 46 MiB each: beyond OWASP's minimum for a password store (2023)."""
 
-    MAX_WAITING = 100
+    MAX_OPEN = 100  # about three seconds of work
 
     def __init__(self, *, at_once: int = 2, time_cost: int = 2, memory_kib: int = 46 * 1024) -> None:
         self._hasher = PasswordHasher(time_cost, memory_kib, parallelism=1, type=Type.ID)
         self._limiter = CapacityLimiter(at_once)  # so that a flood of logins leaves threads to everybody else
+        self._open = 0
         # Unknown names are checked against this, so that they take as long as known ones.
         self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
 
@@ -64,9 +65,13 @@ class Passwords:
         return self._hasher.check_needs_rehash(stored)
 
     async def _run(self, work: Callable[..., T], *arguments: str) -> T:
-        if self._limiter.statistics().tasks_waiting >= self.MAX_WAITING:
+        if self._open >= self.MAX_OPEN:
             raise CodedError(Code.OVERLOADED, "Too many logins are waiting.", retry_after=5)
-        return await to_thread.run_sync(work, *arguments, limiter=self._limiter)
+        self._open += 1
+        try:
+            return await to_thread.run_sync(work, *arguments, limiter=self._limiter)
+        finally:
+            self._open -= 1
 
     def _hash(self, password: str) -> str:
         return self._hasher.hash(unicodedata.normalize("NFKC", password))

@@ -24,7 +24,6 @@ from thorax.errors import Code, CodedError
 log = logging.getLogger(__name__)
 
 AUDIENCE = "thorax"
-ISSUER = "thorax-auth"  # the default of THORAX_ISSUER, on which all services must agree
 ALGORITHM = "RS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1: an ID or refresh token can't pass for an access token
 MAX_TOKEN_BYTES = 8192

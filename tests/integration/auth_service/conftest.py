@@ -30,6 +30,11 @@ class Visitor(httpx.AsyncClient):
     async def token(self, grant: str = "password", **form: str) -> httpx.Response:
         return await self.post("/auth/token", data={"grant_type": grant, **form})
 
+    async def token_from(self, headers: dict[str, str]) -> httpx.Response:
+        """A wrong guess at one account, with these headers."""
+        form = {"grant_type": "password", "username": "ada", "password": "wrong wrong wrong"}
+        return await self.post("/auth/token", data=form, headers=headers)
+
     async def tokens(self, name: str, password: str = PASSWORD, **form: str) -> dict[str, Any]:
         answer = await self.token(username=name, password=password, **form)
         assert answer.status_code == 200, answer.text

@@ -24,7 +24,7 @@ async def test_the_access_token_is_what_pyjwt_says(visitor: Visitor) -> None:
         key,
         ["RS256"],
         audience="thorax",
-        issuer="thorax-auth",
+        issuer="http://127.0.0.1:8080/auth",
         options={"require": ["jti"]},
     )
     assert claims["exp"] - claims["iat"] <= 600

@@ -141,8 +141,10 @@ async def logout(
     return None
 
 
-@router.get("/.well-known/jwks.json")
+@router.get("/.well-known/jwks.json", responses=problems.responses(Code.UNAVAILABLE))
 async def jwks(parts: PartsOfApp, response: Response) -> JsonWebKeySet:
     """The public keys that access tokens are signed with: coming, current and going ones."""
+    if not parts.keyring.ready:
+        raise CodedError(Code.UNAVAILABLE, "No signing key is known yet.", retry_after=2)
     response.headers["Cache-Control"] = "public, max-age=300"
     return JsonWebKeySet(**parts.keyring.jwks())

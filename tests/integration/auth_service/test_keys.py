@@ -1,0 +1,140 @@
+"""Signing keys: one at the first start, two while rotating, none that the database alone could open."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TypeVar
+from unittest.mock import patch
+
+import jwt as pyjwt
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from auth_service import keys as key_times
+from auth_service.keys import LEAD, OVERLAP, RELOAD_S, Keyring, Vault
+from auth_service.parts import Parts, build
+from auth_service.repository import Repository
+from auth_service.service.keys import load_keys, rotate_keys
+from thorax.identity import AUDIENCE, MAX_TOKEN_LIFE_S, JwksCache, TokenVerifier
+
+from .conftest import Visitor
+
+T = TypeVar("T")
+
+
+async def within(parts: Parts, work: Callable[[Parts, Repository], Awaitable[T]]) -> T:
+    async with parts.database() as session:
+        result = await work(parts, Repository(session))
+        await session.commit()
+        return result
+
+
+@pytest.fixture
+async def replica(parts: Parts) -> Parts:
+    """Another replica over the same database."""
+    return build(parts.settings, parts.passwords)
+
+
+def kid(token: str) -> str:
+    return str(pyjwt.get_unverified_header(token)["kid"])
+
+
+async def test_ten_replicas_that_start_at_once_make_one_key(parts: Parts) -> None:
+    replicas = [build(parts.settings, parts.passwords) for _ in range(10)]
+    await asyncio.gather(*(within(replica, load_keys) for replica in replicas))
+    assert len({replica.keyring.signing()[0] for replica in replicas}) == 1
+    async with parts.database() as session:
+        assert await session.scalar(text("select count(*) from auth.signing_keys")) == 1
+    for replica in replicas:
+        await replica.engine.dispose()
+
+
+async def test_the_private_key_is_encrypted_at_rest(visitor: Visitor, parts: Parts) -> None:
+    async with parts.database() as session:
+        rows = await Repository(session).keys.published()
+    assert b"PRIVATE" not in rows[0].private_key
+    assert b"PRIVATE" in parts.vault.open(rows[0])
+    with pytest.raises(ValueError, match="THORAX_AUTH_SECRET_FILE"):
+        Vault(SecretStr("another secret of thirty-two characters")).open(rows[0])
+    assert "PRIVATE" not in repr(parts)
+
+
+def test_the_lead_is_longer_than_any_cache_and_the_overlap_than_any_token() -> None:
+    cache = JwksCache(lambda: {"keys": []})
+    assert timedelta(seconds=cache._max_age_s + RELOAD_S) < LEAD
+    assert timedelta(seconds=MAX_TOKEN_LIFE_S + RELOAD_S) < OVERLAP
+
+
+async def test_a_rotation_is_published_first_then_signs_then_retires(
+    visitor: Visitor, parts: Parts, replica: Parts
+) -> None:
+    await visitor.sign_up("ada")
+    old = (await visitor.tokens("ada"))["access_token"]
+    starts = await within(replica, rotate_keys)
+    await within(parts, load_keys)
+    published = (await visitor.get("/auth/.well-known/jwks.json")).json()["keys"]
+    assert len(published) == 2
+    during = (await visitor.tokens("ada"))["access_token"]
+    assert kid(during) == kid(old), "nobody knows the new key yet"
+
+    with patch.object(key_times, "datetime", Clock(starts + timedelta(seconds=1))):
+        new = (await visitor.tokens("ada"))["access_token"]
+        assert kid(new) != kid(old)
+        verifier = TokenVerifier(parts.settings.issuer, AUDIENCE, parts.keyring)
+        for token in (old, during, new):
+            verifier.verify(token)
+    with patch.object(key_times, "datetime", Clock(starts + OVERLAP + timedelta(seconds=1))):
+        assert [k["kid"] for k in parts.keyring.jwks()["keys"]] == [kid(new)]
+
+
+class Clock:
+    """A datetime class whose now is another."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def now(self, _zone: object) -> datetime:
+        return self._now
+
+
+async def test_two_rotations_in_a_row_leave_no_gap(parts: Parts, visitor: Visitor) -> None:
+    first = await within(parts, rotate_keys)
+    second = await within(parts, rotate_keys)
+    await within(parts, load_keys)
+    assert len(parts.keyring.jwks()["keys"]) == 3
+    for moment in (datetime.now(UTC), first + timedelta(seconds=1), second + OVERLAP + timedelta(days=1)):
+        with patch.object(key_times, "datetime", Clock(moment)):
+            signer, _ = parts.keyring.signing()
+            assert parts.keyring(signer) is not None
+
+
+async def test_after_a_compromise_old_tokens_end_at_once(visitor: Visitor, parts: Parts) -> None:
+    await visitor.sign_up("ada")
+    tokens = await visitor.come_in("ada")
+    await within(parts, lambda p, r: rotate_keys(p, r, compromised=True))
+    await within(parts, load_keys)
+    assert (await visitor.get("/auth/me")).status_code == 401
+    fresh = await visitor.token("refresh_token", refresh_token=tokens["refresh_token"])
+    assert kid(fresh.json()["access_token"]) != kid(tokens["access_token"])
+
+
+async def test_without_a_key_the_answer_is_503(parts: Parts, visitor: Visitor) -> None:
+    await visitor.sign_up("ada")
+    parts.keyring.load([])
+    for answer in (
+        await visitor.get("/auth/.well-known/jwks.json"),
+        await visitor.token(username="ada", password="correct horse battery"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert not Keyring(parts.vault).ready
+
+
+def test_a_missing_or_short_secret_is_one_sentence(parts: Parts, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="THORAX_AUTH_SECRET_FILE"):
+        build(parts.settings.model_copy(update={"auth_secret_file": tmp_path / "none"}))
+    short = tmp_path / "short"
+    short.write_text("too short")
+    with pytest.raises(ValueError, match="32 characters"):
+        build(parts.settings.model_copy(update={"auth_secret_file": short}))
