@@ -32,6 +32,10 @@ from model_worker.raster import Grey, through, to_eight_bits, to_grey
 
 RAW = DigitalXRayImageStorageForProcessing
 HTJ2K = frozenset({UID(f"1.2.840.10008.1.2.4.{n}") for n in (201, 202, 203)})
+PHOTOMETRIC = frozenset(
+    {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"}
+    | {f"YBR_{kind}" for kind in ("FULL", "FULL_422", "PARTIAL_420", "ICT", "RCT")}
+)
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 
 
@@ -58,6 +62,8 @@ def _refuse_unusable(ds: FileDataset) -> None:
         raise unreadable("The DICOM file has several frames; send radiographs of one frame.")
     if ds.get("PresentationIntentType") == "FOR PROCESSING" or ds.get("SOPClassUID") == RAW:
         raise unreadable("The DICOM file holds raw detector values; send the image for presentation.")
+    if ds.PhotometricInterpretation not in PHOTOMETRIC:
+        raise unreadable("The DICOM file's photometric interpretation is unknown, and so its polarity.")
     check_size(int(ds.Rows), int(ds.Columns))
     if ds.BitsAllocated not in (8, 16) or not 1 <= ds.BitsStored <= ds.BitsAllocated:
         raise unreadable(f"The DICOM file has {ds.BitsAllocated} bits per pixel; 8 or 16 are possible.")

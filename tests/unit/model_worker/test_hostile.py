@@ -70,6 +70,7 @@ def jpeg() -> bytes:
         (dicom(Rows=None), DICOM, Code.UNREADABLE_IMAGE),
         (dicom(BitsAllocated=32, BitsStored=32), DICOM, Code.UNREADABLE_IMAGE),
         (dicom(NumberOfFrames=2, pixel_data=bytes(2 * 64 * 64)), DICOM, Code.UNREADABLE_IMAGE),
+        (dicom(PhotometricInterpretation="MONOCHROME3"), DICOM, Code.UNREADABLE_IMAGE),
         (dicom(Modality="CT"), DICOM, Code.NOT_A_CHEST),
         (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), DICOM, Code.NOT_A_CHEST),
         (dicom(BodyPartExamined="KNEE"), DICOM, Code.NOT_A_CHEST),
