@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+
 from thorax.bundle import CARD, MANIFEST, BackboneSpec, Calibration, InputSpec, Manifest
 from thorax.findings import FINDINGS, Finding
 
@@ -22,7 +23,7 @@ class Member:
     normalisation: str
     parameters: int
     class_order: tuple[Finding, ...] = FINDINGS
-    input: InputSpec = InputSpec()
+    input: InputSpec = field(default_factory=InputSpec)
 
 
 @dataclass(frozen=True)

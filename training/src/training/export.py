@@ -10,9 +10,9 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import torch
-from thorax.findings import FINDINGS
 from torch import Tensor, nn
 
+from thorax.findings import FINDINGS
 from training.backbones import Classifier
 from training.backbones.heads import Head
 

@@ -40,7 +40,9 @@ def store_int8(graph: onnx.ModelProto) -> onnx.ModelProto:
     return stored
 
 
-def quantise(weights: npt.NDArray[np.float32], axis: int) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def quantise(
+    weights: npt.NDArray[np.float32], axis: int
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """int8 values of the same shape and float32 scales [channels], weights ~ values * scale along `axis`.
 
     Of a few clipping points below the channel's maximum the one with the least squared error is taken.

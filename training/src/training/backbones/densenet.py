@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from training.backbones.layers import batch_norm
 
@@ -38,7 +38,7 @@ class Transition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """float [N, c, h, w] -> [N, c/2, h/2, w/2]."""
-        halved: Tensor = self.conv(F.avg_pool2d(torch.relu(self.bn(x)), 2))
+        halved: Tensor = self.conv(functional.avg_pool2d(torch.relu(self.bn(x)), 2))
         return halved
 
 
@@ -63,7 +63,7 @@ class DenseNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class: images to the final map."""
-        x = F.max_pool2d(torch.relu(self.conv1_bn(self.conv1(x))), 3, 2, padding=1)
+        x = functional.max_pool2d(torch.relu(self.conv1_bn(self.conv1(x))), 3, 2, padding=1)
         for stage in self.stages:
             x = stage(x)
         return torch.relu(self.bn(x))

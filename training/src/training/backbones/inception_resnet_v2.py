@@ -4,7 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from training.backbones.layers import batch_norm
 
@@ -14,7 +14,11 @@ Step = tuple[int, Kernel] | tuple[int, Kernel, int]
 
 _MIXED_5B: list[list[Step]] = [[(96, 1)], [(48, 1), (64, 5)], [(64, 1), (96, 3), (96, 3)], [(64, 1)]]
 _MIXED_6A: list[list[Step]] = [[(384, 3, 2)], [(256, 1), (256, 3), (384, 3, 2)]]
-_MIXED_7A: list[list[Step]] = [[(256, 1), (384, 3, 2)], [(256, 1), (288, 3, 2)], [(256, 1), (288, 3), (320, 3, 2)]]
+_MIXED_7A: list[list[Step]] = [
+    [(256, 1), (384, 3, 2)],
+    [(256, 1), (288, 3, 2)],
+    [(256, 1), (288, 3), (320, 3, 2)],
+]
 _BLOCK35: list[list[Step]] = [[(32, 1)], [(32, 1), (32, 3)], [(32, 1), (48, 3), (64, 3)]]
 _BLOCK17: list[list[Step]] = [[(192, 1)], [(128, 1), (160, (1, 7)), (192, (7, 1))]]
 _BLOCK8: list[list[Step]] = [[(192, 1)], [(192, 1), (224, (1, 3)), (256, (3, 1))]]
@@ -53,7 +57,7 @@ class Mixed5b(Branches):
 
     def forward(self, x: Tensor) -> Tensor:
         """float [N, 192, h, w] -> [N, 320, h, w]."""
-        pooled = F.avg_pool2d(x, 3, 1, padding=1, count_include_pad=False)
+        pooled = functional.avg_pool2d(x, 3, 1, padding=1, count_include_pad=False)
         *others, last = self.chains
         return torch.cat([*(chain(x) for chain in others), last(pooled)], 1)
 
@@ -63,7 +67,7 @@ class Reduction(Branches):
 
     def forward(self, x: Tensor) -> Tensor:
         """float [N, c, h, w] -> [N, channels + c, (h-1)//2, (w-1)//2]."""
-        return torch.cat([*(chain(x) for chain in self.chains), F.max_pool2d(x, 3, 2)], 1)
+        return torch.cat([*(chain(x) for chain in self.chains), functional.max_pool2d(x, 3, 2)], 1)
 
 
 class Residual(nn.Module):
@@ -102,8 +106,8 @@ class InceptionResNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class: images to the final map."""
-        x = F.max_pool2d(self.stem1(x), 3, 2)
-        x = F.max_pool2d(self.stem2(x), 3, 2)
+        x = functional.max_pool2d(self.stem1(x), 3, 2)
+        x = functional.max_pool2d(self.stem2(x), 3, 2)
         x = self.block17(self.mixed_6a(self.block35(self.mixed_5b(x))))
         final: Tensor = self.conv_7b(self.block8(self.mixed_7a(x)))
         return final

@@ -1,7 +1,7 @@
 """The pieces that the five architectures share: separable convolution, Keras' "same" pooling, batch norm."""
 
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class SeparableConv(nn.Module):
@@ -20,7 +20,7 @@ class SeparableConv(nn.Module):
 
 def halve(x: Tensor) -> Tensor:
     """Max pool 3x3, stride 2, padded as Keras' "same" does: one row on both sides of an odd edge, else only after."""
-    return F.max_pool2d(x, 3, 2, padding=x.shape[-1] % 2, ceil_mode=True)
+    return functional.max_pool2d(x, 3, 2, padding=x.shape[-1] % 2, ceil_mode=True)
 
 
 def batch_norm(channels: int, eps: float) -> nn.BatchNorm2d:

@@ -1,0 +1,119 @@
+"""`python -m training.evaluate`: scores a bundle on a labelled CSV through the code that serves; needs no torch."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from aggregator.ensemble import combine
+from thorax.bundle import Bundle, Manifest, load_bundle
+from thorax.errors import CodedError
+from training import plots
+from training.datasets import DataError, Table, read_table
+from training.metrics import Floats
+from training.predict import Predictions, predict_files
+from training.report import Report, brief, by_group, ensemble_report
+from training.splits import PARTS, split_by_patient
+
+
+def evaluate(bundle: Bundle, table: Table, images: Path) -> tuple[Report, Floats, Floats]:
+    """The report, the labels [n, 5] and the ensemble's probabilities [n, 5] of the images that could be read."""
+    table.require_both_classes()
+    files = [images / name for name in table.images]
+    return measure(bundle, table, predict_files(bundle, files, _Counter(len(table))))
+
+
+def measure(bundle: Bundle, table: Table, predictions: Predictions) -> tuple[Report, Floats, Floats]:
+    """The same from predictions of the table's images."""
+    table = table.take(predictions.read)
+    labels = table.labels.astype(np.float64)
+    manifest = bundle.manifest
+    fused = fuse(manifest, predictions)
+    report: Report = {
+        "bundle": {"name": manifest.name, "version": manifest.version, "digest": bundle.digest},
+        "data": table.source.name,
+        "n": len(table),
+        "patients": len(set(table.patients)),
+        "skipped": predictions.skipped,
+        "ensemble": ensemble_report(labels, fused, manifest.thresholds, table.patients),
+        "backbones": {n: brief(labels, p.astype(np.float64)) for n, p in predictions.by_backbone.items()},
+    }
+    for column in ("view", "source", "native_px"):
+        if column in table.columns:
+            report[f"by_{column}"] = by_group(labels, fused, table.columns[column])
+    return report, labels, fused
+
+
+def fuse(manifest: Manifest, predictions: Predictions) -> Floats:
+    """The calibrated ensemble's probabilities [N, 5], image by image as the aggregator does it."""
+    names = list(predictions.by_backbone)
+    rows = zip(*predictions.by_backbone.values(), strict=True)
+    return np.stack([combine(manifest, dict(zip(names, row, strict=True))).probabilities for row in rows])
+
+
+def part_of(table: Table, part: str, seed: int) -> Table:
+    """The rows of one part of the seeded, patient-grouped split that the default bundle was trained with."""
+    if part == "all":
+        return table
+    return table.take(split_by_patient(table.patients, table.labels, seed) == part)
+
+
+def main() -> int:
+    """The command line: prints a small table, writes JSON and, with --plots, pictures. 2 for bad input."""
+    parser = argparse.ArgumentParser(description="Score a model bundle on a labelled CSV.")
+    parser.add_argument("--data", type=Path, required=True, help="CSV with image and the five findings")
+    parser.add_argument("--images", type=Path, required=True, help="folder that the names in the CSV are in")
+    parser.add_argument("--out", type=Path, required=True, help="JSON to write")
+    parser.add_argument("--bundle", type=Path, default=Path("models/default"))
+    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the bundle's own split")
+    parser.add_argument("--seed", type=int, default=20, help="of that split")
+    parser.add_argument("--plots", type=Path, help="folder for ROC and reliability pictures")
+    arguments = parser.parse_args()
+    try:
+        table = part_of(read_table(arguments.data), arguments.part, arguments.seed)
+        report, labels, fused = evaluate(load_bundle(arguments.bundle), table, arguments.images)
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except CodedError as error:
+        print(error.detail, file=sys.stderr)
+        return 2
+    report["part"] = arguments.part
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    if arguments.plots:
+        plots.draw(arguments.plots, labels, fused)
+    print(summary(report))
+    return 0
+
+
+def summary(report: Report) -> str:
+    """The AUC table as text, one row per backbone and one for the ensemble."""
+    rows = {**report["backbones"], "ensemble": report["ensemble"]}
+    lines = [
+        f"{'':22}" + "".join(f"{f[:12]:>14}" for f in report["ensemble"]["auc"]) + f"{'mean':>8}{'ECE':>7}"
+    ]
+    for name, row in rows.items():
+        aucs = "".join(f"{'-' if a is None else format(a, '.3f'):>14}" for a in row["auc"].values())
+        lines.append(f"{name:22}{aucs}{row['mean_auc']:8.3f}{row['ece']:7.3f}")
+    lines.append(f"{report['n']} images of {report['patients']} patients, {len(report['skipped'])} skipped")
+    return "\n".join([*lines, *report["skipped"].values()])
+
+
+class _Counter:
+    """Prints how many of `total` images are done, on one line, where somebody watches."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+
+    def __call__(self, more: int) -> None:
+        self.done = min(self.total, self.done + more)
+        if sys.stderr.isatty():
+            end = "\n" if self.done == self.total else ""
+            print(f"\r{self.done}/{self.total} images", end=end, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

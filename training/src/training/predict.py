@@ -1,0 +1,94 @@
+"""Runs a bundle over image files through the code that serves: the worker's pixels and graphs, without torch."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_worker.backbone import Backbone
+from model_worker.dicom import decode_dicom
+from model_worker.pixels import canonical
+from model_worker.raster import decode_raster, to_eight_bits, to_grey
+from thorax.bundle import Bundle
+from thorax.errors import CodedError
+from training.datasets import DataError
+
+Image = NDArray[np.uint8]
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Each backbone's probabilities, float32 [N, 5] in canonical order, of the images that could be read."""
+
+    by_backbone: dict[str, NDArray[np.float32]]
+    read: NDArray[np.int64]
+    skipped: dict[str, str]
+
+
+def read_grey(path: Path) -> Image:
+    """A file as grey uint8 [rows, columns], upright, light where X-rays were stopped.
+
+    DICOM, PNG and JPEG exactly as the platform decodes them; other rasters (WebP) by OpenCV.
+    DataError names a file that is missing or broken.
+    """
+    try:
+        data = path.read_bytes()
+        if data[128:132] == b"DICM":
+            return np.asarray(decode_dicom(data)[0])
+        for magic, kind in ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg")):
+            if data.startswith(magic):
+                return decode_raster(data, kind)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}.") from error
+    except CodedError as error:
+        raise DataError(f"{path}: {error.detail}") from error
+    if pixels is None:
+        raise DataError(f"{path}: expected a DICOM, PNG, JPEG or WebP image.")
+    return to_eight_bits(to_grey(pixels))
+
+
+def predict_files(bundle: Bundle, paths: list[Path], progress: Callable[[int], None]) -> Predictions:
+    """Predict every file, a thread per core; broken ones are skipped and named. `progress` gets counts done.
+
+    DataError if not one image can be read.
+    """
+    backbones = [Backbone(bundle, spec) for spec in bundle.manifest.backbones]
+    batches = [range(i, min(i + _BATCH, len(paths))) for i in range(0, len(paths), _BATCH)]
+    skipped: dict[str, str] = {}
+    collected: list[tuple[list[int], dict[str, NDArray[np.float32]]]] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in pool.map(lambda rows: _batch(backbones, paths, rows, skipped), batches):
+            collected.append(done)
+            progress(_BATCH)
+    read = [row for rows, _ in collected for row in rows]
+    if not read:
+        raise DataError(
+            f"{paths[0].parent}: none of {len(paths)} images could be read; {paths[0].name} first."
+        )
+    joined = {
+        b.spec.name: np.concatenate([p[b.spec.name] for rows, p in collected if rows]) for b in backbones
+    }
+    return Predictions(joined, np.array(read), skipped)
+
+
+def _batch(
+    backbones: list[Backbone], paths: list[Path], rows: range, skipped: dict[str, str]
+) -> tuple[list[int], dict[str, NDArray[np.float32]]]:
+    read, greys = [], []
+    for row in rows:
+        try:
+            greys.append(read_grey(paths[row]))
+            read.append(row)
+        except DataError as error:
+            skipped[paths[row].name] = str(error)
+    if not read:
+        return read, {}
+    inputs = {b.spec.input.key: np.stack([canonical(g, b.spec.input) for g in greys]) for b in backbones}
+    return read, {b.spec.name: b.predict(inputs[b.spec.input.key]).probabilities for b in backbones}

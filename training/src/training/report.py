@@ -1,0 +1,85 @@
+"""The figures of one evaluation: per finding, with intervals, overall and per view and source."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.findings import FINDINGS
+from training import metrics
+from training.metrics import Floats
+
+Report = dict[str, Any]
+_MIN_GROUP = 30
+
+
+def ensemble_report(
+    labels: Floats, probabilities: Floats, thresholds: Sequence[float], patients: Sequence[str]
+) -> Report:
+    """Everything the card says of the ensemble. `labels` [N, 5] with NaN left out, `probabilities` [N, 5].
+
+    Confidence intervals draw whole patients. `all_five_right` counts only images with all five labels.
+    """
+    groups = np.unique(np.array(patients), return_inverse=True)[1]
+    positive = probabilities >= np.array(thresholds)
+    rates = per_finding(labels, positive, metrics.sensitivity_specificity)
+    known = ~np.isnan(labels).any(1)
+    return {
+        **brief(labels, probabilities),
+        "auc_95": per_finding(
+            labels, probabilities, lambda y, p, g: metrics.auc_interval(y, p, groups=g), groups
+        ),
+        "mean_auc_95": mean_interval(labels, probabilities, groups),
+        "average_precision": per_finding(labels, probabilities, metrics.average_precision),
+        "sensitivity": {f: r[0] for f, r in rates.items()},
+        "specificity": {f: r[1] for f, r in rates.items()},
+        "ece_by_finding": per_finding(labels, probabilities, metrics.calibration_error),
+        "all_five_right": float((positive == (labels == 1))[known].all(1).mean()) if known.any() else None,
+        "thresholds": dict(zip(FINDINGS, thresholds, strict=True)),
+    }
+
+
+def brief(labels: Floats, probabilities: Floats) -> Report:
+    """`mean_auc`, `auc` per finding and `ece`, the mean over the findings; a finding of one class is null."""
+    aucs = per_finding(labels, probabilities, metrics.auc)
+    eces = per_finding(labels, probabilities, metrics.calibration_error)
+    defined = [a for a in aucs.values() if not np.isnan(a)]
+    return {
+        "mean_auc": float(np.mean(defined)) if defined else None,
+        "auc": {f: None if np.isnan(a) else a for f, a in aucs.items()},
+        "ece": float(np.mean(list(eces.values()))),
+    }
+
+
+def by_group(labels: Floats, probabilities: Floats, column: Sequence[str]) -> dict[str, Report]:
+    """`brief` and `n` for each value of a column (view, source) that at least 30 images have."""
+    values, counts = np.unique(np.array(column), return_counts=True)
+    rows = {
+        str(v): np.array(column) == v for v, n in zip(values, counts, strict=True) if v and n >= _MIN_GROUP
+    }
+    return {v: {"n": int(r.sum()), **brief(labels[r], probabilities[r])} for v, r in rows.items()}
+
+
+def per_finding(
+    labels: Floats, values: NDArray[Any], figure: Callable[..., Any], *others: NDArray[Any]
+) -> dict[str, Any]:
+    """`figure` of each finding's labels and values, images without a label left out."""
+    result = {}
+    for i, finding in enumerate(FINDINGS):
+        known = ~np.isnan(labels[:, i])
+        result[str(finding)] = figure(labels[known, i], values[known, i], *(o[known] for o in others))
+    return result
+
+
+def mean_interval(labels: Floats, probabilities: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+    """95 % percentile bootstrap of the mean AUC, 300 draws of whole patients."""
+    rng = np.random.default_rng(0)
+    order = np.argsort(groups, kind="stable")
+    patients = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
+    means = []
+    for _ in range(300):
+        rows = np.concatenate([patients[i] for i in rng.integers(0, len(patients), len(patients))])
+        means.append(brief(labels[rows], probabilities[rows])["mean_auc"])
+    low, high = np.percentile([m for m in means if m is not None], [2.5, 97.5])
+    return float(low), float(high)
