@@ -4,14 +4,45 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 from uuid import UUID
 
 import psycopg
 import structlog
 
 from thorax.ledger import JOBS_CHANNEL
+from thorax.models import JobState
 
 _log = structlog.get_logger(__name__)
+
+
+class News(NamedTuple):
+    """What a notification says of a job."""
+
+    version: int
+    state: JobState
+
+
+class Watch:
+    """One client's ear: the latest news since it last asked."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._news: News | None = None
+
+    def hear(self, news: News | None) -> None:
+        """There is news; None: it may have been missed, look for yourself."""
+        self._news = news
+        self._event.set()
+
+    async def next(self, timeout_s: float) -> News | None:
+        """Wait for news. None: the time is up, or look for yourself."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout_s)
+        except TimeoutError:
+            return None
+        self._event.clear()
+        return self._news
 
 
 class JobBell:
@@ -19,7 +50,7 @@ class JobBell:
 
     def __init__(self, database_url: str) -> None:
         self._url = database_url.replace("postgresql+psycopg://", "postgresql://")
-        self._waiters: defaultdict[UUID, set[asyncio.Event]] = defaultdict(set)
+        self._waiters: defaultdict[UUID, set[Watch]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -35,14 +66,14 @@ class JobBell:
         self._ring_all()
 
     @contextlib.asynccontextmanager
-    async def watch(self, job_id: UUID) -> AsyncIterator[asyncio.Event]:
-        """An event that is set at each change of the job. Watch first, read then: no change is missed."""
-        event = asyncio.Event()
-        self._waiters[job_id].add(event)
+    async def watch(self, job_id: UUID) -> AsyncIterator[Watch]:
+        """Hear of each change of the job. Watch first, read then: no change is missed."""
+        watch = Watch()
+        self._waiters[job_id].add(watch)
         try:
-            yield event
+            yield watch
         finally:
-            self._waiters[job_id].discard(event)
+            self._waiters[job_id].discard(watch)
             if not self._waiters[job_id]:
                 del self._waiters[job_id]
 
@@ -55,24 +86,15 @@ class JobBell:
                     await connection.execute(f"listen {JOBS_CHANNEL}")
                     self._ring_all()
                     async for notice in connection.notifies():
-                        for event in self._waiters.get(UUID(notice.payload), ()):
-                            event.set()
+                        job_id, version, state = notice.payload.split(" ")
+                        for watch in self._waiters.get(UUID(job_id), ()):
+                            watch.hear(News(int(version), JobState(state)))
             except psycopg.Error as error:
                 _log.warning("bell_lost", error=type(error).__name__)
             self._ring_all()
             await asyncio.sleep(1)
 
     def _ring_all(self) -> None:
-        for events in self._waiters.values():
-            for event in events:
-                event.set()
-
-
-async def ring(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait until the event is set and clear it; False when the time is up."""
-    try:
-        await asyncio.wait_for(event.wait(), timeout_s)
-    except TimeoutError:
-        return False
-    event.clear()
-    return True
+        for watches in self._waiters.values():
+            for watch in watches:
+                watch.hear(None)

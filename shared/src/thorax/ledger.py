@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from thorax.errors import Code
 from thorax.models import StepKind
 
-JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries the id of the job that changed
+JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries id, version and state of the job that changed
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,9 @@ returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundl
 _START_JOBS = text("""
 with started as (
   update jobs set state = 'running', started_at = now(), version = version + 1
-  where id in (select id from jobs where id = any(:ids) and state = 'queued' for update skip locked) returning id)
-select pg_notify('thorax_jobs', id::text) from started""")
+  where id in (select id from jobs where id = any(:ids) and state = 'queued' for update skip locked)
+  returning id, version, state)
+select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from started""")
 
 
 def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: float) -> list[Claim]:
@@ -159,8 +160,9 @@ with moved as (
   update jobs j set steps_done = j.steps_done + d.done, steps_total = j.steps_total + d.added,
     version = j.version + 1, state = case when j.state = 'queued' then 'running' else j.state end
   from unnest(cast(:ids as uuid[]), cast(:done as integer[]), cast(:added as integer[])) as d (id, done, added)
-  where j.id = d.id returning j.id, j.steps_done, j.steps_total)
-select id, steps_done = steps_total as exhausted, pg_notify('thorax_jobs', id::text) from moved""")
+  where j.id = d.id returning j.id, j.steps_done, j.steps_total, j.version, j.state)
+select id, steps_done = steps_total as exhausted, pg_notify('thorax_jobs', concat_ws(' ', id, version, state))
+from moved""")
 _COUNT_ONE = text("update jobs set steps_total = steps_total + 1 where id = any(:ids)")
 
 
@@ -245,11 +247,11 @@ def bury(connection: Connection, job_id: UUID, *, max_attempts: int) -> list[New
 _END = text("""
 with ended as (
   update jobs set state = :state, error_code = :code, error_detail = :detail, finished_at = now(),
-    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id),
+    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id, version, state),
 stopped as (
   update steps set state = 'cancelled', finished_at = now()
   where job_id in (select id from ended) and state in ('waiting', 'running'))
-select pg_notify('thorax_jobs', id::text) from ended""")
+select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
 
 
 def end(connection: Connection, job_id: UUID, state: str, *, code: str, detail: str) -> bool:

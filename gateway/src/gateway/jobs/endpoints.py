@@ -11,7 +11,6 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from gateway.door import Door, client_address
 from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
 from gateway.jobs.service import Access, JobService, Sender, known_finding
-from gateway.waiting import ring
 from thorax.errors import Code, CodedError
 from thorax.http_identity import Reader, Writer
 from thorax.models import ANONYMOUS_TENANT, JobState
@@ -71,7 +70,7 @@ jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=responses(Code.UNAU
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
 
 
-def service(request: Request) -> JobService:
+async def service(request: Request) -> JobService:
     """The job service of this process."""
     found: JobService = request.app.state.jobs
     return found
@@ -224,7 +223,7 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
 async def _changes(
     service: JobService, bell: Any, access: Access, seen: int | None
 ) -> AsyncIterator[ServerSentEvent]:
-    async with bell.watch(access.job_id) as event:
+    async with bell.watch(access.job_id) as watch:
         while True:
             try:
                 view = await service.view(access)
@@ -237,7 +236,7 @@ async def _changes(
                 yield ServerSentEvent(event="job", id=str(view.version), data=data)
             if view.state.final:
                 return
-            await ring(event, 30)
+            await watch.next(30)
 
 
 _EVENT_FIELDS: set[str] = {"id", "state", "progress", "version", "error", "timings"}

@@ -253,5 +253,8 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
         .values(state="received", error_code=None, error_detail=None)
     )
     await connection.run_sync(ledger_add, [(job_id, ledger.NewStep(StepKind.PREPARE, i)) for i in ids])
-    await connection.execute(text("select pg_notify('thorax_jobs', :id)"), {"id": str(job_id)})
+    await connection.execute(
+        text("select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from jobs where id = :id"),
+        {"id": job_id},
+    )
     return ids

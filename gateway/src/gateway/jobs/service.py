@@ -18,7 +18,7 @@ from gateway.config import GatewaySettings
 from gateway.intake.service import Upload
 from gateway.jobs import repository, views
 from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
-from gateway.waiting import JobBell, ring
+from gateway.waiting import JobBell
 from thorax import ledger
 from thorax.database import tenant_scope
 from thorax.errors import Code, CodedError
@@ -190,13 +190,11 @@ class JobService:
     async def wait(self, access: Access, seconds: float, seen: int | None) -> tuple[int, JobState]:
         """Hold on until the job has another version than `seen` (without one: until it is final)."""
         deadline = monotonic() + min(seconds, self._settings.max_wait_s)
-        async with self._bell.watch(access.job_id) as event:
-            while True:
-                version, state = await self.version(access)
-                changed = version != seen if seen is not None else False
-                left = deadline - monotonic()
-                if changed or state.final or left <= 0 or not await ring(event, left):
-                    return version, state
+        async with self._bell.watch(access.job_id) as watch:
+            version, state = await self.version(access)
+            while not state.final and version == (seen or version) and (left := deadline - monotonic()) > 0:
+                version, state = await watch.next(left) or await self.version(access)
+            return version, state
 
     async def page(
         self, tenant_id: UUID, *, limit: int, cursor: str | None, filters: Mapping[str, Any]

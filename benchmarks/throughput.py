@@ -1,0 +1,254 @@
+"""The platform beside a bare ONNX Runtime loop over the same sessions, in turns, in one run: `make bench`.
+
+The loop runs one process per core on images that are decoded already and stores nothing. The platform takes a
+535 kB JPEG over HTTP, decodes it in its sandbox, keeps every step in Postgres (fsync on), and stores findings and
+heatmaps. Rounds alternate, so that a busy machine slows both.
+"""
+
+import argparse
+import multiprocessing
+import os
+import platform as machine
+import statistics
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import cv2
+import httpx
+import numpy as np
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from local_stack.roles import create_database, login
+from local_stack.stores import Postgres, Valkey
+from tests.factories.platform import Platform
+from thorax.bundle import Bundle, load_bundle
+from thorax.database import migrate
+
+CORES = len(os.sched_getaffinity(0))
+CLIENTS = 8
+
+
+def xray() -> bytes:
+    """A 2000×2500 JPEG of about 535 kB: smooth structure with film grain, deterministic."""
+    rng = np.random.default_rng(7)
+    coarse = cv2.resize(rng.integers(40, 220, (25, 20), np.uint8), (2000, 2500), interpolation=cv2.INTER_CUBIC)
+    grain = rng.normal(0, 2.2, (2500, 2000))
+    image = np.clip(coarse + grain, 0, 255).astype(np.uint8)
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
+
+
+def bare_loop(folder: str, images: int, ready: Any, go: Any, done: Any) -> None:
+    """One process of the bare loop: `images` runs of all sessions; reports its CPU seconds."""
+    from model_worker.backbone import Backbone
+
+    bundle = load_bundle(Path(folder))
+    backbones = [Backbone(bundle, spec) for spec in bundle.manifest.backbones]
+    inputs = [np.zeros((1, b.spec.input.size, b.spec.input.size), np.uint8) for b in backbones]
+    ready.release()
+    while go.get():
+        began = time.process_time()
+        for _ in range(images):
+            for backbone, image in zip(backbones, inputs, strict=True):
+                backbone.predict(image)
+        done.put(time.process_time() - began)
+
+
+class BareLoop:
+    """Processes that run the loop when told to."""
+
+    def __init__(self, bundle: Bundle, images: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._images = images // CORES
+        self._go, self._done, ready = context.Queue(), context.Queue(), context.Semaphore(0)
+        arguments = (str(bundle.folder), self._images, ready, self._go, self._done)
+        self._processes = [context.Process(target=bare_loop, args=arguments) for _ in range(CORES)]
+        for process in self._processes:
+            process.start()
+        for _ in self._processes:
+            ready.acquire()
+
+    def round(self) -> tuple[float, float]:
+        """Images per second, and CPU-ms per image."""
+        began = time.perf_counter()
+        for _ in self._processes:
+            self._go.put(True)
+        cpu = sum(self._done.get() for _ in self._processes)
+        images = self._images * CORES
+        return images / (time.perf_counter() - began), cpu / images * 1000
+
+    def close(self) -> None:
+        """End the processes."""
+        for _ in self._processes:
+            self._go.put(False)
+
+
+def family_cpu(platform: Platform, postgres: int) -> dict[str, float]:
+    """CPU seconds so far of each process and its descendants, finished children included."""
+    families = {name: process.pid for name, process in platform.processes.items()} | {"postgres": postgres}
+    used: dict[str, float] = {}
+    for name, pid in families.items():
+        total = 0.0
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            times = process.cpu_times()
+            total += times.user + times.system + times.children_user + times.children_system
+        used[name.split("-")[0]] = used.get(name.split("-")[0], 0) + total
+    return used
+
+
+class Load:
+    """Eight clients that upload, wait for the result, and start again."""
+
+    def __init__(self, platform: Platform, image: bytes) -> None:
+        self._platform, self._image = platform, image
+        self._token = platform.issuer.token(uuid4())
+        self.uploads: list[float] = []
+        self.polls: list[float] = []
+        self.studies: list[float] = []
+
+    def _client(self) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self._token}"}
+        return httpx.Client(base_url=self._platform.base, headers=headers, timeout=120)
+
+    def one(self, client: httpx.Client, *, wait: bool = True) -> None:
+        """One study from upload to result; `wait` holds the poll, otherwise it is repeated every 50 ms."""
+        began = time.perf_counter()
+        answer = client.post("/v1/jobs", files={"files": ("x.jpg", self._image, "image/jpeg")})
+        assert answer.status_code == 202, answer.text
+        self.uploads.append(time.perf_counter() - began)
+        while True:
+            asked = time.perf_counter()
+            state = client.get(answer.headers["location"], params={"wait": 30} if wait else None).json()["state"]
+            if not wait:
+                self.polls.append(time.perf_counter() - asked)
+            if state == "succeeded":
+                break
+            assert state in ("queued", "running"), state
+            if not wait:
+                time.sleep(0.05)
+        self.studies.append(time.perf_counter() - began)
+
+    def round(self, images: int) -> float:
+        """Studies per second with eight clients."""
+
+        def client(share: int) -> None:
+            with self._client() as http:
+                for _ in range(share):
+                    self.one(http)
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            list(pool.map(client, [images // CLIENTS] * CLIENTS))
+        return images / (time.perf_counter() - began)
+
+    def alone(self, count: int) -> float:
+        """Median seconds of a study when nothing else runs."""
+        self.studies.clear()
+        self.uploads.clear()
+        with self._client() as http:
+            for _ in range(count):
+                self.one(http)
+        return statistics.median(self.studies)
+
+    def polling(self, images: int) -> None:
+        """Poll under load instead of waiting."""
+        with ThreadPoolExecutor(CLIENTS) as pool:
+
+            def client(share: int) -> None:
+                with self._client() as http:
+                    for _ in range(share):
+                        self.one(http, wait=False)
+
+            list(pool.map(client, [images // CLIENTS] * CLIENTS))
+
+
+def quantile(values: list[float], share: float) -> float:
+    """A quantile in milliseconds."""
+    return float(np.quantile(values, share)) * 1000
+
+
+def row(name: str, value: str, goal: str) -> None:
+    """One line of the table."""
+    print(f"| {name:<58} | {value:>16} | {goal:>14} |", flush=True)
+
+
+def started(stack: ExitStack, bundle: Bundle) -> tuple[Platform, Postgres]:
+    """The platform on embedded stores, durability on."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    postgres = stack.enter_context(Postgres(folder / "postgres"))
+    valkey = stack.enter_context(Valkey(folder / "valkey"))
+    owner = create_database(postgres, "thorax")
+    migrate(owner)
+
+    def url_as(role: str) -> str:
+        return login(postgres, "thorax", role)
+
+    platform = Platform(folder, bundle, url_as, owner, valkey.url, workers=CORES)
+    return stack.enter_context(platform), postgres
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--bundle", type=Path, default=Path("models/default"))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=64)
+    options = parser.parse_args()
+    bundle, image = load_bundle(options.bundle), xray()
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    print(f"{CORES} cores, {model.split(':')[-1].strip()}, Linux {machine.release()}, Python {machine.python_version()}")
+    print(f"bundle {bundle.manifest.name}: {', '.join(bundle.names)}; JPEG of {len(image) // 1000} kB, {CLIENTS} clients")
+    with ExitStack() as stack:
+        platform, postgres = started(stack, bundle)
+        loop = BareLoop(bundle, options.images)
+        stack.callback(loop.close)
+        measure(platform, postgres, loop, Load(platform, image), options.rounds, options.images)
+
+
+def measure(platform: Platform, postgres: Postgres, loop: BareLoop, load: Load, rounds: int, images: int) -> None:
+    """Alternate rounds, then the single figures."""
+    load.round(CLIENTS)
+    loop.round()
+    ratios, costs, bare_ms = [], [], []
+    before = family_cpu(platform, postgres.pid)
+    for number in range(rounds):
+        first, cpu = loop.round()
+        began = sum(family_cpu(platform, postgres.pid).values())
+        rate = load.round(images)
+        costs.append((sum(family_cpu(platform, postgres.pid).values()) - began) / images * 1000)
+        second, _ = loop.round()
+        bare_ms.append(cpu)
+        ratios.append(rate / ((first + second) / 2))
+        print(f"round {number + 1}: bare {first:.2f} and {second:.2f}/s, platform {rate:.2f}/s", file=sys.stderr)
+    after = family_cpu(platform, postgres.pid)
+    studies = rounds * images
+    print(f"| {'figure':<58} | {'measured':>16} | {'goal':>14} |\n|{'-' * 60}|{'-' * 17}:|{'-' * 15}:|")
+    row("studies/s, share of the bare loop (median of rounds)", f"{statistics.median(ratios):.1%}", "≥ 95 %")
+    row("bare loop, CPU-ms per image", f"{statistics.median(bare_ms):.0f}", "")
+    row("platform, CPU-ms per study, everything", f"{statistics.median(costs):.0f}", "")
+    for name in after:
+        row(f"  of which {name}", f"{(after[name] - before[name]) / studies * 1000:.1f}", "")
+    load.polling(images)
+    row("poll, p99 under load", f"{quantile(load.polls, 0.99):.0f} ms", "< 50 ms")
+    alone = load.alone(20) * 1000
+    row("upload answered, p95 when idle", f"{quantile(load.uploads, 0.95):.0f} ms", "< 60 ms")
+    row("idle, upload to result, median", f"{alone:.0f} ms", "")
+    row("  over the bare ensemble", f"{alone - statistics.median(bare_ms):+.0f} ms", "≤ +80 ms")
+    row("RSS gateway", rss(platform.processes["gateway"].pid), "≤ 160 MB")
+    row("RSS worker", rss(platform.processes["worker-0"].pid), "≤ 1200 MB")
+
+
+def rss(pid: int) -> str:
+    """Resident memory of a process."""
+    return f"{psutil.Process(pid).memory_info().rss / 1e6:.0f} MB"
+
+
+if __name__ == "__main__":
+    main()
