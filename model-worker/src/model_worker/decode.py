@@ -78,7 +78,9 @@ def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: flo
             try:
                 server.fork(request, data, childs)
             except ConnectionError:  # the server was killed a moment ago
-                return None
+                server.stop()
+                server = _server()
+                server.fork(request, data, childs)
         try:
             return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
         except (EOFError, ValueError, KeyError, TypeError, RecursionError):  # killed, or taken over
