@@ -13,7 +13,8 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 ORIGINAL: Final = "original"
 DISPLAY: Final = "display.png"
-CHUNK_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts
+S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts (but for the last)
+FILE_PART_BYTES: Final = 512 * 1024
 
 
 def blob_key(instance_id: UUID, name: str) -> str:
@@ -41,7 +42,8 @@ class BlobStore:
     async def put_stream(self, instance_id: UUID, name: str, chunks: AsyncIterator[bytes]) -> None:
         """Store a stream of bytes. Returns after fsync; a stream that raises leaves no blob behind."""
         key = blob_key(instance_id, name)
-        await obstore.put_async(self._store, key, chunks, chunk_size=CHUNK_BYTES, max_concurrency=1)
+        part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
+        await obstore.put_async(self._store, key, chunks, chunk_size=part, max_concurrency=1)
         await asyncio.to_thread(self._sync, key)
 
     def put(self, instance_id: UUID, name: str, data: bytes) -> None:
