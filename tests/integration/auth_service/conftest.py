@@ -1,12 +1,14 @@
 """A whole auth-service per test: its own database, its own keys, and visitors from addresses of one's choice."""
 
-from collections.abc import AsyncIterator, Callable
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
 
 from auth_service.app import create_app
@@ -52,6 +54,17 @@ class Visitor(httpx.AsyncClient):
         assert answer.status_code == 200, answer.text
         self.headers["X-CSRF-Token"] = self.cookies["thorax_csrf"]
         return answer
+
+
+@pytest.fixture(scope="session")
+def rsa_keys() -> Iterator[rsa.RSAPrivateKey]:
+    """A few real keys, over and over: making one takes a tenth of a second or more."""
+    return itertools.cycle([rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(4)])
+
+
+@pytest.fixture(autouse=True)
+def _quick_keys(rsa_keys: Iterator[rsa.RSAPrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: next(rsa_keys))
 
 
 @pytest.fixture

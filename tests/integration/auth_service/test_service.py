@@ -13,6 +13,8 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
+from starlette.types import Message, Receive, Scope, Send
 
 from auth_service.parts import Parts
 from local_stack.server import free_port
@@ -49,6 +51,24 @@ async def test_every_foreign_or_missing_thing_is_a_problem_document(visitor: Vis
         answer = await visitor.request(method, path)
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert {"code", "title", "detail", "remedy", "instance"} <= set(answer.json())
+
+
+async def test_what_is_answered_is_committed(app: FastAPI, parts: Parts) -> None:
+    """FastAPI runs a dependency's exit after the answer by default; ours has to run before."""
+    seen: list[int] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                async with parts.engine.connect() as connection:
+                    seen.append(await connection.scalar(text("select count(*) from auth.users")) or 0)
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    async with Visitor(transport=httpx.ASGITransport(watched), base_url="http://thorax.test") as visitor:
+        await visitor.sign_up("ada")
+    assert seen == [1]
 
 
 @pytest.mark.parametrize("role", ["thorax_gateway", "thorax_worker", "thorax_aggregator"])

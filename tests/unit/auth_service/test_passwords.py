@@ -92,13 +92,13 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password() -> None:
     async def seconds(against: str | None) -> float:
         times = []
         for _ in range(5):
-            begun = time.thread_time_ns(), time.perf_counter()
+            begun = time.perf_counter()
             await passwords.matches("a wrong passphrase", against)
-            times.append(time.perf_counter() - begun[1])
+            times.append(time.perf_counter() - begun)
         return statistics.median(times)
 
     known, unknown = await seconds(stored), await seconds(None)
-    assert 0.4 < known / unknown < 2.5
+    assert 0.25 < known / unknown < 4
 
 
 async def test_a_flood_is_refused_and_the_event_loop_goes_on() -> None:
@@ -106,15 +106,14 @@ async def test_a_flood_is_refused_and_the_event_loop_goes_on() -> None:
     passwords.MAX_OPEN = 4
     stored = await passwords.hash("correct horse battery")
     flood = [asyncio.create_task(passwords.matches("x", stored)) for _ in range(10)]
-    slowest, last = 0.0, time.perf_counter()
+    ticks = 0
     while not all(task.done() for task in flood):
         await asyncio.sleep(0.005)
-        now = time.perf_counter()
-        slowest, last = max(slowest, now - last), now
+        ticks += 1
     refused = [task for task in flood if task.exception() is not None]
     assert len(refused) == 6
     assert {getattr(task.exception(), "code", None) for task in refused} == {Code.OVERLOADED}
-    assert slowest < 0.5
+    assert ticks > 10, "four hashes on the event loop would have left it four"
 
 
 def test_the_floor_of_passwords() -> None:
