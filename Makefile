@@ -49,6 +49,9 @@ lock: ## resolve all dependencies anew into requirements.lock (universal, hashed
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --no-emit-package thorax-shared $(LOCK_FLAGS) \
 		$(PROJECTS) requirements-dev.in -o requirements.lock
+	$(UV) pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
+		--no-emit-index-url --no-header --no-annotate $(LOCK_FLAGS) -c requirements.lock \
+		model-worker/requirements-gpu.in -o model-worker/requirements-gpu.lock
 
 # --- checks ---------------------------------------------------------------------------------------------------
 
