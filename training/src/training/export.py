@@ -40,7 +40,7 @@ class Explained(nn.Module):
         alpha = head.channel_weights(pooled) / (height * width)
         grid = final.reshape(-1, channels, height * width)
         maps = torch.relu(torch.matmul(alpha, grid)).reshape(-1, len(FINDINGS), height, width)
-        return torch.sigmoid(head(pooled)), maps
+        return self.classifier.probabilities(head(pooled)), maps
 
 
 def export_graph(classifier: Classifier, size: int = 224) -> onnx.ModelProto:

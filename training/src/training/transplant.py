@@ -5,10 +5,9 @@ weights have a twin. Along the input channels of the last stage the twins stand 
 hands over, then 32 channels a layer; new channels in between start at 0 and so do not disturb what was learned.
 """
 
-import torch
 from torch import Tensor, nn
 
-from training.backbones.densenet import DenseNet, DenseLayer
+from training.backbones.densenet import DenseLayer, DenseNet
 
 _LAST = 3
 
@@ -18,13 +17,25 @@ def transplant(donor: DenseNet, receiver: DenseNet) -> int:
     theirs, mine = donor.state_dict(), receiver.state_dict()
     handed = [_handed_over(net) for net in (donor, receiver)]
     copied = 0
-    for name, values in theirs.items():
+    transitions = {
+        f"stages.{i}.{len(s) - 1}.": f"stages.{i}.{len(r) - 1}." for i, s, r in _stages(donor, receiver)
+    }
+    for theirs_name, values in theirs.items():
+        name = theirs_name
+        for before, after in transitions.items():
+            name = after + name.removeprefix(before) if name.startswith(before) else name
         if name in mine and values.ndim:
             last = name.startswith((f"stages.{_LAST}.", "bn."))
             _copy(values, mine[name], handed if last else None)
             copied += 1
     receiver.load_state_dict(mine)
     return copied
+
+
+def _stages(donor: DenseNet, receiver: DenseNet) -> list[tuple[int, nn.Sequential, nn.Sequential]]:
+    """The stages that end with a transition, side by side."""
+    pairs = zip(donor.stages, receiver.stages, strict=True)
+    return [(i, s, r) for i, (s, r) in enumerate(pairs) if i < _LAST]  # type: ignore[misc]
 
 
 def _handed_over(net: DenseNet) -> int:

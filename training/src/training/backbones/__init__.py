@@ -37,8 +37,11 @@ ARCHITECTURES = {
 class Classifier(nn.Module):
     """A backbone with scaling before it and a head behind it."""
 
+    operating_points: Tensor | None
+
     def __init__(self, body: nn.Module, head: nn.Module, scale: float, offset: float) -> None:
         super().__init__()
+        self.register_buffer("operating_points", None)
         self.body, self.head = body, head
         self.scale, self.offset = scale, offset
 
@@ -47,6 +50,17 @@ class Classifier(nn.Module):
         scaled = images.float().unsqueeze(1) * self.scale + self.offset
         final: Tensor = self.body(scaled.contiguous(memory_format=torch.channels_last))
         return final
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Logits [N, 5] -> probabilities [N, 5]; with operating points t, t itself becomes one half.
+
+        The second form is TorchXRayVision's (`op_norm`): p / 2t below t, 1 - (1 - p) / 2(1 - t) above.
+        """
+        p = torch.sigmoid(logits)
+        if self.operating_points is None:
+            return p
+        t = self.operating_points
+        return torch.where(p < t, p / (2 * t), 1 - (1 - p) / (2 * (1 - t)))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images as above -> logits [N, 5] and pooled features [N, K], both float32."""

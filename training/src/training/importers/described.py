@@ -1,0 +1,135 @@
+"""Any torch classifier that ends in a final map, an average pool and one Dense, told by a small YAML."""
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from thorax.findings import FINDINGS
+from training.backbones import Classifier
+from training.backbones.heads import LinearHead
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Description:
+    """What the YAML says. `outputs` maps each finding to the number of the network's own output.
+
+    torch: `module` (`package.module:callable`), `arguments`, `weights` (a state dict), and the names of the
+    modules that give `final_map` and are the `head`. ONNX: `graph`, and the names of the tensors `final_map` and
+    `logits` and of the initializer `head` [outputs, K].
+    """
+
+    name: str
+    outputs: dict[str, int]
+    final_map: str
+    head: str
+    module: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    graph: str = ""
+    logits: str = ""
+    relu: bool = False
+    channels: int = 3
+    size: int = 224
+    scale: float = 1 / 255
+    offset: float = 0.0
+    operating_points: list[float] = field(default_factory=list)
+
+    @property
+    def rows(self) -> list[int]:
+        """The network's outputs in canonical order."""
+        return [self.outputs[finding] for finding in FINDINGS]
+
+
+def read_description(path: Path) -> Description:
+    """Read the YAML. ValueError names the file and the first thing that is wrong with it."""
+    try:
+        said = yaml.safe_load(path.read_text("utf-8"))
+        description = Description(**said)
+    except (OSError, yaml.YAMLError, TypeError) as error:
+        raise ValueError(f"{path}: expected a description of a classifier; {error}.") from error
+    missing = [finding for finding in FINDINGS if finding not in description.outputs]
+    if missing or bool(description.module) == bool(description.graph):
+        wanted = f"an output for {missing[0]}" if missing else "either `module` or `graph`"
+        raise ValueError(f"{path}: expected {wanted}; found none.")
+    return description
+
+
+class Tapped(nn.Module):
+    """A network cut at its final map: grey float [N, 1, h, w] -> [N, K, h', w']."""
+
+    def __init__(self, network: nn.Module, description: Description) -> None:
+        super().__init__()
+        self.network, self.description = network, description
+        self._seen: Tensor | None = None
+        network.get_submodule(description.final_map).register_forward_hook(self._keep)
+
+    def _keep(self, _: nn.Module, __: object, output: Tensor) -> None:
+        self._seen = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class; grey is repeated where the network wants three channels."""
+        self.network(x.expand(-1, self.description.channels, -1, -1))
+        assert self._seen is not None
+        return torch.relu(self._seen) if self.description.relu else self._seen
+
+
+def from_module(network: nn.Module, description: Description) -> Classifier:
+    """Our classifier around a torch network. ValueError if the two do not say the same.
+
+    That happens when the head is more than an average pool and one Dense, or the description is wrong.
+    """
+    network = network.eval()
+    dense = network.get_submodule(description.head)
+    if not isinstance(dense, nn.Linear):
+        raise ValueError(
+            f"{description.name}: expected {description.head} to be a Linear; it is {type(dense)}."
+        )
+    head = LinearHead(dense.in_features)
+    head.dense.weight.data = dense.weight.data[description.rows].clone()
+    head.dense.bias.data = dense.bias.data[description.rows].clone()
+    classifier = Classifier(Tapped(network, description), head, description.scale, description.offset).eval()
+    if description.operating_points:
+        points = torch.tensor(description.operating_points)[description.rows]
+        classifier.register_buffer("operating_points", points)
+    _compare(network, classifier, description, dense)
+    return classifier
+
+
+def load_described(description: Description, folder: Path) -> Classifier:
+    """Build the network that a description names, with its weights (a file beside the YAML)."""
+    module, _, builder = description.module.partition(":")
+    network: nn.Module = getattr(importlib.import_module(module), builder)(**description.arguments)
+    if description.weights:
+        path = folder / description.weights
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            network.load_state_dict(state)
+        except Exception as error:  # pickle, I/O and shape errors share no base class
+            first = str(error).splitlines()[0]
+            raise ValueError(f"{path}: expected a state dict of {description.module}; {first}") from error
+        if any(not torch.isfinite(v).all() for v in state.values() if v.is_floating_point()):
+            raise ValueError(f"{path}: expected finite weights; found NaN or infinity.")
+    return from_module(network, description)
+
+
+def _compare(network: nn.Module, classifier: Classifier, description: Description, dense: nn.Linear) -> None:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (2, description.size, description.size), dtype=np.uint8))
+    logits: list[Tensor] = []
+    handle = dense.register_forward_hook(lambda _, __, output: logits.append(output))
+    with torch.inference_mode():
+        mine = classifier(images)[0]
+    handle.remove()
+    gap = float((mine - logits[-1][:, description.rows]).abs().max())
+    if not gap <= TOLERANCE * max(1.0, float(mine.abs().max())):
+        raise ValueError(
+            f"{description.name}: the map's mean times the head is {gap:.2g} from the network's logits."
+        )
