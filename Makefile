@@ -83,7 +83,7 @@ k8s-check: .venv/ready ## kustomize, strict Kubernetes and KEDA schemas, Dockerf
 
 .PHONY: compose-check
 compose-check: .venv/ready
-	$(BIN)/python k8s/check_compose.py
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 # --- tests ----------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ def services(settings: LocalSettings, places: Places) -> list[Process]:
     auth = row(
         "auth-service",
         "thorax_auth",
-        ready=answers(f"{auth_url}/auth/.well-known/jwks.json"),
+        ready=answers(f"{auth_url}/readyz"),
         THORAX_AUTH_HOST=HOST,
         THORAX_AUTH_PORT=str(places.auth_port),
         THORAX_AUTH_SECRET_FILE=str(places.auth_secret_file),

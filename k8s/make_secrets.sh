@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Makes the secret files of one installation, a folder per service, for docker-compose.yml and for Kubernetes:
+#   for d in secrets/*/; do kubectl -n thorax create secret generic "$(basename "$d")" --from-file="$d"; done
+# What is there already is kept, so it may be run again.
+set -euo pipefail
+folder=${1:?usage: make_secrets.sh FOLDER}
+umask 077
+mkdir -p "$folder"
+
+fresh() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
+
+# put FILE TEXT: the folder is its owner's only, while containers read the files as another user
+put() {
+  mkdir -p "$(dirname "$folder/$1")"
+  [ -e "$folder/$1" ] || printf '%s' "$2" > "$folder/$1"
+  chmod 0444 "$folder/$1"
+}
+
+database() { echo "postgresql+psycopg://$1:$(cat "$folder/postgres/$1")@postgres:5432/thorax"; }
+
+for login in thorax thorax_auth_login thorax_gateway_login thorax_worker_login thorax_aggregator_login; do
+  put "postgres/$login" "$(fresh)"
+done
+put valkey/password "$(fresh)"
+redis="redis://:$(cat "$folder/valkey/password")@valkey:6379/0"
+
+put migrate/thorax_database_url "$(database thorax)"
+put auth-service/thorax_database_url "$(database thorax_auth_login)"
+put auth-service/auth_secret "$(fresh)$(fresh)"
+put gateway/thorax_database_url "$(database thorax_gateway_login)"
+put model-worker/thorax_database_url "$(database thorax_worker_login)"
+put keda/connection "host=postgres dbname=thorax user=thorax_worker_login password=$(cat "$folder/postgres/thorax_worker_login")"
+for service in aggregator sweeper; do
+  put "$service/thorax_database_url" "$(database thorax_aggregator_login)"
+done
+for service in gateway model-worker aggregator sweeper; do
+  put "$service/thorax_redis_url" "$redis"
+done
+echo "The secrets are in $folder; keep them out of git."

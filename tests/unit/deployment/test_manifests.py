@@ -1,0 +1,164 @@
+"""docker-compose.yml, k8s/ and `make run` describe the same processes, told the same things."""
+
+import copy
+import importlib.util
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from local_stack.processes import Places, services
+from local_stack.roles import ROLES
+from local_stack.settings import LocalSettings
+
+ROOT = Path(__file__).parents[3]
+STORES = {"postgres", "valkey"}
+SECRETS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}
+# Where they run, not what they do: a container has its own folders, addresses and probes.
+OF_THE_PLACE = {"THORAX_SECRETS_DIR", "THORAX_HEARTBEAT_FILE", "THORAX_TRUSTED_PROXIES", "THORAX_LOG_LEVEL"}
+
+Told = dict[str, set[str]]
+
+
+def local() -> Told:
+    """Process name to the names of its variables, as `make run` starts them."""
+    places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"))
+    rows = services(LocalSettings(model_workers=1), places)
+    return {row.name.removesuffix("-1"): set(row.env) for row in rows}
+
+
+def compose() -> dict[str, Any]:
+    """The services of docker-compose.yml, anchors resolved."""
+    return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
+
+
+def composed() -> Told:
+    told = {}
+    for name, service in compose().items():
+        files = {s["target"].upper() for s in service.get("secrets", []) if isinstance(s, dict)}
+        told[name] = set(service.get("environment", {})) | files
+    return told
+
+
+def checker() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("k8s_check", ROOT / "k8s" / "check.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[dict[str, Any]]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    return list(checker().render())
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installation") / "secrets"
+    subprocess.run(["bash", ROOT / "k8s" / "make_secrets.sh", folder], check=True, capture_output=True)
+    return folder
+
+
+def clustered(documents: list[dict[str, Any]], secrets: Path) -> Told:
+    config = next(d["data"] for d in documents if d["kind"] == "ConfigMap" and "THORAX_BLOBS" in d["data"])
+    told = {}
+    for document in documents:
+        if "template" in document.get("spec", {}):
+            name = document["metadata"]["name"]
+            own = {e["name"] for e in document["spec"]["template"]["spec"]["containers"][0].get("env", [])}
+            files = {f.name.upper() for f in (secrets / name).iterdir()}
+            told[name] = own | files | set(config)
+    return told
+
+
+def test_the_same_processes_everywhere(documents: list[dict[str, Any]], secrets: Path) -> None:
+    expected = set(local()) | STORES | {"migrate"}
+    assert set(composed()) == expected
+    assert set(clustered(documents, secrets)) == expected
+
+
+def test_compose_tells_each_what_make_run_tells_it() -> None:
+    told = composed()
+    for name, names in local().items():
+        # auth-service sends no hints, and only who loads graphs needs their folder.
+        missing = names - told[name] - OF_THE_PLACE - {"THORAX_REDIS_URL", "THORAX_MODELS"}
+        assert not missing, (name, missing)
+        assert told[name] - OF_THE_PLACE <= names | {"AUTH_SECRET"}, name
+
+
+def test_kubernetes_tells_each_what_make_run_tells_it(documents: list[dict[str, Any]], secrets: Path) -> None:
+    told = clustered(documents, secrets)
+    for name, names in local().items():
+        missing = names - told[name] - OF_THE_PLACE - {"THORAX_REDIS_URL", "THORAX_MODELS"}
+        assert not missing, (name, missing)
+
+
+def test_no_secret_is_in_git() -> None:
+    texts = [path.read_text() for path in (ROOT / "k8s").rglob("*.yaml")]
+    texts.append((ROOT / "docker-compose.yml").read_text())
+    assert not [t for t in texts if re.search(r"(?i)password: *[a-z0-9]|kind: Secret$", t, re.M)]
+
+
+def test_every_service_gets_only_its_own_login(secrets: Path) -> None:
+    logins = {
+        name: (secrets / name / "thorax_database_url").read_text().split("//")[1].split(":")[0]
+        for name in local()
+    }
+    assert logins == {
+        "auth-service": "thorax_auth_login",
+        "gateway": "thorax_gateway_login",
+        "model-worker": "thorax_worker_login",
+        "aggregator": "thorax_aggregator_login",
+        "sweeper": "thorax_aggregator_login",
+    }
+
+
+def test_secrets_are_kept_when_made_again(secrets: Path) -> None:
+    before = {path: path.read_text() for path in secrets.rglob("*") if path.is_file()}
+    subprocess.run(["bash", ROOT / "k8s" / "make_secrets.sh", secrets], check=True, capture_output=True)
+    assert {path: path.read_text() for path in before} == before
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    for name, secret in yaml.safe_load((ROOT / "docker-compose.yml").read_text())["secrets"].items():
+        assert (secrets.parent / secret["file"]).is_file(), name
+
+
+def test_the_check_refuses_what_is_wrong(documents: list[dict[str, Any]]) -> None:
+    complaints = checker().complaints
+    by_kind = {d["kind"]: d for d in documents if d["kind"] in {"Deployment", "ScaledObject"}}
+    good, scaled = by_kind["Deployment"], by_kind["ScaledObject"]
+    assert not [*complaints(good), *complaints(scaled)]
+    for path, value in (("replicaz", 2), ("replicas", "two")):
+        bad = copy.deepcopy(good)
+        bad["spec"][path] = value
+        assert list(complaints(bad))
+    bad = copy.deepcopy(scaled)
+    bad["spec"]["maxReplicas"] = 3
+    assert list(complaints(bad))
+    bad = copy.deepcopy(good)
+    del bad["spec"]["template"]["spec"]["containers"][0]["securityContext"]
+    assert list(complaints(bad)) == [
+        f"{good['metadata']['name']}: its securityContext is not the restricted one"
+    ]
+
+
+def test_keda_counts_in_the_ledgers_own_words(documents: list[dict[str, Any]], database_url: str) -> None:
+    import psycopg
+
+    scaled = next(d for d in documents if d["kind"] == "ScaledObject")
+    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        query = scaled["spec"]["triggers"][0]["metadata"]["query"]
+        assert connection.execute(query).fetchone() == (0,)
+
+
+def test_the_login_script_and_the_migration_agree() -> None:
+    script = (ROOT / "k8s" / "stores" / "logins.sh").read_text()
+    assert all(role in script for role in ROLES)
