@@ -1,17 +1,14 @@
 """auth-service's settings: `THORAX_*` variables, built once at the entry point and passed down."""
 
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic import Field, SecretStr
 
 from thorax.identity import MAX_TOKEN_LIFE_S
-from thorax.settings import Settings
-
-Network = IPv4Network | IPv6Network
+from thorax.settings import Networks, Settings
 
 
 class AuthSettings(Settings):
@@ -25,7 +22,7 @@ class AuthSettings(Settings):
     )
     sign_up: Literal["open", "closed"] = Field(default="open", description="closed: by invitation only")
     cookie_secure: bool = Field(default=True, description="off only where the page is served without TLS")
-    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+    trusted_proxies: Networks = Field(
         default=(ip_network("127.0.0.1"), ip_network("::1")),
         description="comma-separated networks whose X-Forwarded-For is believed",
     )
@@ -35,11 +32,6 @@ class AuthSettings(Settings):
     login_failures: int = Field(default=5, ge=1, description="per account and address, in 15 minutes")
     address_failures: int = Field(default=100, ge=1, description="per address, over all its accounts")
     sign_ups_per_address: int = Field(default=60, ge=1, description="in 15 minutes")
-
-    @field_validator("trusted_proxies", mode="before")
-    @classmethod
-    def _networks(cls, value: object) -> object:
-        return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
     @property
     def session_life(self) -> timedelta:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 from fastapi import FastAPI
@@ -12,6 +13,7 @@ from gateway.config import GatewaySettings
 from gateway.door import Door
 from gateway.intake.service import Intake
 from gateway.jobs import endpoints
+from gateway.jobs.accepting import Acceptance, HintSender
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
 from gateway.waiting import JobBell
@@ -68,13 +70,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.engine = async_engine(database)
     state.blobs = BlobStore(settings.blobs)
     state.redis = Redis.from_url(redis, socket_timeout=2, socket_connect_timeout=2)
-    state.auth = httpx.AsyncClient(base_url=settings.auth_url, timeout=15)
+    # A jar that takes no cookie: this client serves everybody, so one caller's session must not stay in it.
+    jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    state.auth = httpx.AsyncClient(base_url=settings.auth_url, timeout=15, cookies=jar)
     state.keys = JwksCache(lambda: _jwks(settings.auth_url))
     state.doorkeeper = Doorkeeper(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
     state.door = Door(settings)
     state.intake = Intake(settings, state.blobs)
     state.bell = JobBell(database)
-    state.jobs = JobService(settings, state.engine, state.blobs, Hints(celery_app(redis)), state.bell)
+    hints = HintSender(Hints(celery_app(redis)))
+    state.acceptance = Acceptance(settings, state.engine, hints)
+    state.jobs = JobService(settings, state.engine, state.blobs, hints, state.bell)
     await state.bell.start()
     try:
         yield

@@ -1,11 +1,10 @@
 """The gateway's settings."""
 
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 from pydantic import Field
 
-from thorax.settings import Settings
+from thorax.settings import Networks, Settings
 
 
 class GatewaySettings(Settings):
@@ -15,7 +14,9 @@ class GatewaySettings(Settings):
     port: int = 8080
     auth_url: str = Field(default="http://127.0.0.1:8081", description="where auth-service is reached")
     issuer: str = Field(default="http://127.0.0.1:8080/auth", description="`iss` of the tokens we accept")
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    trusted_proxies: Networks = Field(
+        default=(), description="comma-separated networks whose X-Forwarded-For is believed"
+    )
     page: Path | None = Field(default=None, description="folder of the built page; unset: the plain one")
 
     max_body_bytes: int = 100_000_000

@@ -9,8 +9,10 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.door import Door, client_address
+from gateway.intake.service import Intake
+from gateway.jobs.accepting import Acceptance, Sender
 from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
-from gateway.jobs.service import Access, JobService, Sender, known_finding
+from gateway.jobs.service import Access, JobService, known_finding
 from thorax.errors import Code, CodedError
 from thorax.http_identity import Reader, Writer
 from thorax.models import ANONYMOUS_TENANT, JobState
@@ -97,19 +99,19 @@ async def post_anonymous_job(request: Request, response: Response, key: Key = No
 
 
 async def _accept(request: Request, response: Response, sender: Sender, key: str | None) -> Accepted:
-    service, intake = request.app.state.jobs, request.app.state.intake
-    await service.check_capacity()
+    acceptance: Acceptance = request.app.state.acceptance
+    intake: Intake = request.app.state.intake
+    await acceptance.check_capacity()
     upload = await intake.receive(request)
     try:
-        accepted, fresh = await service.accept(sender, upload, key)
+        accepted, fresh = await acceptance.accept(sender, upload, key)
     except BaseException:
         await intake.discard(upload)
         raise
     if not fresh:
         await intake.discard(upload)
     response.headers.update({"Location": accepted.links["self"], "Retry-After": "1"})
-    result: Accepted = accepted
-    return result
+    return accepted
 
 
 @jobs.get("")

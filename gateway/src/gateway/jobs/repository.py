@@ -12,7 +12,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from thorax import ledger
 from thorax.errors import Code
 from thorax.models import (
-    BundleRow,
     DoomedBlob,
     Heatmap,
     IdempotencyKey,
@@ -30,36 +29,35 @@ AnyRow = Row[*tuple[Any, ...]]
 OPEN = (JobState.QUEUED, JobState.RUNNING)
 
 
-async def active_bundle(connection: AsyncConnection) -> AnyRow | None:
-    """The digest that new jobs are pinned to, if a bundle is active."""
-    return (await connection.execute(select(BundleRow.digest).where(BundleRow.active))).first()
+_RECORD = text("""
+with bundle as (select digest from bundles where active),
+opened as (select count(*) as jobs from jobs where tenant_id = :tenant_id and state in ('queued', 'running')),
+fit as (select digest from bundle, opened where opened.jobs < :quota),
+sent as (
+  select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
+    id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text)),
+study as (
+  insert into studies (id, tenant_id, title) select :study_id, :tenant_id, :title from fit),
+images as (
+  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
+  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256 from sent s, fit),
+job as (
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at)
+  select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) from sent), :capability,
+    now() + make_interval(hours => cast(:hours as integer)) from fit),
+first as (
+  insert into steps (job_id, instance_id, kind, bundle_digest, priority)
+  select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)
+select (select digest from bundle) as digest, jobs as opened from opened""")
 
 
-async def open_jobs(connection: AsyncConnection, tenant_id: UUID) -> int:
-    """How many jobs of the tenant are not finished."""
-    query = select(func.count()).select_from(Job).where(Job.tenant_id == tenant_id, Job.state.in_(OPEN))
-    return int((await connection.execute(query)).scalar_one())
+async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
+    """Study, instances, job and first steps in one statement, all or nothing.
 
-
-async def insert_study(
-    connection: AsyncConnection, study: dict[str, Any], images: list[dict[str, Any]]
-) -> None:
-    """A study and its instances."""
-    await connection.execute(insert(Study), study)
-    await connection.execute(insert(Instance), images)
-
-
-async def insert_job(
-    connection: AsyncConnection, job: dict[str, Any], steps: Sequence[ledger.NewStep]
-) -> None:
-    """A job and its first steps."""
-    await connection.execute(insert(Job), job)
-    await connection.run_sync(ledger_add, [(job["id"], step) for step in steps])
-
-
-def ledger_add(connection: Any, steps: list[tuple[UUID, ledger.NewStep]]) -> None:
-    """`ledger.add` for `run_sync`."""
-    ledger.add(connection, steps)
+    Returns the active bundle's `digest` and how many jobs were `opened` before; without a bundle, or with
+    `quota` jobs open, nothing was recorded. `hours` is None for a job that does not expire.
+    """
+    return (await connection.execute(_RECORD, values)).one()
 
 
 async def lock_key(connection: AsyncConnection, tenant_id: UUID, owner: str, key: str) -> None:
@@ -83,39 +81,37 @@ async def remember(connection: AsyncConnection, values: dict[str, Any]) -> None:
     await connection.execute(upsert(IdempotencyKey).values(values))
 
 
+_VERSION = text("select version, state from jobs where id = :job_id")
+_VIEW = text("""
+select j.*, s.title, s.study_instance_uid, b.name as bundle_name, b.version as bundle_version,
+  (select jsonb_agg(to_jsonb(i) order by i.position) from instances i where i.study_id = j.study_id) as images,
+  (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
+  (select jsonb_agg(jsonb_build_object(
+     'instance_id', p.instance_id, 'backbone', p.backbone, 'probabilities', p.probabilities) order by p.backbone)
+   from predictions p where p.job_id = j.id and j.state = 'succeeded') as predictions
+from jobs j join studies s on s.id = j.study_id join bundles b on b.digest = j.bundle_digest
+where j.id = :job_id""")
+
+
 async def job_version(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
     """Version and state: all that a poll which finds nothing new needs."""
-    return (await connection.execute(select(Job.version, Job.state).where(Job.id == job_id))).first()
+    return (await connection.execute(_VERSION, {"job_id": job_id})).first()
 
 
-async def job(connection: AsyncConnection, job_id: UUID, *, lock: bool = False) -> AnyRow | None:
-    """A job with its study's and bundle's names."""
-    query = (
-        select(
-            *Job.__table__.columns,
-            Study.title,
-            Study.study_instance_uid,
-            BundleRow.name.label("bundle_name"),
-            BundleRow.version.label("bundle_version"),
-        )
-        .join(Study, Study.id == Job.study_id)
-        .join(BundleRow, BundleRow.digest == Job.bundle_digest)
-        .where(Job.id == job_id)
-    )
-    return (await connection.execute(query.with_for_update(of=Job) if lock else query)).first()
+async def whole_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
+    """A job with its study, bundle, `images`, `findings` and `predictions` (lists of objects, or None)."""
+    return (await connection.execute(_VIEW, {"job_id": job_id})).first()
+
+
+async def locked_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
+    """A job's id, study and state, held until the transaction ends."""
+    query = select(Job.id, Job.study_id, Job.state).where(Job.id == job_id)
+    return (await connection.execute(query.with_for_update())).first()
 
 
 async def job_by_capability(connection: AsyncConnection, digest: bytes) -> UUID | None:
     """The open API's way to a job."""
     return (await connection.execute(select(Job.id).where(Job.capability == digest))).scalar()
-
-
-async def instances(connection: AsyncConnection, study_id: UUID) -> Sequence[AnyRow]:
-    """A study's images, in their order."""
-    query = (
-        select(*Instance.__table__.columns).where(Instance.study_id == study_id).order_by(Instance.position)
-    )
-    return (await connection.execute(query)).all()
 
 
 async def instance(connection: AsyncConnection, job_id: UUID, instance_id: UUID) -> AnyRow | None:
@@ -132,12 +128,6 @@ async def findings(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequ
     """The ensemble's findings of images and studies."""
     query = select(*StudyFinding.__table__.columns).where(StudyFinding.job_id.in_(job_ids))
     return (await connection.execute(query)).all()
-
-
-async def predictions(connection: AsyncConnection, job_id: UUID) -> Sequence[AnyRow]:
-    """Each backbone's probabilities, image by image."""
-    query = select(PredictionRow.instance_id, PredictionRow.backbone, PredictionRow.probabilities)
-    return (await connection.execute(query.where(PredictionRow.job_id == job_id))).all()
 
 
 async def heatmap(connection: AsyncConnection, job_id: UUID, instance_id: UUID) -> AnyRow | None:
@@ -252,7 +242,8 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
         .where(Instance.study_id == study_id, or_(Instance.state == "failed", Instance.state == "prepared"))
         .values(state="received", error_code=None, error_detail=None)
     )
-    await connection.run_sync(ledger_add, [(job_id, ledger.NewStep(StepKind.PREPARE, i)) for i in ids])
+    steps = [(job_id, ledger.NewStep(StepKind.PREPARE, i)) for i in ids]
+    await connection.run_sync(lambda sync: ledger.add(sync, steps))
     await connection.execute(
         text("select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from jobs where id = :id"),
         {"id": job_id},

@@ -3,30 +3,26 @@
 import asyncio
 import base64
 import hashlib
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from time import monotonic
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import GatewaySettings
-from gateway.intake.service import Upload
 from gateway.jobs import repository, views
-from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
+from gateway.jobs.accepting import HintSender
+from gateway.jobs.schemas import JobPage, JobView
 from gateway.waiting import JobBell
-from thorax import ledger
-from thorax.database import tenant_scope
+from thorax.database import tenant_autocommit, tenant_scope
 from thorax.errors import Code, CodedError
 from thorax.findings import Finding
-from thorax.hints import Hints
-from thorax.models import ANONYMOUS_TENANT, JobState, StepKind
+from thorax.models import ANONYMOUS_TENANT, JobState
 from thorax.storage import BlobStore
-from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
 
 _log = structlog.get_logger(__name__)
 
@@ -40,128 +36,26 @@ class Access:
     base: str
 
 
-@dataclass(frozen=True)
-class Sender:
-    """Whose upload it is. Only those of the open API carry a capability and expire."""
-
-    tenant_id: UUID
-    owner: str
-    anonymous: bool = False
-
-
 class JobService:
-    """All that the endpoints need; holds no state of a job."""
+    """All that can be done with a job that is there; holds no state of it."""
 
     def __init__(
-        self, settings: GatewaySettings, engine: AsyncEngine, blobs: BlobStore, hints: Hints, bell: JobBell
+        self,
+        settings: GatewaySettings,
+        engine: AsyncEngine,
+        blobs: BlobStore,
+        hints: HintSender,
+        bell: JobBell,
     ) -> None:
         self._settings, self._engine, self._blobs = settings, engine, blobs
         self._hints, self._bell = hints, bell
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._waiting, self._waiting_until = 0, 0.0
-
-    # accepting
-
-    async def check_capacity(self) -> None:
-        """Refuse before a body is read when too much work is waiting; the count may be half a second old."""
-        if monotonic() > self._waiting_until:
-            async with self._engine.connect() as connection:
-                self._waiting = await connection.run_sync(ledger.waiting)
-            self._waiting_until = monotonic() + 0.5
-            STEPS_WAITING.set(self._waiting)
-        if self._waiting > self._settings.high_water_steps:
-            raise CodedError(Code.OVERLOADED, "Too much work is waiting.", retry_after=15)
-
-    async def replay(self, sender: Sender, key: str, fingerprint: str) -> Accepted | None:
-        """The first answer to this Idempotency-Key, if there was one."""
-        async with tenant_scope(self._engine, sender.tenant_id) as connection:
-            return await self._replay(connection, sender, key, fingerprint)
-
-    @staticmethod
-    async def _replay(
-        connection: AsyncConnection, sender: Sender, key: str, fingerprint: str
-    ) -> Accepted | None:
-        known = await repository.remembered(connection, sender.tenant_id, sender.owner, key)
-        if known is None:
-            return None
-        if known.fingerprint != fingerprint:
-            raise CodedError(Code.IDEMPOTENCY_MISMATCH, "The key was used before, with another body.")
-        return Accepted.model_validate(known.answer)
-
-    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
-        """Record study, job and first steps in one transaction; hints follow the commit.
-
-        Returns the receipt, and whether it is new (False: the key was used before with the same body).
-        """
-        async with tenant_scope(self._engine, sender.tenant_id) as connection:
-            if key is not None:
-                await repository.lock_key(connection, sender.tenant_id, sender.owner, key)
-                if known := await self._replay(connection, sender, key, upload.fingerprint):
-                    return known, False
-            accepted = await self._record(connection, sender, upload)
-            if key is not None:
-                values = {"tenant_id": sender.tenant_id, "owner": sender.owner, "key": key}
-                values |= {"fingerprint": upload.fingerprint, "job_id": accepted.job_id}
-                answer = accepted.model_dump(mode="json")
-                await repository.remember(
-                    connection, {**values, "answer": answer, "created_at": datetime.now(UTC)}
-                )
-        JOBS_ACCEPTED.inc()
-        self.hint([str(StepKind.PREPARE)] * len(upload.images))
-        return accepted, True
-
-    async def _record(self, connection: AsyncConnection, sender: Sender, upload: Upload) -> Accepted:
-        bundle = await repository.active_bundle(connection)
-        if bundle is None:
-            raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
-        if not sender.anonymous:
-            opened = await repository.open_jobs(connection, sender.tenant_id)
-            if opened >= self._settings.open_jobs_per_tenant:
-                raise CodedError(Code.QUOTA_EXCEEDED, f"{opened} jobs are open.", retry_after=10)
-        now, study_id, job_id = datetime.now(UTC), uuid4(), uuid4()
-        secret = secrets.token_urlsafe(32) if sender.anonymous else None
-        base = f"/v1/anonymous/jobs/{secret}" if secret else f"/v1/jobs/{job_id}"
-        study = {"id": study_id, "tenant_id": sender.tenant_id, "title": upload.title, "created_at": now}
-        images = [
-            {
-                "study_id": study_id,
-                "tenant_id": sender.tenant_id,
-                "position": i,
-                "state": "received",
-                **vars(image),
-            }
-            for i, image in enumerate(upload.images)
-        ]
-        job = {
-            "id": job_id,
-            "tenant_id": sender.tenant_id,
-            "study_id": study_id,
-            "owner": sender.owner,
-            "state": JobState.QUEUED,
-            "priority": upload.priority.rank if not sender.anonymous else Priority.ROUTINE.rank,
-            "bundle_digest": bundle.digest,
-            "steps_total": len(images),
-            "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
-            "expires_at": now + timedelta(hours=self._settings.anonymous_hours) if secret else None,
-            "created_at": now,
-        }
-        await repository.insert_study(connection, study, images)
-        ids = [image.id for image in upload.images]
-        await repository.insert_job(connection, job, [ledger.NewStep(StepKind.PREPARE, i) for i in ids])
-        return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": base})
-
-    def hint(self, queues: list[str]) -> None:
-        """Send hints in the background; an answer never waits for the broker."""
-        task = asyncio.create_task(asyncio.to_thread(self._hints.send, queues))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # reading
 
     async def by_capability(self, secret: str) -> Access:
         """The job that a capability of the open API opens; CodedError(NOT_FOUND) otherwise."""
         digest = hashlib.sha256(secret.encode()).digest()
-        async with tenant_scope(self._engine, ANONYMOUS_TENANT) as connection:
+        async with tenant_autocommit(self._engine, ANONYMOUS_TENANT) as connection:
             job_id = await repository.job_by_capability(connection, digest)
         if job_id is None:
             raise CodedError(Code.NOT_FOUND, "There is no such job.")
@@ -169,7 +63,7 @@ class JobService:
 
     async def version(self, access: Access) -> tuple[int, JobState]:
         """A job's version and state; CodedError(NOT_FOUND) if the tenant has no such job."""
-        async with tenant_scope(self._engine, access.tenant_id) as connection:
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.job_version(connection, access.job_id)
         if row is None:
             raise CodedError(Code.NOT_FOUND, "There is no such job.")
@@ -177,15 +71,11 @@ class JobService:
 
     async def view(self, access: Access) -> JobView:
         """A job, whole."""
-        async with tenant_scope(self._engine, access.tenant_id) as connection:
-            job = await repository.job(connection, access.job_id)
-            if job is None:
-                raise CodedError(Code.NOT_FOUND, "There is no such job.")
-            images = await repository.instances(connection, job.study_id)
-            done = job.state == JobState.SUCCEEDED
-            findings = await repository.findings(connection, [job.id]) if done else []
-            predictions = await repository.predictions(connection, job.id) if done else []
-        return views.job_view(job, images, findings, predictions, access.base)
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
+            job = await repository.whole_job(connection, access.job_id)
+        if job is None:
+            raise CodedError(Code.NOT_FOUND, "There is no such job.")
+        return views.job_view(job, access.base)
 
     async def wait(self, access: Access, seconds: float, seen: int | None) -> tuple[int, JobState]:
         """Hold on until the job has another version than `seen` (without one: until it is final)."""
@@ -217,7 +107,7 @@ class JobService:
         async with tenant_scope(self._engine, access.tenant_id) as connection:
             if await repository.cancel(connection, access.job_id):
                 return False
-            job = await repository.job(connection, access.job_id, lock=True)
+            job = await repository.locked_job(connection, access.job_id)
             if job is None:
                 raise CodedError(Code.NOT_FOUND, "There is no such job.")
             doomed = await repository.erase(connection, job.id, job.study_id)
@@ -231,7 +121,7 @@ class JobService:
     async def retry(self, access: Access) -> None:
         """Begin a failed or cancelled job anew; CodedError(CONFLICT) for any other state."""
         async with tenant_scope(self._engine, access.tenant_id) as connection:
-            job = await repository.job(connection, access.job_id, lock=True)
+            job = await repository.locked_job(connection, access.job_id)
             if job is None:
                 raise CodedError(Code.NOT_FOUND, "There is no such job.")
             if job.state not in (JobState.FAILED, JobState.CANCELLED):
@@ -239,7 +129,7 @@ class JobService:
                     Code.CONFLICT, f"The job is {job.state}; only failed or cancelled ones restart."
                 )
             ids = await repository.restart(connection, job.id, job.study_id)
-        self.hint([str(StepKind.PREPARE)] * len(ids))
+        self._hints.prepare(len(ids))
 
     # images
 
@@ -254,7 +144,7 @@ class JobService:
 
     async def image(self, access: Access, instance_id: UUID) -> repository.AnyRow:
         """An image of the job; CodedError(NOT_FOUND) for any other."""
-        async with tenant_scope(self._engine, access.tenant_id) as connection:
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.instance(connection, access.job_id, instance_id)
         if row is None:
             raise CodedError(Code.NOT_FOUND, "The job has no such image.")
@@ -263,7 +153,7 @@ class JobService:
     async def maps(self, access: Access, instance_id: UUID) -> tuple[bytes, list[int]]:
         """The fused maps of an image, float16 bytes and their shape [5, h, w]."""
         await self.display(access, instance_id)
-        async with tenant_scope(self._engine, access.tenant_id) as connection:
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.heatmap(connection, access.job_id, instance_id)
         if row is None:
             raise CodedError(Code.NOT_READY, "The heatmaps are not there yet.", retry_after=1)
@@ -271,7 +161,7 @@ class JobService:
 
     async def backbone_maps(self, access: Access, instance_id: UUID) -> dict[str, tuple[bytes, list[int]]]:
         """Each backbone's own maps of an image, float16 bytes and their shape [5, h, w]."""
-        async with tenant_scope(self._engine, access.tenant_id) as connection:
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             rows = await repository.prediction_maps(connection, access.job_id, instance_id)
         return {row.backbone: (row.maps, row.map_shape) for row in rows}
 

@@ -1,8 +1,8 @@
 """From rows to what the API says."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
-from uuid import UUID
 
 from gateway.jobs.repository import AnyRow
 from gateway.jobs.schemas import (
@@ -36,7 +36,7 @@ def error_view(code: str | None, detail: str | None) -> ErrorView | None:
     return ErrorView(code=code, title=spec.title, detail=detail or spec.title, remedy=spec.remedy)
 
 
-def finding_views(rows: Sequence[AnyRow], backbones: dict[str, list[float]]) -> list[FindingView]:
+def finding_views(rows: Sequence[Any], backbones: dict[str, list[float]]) -> list[FindingView]:
     """The findings in canonical order; `backbones` maps a name to its five probabilities."""
     return [
         FindingView(
@@ -52,24 +52,19 @@ def finding_views(rows: Sequence[AnyRow], backbones: dict[str, list[float]]) -> 
     ]
 
 
-def job_view(
-    job: AnyRow,
-    images: Sequence[AnyRow],
-    findings: Sequence[AnyRow],
-    predictions: Sequence[AnyRow],
-    base: str,
-) -> JobView:
-    """A whole job; `base` is the path under which the caller reaches it."""
-    own: dict[UUID | None, dict[str, list[float]]] = {}
-    for row in predictions:
-        own.setdefault(row.instance_id, {})[row.backbone] = row.probabilities
+def job_view(job: AnyRow, base: str) -> JobView:
+    """A whole job, from `repository.whole_job`; `base` is the path under which the caller reaches it."""
+    images = [SimpleNamespace(**image) for image in job.images or ()]
+    own: dict[str | None, dict[str, list[float]]] = {}
+    for row in job.predictions or ():
+        own.setdefault(row["instance_id"], {})[row["backbone"]] = row["probabilities"]
     if len(images) == 1:
         own[None] = own.get(images[0].id, {})
-    grouped: dict[UUID | None, list[AnyRow]] = {}
-    for row in findings:
-        grouped.setdefault(row.instance_id, []).append(row)
+    grouped: dict[str | None, list[SimpleNamespace]] = {}
+    for row in job.findings or ():
+        grouped.setdefault(row["instance_id"], []).append(SimpleNamespace(**row))
 
-    def views(instance_id: UUID | None) -> list[FindingView]:
+    def views(instance_id: str | None) -> list[FindingView]:
         return finding_views(grouped.get(instance_id, []), own.get(instance_id, {}))
 
     return JobView(
@@ -98,7 +93,7 @@ def job_view(
     )
 
 
-def _image_view(image: AnyRow, findings: list[FindingView], base: str) -> ImageView:
+def _image_view(image: SimpleNamespace, findings: list[FindingView], base: str) -> ImageView:
     links = {"original": f"{base}/original"}
     if image.state == "prepared":
         links["image"] = f"{base}/image.png"

@@ -1,0 +1,135 @@
+"""Accepting a job: from an upload that is durable to a receipt, once and only once."""
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.config import GatewaySettings
+from gateway.intake.service import Upload
+from gateway.jobs import repository
+from gateway.jobs.schemas import Accepted, Priority
+from thorax import ledger
+from thorax.database import tenant_autocommit, tenant_scope
+from thorax.errors import Code, CodedError
+from thorax.hints import Hints
+from thorax.models import StepKind
+from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
+
+CAPACITY_AGE_S = 0.5
+NO_QUOTA = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Whose upload it is. Only those of the open API carry a capability and expire."""
+
+    tenant_id: UUID
+    owner: str
+    anonymous: bool = False
+
+
+class HintSender:
+    """Sends hints in the background; an answer never waits for the broker."""
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def prepare(self, images: int) -> None:
+        """One hint for each image that waits to be prepared."""
+        queues = [str(StepKind.PREPARE)] * images
+        task = asyncio.create_task(asyncio.to_thread(self._hints.send, queues))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class Acceptance:
+    """Turns uploads into jobs."""
+
+    def __init__(self, settings: GatewaySettings, engine: AsyncEngine, hints: HintSender) -> None:
+        self._settings, self._engine, self._hints = settings, engine, hints
+        self._waiting, self._waiting_until = 0, 0.0
+
+    async def check_capacity(self) -> None:
+        """Refuse before a body is read when too much work is waiting; the count may be half a second old."""
+        if monotonic() > self._waiting_until:
+            async with self._engine.connect() as connection:
+                self._waiting = await connection.run_sync(ledger.waiting)
+            self._waiting_until = monotonic() + CAPACITY_AGE_S
+            STEPS_WAITING.set(self._waiting)
+        if self._waiting > self._settings.high_water_steps:
+            raise CodedError(Code.OVERLOADED, "Too much work is waiting.", retry_after=15)
+
+    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
+        """Record study, job and first steps at once; hints follow the commit.
+
+        Returns the receipt, and whether it is new (False: the key was used before with the same body).
+        """
+        if key is None:
+            async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
+                accepted = await self._record(connection, sender, upload)
+        else:
+            async with tenant_scope(self._engine, sender.tenant_id) as connection:
+                await repository.lock_key(connection, sender.tenant_id, sender.owner, key)
+                if known := await self._replay(connection, sender, key, upload.fingerprint):
+                    return known, False
+                accepted = await self._record(connection, sender, upload)
+                await self._remember(connection, sender, key, upload.fingerprint, accepted)
+        JOBS_ACCEPTED.inc()
+        self._hints.prepare(len(upload.images))
+        return accepted, True
+
+    @staticmethod
+    async def _replay(
+        connection: AsyncConnection, sender: Sender, key: str, fingerprint: str
+    ) -> Accepted | None:
+        known = await repository.remembered(connection, sender.tenant_id, sender.owner, key)
+        if known is None:
+            return None
+        if known.fingerprint != fingerprint:
+            raise CodedError(Code.IDEMPOTENCY_MISMATCH, "The key was used before, with another body.")
+        return Accepted.model_validate(known.answer)
+
+    @staticmethod
+    async def _remember(
+        connection: AsyncConnection, sender: Sender, key: str, fingerprint: str, accepted: Accepted
+    ) -> None:
+        values: dict[str, Any] = {"tenant_id": sender.tenant_id, "owner": sender.owner, "key": key}
+        values |= {"fingerprint": fingerprint, "job_id": accepted.job_id, "created_at": datetime.now(UTC)}
+        await repository.remember(connection, {**values, "answer": accepted.model_dump(mode="json")})
+
+    async def _record(self, connection: AsyncConnection, sender: Sender, upload: Upload) -> Accepted:
+        study_id, job_id = uuid4(), uuid4()
+        secret = secrets.token_urlsafe(32) if sender.anonymous else None
+        images = [{**asdict(image), "position": i} for i, image in enumerate(upload.images)]
+        quota = NO_QUOTA if sender.anonymous else self._settings.open_jobs_per_tenant
+        before = await repository.record(
+            connection,
+            {
+                "tenant_id": sender.tenant_id,
+                "quota": quota,
+                "images": orjson.dumps(images).decode(),
+                "study_id": study_id,
+                "title": upload.title,
+                "job_id": job_id,
+                "owner": sender.owner,
+                "priority": (Priority.ROUTINE if sender.anonymous else upload.priority).rank,
+                "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
+                "hours": self._settings.anonymous_hours if sender.anonymous else None,
+            },
+        )
+        if before.digest is None:
+            raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
+        if before.opened >= quota:
+            raise CodedError(Code.QUOTA_EXCEEDED, f"{before.opened} jobs are open.", retry_after=10)
+        base = f"/v1/anonymous/jobs/{secret}" if secret else f"/v1/jobs/{job_id}"
+        ids = [image.id for image in upload.images]
+        return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": base})
