@@ -8,7 +8,9 @@ import pytest
 from training.datasets import DataError, check_patients, read_soft_labels, read_table
 
 PLAIN = "image,atelectasis,cardiomegaly,consolidation,edema,pleural_effusion,patient_id,view\n"
-CHEXPERT = "Path,Sex,Age,Frontal/Lateral,AP/PA,Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion\n"
+CHEXPERT = (
+    "Path,Sex,Age,Frontal/Lateral,AP/PA,Atelectasis,Cardiomegaly,Consolidation,Edema,Pleural Effusion\n"
+)
 
 
 def write(folder: Path, text: str) -> Path:
@@ -82,7 +84,9 @@ def test_a_patient_in_two_parts_is_refused(tmp_path: Path) -> None:
 def test_soft_labels_are_matched_by_image(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, PLAIN + "a.png,1,0,0,0,0,7,AP\nb.png,0,1,1,0,1,7,PA\n"))
     soft = tmp_path / "soft.csv"
-    soft.write_text("image,atelectasis,cardiomegaly,consolidation,edema,pleural_effusion\nb.png,.1,.2,.3,.4,.5\n")
+    soft.write_text(
+        "image,atelectasis,cardiomegaly,consolidation,edema,pleural_effusion\nb.png,.1,.2,.3,.4,.5\n"
+    )
     read = read_soft_labels(soft, table)
     assert np.isnan(read[0]).all()
     assert read[1].tolist() == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])

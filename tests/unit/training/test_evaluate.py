@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from tests.factories.bundles import make_bundle
+
 from thorax.findings import FINDINGS
 from training import evaluate
 
@@ -22,7 +22,9 @@ def labelled(tmp_path: Path) -> Path:
     for i in range(N):
         name = f"{i}.{'png' if i % 2 else 'webp'}"
         cv2.imwrite(str(tmp_path / name), rng.integers(0, 256, (80, 70), dtype=np.uint8))
-        lines.append(f"{name},{i % 2},{i % 3 // 2},{i % 2},{i % 3 // 2},{i % 2},{i // 2},{'AP' if i % 2 else 'PA'}")
+        lines.append(
+            f"{name},{i % 2},{i % 3 // 2},{i % 2},{i % 3 // 2},{i % 2},{i // 2},{'AP' if i % 2 else 'PA'}"
+        )
     (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
     return tmp_path
 
@@ -30,7 +32,9 @@ def labelled(tmp_path: Path) -> Path:
 def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *more: str) -> int:
     make_bundle(folder / "bundle", 2)
     arguments = ["--data", folder / "labels.csv", "--images", folder, "--out", folder / "report.json"]
-    monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments), "--bundle", str(folder / "bundle"), *more])
+    monkeypatch.setattr(
+        sys, "argv", ["evaluate", *map(str, arguments), "--bundle", str(folder / "bundle"), *more]
+    )
     return evaluate.main()
 
 

@@ -29,7 +29,7 @@ class Augmentation:
         level = view.mean()
         view = (view - level) * rng.uniform(*self.contrast) + level
         view += rng.uniform(-self.brightness, self.brightness)
-        return np.clip(view, 0, 255)
+        return np.asarray(np.clip(view, 0, 255), np.float32)
 
     def _turn(self, rng: np.random.Generator) -> float:
         return float(rng.uniform(-self.rotation, self.rotation))

@@ -1,5 +1,6 @@
 """Everything a run needs to go on where it was stopped, in one file that is replaced at once."""
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read what `save` wrote. ValueError names a file that is something else."""
     try:
         return Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, TypeError, RuntimeError, KeyError, EOFError) as error:
+    except (OSError, TypeError, RuntimeError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: expected a checkpoint of this package; {type(error).__name__}.") from error
 
 

@@ -95,7 +95,9 @@ def _rows(path: Path) -> tuple[list[Row], set[str]]:
 def _plain(path: Path, rows: list[Row], policy: str) -> Table:
     labels = [[_label(path, i, f, row[f], policy) for f in FINDINGS] for i, row in enumerate(rows, 2)]
     patients = [row.get("patient_id") or row["image"] for row in rows]
-    extra = [name for name in ("view", "source", "native_px", "age", "sex", "nih_labels") if name in rows[0]]
+    extra: list[str] = [
+        name for name in ("view", "source", "native_px", "age", "sex", "nih_labels") if name in rows[0]
+    ]
     columns = {name: tuple(row[name] or "" for row in rows) for name in extra}
     images = tuple(row["image"] for row in rows)
     return Table(path, images, tuple(patients), np.array(labels, np.float32), columns)

@@ -56,7 +56,7 @@ def export_graph(classifier: Classifier, size: int = 224) -> onnx.ModelProto:
         torch.onnx.export(
             module,
             (images,),
-            buffer,
+            buffer,  # type: ignore[arg-type]
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],

@@ -112,16 +112,28 @@ def platt(labels: Floats, probabilities: Floats) -> Calibration:
     absent = len(labels) - present
     targets = np.where(labels == 1, (present + 1) / (present + 2), 1 / (absent + 2))
     ab = np.array([1.0, 0.0])
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-x @ ab))
+    for _ in range(100):
+        p = _sigmoid(x @ ab)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + 1e-6 * np.eye(2)
-        ab = ab - np.linalg.solve(hessian, x.T @ (p - targets))
+        step = np.linalg.solve(hessian, x.T @ (p - targets))
+        size = 1.0
+        while _log_loss(x @ (ab - size * step), targets) > _log_loss(x @ ab, targets) and size > 1e-6:
+            size /= 2  # a full step may overshoot where the slope is flat
+        ab = ab - size * step
     return Calibration(a=float(max(ab[0], 1e-3)), b=float(ab[1]))
 
 
 def apply_platt(scaling: Calibration, probabilities: Floats) -> Floats:
     """What `Calibration` does, for an array."""
-    return 1 / (1 + np.exp(-(scaling.a * logit(probabilities) + scaling.b)))
+    return _sigmoid(scaling.a * logit(probabilities) + scaling.b)
+
+
+def _sigmoid(z: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(z / 2)))  # does not overflow
+
+
+def _log_loss(z: Floats, targets: Floats) -> float:
+    return float((np.logaddexp(0, z) - targets * z).sum())
 
 
 def logit(probabilities: Floats) -> Floats:

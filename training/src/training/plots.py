@@ -49,7 +49,7 @@ def _canvas(across: str, up: str) -> Canvas:
 
 def _pixels(points: NDArray[np.floating]) -> NDArray[np.int32]:
     flipped = np.stack([points[:, 0], 1 - points[:, 1]], 1)
-    return np.rint(flipped * _EDGE + _MARGIN).astype(np.int32)
+    return np.asarray(np.rint(flipped * _EDGE + _MARGIN), np.int32)
 
 
 def _curve(canvas: Canvas, points: NDArray[np.floating], number: int) -> None:

@@ -110,7 +110,7 @@ class Run:
         with _mixed_precision(self.device):
             loss = self.learner.loss(batch, targets, rows)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1

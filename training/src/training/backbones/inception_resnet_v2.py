@@ -29,9 +29,9 @@ class ConvNorm(nn.Module):
 
     def __init__(self, channels_in: int, step: Step) -> None:
         super().__init__()
-        channels, kernel, *stride = step
-        padding = "valid" if stride else "same"
-        self.conv = nn.Conv2d(channels_in, channels, kernel, *stride, padding=padding, bias=False)
+        channels, kernel, *strides = step
+        stride, padding = (strides[0], "valid") if strides else (1, "same")
+        self.conv = nn.Conv2d(channels_in, channels, kernel, stride, padding, bias=False)
         self.bn = batch_norm(channels, 1e-3)
 
     def forward(self, x: Tensor) -> Tensor:

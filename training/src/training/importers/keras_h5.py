@@ -33,16 +33,16 @@ def load_original(path: Path, name: str) -> Classifier:
     rest = load_body(classifier.body, name, path)
     dense = {layer["kernel"].shape: layer for layer in rest.values() if "kernel" in layer}
     width = int(classifier.body.features)  # type: ignore[arg-type]
-    if (width, len(FINDINGS)) in dense:
-        linear = LinearHead(width)
-        fill(linear.dense, dense[width, len(FINDINGS)])
-        classifier.head = linear
-    elif {(width, 1024), (1024, len(FINDINGS))} <= set(dense):
+    if {(width, 1024), (1024, len(FINDINGS))} <= set(dense):  # first: DenseNet-121's width is 1024 as well
         original = OriginalHead(width)
         fill(original.dense1, dense[width, 1024])
         fill(original.dense2, dense[1024, len(FINDINGS)])
         fill(original.bn, _batch_norm(rest, path))
         classifier.head = original
+    elif (width, len(FINDINGS)) in dense:
+        linear = LinearHead(width)
+        fill(linear.dense, dense[width, len(FINDINGS)])
+        classifier.head = linear
     else:
         raise ValueError(
             f"{path}: expected a head of Dense {width}x1024 and 1024x5, or of Dense {width}x5; "
