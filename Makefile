@@ -95,6 +95,32 @@ test: .venv/ready ## every test that needs no optional program (TESTS=path for f
 chaos: .venv/ready ## kill processes at random: nothing may be lost or counted twice (minutes)
 	THORAX_CHAOS=long $(BIN)/pytest -m chaos tests/chaos
 
+# --- the page -------------------------------------------------------------------------------------------------
+
+WEB_SOURCES = $(shell find web/src web/public samples -type f) web/index.html web/vite.config.ts web/tsconfig.json
+
+.PHONY: web
+web: web/dist/index.html ## build the page into web/dist (needs node 20; only when its sources changed)
+
+web/node_modules/.ready: web/package-lock.json
+	@command -v npm >/dev/null || { echo "The page needs node 20 and npm; without them the plain page is served." >&2; exit 1; }
+	cd web && npm ci --silent
+	@touch $@
+
+web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
+	cd web && npm run --silent build -- --logLevel warn
+	@touch $@
+
+.PHONY: web-api
+web-api: .venv/ready web/node_modules/.ready ## write the page's API client anew from what the services say
+	$(BIN)/python web/openapi.py
+	cd web && npm run --silent api
+
+.PHONY: web-check
+web-check: web/node_modules/.ready web-api ## types and lint of the page; its API client must be up to date
+	cd web && npm run --silent types && npm run --silent lint
+	git diff --exit-code --stat -- web/src/api/schema.d.ts
+
 # --- the rest -------------------------------------------------------------------------------------------------
 
 .PHONY: bench

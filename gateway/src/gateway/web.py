@@ -11,7 +11,7 @@ router = APIRouter(include_in_schema=False)
 PLAIN = Path(__file__).parent / "page"
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
-    "connect-src 'self'; font-src 'self'; worker-src 'self' blob:; manifest-src 'self'; "
+    "connect-src 'self'; font-src 'self'; worker-src 'self'; manifest-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 HEADERS = {
@@ -19,29 +19,68 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Vary": "Accept-Encoding",
 }
+NO_CACHE, FOREVER = "no-cache", "public, max-age=31536000, immutable"
+VIEWS = (
+    *("/", "/log-in", "/sign-up", "/studies", "/account", "/admin", "/model"),
+    *("/studies/{rest:path}", "/open/{rest:path}", "/compare/{rest:path}"),
+)
+"""The addresses inside the page: each is answered with its one HTML file, and the page shows the view."""
+
+# Written out, as what `mimetypes` knows differs between machines.
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".dcm": "application/dicom",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".woff2": "font/woff2",
+}
+PACKED = (("br", ".br"), ("gzip", ".gz"))
+"""Encodings that the build leaves beside a file, best first."""
 
 
-def _file(request: Request, path: str) -> Path | None:
-    root = (request.app.state.settings.page or PLAIN).resolve()
+def _root(request: Request) -> Path:
+    built: Path | None = request.app.state.settings.page
+    return built.resolve() if built and (built / "index.html").is_file() else PLAIN
+
+
+def _serve(request: Request, path: str) -> Response:
+    root = _root(request)
     target = (root / path).resolve()
-    return target if target.is_relative_to(root) and target.is_file() else None
-
-
-@router.get("/")
-async def index(request: Request) -> Response:
-    """The page itself."""
-    found = _file(request, "index.html")
-    if found is None:
-        raise CodedError(Code.NOT_FOUND, "The page has not been built.")
-    return FileResponse(found, headers={**HEADERS, "Cache-Control": "no-cache"})
-
-
-@router.get("/assets/{path:path}")
-async def asset(request: Request, path: str) -> Response:
-    """A file of the page; those with a hash in their name never change."""
-    found = _file(request, f"assets/{path}")
-    if found is None:
+    media_type = MEDIA_TYPES.get(target.suffix)
+    if media_type is None or not target.is_relative_to(root) or not target.is_file():
         raise CodedError(Code.NOT_FOUND, "The page has no such file.")
-    lasting = "public, max-age=31536000, immutable" if request.app.state.settings.page else "no-cache"
-    return FileResponse(found, headers={**HEADERS, "Cache-Control": lasting})
+    hashed = root is not PLAIN and path.startswith("assets/")
+    headers = {**HEADERS, "Cache-Control": FOREVER if hashed else NO_CACHE}
+    accepted = request.headers.get("accept-encoding", "").replace(" ", "").split(",")
+    for encoding, suffix in PACKED:
+        packed = target.with_name(target.name + suffix)
+        if encoding in accepted and packed.is_file():
+            target, headers["Content-Encoding"] = packed, encoding
+            break
+    return FileResponse(target, media_type=media_type, headers=headers)
+
+
+async def view(request: Request) -> Response:
+    """The page itself, whatever it is to show."""
+    return _serve(request, "index.html")
+
+
+for _path in VIEWS:
+    router.add_api_route(_path, view, methods=["GET", "HEAD"])
+
+
+@router.api_route("/favicon.svg", methods=["GET", "HEAD"])
+async def favicon(request: Request) -> Response:
+    """The page's icon."""
+    return _serve(request, "favicon.svg")
+
+
+@router.api_route("/assets/{path:path}", methods=["GET", "HEAD"])
+async def asset(request: Request, path: str) -> Response:
+    """A file of the page; those of a build have a hash in their name and never change."""
+    return _serve(request, f"assets/{path}")

@@ -1,0 +1,41 @@
+"""Writes openapi.json: what gateway and auth-service say of themselves, as one document for the page's client."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from auth_service import parts
+from auth_service.app import create_app as auth_app
+from auth_service.config import AuthSettings
+from gateway.app import create_app as gateway_app
+from gateway.config import GatewaySettings
+
+HERE = Path(__file__).parent
+NOWHERE = SecretStr("postgresql+psycopg://nobody@127.0.0.1/nothing")
+
+
+def document() -> dict[str, Any]:
+    """Both documents merged. Raises ValueError when they use one name for two schemas."""
+    with tempfile.NamedTemporaryFile("w") as secret:
+        secret.write("x" * 32)
+        secret.flush()
+        settings = AuthSettings(database_url=NOWHERE, auth_secret_file=Path(secret.name))
+        auth = auth_app(parts.build(settings))
+        merged: dict[str, Any] = gateway_app(GatewaySettings(database_url=NOWHERE)).openapi()
+        other = auth.openapi()
+    merged["paths"] |= other["paths"]
+    for kind, entries in other["components"].items():
+        mine = merged["components"].setdefault(kind, {})
+        for name, entry in entries.items():
+            if mine.setdefault(name, entry) != entry:
+                raise ValueError(f"gateway and auth-service each have a {kind[:-1]} {name}")
+    return merged
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "openapi.json"
+    target.write_text(json.dumps(document(), indent=1, sort_keys=True) + "\n")

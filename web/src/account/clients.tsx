@@ -1,0 +1,108 @@
+/** Machine clients: accounts for PACS and scripts. A secret is shown once. */
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { Form } from "react-aria-components";
+import { api, ok, type Schemas } from "../api/client";
+import { Button, Confirm, Field } from "../ui/controls";
+import { ErrorNote, Loading } from "../ui/states";
+import { ago } from "../ui/words";
+
+export function Clients() {
+  const client = useQueryClient();
+  const fresh = { onSuccess: () => client.invalidateQueries({ queryKey: ["clients"] }) };
+  const path = (client_id: string) => ({ params: { path: { client_id } } });
+  const { data, error } = useQuery({ queryKey: ["clients"], queryFn: () => ok(api.GET("/auth/clients")) });
+  const [name, setName] = useState("");
+  const create = useMutation({
+    mutationFn: () =>
+      ok(api.POST("/auth/clients", { body: { name, scopes: ["studies:read", "studies:write"] } })),
+    ...fresh,
+  });
+  const rotate = useMutation({
+    mutationFn: (id: string) => ok(api.POST("/auth/clients/{client_id}/rotate", path(id))),
+    ...fresh,
+  });
+  const revoke = useMutation({
+    mutationFn: (id: string) => ok(api.DELETE("/auth/clients/{client_id}", path(id))),
+    ...fresh,
+  });
+  const shown = rotate.data ?? create.data;
+  return (
+    <section className="card">
+      <h2>Machine clients</h2>
+      <p>For a PACS or a script that sends studies on its own.</p>
+      <ErrorNote error={error ?? create.error ?? rotate.error ?? revoke.error} />
+      {!data && !error && <Loading what="Loading…" />}
+      <ul className="list">
+        {data?.map((one) => (
+          <li key={one.id}>
+            <span>
+              <strong>{one.name}</strong> <code>{one.id}</code>
+              <br />
+              <span className="muted">
+                {one.scopes.join(", ")} ·{" "}
+                {one.last_used_at ? `last used ${ago(one.last_used_at)}` : "never used"}
+              </span>
+            </span>
+            <span className="row">
+              <Button onPress={() => rotate.mutate(one.id)} aria-label={`New secret for ${one.name}`}>
+                New secret
+              </Button>
+              <Confirm
+                title={`Revoke ${one.name}?`}
+                act="Revoke"
+                onConfirm={() => revoke.mutate(one.id)}
+                trigger={
+                  <Button kind="quiet" aria-label={`Revoke ${one.name}`}>
+                    Revoke
+                  </Button>
+                }
+              >
+                Whatever uses it can't log in any more.
+              </Confirm>
+            </span>
+          </li>
+        ))}
+      </ul>
+      {shown && <Secret client={shown} />}
+      <Form
+        className="form inline"
+        onSubmit={(event) => {
+          event.preventDefault();
+          rotate.reset();
+          create.mutate();
+        }}
+      >
+        <Field label="Name of a new client" value={name} onChange={setName} isRequired />
+        <Button type="submit" isPending={create.isPending}>
+          Create
+        </Button>
+      </Form>
+    </section>
+  );
+}
+
+function Secret({ client }: { client: Schemas["ClientWithSecret"] }) {
+  const [copied, setCopied] = useState(false);
+  const example = [
+    `TOKEN=$(curl -s ${location.origin}/auth/token -d grant_type=client_credentials \\`,
+    `  -d client_id=${client.id} -d client_secret=${client.secret} | jq -r .access_token)`,
+    `curl -s ${location.origin}/v1/jobs -H "Authorization: Bearer $TOKEN" -F files=@chest.dcm`,
+  ].join("\n");
+  const copy = async () => {
+    await navigator.clipboard.writeText(example);
+    setCopied(true);
+  };
+  return (
+    <div className="note" role="status">
+      <div>
+        <p>
+          The secret of <strong>{client.name}</strong>, shown only now:{" "}
+          <code className="secret">{client.secret}</code>
+        </p>
+        <pre tabIndex={0}>{example}</pre>
+        <Button onPress={copy}>{copied ? "Copied" : "Copy the example"}</Button>
+      </div>
+    </div>
+  );
+}

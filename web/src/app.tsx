@@ -1,0 +1,222 @@
+/** The frame around every view: navigation, the disclaimer that is always in sight, and which view is where. */
+import { useQueryClient } from "@tanstack/react-query";
+import { CircleUserRound, Moon, Sun, WifiOff } from "lucide-react";
+import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from "react";
+import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
+import { Link, Redirect, Route, Switch, useLocation } from "wouter";
+import { useOnline } from "./api/connection";
+import { useActiveModel } from "./api/jobs";
+import { Login } from "./session/login";
+import { useMe, useSession } from "./session/session";
+import { theme, toggleTheme } from "./theme";
+import { IconButton } from "./ui/controls";
+import { Empty, ErrorNote, Loading } from "./ui/states";
+import { DropAnywhere } from "./upload/drop";
+import { Home } from "./upload/home";
+import { Worklist } from "./worklist/worklist";
+
+function later<P extends object>(load: () => Promise<ComponentType<P>>) {
+  return lazy(async () => ({ default: await load() }));
+}
+
+const Study = later(async () => (await import("./study/study")).Study);
+const Report = later(async () => (await import("./report/report")).Report);
+const Compare = later(async () => (await import("./compare/compare")).Compare);
+const Account = later(async () => (await import("./account/account")).Account);
+const Admin = later(async () => (await import("./admin/admin")).Admin);
+const Model = later(async () => (await import("./model/model")).Model);
+
+export function App() {
+  const [path] = useLocation();
+  useEffect(() => {
+    document.title = `${TITLES[path.split("/")[1] ?? ""] ?? "Page not found"} · Thorax`;
+  }, [path]);
+  return (
+    <>
+      <a href="#main" className="skip">
+        Skip to the content
+      </a>
+      <Header />
+      <Connection />
+      <main id="main" className={WIDE.test(path) ? "wide" : ""}>
+        <Suspense fallback={<Loading what="Loading…" />}>
+          <Views />
+        </Suspense>
+      </main>
+      <Disclaimer />
+      <DropAnywhere />
+    </>
+  );
+}
+
+const TITLES: Record<string, string> = {
+  "": "Upload",
+  "log-in": "Log in",
+  "sign-up": "Create an account",
+  studies: "Studies",
+  open: "Study",
+  compare: "Compare",
+  account: "Account",
+  admin: "Administration",
+  model: "Model",
+};
+const WIDE = /^\/(studies|open|compare)\/[^/]+(\/(?!report)[^/]*)?$/;
+
+function Views() {
+  return (
+    <Switch>
+      <Route path="/" component={Home} />
+      <Route path="/log-in">
+        <Login />
+      </Route>
+      <Route path="/sign-up">
+        <Login signUp />
+      </Route>
+      <Route path="/model">
+        <Model />
+      </Route>
+      <Route path="/open/:key">{({ key }) => <Study job={{ kind: "open", key }} />}</Route>
+      <Route path="/open/:key/report">{({ key }) => <Report job={{ kind: "open", key }} />}</Route>
+      <Route path="/studies">
+        <Private>
+          <Worklist />
+        </Private>
+      </Route>
+      <Route path="/studies/:key">
+        {({ key }) => (
+          <Private>
+            <Study job={{ kind: "studies", key }} />
+          </Private>
+        )}
+      </Route>
+      <Route path="/studies/:key/report">
+        {({ key }) => (
+          <Private>
+            <Report job={{ kind: "studies", key }} />
+          </Private>
+        )}
+      </Route>
+      <Route path="/compare/:a/:b?">
+        {({ a, b }) => (
+          <Private>
+            <Compare a={a} b={b} />
+          </Private>
+        )}
+      </Route>
+      <Route path="/account">
+        <Private>
+          <Account />
+        </Private>
+      </Route>
+      <Route path="/admin">
+        <Private>
+          <Admin />
+        </Private>
+      </Route>
+      <Route>
+        <Empty title="There is no such page">
+          <Link href="/">To the start</Link>
+        </Empty>
+      </Route>
+    </Switch>
+  );
+}
+
+/** What only somebody logged in sees; others are sent to the login and back. */
+function Private({ children }: { children: ReactNode }) {
+  const { me, waiting, error } = useMe();
+  const [path] = useLocation();
+  if (error && !me) return <ErrorNote error={error} />;
+  if (waiting) return <Loading what="Loading…" />;
+  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}`} />;
+}
+
+function Header() {
+  const { me } = useMe();
+  const [path] = useLocation();
+  const here = (href: string) => (path === href ? ("page" as const) : undefined);
+  return (
+    <header className="top">
+      <Link href="/" className="brand">
+        <img src="/favicon.svg" alt="" width="26" height="26" /> Thorax
+      </Link>
+      <nav aria-label="Main">
+        <Link href="/" aria-current={here("/")}>
+          Upload
+        </Link>
+        {me && (
+          <Link href="/studies" aria-current={here("/studies")}>
+            Studies
+          </Link>
+        )}
+        <Link href="/model" aria-current={here("/model")}>
+          Model
+        </Link>
+      </nav>
+      <ThemeButton />
+      {me ? (
+        <AccountMenu name={me.name} admin={me.scopes.includes("admin")} />
+      ) : (
+        <Link href="/log-in" className="button plain">
+          Log in
+        </Link>
+      )}
+    </header>
+  );
+}
+
+function ThemeButton() {
+  const [now, setNow] = useState(theme());
+  return (
+    <IconButton
+      label={now === "dark" ? "Light colours" : "Dark colours"}
+      onPress={() => setNow(toggleTheme())}
+    >
+      {now === "dark" ? <Sun /> : <Moon />}
+    </IconButton>
+  );
+}
+
+function AccountMenu({ name, admin }: { name: string; admin: boolean }) {
+  const [, go] = useLocation();
+  const { logOut } = useSession();
+  const act = (key: string | number) => (key === "out" ? void logOut().then(() => go("/")) : go(String(key)));
+  return (
+    <MenuTrigger>
+      <AriaButton className="icon-button" aria-label={`Account of ${name}`}>
+        <CircleUserRound />
+      </AriaButton>
+      <Popover className="popover" placement="bottom end">
+        <p className="menu-name">{name}</p>
+        <Menu onAction={act} aria-label="Account">
+          <MenuItem id="/account">Account</MenuItem>
+          {admin && <MenuItem id="/admin">Administration</MenuItem>}
+          <MenuItem id="out">Log out</MenuItem>
+        </Menu>
+      </Popover>
+    </MenuTrigger>
+  );
+}
+
+function Connection() {
+  const online = useOnline();
+  const client = useQueryClient();
+  useEffect(() => {
+    if (online) void client.invalidateQueries();
+  }, [online, client]);
+  return online ? null : (
+    <p className="banner" role="status">
+      <WifiOff aria-hidden /> Thorax can't be reached. Reconnecting…
+    </p>
+  );
+}
+
+function Disclaimer() {
+  const { model, auc } = useActiveModel();
+  return (
+    <footer className="disclaimer">
+      <strong>Demonstration, not for diagnosis.</strong>{" "}
+      {model && <Link href="/model">{`${model.name} ${model.version}: ${auc}`}</Link>}
+    </footer>
+  );
+}

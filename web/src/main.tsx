@@ -1,0 +1,37 @@
+/** Starts the page. */
+import "@fontsource-variable/inter/wght.css";
+import "./ui/base.css";
+import "./ui/controls.css";
+import "./ui/views.css";
+import "./report/print.css";
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { Problem } from "./api/client";
+import { App } from "./app";
+import { applyTheme } from "./theme";
+
+applyTheme();
+
+const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      networkMode: "always",
+      staleTime: 5_000,
+      // What the server refused it will refuse again; all else passes.
+      retry: (count, error) => !(error instanceof Problem && error.status < 500) && count < 3,
+    },
+    mutations: { networkMode: "always" },
+  },
+});
+
+const root = document.getElementById("root");
+if (root) {
+  createRoot(root).render(
+    <StrictMode>
+      <QueryClientProvider client={client}>
+        <App />
+      </QueryClientProvider>
+    </StrictMode>,
+  );
+}

@@ -1,0 +1,94 @@
+/** What answers here: the bundle's card, its networks and weights, and how good it was measured to be. */
+import { useQuery } from "@tanstack/react-query";
+import type { Model as Bundle } from "../api/client";
+import { type Metrics, modelsQuery } from "../api/jobs";
+import { Empty, ErrorNote, Loading } from "../ui/states";
+import { percent } from "../ui/words";
+
+const words = (name: string) => name.replace("_", " ").replace(/^./, (letter) => letter.toUpperCase());
+const figure = (value: number | null | undefined) => (typeof value === "number" ? value.toFixed(3) : "—");
+
+export function Model() {
+  const { data, error } = useQuery(modelsQuery);
+  if (!data) return error ? <ErrorNote error={error} /> : <Loading what="Loading the model…" />;
+  if (!data.items.length) return <Empty title="No bundle is registered" />;
+  return (
+    <div className="cards">
+      <h1>Model</h1>
+      {data.items.map((model) => (
+        <Card key={model.digest} model={model} />
+      ))}
+    </div>
+  );
+}
+
+function Card({ model }: { model: Bundle }) {
+  const { ensemble, backbones, data, split, n }: Metrics = model.metrics;
+  const [low, high] = ensemble?.mean_auc_95 ?? [];
+  return (
+    <section className="card">
+      <h2>
+        {model.name} {model.version} {model.active && <em className="tag">in use</em>}
+      </h2>
+      <p>
+        <strong>{model.disclaimer}</strong> {model.intended_use}
+      </p>
+      {ensemble ? (
+        <p>
+          Mean AUC <strong>{figure(ensemble.mean_auc)}</strong>
+          {low !== undefined && ` (95 % interval ${figure(low)} to ${figure(high)})`}, measured on {data}
+          {n && `, ${n.toLocaleString("en")} images`}
+          {split && `, ${split}`}.
+          {ensemble.ece !== undefined && ` Mean calibration error ${figure(ensemble.ece)}.`}
+        </p>
+      ) : (
+        <p className="note">Its AUC has not been measured.</p>
+      )}
+      <section className="scroll-x" tabIndex={0} aria-label={`Figures of ${model.name}`}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Finding</th>
+              <th scope="col">AUC</th>
+              <th scope="col">Threshold</th>
+              {model.backbones.map(({ name }) => (
+                <th scope="col" key={name}>
+                  {name}
+                </th>
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {model.findings.map((finding) => (
+              <tr key={finding}>
+                <th scope="row">{words(finding)}</th>
+                <td>{figure(ensemble?.auc?.[finding])}</td>
+                <td>{percent(model.thresholds[finding] ?? 0)}</td>
+                {model.backbones.map(({ name, weights }) => (
+                  <td key={name}>{percent(weights[finding] ?? 0)}</td>
+                ))}
+              </tr>
+            ))}
+            <tr>
+              <th scope="row">Alone</th>
+              <td colSpan={2}>mean AUC</td>
+              {model.backbones.map(({ name }) => (
+                <td key={name}>{figure(backbones?.[name]?.mean_auc)}</td>
+              ))}
+            </tr>
+          </tbody>
+        </table>
+      </section>
+      <p className="muted">The shares are each network's weight in the ensemble. Licence: {model.licence}.</p>
+      {model.card && (
+        <details>
+          <summary>Model card</summary>
+          <pre tabIndex={0}>{model.card}</pre>
+        </details>
+      )}
+      <p className="muted small">
+        Digest <code>{model.digest}</code>
+      </p>
+    </section>
+  );
+}

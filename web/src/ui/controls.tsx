@@ -1,0 +1,176 @@
+/** The page's small set of controls, all of them React Aria's with our looks. */
+import { X } from "lucide-react";
+import type { ComponentProps, ReactNode } from "react";
+import {
+  Button as AriaButton,
+  type ButtonProps,
+  Dialog,
+  DialogTrigger,
+  FieldError,
+  Heading,
+  Input,
+  Label,
+  Modal,
+  ModalOverlay,
+  Slider,
+  SliderOutput,
+  SliderThumb,
+  SliderTrack,
+  Text,
+  TextField,
+  ToggleButton,
+  Tooltip,
+  TooltipTrigger,
+} from "react-aria-components";
+
+type Kind = "primary" | "plain" | "quiet" | "danger";
+
+export function Button({ kind = "plain", ...props }: ButtonProps & { kind?: Kind }) {
+  return <AriaButton {...props} className={`button ${kind}`} />;
+}
+
+type IconProps = { label: string; keys?: string; children: ReactNode };
+
+function WithTooltip({ label, keys, children }: IconProps) {
+  return (
+    <TooltipTrigger delay={400}>
+      {children}
+      <Tooltip className="tooltip" offset={6}>
+        {label} {keys && <kbd>{keys}</kbd>}
+      </Tooltip>
+    </TooltipTrigger>
+  );
+}
+
+/** A button that shows an icon; its name is read aloud and shown as a tooltip. */
+export function IconButton({ label, keys, children, ...props }: Omit<ButtonProps, "children"> & IconProps) {
+  return (
+    <WithTooltip label={label} keys={keys}>
+      <AriaButton {...props} aria-label={label} className="icon-button">
+        {children}
+      </AriaButton>
+    </WithTooltip>
+  );
+}
+
+type ToggleProps = IconProps & { isSelected: boolean; onChange: (on: boolean) => void; text?: boolean };
+
+/** The same that stays pressed. With `text` the name is written beside the icon. */
+export function Toggle({ label, keys, text, children, ...props }: ToggleProps) {
+  return (
+    <WithTooltip label={label} keys={keys}>
+      <ToggleButton {...props} aria-label={label} className={text ? "icon-button with-text" : "icon-button"}>
+        {children}
+        {text && <span>{label}</span>}
+      </ToggleButton>
+    </WithTooltip>
+  );
+}
+
+type RangeProps = { label: string; value: number; onChange: (value: number) => void; isDisabled?: boolean };
+
+/** A slider from 0 to 100 %. */
+export function Range({ label, value, onChange, isDisabled }: RangeProps) {
+  const set = (now: number | number[]) => onChange(Array.isArray(now) ? (now[0] ?? 0) : now);
+  const format = { style: "percent" } as const;
+  return (
+    <Slider
+      {...{ value, isDisabled }}
+      onChange={set}
+      minValue={0}
+      maxValue={1}
+      step={0.01}
+      formatOptions={format}
+      className="range"
+    >
+      <Label>{label}</Label>
+      <SliderTrack className="range-track">
+        <span className="range-fill" style={{ width: `${value * 100}%` }} />
+        <SliderThumb className="range-thumb" />
+      </SliderTrack>
+      <SliderOutput />
+    </Slider>
+  );
+}
+
+type FieldProps = ComponentProps<typeof TextField> & { label: string; help?: string; error?: string };
+
+/** A labelled line of text. */
+export function Field({ label, help, error, ...props }: FieldProps) {
+  return (
+    <TextField {...props} isInvalid={error !== undefined} className="field">
+      <Label>{label}</Label>
+      <Input />
+      {help && <Text slot="description">{help}</Text>}
+      <FieldError>{error}</FieldError>
+    </TextField>
+  );
+}
+
+type DialogProps = {
+  trigger: ReactNode;
+  title: string;
+  drawer?: boolean;
+  children: (close: () => void) => ReactNode;
+};
+
+/** A modal dialog, or a drawer at the side, opened by its trigger. */
+export function Window({ trigger, title, drawer, children }: DialogProps) {
+  return (
+    <DialogTrigger>
+      {trigger}
+      <ModalOverlay className={drawer ? "overlay side" : "overlay"} isDismissable>
+        <Modal className={drawer ? "drawer" : "modal"}>
+          <Dialog>
+            {({ close }) => (
+              <>
+                <header className="dialog-head">
+                  <Heading slot="title">{title}</Heading>
+                  <IconButton label="Close" onPress={close}>
+                    <X />
+                  </IconButton>
+                </header>
+                {children(close)}
+              </>
+            )}
+          </Dialog>
+        </Modal>
+      </ModalOverlay>
+    </DialogTrigger>
+  );
+}
+
+type ConfirmProps = {
+  trigger: ReactNode;
+  title: string;
+  children: ReactNode;
+  act: string;
+  onConfirm: () => void;
+};
+
+/** Asks before what can't be undone. */
+export function Confirm({ trigger, title, children, act, onConfirm }: ConfirmProps) {
+  return (
+    <Window trigger={trigger} title={title}>
+      {(close) => (
+        <>
+          <p>{children}</p>
+          <div className="row end">
+            <Button onPress={close} autoFocus>
+              Keep
+            </Button>
+            <Button
+              kind="danger"
+              onPress={() => {
+                onConfirm();
+                close();
+              }}
+            >
+              {act}
+            </Button>
+          </div>
+        </>
+      )}
+    </Window>
+  );
+}

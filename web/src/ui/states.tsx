@@ -1,0 +1,54 @@
+/** What a view shows while it has nothing else to show: loading, empty, broken, away. */
+import { CircleAlert } from "lucide-react";
+import { type ReactNode, useState } from "react";
+import { Offline, Problem, send } from "../api/client";
+import { Button } from "./controls";
+
+/** An error as a sentence, what to do about it, and its code. */
+export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
+  if (!error) return null;
+  const problem = error instanceof Problem ? error : null;
+  return (
+    <div className="note error" role="alert">
+      <CircleAlert aria-hidden />
+      <div>
+        <p>
+          {error instanceof Error ? error.message : "Something went wrong."} {problem?.remedy}
+        </p>
+        {problem && <code>{problem.code}</code>}
+        {error instanceof Offline && <p>It will be tried again by itself.</p>}
+      </div>
+      {onRetry && <Button onPress={onRetry}>Try again</Button>}
+    </div>
+  );
+}
+
+export function Loading({ what }: { what: string }) {
+  return (
+    <div className="loading" role="status">
+      <span className="spinner" aria-hidden />
+      {what}
+    </div>
+  );
+}
+
+export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+  return (
+    <div className="empty">
+      <h2>{title}</h2>
+      {children}
+    </div>
+  );
+}
+
+/** A picture behind the session: when it fails, the session is renewed and it is asked for once more. */
+export function Picture({ src, alt, className }: { src: string; alt: string; className?: string }) {
+  const [tries, setTries] = useState(0);
+  const again = () =>
+    tries < 2 &&
+    send(new Request(src, { headers: { Range: "bytes=0-0" } }))
+      .then(() => setTries(tries + 1))
+      .catch(() => undefined);
+  const url = tries ? `${src}${src.includes("?") ? "&" : "?"}try=${tries}` : src;
+  return <img src={url} alt={alt} className={className} onError={again} loading="lazy" decoding="async" />;
+}

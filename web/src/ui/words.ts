@@ -1,0 +1,35 @@
+/** Numbers and times as people read them. */
+export const percent = (share: number, digits = 0) => `${(100 * share).toFixed(digits)} %`;
+export const seconds = (value: number) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
+
+const WHEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+export const when = (iso: string | null) => (iso ? WHEN.format(new Date(iso)) : "—");
+
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
+const STEPS = [
+  ["second", 60],
+  ["minute", 60],
+  ["hour", 24],
+  ["day", 1e9],
+] as const;
+
+/** “3 minutes ago”. */
+export function ago(iso: string): string {
+  let amount = (new Date(iso).getTime() - Date.now()) / 1000;
+  for (const [unit, size] of STEPS) {
+    if (Math.abs(amount) < size) return AGO.format(Math.round(amount), unit);
+    amount /= size;
+  }
+  return when(iso);
+}
+
+export const plural = (count: number, one: string, many = `${one}s`) =>
+  `${count} ${count === 1 ? one : many}`;
+
+/** Hand a text over as a file. */
+export function download(name: string, type: string, text: string): void {
+  const url = URL.createObjectURL(new Blob([text], { type }));
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}

@@ -1,0 +1,104 @@
+/** Reads a DICOM radiograph: its header, and its grey values whatever their transfer syntax (PS3.5). */
+import dicomParser, { type DataSet, type Element } from "dicom-parser";
+import { frame } from "./codecs";
+import { TAGS } from "./dicom_tags";
+import { type HeaderRow, type Pixels, pyramid, spread } from "./pixels";
+
+const ENCODINGS: Record<string, string> = {
+  "ISO_IR 100": "latin1",
+  "ISO_IR 192": "utf-8",
+  "ISO_IR 13": "shift-jis",
+};
+
+/** The whole image. Raises Error with a sentence for what this page can't show itself. */
+export async function readDicom(data: ArrayBuffer): Promise<Pixels> {
+  const file = new Uint8Array(data);
+  const set = dicomParser.parseDicom(file);
+  const word = (tag: string) => set.uint16(tag) ?? 0;
+  const [height, width, bits] = [word("x00280010"), word("x00280011"), word("x00280101")];
+  if ((set.uint16("x00280002") ?? 1) !== 1) throw new Error("Colour images are shown as prepared.");
+  if (set.elements.x00283010 && !set.elements.x00281050)
+    throw new Error("Its grey scale is a table (VOI LUT).");
+  const raw = await frame(set, file);
+  if (raw.length < width * height) throw new Error("The image is shorter than its header says.");
+  const stored = unsigned(raw.subarray(0, width * height), bits, word("x00280103") === 1);
+  const slope = set.floatString("x00281053") || 1;
+  const intercept = (set.floatString("x00281052") ?? 0) + stored.offset * slope;
+  if (slope < 0) throw new Error("Its grey scale runs backwards (negative rescale slope).");
+  const { low, high, minimum, maximum } = spread(stored.data);
+  const value = (level: number) => level * slope + intercept;
+  const [center, across] = [set.floatString("x00281050"), set.floatString("x00281051")];
+  const own = center !== undefined && across !== undefined && across > 1;
+  const [black, white] = [value(low), value(high)];
+  return {
+    levels: pyramid({ width, height, data: stored.data }),
+    slope,
+    intercept,
+    range: [value(minimum), value(maximum)],
+    window: own
+      ? { center, width: across }
+      : { center: (black + white) / 2, width: Math.max(white - black, slope) },
+    // PS3.3 C.11.6.1.2: the presentation LUT shape, where there is one, and the photometric interpretation agree.
+    inverse: set.string("x20500020") === "INVERSE" || set.string("x00280004") === "MONOCHROME1",
+    bits,
+    spacing: spacing(set),
+    orientation: orientation(set),
+    header: header(set, file),
+    note: null,
+  };
+}
+
+/** Stored values as uint16, and what was taken from them to get there. Bits beyond `bits` are cut off. */
+function unsigned(raw: Uint8Array | Uint16Array | Int16Array, bits: number, signed: boolean) {
+  const data = new Uint16Array(raw.length);
+  const mask = (1 << bits) - 1;
+  const half = signed ? 1 << (bits - 1) : 0;
+  // Two's complement in `bits` bits: adding half of the range makes the lowest value 0.
+  for (let i = 0; i < raw.length; i++) data[i] = ((raw[i]! & mask) + half) & mask;
+  return { data, offset: -half };
+}
+
+function spacing(set: DataSet): Pixels["spacing"] {
+  const patient = set.floatString("x00280030", 1);
+  if (patient) return { mm: patient, at: "patient" };
+  const detector = set.floatString("x00181164", 1);
+  return detector ? { mm: detector, at: "detector" } : null;
+}
+
+function orientation(set: DataSet): [string, string] | null {
+  const [row, column] = set.string("x00200020")?.split("\\") ?? [];
+  return row && column ? [row, column] : null;
+}
+
+function header(set: DataSet, file: Uint8Array): HeaderRow[] {
+  const charset = set.string("x00080005")?.split("\\").at(-1) ?? "";
+  const text = new TextDecoder(ENCODINGS[charset] ?? "latin1");
+  return Object.values(set.elements)
+    .filter(({ tag }) => !tag.endsWith("0000"))
+    .map((element) => {
+      const tag = element.tag.slice(1).toUpperCase();
+      const known = TAGS.get(tag);
+      const vr = element.vr ?? known?.vr ?? "UN";
+      const name = known?.name ?? (Number.parseInt(tag.slice(0, 4), 16) % 2 ? "private" : "");
+      return {
+        tag: `${tag.slice(0, 4)},${tag.slice(4)}`,
+        name,
+        vr,
+        value: shown(set, file, element, vr, text),
+      };
+    });
+}
+
+function shown(set: DataSet, file: Uint8Array, element: Element, vr: string, text: TextDecoder): string {
+  const { tag, length, dataOffset } = element;
+  if (element.items || vr === "SQ") return `${element.items?.length ?? 0} item(s)`;
+  if (vr === "US") return String(set.uint16(tag) ?? "");
+  if (vr === "SS") return String(set.int16(tag) ?? "");
+  if (vr === "UL") return String(set.uint32(tag) ?? "");
+  if (vr === "FL") return String(set.float(tag) ?? "");
+  if (vr === "FD") return String(set.double(tag) ?? "");
+  if (["OB", "OW", "UN", "OF"].includes(vr) || length > 2048) return `${length.toLocaleString("en")} bytes`;
+  const value = text.decode(file.subarray(dataOffset, dataOffset + length));
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: values are padded with NUL
+  return value.replace(/[\u0000\s]+$/g, "");
+}

@@ -1,0 +1,65 @@
+/** What the decoder hands to the viewer: grey values of up to 16 bits with all that is needed to show them right. */
+
+/** Halved again and again, so that a small view of a large image shows no false patterns. */
+export type Level = { width: number; height: number; data: Uint16Array };
+
+export type Window = { center: number; width: number };
+
+export type HeaderRow = { tag: string; name: string; vr: string; value: string };
+
+export type Pixels = {
+  levels: Level[];
+  /** A modality value is `stored * slope + intercept`. */
+  slope: number;
+  intercept: number;
+  /** Lowest and highest modality value in the image. */
+  range: [number, number];
+  /** The file's own window, or one that leaves out the outermost percent. */
+  window: Window;
+  /** True when low values are to be shown bright (MONOCHROME1). */
+  inverse: boolean;
+  bits: number;
+  /** Millimetres per pixel across, and where they were measured. */
+  spacing: { mm: number; at: "patient" | "detector" } | null;
+  /** PatientOrientation (PS3.3 C.7.6.1.1.1): where rows and columns go, e.g. ["L", "F"]. */
+  orientation: [string, string] | null;
+  header: HeaderRow[];
+  /** Why this is not the original, where it is not. */
+  note: string | null;
+};
+
+export type DecodeRequest = { data: ArrayBuffer; mediaType: string; note: string | null };
+export type DecodeAnswer = { pixels: Pixels } | { error: string };
+
+/** The image and its halves down to 64 pixels; sizes as WebGL's mip levels have them. */
+export function pyramid(base: Level): Level[] {
+  const levels = [base];
+  for (let last = base; Math.min(last.width, last.height) > 64; levels.push(last)) last = halved(last);
+  return levels;
+}
+
+function halved({ width, height, data }: Level): Level {
+  const [w, h] = [width >> 1, height >> 1];
+  const out = new Uint16Array(w * h);
+  for (let y = 0, to = 0; y < h; y++) {
+    for (let x = 0, from = 2 * y * width; x < w; x++, from += 2) {
+      out[to++] = (data[from]! + data[from + 1]! + data[from + width]! + data[from + width + 1]! + 2) >> 2;
+    }
+  }
+  return { width: w, height: h, data: out };
+}
+
+/** Stored values below which 1 % and 99 % of the pixels lie, and the outermost ones. */
+export function spread(data: Uint16Array): { low: number; high: number; minimum: number; maximum: number } {
+  const counts = new Uint32Array(65536);
+  for (let i = 0; i < data.length; i++) counts[data[i]!]!++;
+  const at = (share: number) => {
+    let left = share * data.length;
+    for (let value = 0; value < 65536; value++) {
+      left -= counts[value]!;
+      if (left < 0) return value;
+    }
+    return 65535;
+  };
+  return { minimum: at(0), low: at(0.01), high: at(0.99), maximum: at(1 - 1e-9) };
+}

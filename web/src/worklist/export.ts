@@ -1,0 +1,39 @@
+/** The worklist as a file, all of what the filters let through (up to 5,000 studies). */
+import type { JobSummary } from "../api/client";
+import { download } from "../ui/words";
+import { type Filters, readPage } from "./worklist";
+
+const COLUMNS: Record<string, (item: JobSummary) => unknown> = {
+  id: (item) => item.id,
+  title: (item) => item.title,
+  state: (item) => item.state,
+  priority: (item) => item.priority,
+  created_at: (item) => item.created_at,
+  finished_at: (item) => item.finished_at,
+  images: (item) => item.images,
+  top_finding: (item) => item.top_finding?.finding,
+  probability: (item) => item.top_finding?.probability,
+  threshold: (item) => item.top_finding?.threshold,
+  positive: (item) => item.top_finding?.positive,
+};
+
+export async function exportAs(format: "csv" | "json", filters: Filters): Promise<void> {
+  const items: JobSummary[] = [];
+  let cursor: string | null = null;
+  do {
+    const page = await readPage(filters, cursor, 100);
+    items.push(...page.items);
+    cursor = page.next;
+  } while (cursor && items.length < 5000);
+  if (format === "json") return download("studies.json", "application/json", JSON.stringify(items, null, 2));
+  const rows = items.map((item) => Object.values(COLUMNS).map((column) => cell(column(item))));
+  const lines = [Object.keys(COLUMNS), ...rows].map((row) => row.join(","));
+  return download("studies.csv", "text/csv", `${lines.join("\r\n")}\r\n`);
+}
+
+/** RFC 4180, and no formula for a spreadsheet to run. */
+export function cell(value: unknown): string {
+  const text = value === null || value === undefined ? "" : String(value);
+  const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
