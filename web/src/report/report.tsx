@@ -28,7 +28,7 @@ export function Report({ job: ref }: { job: JobRef }) {
           <Printer aria-hidden /> Print or save as PDF
         </Button>
       </div>
-      <article className="report">
+      <article className="report" tabIndex={0} aria-label="Report">
         <header>
           <div>
             <h1>{job.study.title || image.file_name}</h1>

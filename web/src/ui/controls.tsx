@@ -25,8 +25,17 @@ import {
 
 type Kind = "primary" | "plain" | "quiet" | "danger";
 
-export function Button({ kind = "plain", ...props }: ButtonProps & { kind?: Kind }) {
-  return <AriaButton {...props} className={`button ${kind}`} />;
+type PlainProps = Omit<ButtonProps, "children"> & { kind?: Kind; children: ReactNode };
+
+/** A button in words. While pending it keeps the focus and does nothing. */
+export function Button({ kind = "plain", isPending, children, ...props }: PlainProps) {
+  const idle = isPending ? { onPress: undefined, type: "button" as const, "data-pending": true } : {};
+  return (
+    <AriaButton {...props} {...idle} className={`button ${kind}`}>
+      {isPending && <span className="spinner" aria-hidden />}
+      {children}
+    </AriaButton>
+  );
 }
 
 type IconProps = { label: string; keys?: string; children: ReactNode };

@@ -4,7 +4,7 @@ import {
   Contrast,
   FileText,
   Keyboard,
-  Maximize,
+  Maximize2,
   Move,
   RotateCcw,
   Scan,
@@ -78,7 +78,7 @@ export function Toolbar({ look, change, pixels, finding, onReset, onFullScreen }
           <Columns2 />
         </Toggle>
         <IconButton label="Full screen" keys="X" onPress={onFullScreen}>
-          <Maximize />
+          <Maximize2 />
         </IconButton>
         {header && (
           <Window

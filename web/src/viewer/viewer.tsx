@@ -75,7 +75,7 @@ export function Viewer({ image, finding, onFinding, name }: Props) {
 
   const shown = look.heat && finding ? `, heatmap of ${finding.label} over it` : "";
   return (
-    <section className="viewer" ref={frame} aria-label="Image">
+    <section className="viewer" ref={frame} aria-label={`Image ${name}`}>
       <Toolbar
         {...{ look, change, pixels, finding }}
         onReset={() => pixels && change({ window: pixels.window, invert: false, fitted: true })}
