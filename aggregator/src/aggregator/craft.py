@@ -34,12 +34,15 @@ with spans as (
   from steps where job_id = :job_id group by kind),
 seconds as (
   select jsonb_object_agg(kind || '_s', round(extract(epoch from ended - began)::numeric, 4)) as by_kind,
-    min(began) as began from spans)
-update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = :missing,
-  timings = by_kind || jsonb_build_object(
-    'queued_s', round(extract(epoch from began - created_at)::numeric, 4),
-    'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
-from seconds where j.id = :job_id""")
+    min(began) as began from spans),
+ended as (
+  update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = :missing,
+    steps_done = steps_total, version = version + 1,
+    timings = by_kind || jsonb_build_object(
+      'queued_s', round(extract(epoch from began - created_at)::numeric, 4),
+      'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
+  from seconds where j.id = :job_id returning id, version, state)
+select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,6 @@ class AggregateCraft:
                 return
             if results:
                 _record(connection, claim.job_id, manifest, results)
-                ledger.advance(connection, claims)
             else:
                 _fail(connection, claim.job_id)
 

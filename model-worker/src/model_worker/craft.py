@@ -61,7 +61,7 @@ class ModelCraft:
     def _prepare(self, claim: ledger.Claim) -> None:
         assert claim.instance_id
         bundle = self._shelf.bundle(claim.bundle_digest)
-        with self._engine.connect() as connection:
+        with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             media_type = connection.execute(_MEDIA_TYPE, {"id": claim.instance_id}).scalar_one()
         try:
             decoded = decode(

@@ -7,6 +7,7 @@ Locks are taken in one order, jobs (by id) before steps; a claim takes step lock
 All functions work inside the caller's transaction and never commit.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -74,15 +75,16 @@ def add(connection: Connection, steps: Sequence[tuple[UUID, NewStep]]) -> None:
     """Add steps to their jobs; the caller has counted them in `jobs.steps_total` already."""
     if not steps:
         return
-    connection.execute(
-        _ADD,
-        {
-            "job_ids": [job_id for job_id, _ in steps],
-            "instance_ids": [step.instance_id for _, step in steps],
-            "kinds": [str(step.kind) for _, step in steps],
-            "backbones": [step.backbone for _, step in steps],
-        },
-    )
+    connection.execute(_ADD, _columns(steps))
+
+
+def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, list[object]]:
+    return {
+        "job_ids": [job_id for job_id, _ in steps],
+        "instance_ids": [step.instance_id for _, step in steps],
+        "kinds": [str(step.kind) for _, step in steps],
+        "backbones": [step.backbone for _, step in steps],
+    }
 
 
 # A step that has been claimed twice before may be poison, so it never shares a batch with others.
@@ -100,18 +102,19 @@ taken as (
     and case when s.kind <> 'infer' then s.id = head.id
              when head.attempts >= 2 or :max_batch = 1 then s.instance_id = head.instance_id
              else s.attempts < 2 end
-  order by s.id limit :rows for update of s skip locked)
-update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
-  lease_until = now() + make_interval(secs => :lease_s)
-from taken where s.id = taken.id
-returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority""")
-
-_START_JOBS = text("""
-with started as (
+  order by s.id limit :rows for update of s skip locked),
+claimed as (
+  update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
+    lease_until = now() + make_interval(secs => :lease_s)
+  from taken where s.id = taken.id
+  returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority),
+started as (
   update jobs set state = 'running', started_at = now(), version = version + 1
-  where id in (select id from jobs where id = any(:ids) and state = 'queued' for update skip locked)
-  returning id, version, state)
-select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from started""")
+  where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
+               where j.state = 'queued' for update of j skip locked)
+  returning id, version, state),
+told as (select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from started)
+select claimed.* from claimed left join (select count(*) from told) as notified on true order by claimed.id""")
 
 
 def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: float) -> list[Claim]:
@@ -128,17 +131,17 @@ def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: f
             "lease_s": lease_s,
         },
     ).all()
-    claims = [Claim(r[0], r[1], r[2], r[3], StepKind(r[4]), *r[5:]) for r in sorted(rows, key=lambda r: r.id)]
-    if any(c.kind is StepKind.PREPARE for c in claims):
-        connection.execute(_START_JOBS, {"ids": [c.job_id for c in claims]})
-    return claims
+    return [Claim(r[0], r[1], r[2], r[3], StepKind(r[4]), *r[5:]) for r in rows]
 
 
 _LOCK_JOBS = text("select id from jobs where id = any(:ids) order by id for no key update")
-_GUARD = text("""
-update steps s set state = 'done', finished_at = now(), lease_until = null
-from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as mine (id, attempts)
-where s.id = mine.id and s.attempts = mine.attempts and s.state = 'running' returning s.id""")
+_HOLD = text("""
+with mine as (
+  select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
+locked as (select id from jobs where id = any(:jobs) order by id for no key update)
+update steps s set state = 'done', finished_at = now(), lease_until = null from mine, locked
+where s.id = mine.id and s.job_id = locked.id and s.attempts = mine.attempts and s.state = 'running'
+returning s.id""")
 
 
 def hold(connection: Connection, claims: Iterable[Claim]) -> list[Claim]:
@@ -147,23 +150,37 @@ def hold(connection: Connection, claims: Iterable[Claim]) -> list[Claim]:
     First half of a completion: write results for the returned claims only, then call `advance`.
     """
     mine = list(claims)
-    connection.execute(_LOCK_JOBS, {"ids": sorted({c.job_id for c in mine})})
-    done = connection.execute(
-        _GUARD, {"ids": [c.step_id for c in mine], "attempts": [c.attempts for c in mine]}
-    ).scalars()
-    kept = set(done)
+    values = {
+        "ids": [c.step_id for c in mine],
+        "attempts": [c.attempts for c in mine],
+        "jobs": sorted({c.job_id for c in mine}),
+    }
+    kept = set(connection.execute(_HOLD, values).scalars())
     return [c for c in mine if c.step_id in kept]
 
 
 _ADVANCE = text("""
-with moved as (
-  update jobs j set steps_done = j.steps_done + d.done, steps_total = j.steps_total + d.added,
-    version = j.version + 1, state = case when j.state = 'queued' then 'running' else j.state end
-  from unnest(cast(:ids as uuid[]), cast(:done as integer[]), cast(:added as integer[])) as d (id, done, added)
-  where j.id = d.id returning j.id, j.steps_done, j.steps_total, j.version, j.state)
-select id, steps_done = steps_total as exhausted, pg_notify('thorax_jobs', concat_ws(' ', id, version, state))
-from moved""")
-_COUNT_ONE = text("update jobs set steps_total = steps_total + 1 where id = any(:ids)")
+with new as (
+  select * from unnest(
+    cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
+    with ordinality as n (job_id, instance_id, kind, backbone, place)),
+moved as (
+  update jobs j set steps_done = j.steps_done + d.done, version = j.version + 1,
+    state = case when j.state = 'queued' then 'running' else j.state end,
+    steps_total = j.steps_total + d.added
+  from (select mine.id, mine.done, (select count(*) from new where new.job_id = mine.id) as added
+        from unnest(cast(:ids as uuid[]), cast(:done as integer[])) as mine (id, done)) as d
+  where j.id = d.id and j.state in ('queued', 'running')
+  returning j.id, j.version, j.state, j.bundle_digest, j.priority,
+    j.steps_done + 1 = j.steps_total as exhausted),
+added as (
+  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
+  select moved.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority
+  from new join moved on moved.id = new.job_id order by new.place),
+last as (
+  insert into steps (job_id, kind, bundle_digest, priority)
+  select id, 'aggregate', bundle_digest, priority from moved where exhausted)
+select exhausted, pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from moved""")
 
 
 def advance(
@@ -171,20 +188,22 @@ def advance(
 ) -> list[NewStep]:
     """Count the held steps as done, add what follows, and `aggregate` where a job has no other step left.
 
+    `jobs.steps_total` counts that last step from the beginning.
     Second half of a completion. Returns the steps that were added, for hints after the commit.
     """
-    ids = sorted({c.job_id for c in held})
-    if not ids:
+    if not held:
         return []
-    done = [sum(c.job_id == job for c in held) for job in ids]
-    added = [sum(job_id == job for job_id, _ in follow_ups) for job in ids]
-    rows = connection.execute(_ADVANCE, {"ids": ids, "done": done, "added": added}).all()
-    last = [] if held[0].kind is StepKind.AGGREGATE else [row.id for row in rows if row.exhausted]
-    if last:
-        connection.execute(_COUNT_ONE, {"ids": last})
-    steps = [*follow_ups, *((job, NewStep(StepKind.AGGREGATE)) for job in last)]
-    add(connection, steps)
-    return [step for _, step in steps]
+    done = Counter(c.job_id for c in held)
+    rows = connection.execute(
+        _ADVANCE,
+        {
+            "ids": list(done),
+            "done": list(done.values()),
+            **_columns(follow_ups),
+        },
+    ).all()
+    last = [NewStep(StepKind.AGGREGATE) for row in rows if row.exhausted]
+    return [*(step for _, step in follow_ups), *last]
 
 
 _RELEASE = text("""

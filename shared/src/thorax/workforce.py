@@ -54,6 +54,9 @@ class Workforce:
     def __init__(self, engine: Engine, craft: Craft, *, service: str, lease_s: float) -> None:
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._engine, self._craft, self._lease_s = engine, craft, lease_s
+        self._claiming = engine.execution_options(
+            isolation_level="AUTOCOMMIT"
+        )  # one statement, one round trip
         self._stopping = threading.Event()
         self.busy_since: float | None = None
 
@@ -67,12 +70,12 @@ class Workforce:
             while not self._stopping.is_set() and self._take():
                 pass
         except DBAPIError as error:
-            _log.warning("ledger_away", error=type(error).__name__)
+            _log.error("ledger_failed", error=type(error).__name__, sqlstate=getattr(error.orig, "sqlstate", None))
         finally:
             self.busy_since = None
 
     def _take(self) -> bool:
-        with self._engine.begin() as connection:
+        with self._claiming.connect() as connection:
             claims = ledger.claim(connection, self._craft.appetite(), worker=self.name, lease_s=self._lease_s)
         if not claims:
             return False

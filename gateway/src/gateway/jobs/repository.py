@@ -43,7 +43,7 @@ images as (
   select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256 from sent s, fit),
 job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at)
-  select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) from sent), :capability,
+  select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,
     now() + make_interval(hours => cast(:hours as integer)) from fit),
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
@@ -226,7 +226,7 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
         .where(Job.id == job_id)
         .values(
             state=JobState.QUEUED,
-            steps_total=len(ids),
+            steps_total=len(ids) + 1,
             steps_done=0,
             version=Job.version + 1,
             error_code=None,
