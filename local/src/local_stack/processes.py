@@ -1,12 +1,12 @@
 """Which processes make up the platform on one machine, and what each is told: a table of `Process` rows."""
 
+import http.client
 import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import httpx
+from urllib.parse import urlsplit
 
 from local_stack.server import HOST, Server
 from local_stack.settings import LocalSettings
@@ -101,12 +101,17 @@ def services(settings: LocalSettings, places: Places) -> list[Process]:
 
 
 def answers(url: str) -> Callable[[int], bool]:
-    """A `ready` that asks whether `url` answers with 200."""
+    """A `ready` that asks whether `url` answers with 200. (httpx would load every CA there is, each time.)"""
+    place = urlsplit(url)
 
     def ready(_pid: int) -> bool:
+        link = http.client.HTTPConnection(place.hostname or HOST, place.port, timeout=1)
         try:
-            return httpx.get(url, timeout=1).status_code == 200
-        except httpx.HTTPError:
+            link.request("GET", place.path)
+            return link.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            link.close()
 
     return ready

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from local_stack import processes
@@ -41,10 +40,9 @@ class Stack:
         settings = self._settings
         self._backing.knock()
         await self.supervisor.start(*map(processes.store, self._backing.embedded))
-        owner = {"THORAX_DATABASE_URL": self._backing.owner_url()}
-        await self.supervisor.once(Process("migrate", [program("thorax"), "migrate"], owner))
+        await self._migrate()
         auth, *others = processes.services(settings, self._places())
-        await asyncio.gather(self._let_in(auth), self._serve(owner, others))
+        await asyncio.gather(self._let_in(auth), self.supervisor.start(*others))
         self._write_run_file()
 
     async def down(self) -> None:
@@ -57,12 +55,11 @@ class Stack:
         secret_in(secret)
         return Places(self._backing.databases(), self._backing.redis_url(), self._auth_port, secret)
 
-    async def _serve(self, owner: Mapping[str, str], others: list[Process]) -> None:
-        """Make the bundle the active one before the workers look for it, then start everything behind."""
-        folder = str(self._settings.bundle.absolute())
-        register = [program("thorax"), "bundle", "register", folder, "--activate"]
-        await self.supervisor.once(Process("bundle", register, owner))
-        await self.supervisor.start(*others)
+    async def _migrate(self) -> None:
+        """Schema and bundle, as the schema's owner; the workers look for the active bundle when they start."""
+        command = [program("thorax"), "migrate", "--bundle", str(self._settings.bundle.absolute())]
+        owner = {"THORAX_DATABASE_URL": self._backing.owner_url()}
+        await self.supervisor.once(Process("migrate", command, owner))
 
     async def _let_in(self, auth: Process) -> None:
         """Start auth-service and see to it that there is somebody who may log in."""

@@ -112,7 +112,7 @@ class Supervisor:
                 kept.keeper.result()  # raises what kept it from being started
             if kept.ends >= TRIES:
                 raise StartError(f"{kept.process.name} does not start: {kept.complaint()}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
 
     async def _end(self, batch: list[_Kept], patience: float) -> None:
         keepers = [kept.keeper for kept in batch if kept.keeper is not None]

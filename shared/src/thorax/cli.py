@@ -26,10 +26,13 @@ def cli() -> None:
 
 
 @cli.command()
-def migrate() -> None:
+@click.option("--bundle", "folder", type=click.Path(path_type=Path), help="Then register and activate it.")
+def migrate(folder: Path | None) -> None:
     """Bring the database at THORAX_DATABASE_URL to the newest schema."""
     database.migrate(CommandSettings().database_url.get_secret_value())
     click.echo("The database has the newest schema.")
+    if folder is not None:
+        _publish(folder, activate=True)
 
 
 @cli.group()
@@ -54,6 +57,10 @@ def check(folder: Path) -> None:
 @click.option("--activate", is_flag=True, help="New jobs use it from now on.")
 def register(folder: Path, activate: bool) -> None:
     """Make FOLDER's bundle known to the platform."""
+    _publish(folder, activate=activate)
+
+
+def _publish(folder: Path, *, activate: bool) -> None:
     found = load_bundle(folder)
     for spec in found.manifest.backbones:
         found.graph(spec)
