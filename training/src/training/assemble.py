@@ -99,7 +99,10 @@ def main() -> None:
     parser.add_argument("--split-seed", type=int, default=20)
     parser.add_argument("--notes", type=Path, help="text for the card: data, method, limits")
     parser.add_argument("--cache", type=Path, default=Path("build/training"))
-    assemble(parser.parse_args())
+    try:
+        assemble(parser.parse_args())
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def assemble(arguments: argparse.Namespace) -> None:

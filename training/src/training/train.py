@@ -16,6 +16,7 @@ from training.backbones import ARCHITECTURES, build_classifier
 from training.backbones.heads import HEADS
 from training.checkpoint import Checkpoint, averaged_classifier, load_checkpoint
 from training.datasets import POLICIES, Table, read_table
+from training.downloads import IMAGENET, fetch
 from training.images import Images, load_images
 from training.importers.keras_weights import load_body
 from training.report import brief
@@ -154,7 +155,10 @@ class Run:
         """Put in the weights that `start` names: nothing, a checkpoint, or Keras weights."""
         if self.options.start == "nothing":
             return
-        path = Path(self.options.start)
+        if self.options.start == "imagenet":
+            path = fetch(IMAGENET[self.options.name], self.options.out / "imagenet")
+        else:
+            path = Path(self.options.start)
         if path.suffix == ".ckpt":
             self.learner.classifier.load_state_dict(averaged_classifier(load_checkpoint(path)).state_dict())
         else:
@@ -204,7 +208,9 @@ def main() -> None:
         "--out", type=Path, default=Path("build/training"), help="checkpoints and cached pixels"
     )
     parser.add_argument("--head", choices=list(HEADS), default="linear")
-    parser.add_argument("--start", default="nothing", help="nothing, FILE.ckpt, or Keras .h5/.safetensors")
+    parser.add_argument(
+        "--start", default="nothing", help="nothing, imagenet, FILE.ckpt, or Keras .h5/.safetensors"
+    )
     parser.add_argument("--plan", default="128:2,160:2,224:1", help="SIZE:EPOCHS,SIZE:EPOCHS")
     parser.add_argument("--schedule", choices=list(SCHEDULES), default="one-cycle")
     parser.add_argument("--rate", type=float, default=3e-4, help="peak learning rate")
@@ -215,7 +221,10 @@ def main() -> None:
     parser.add_argument("--split-seed", type=int, default=20)
     parser.add_argument("--soft-labels", type=Path, help="CSV of another network's probabilities")
     parser.add_argument("--teacher", type=Path, help="file that training.distil wrote")
-    run = Run(Options(**vars(parser.parse_args())))
+    try:
+        run = Run(Options(**vars(parser.parse_args())))
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
     print(f"best mean validation AUC {run.train():.4f}; weights in {run.options.out}")
 
 
