@@ -10,7 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -89,11 +91,13 @@ class Platform:
         workers: int = 2,
         settings: Mapping[str, str] | None = None,
         worker_settings: Mapping[str, str] | None = None,
+        worker_code: str | None = None,
     ) -> None:
         self.folder, self.bundle, self._url_as, self.owner_url = folder, bundle, url_as, owner_url
         self.issuer, self.port = Issuer(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self._worker_settings = dict(worker_settings or {})
+        self._worker_code = worker_code
         self._environment = {
             **os.environ,
             "THORAX_REDIS_URL": redis_url,
@@ -136,9 +140,9 @@ class Platform:
                 process.wait()
         self.issuer.close()
 
-    def start(self, name: str) -> None:
-        """Start one process; its log goes to a file of that name."""
-        kind = name.split("-")[0]
+    def start(self, name: str, kind: str = "") -> None:
+        """Start one process, of the kind that its name begins with; its log goes to a file of that name."""
+        kind = kind or name.split("-", maxsplit=1)[0]
         environment = {
             **self._environment,
             "THORAX_DATABASE_URL": self._url_as(ROLES.get(kind, "thorax_aggregator")),
@@ -147,12 +151,16 @@ class Platform:
             environment |= self._worker_settings
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", MODULES[kind]],
+                [sys.executable, *self._run(kind)],
                 env=environment,
                 stdout=log,
                 stderr=log,
                 preexec_fn=leash(signal.SIGKILL),
             )
+
+    def _run(self, kind: str) -> list[str]:
+        """What Python runs for a kind of process; a test may give its workers other code."""
+        return ["-c", self._worker_code] if kind == "worker" and self._worker_code else ["-m", MODULES[kind]]
 
     def log(self, name: str) -> Path:
         """Where a process logs."""
@@ -166,6 +174,19 @@ class Platform:
         """SIGKILL, and nothing else."""
         self.processes[name].kill()
         self.processes[name].wait()
+
+    def pause(self) -> None:
+        """Stop the workers in their tracks, so that what is posted stays queued."""
+        self._signal_workers(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let the workers go on."""
+        self._signal_workers(signal.SIGCONT)
+
+    def _signal_workers(self, number: signal.Signals) -> None:
+        for name, process in self.processes.items():
+            if name.startswith("worker"):
+                process.send_signal(number)
 
     def wait_ready(self, timeout_s: float = 60) -> None:
         """Wait until the gateway says that nothing is missing."""
@@ -182,6 +203,22 @@ class Platform:
                 last = repr(error)
             time.sleep(0.1)
         raise AssertionError(f"not ready: {last}\n{self.logs()[-4000:]}")
+
+    @contextmanager
+    def beside(self, name: str, **settings: str) -> Iterator["Platform"]:
+        """This platform, seen through a second gateway: `settings` without `THORAX_`. Its process is `name`."""
+        other = copy(self)
+        other.port = free_port()
+        other.base = f"http://127.0.0.1:{other.port}"
+        other._environment = {**self._environment, "THORAX_PORT": str(other.port)}
+        other._environment |= {f"THORAX_{key}": value for key, value in settings.items()}
+        other.processes = {}
+        other.start(name, "gateway")
+        try:
+            other.wait_ready()
+            yield other
+        finally:
+            other.kill(name)
 
     def client(self, tenant: UUID | None = None, scope: str = "studies:read studies:write") -> httpx.Client:
         """A signed-in client of some tenant (a new one by default)."""

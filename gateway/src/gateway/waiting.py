@@ -89,7 +89,7 @@ class JobBell:
                         job_id, version, state = notice.payload.split(" ")
                         for watch in self._waiters.get(UUID(job_id), ()):
                             watch.hear(News(int(version), JobState(state)))
-            except psycopg.Error as error:
+            except (psycopg.Error, OSError, ValueError) as error:
                 _log.warning("bell_lost", error=type(error).__name__)
             self._ring_all()
             await asyncio.sleep(1)

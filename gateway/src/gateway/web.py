@@ -50,9 +50,13 @@ def _root(request: Request) -> Path:
 
 def _serve(request: Request, path: str) -> Response:
     root = _root(request)
-    target = (root / path).resolve()
+    try:
+        target = (root / path).resolve()
+        found = target.is_relative_to(root) and target.is_file()
+    except (ValueError, OSError):  # a NUL in the path, or a name longer than the file system allows
+        target, found = root, False
     media_type = MEDIA_TYPES.get(target.suffix)
-    if media_type is None or not target.is_relative_to(root) or not target.is_file():
+    if media_type is None or not found:
         raise CodedError(Code.NOT_FOUND, "The page has no such file.")
     hashed = root is not PLAIN and path.startswith("assets/")
     headers = {**HEADERS, "Cache-Control": FOREVER if hashed else NO_CACHE}

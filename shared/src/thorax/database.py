@@ -31,7 +31,8 @@ def _options() -> dict[str, Any]:
     # No ping before each use: it costs a round trip every time, while a server that went away costs one failed
     # use, after which SQLAlchemy drops the whole pool. The last connection used is the likeliest to be alive.
     connect = {"connect_timeout": 5, "options": _OPTIONS, "application_name": "thorax"}
-    return {"pool_use_lifo": True, "pool_recycle": 1800, "connect_args": connect}
+    # Errors come without a statement's parameters: they may be logged, and titles and file names may not.
+    return {"pool_use_lifo": True, "pool_recycle": 1800, "hide_parameters": True, "connect_args": connect}
 
 
 @asynccontextmanager

@@ -21,6 +21,8 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed"
     CONFLICT = "conflict"
     PRECONDITION = "precondition_failed"
+    MALFORMED_REQUEST = "malformed_request"
+    HEADER_TOO_LARGE = "header_too_large"
     BODY_TOO_LARGE = "body_too_large"
     BODY_TIMEOUT = "body_timeout"
     MALFORMED_MULTIPART = "malformed_multipart"
@@ -71,6 +73,8 @@ SPECS: dict[Code, ErrorSpec] = {
     Code.METHOD_NOT_ALLOWED: ErrorSpec(405, "This method is not allowed here", "See the API documentation."),
     Code.CONFLICT: ErrorSpec(409, "The state does not allow this", "Read the current state, then decide."),
     Code.PRECONDITION: ErrorSpec(412, "It changed in the meantime", "Fetch it again, then repeat."),
+    Code.MALFORMED_REQUEST: ErrorSpec(400, "This is no HTTP request", "Use an HTTP client, and no TLS here."),
+    Code.HEADER_TOO_LARGE: ErrorSpec(431, "The header is too large", "Send at most 32 kB of header."),
     Code.BODY_TOO_LARGE: ErrorSpec(413, "The body is too large", "Send fewer or smaller files per request."),
     Code.BODY_TIMEOUT: ErrorSpec(408, "The body came too slowly", "Send it again over a faster connection."),
     Code.MALFORMED_MULTIPART: ErrorSpec(

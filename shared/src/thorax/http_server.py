@@ -2,21 +2,32 @@
 
 import asyncio
 import ctypes
+import json
 import resource
 from typing import Any
+from uuid import uuid4
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from thorax import problems
+from thorax.errors import Code, CodedError
+
 HEADER_DEADLINE_S = 10
+MAX_HEADER_BYTES = 32 * 1024
 _M_ARENA_MAX = -8
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """Closes a connection whose request header is not complete in time; bare uvicorn waits for ever."""
+    """Counts the seconds and bytes of a request's header; bare uvicorn waits for ever, and takes any number.
+
+    What is no HTTP gets a problem document too.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0  # of the header that has begun and is not complete
+    _refusal: CodedError | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock of the first header."""
@@ -32,7 +43,34 @@ class DeadlineProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The header came in time."""
         self._stop_clock()
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > MAX_HEADER_BYTES:
+            self._refusal = CodedError(Code.HEADER_TOO_LARGE)
+            raise self._refusal  # stops the parser, whereupon uvicorn asks for `send_400_response`
         super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, unless a header that is too long goes on."""
+        if self._deadline is not None:
+            if self._header_bytes > MAX_HEADER_BYTES:
+                self._refuse(CodedError(Code.HEADER_TOO_LARGE))
+                return
+            self._header_bytes += len(data)
+        super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what the parser stopped at."""
+        self._refuse(self._refusal or CodedError(Code.MALFORMED_REQUEST, msg))
+
+    def _refuse(self, error: CodedError) -> None:
+        self._stop_clock()
+        body = json.dumps(problems.render(error, f"urn:uuid:{uuid4()}")).encode()
+        head = (
+            f"HTTP/1.1 {error.spec.status} {error.spec.title}\r\ncontent-type: {problems.MEDIA_TYPE}\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the clock."""
@@ -46,6 +84,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        self._header_bytes = 0
 
 
 def serve(app: FastAPI, host: str, port: int) -> None:

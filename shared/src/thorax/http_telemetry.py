@@ -64,7 +64,7 @@ class RequestTelemetry:
 class BodyLimits:
     """ASGI middleware: counts a body's bytes and seconds, since the server itself counts neither.
 
-    `large` names path prefixes that may take `large_bytes`; all others take 1 MiB.
+    `large` names the paths that may take `large_bytes`; all others take 1 MiB.
     """
 
     SMALL_BYTES = 1024 * 1024
@@ -85,7 +85,7 @@ class BodyLimits:
         """Handle one request; other scopes pass through."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        limit = self._large_bytes if scope["path"].startswith(self._large or ("\0",)) else self.SMALL_BYTES
+        limit = self._large_bytes if scope["path"] in self._large else self.SMALL_BYTES
         request = Request(scope)
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:

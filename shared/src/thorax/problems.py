@@ -121,8 +121,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(OSError)
     async def disk(request: Request, error: OSError) -> JSONResponse:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return response(request, CodedError(Code.STORAGE_FULL))
+        if isinstance(error, ConnectionError | PermissionError) or error.errno in (errno.EROFS, errno.EIO):
+            _log.warning("storage_away", error=type(error).__name__, request=request_id(request))
+            what = "The blob store did not answer."
+            return response(request, CodedError(Code.UNAVAILABLE, what, retry_after=5))
         return unexpected(request, error)
 
     @app.exception_handler(DBAPIError)

@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import re
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 ORIGINAL: Final = "original"
@@ -27,8 +31,23 @@ def input_name(key: str) -> str:
     return f"input-{key}.u8"
 
 
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """obstore's own errors as the OSError they come from; ConnectionError where a remote store is at fault."""
+    try:
+        yield
+    except BaseError as error:
+        told = re.search(r"\(os error (\d+)\)", str(error))  # how Rust prints what the system said
+        if told:
+            raise OSError(int(told[1]), os.strerror(int(told[1]))) from error
+        raise ConnectionError(f"the blob store failed: {type(error).__name__}") from error
+
+
 class BlobStore:
-    """Blobs by instance and name. `location` is a folder, or `s3://bucket/prefix` (AWS_* variables apply)."""
+    """Blobs by instance and name. `location` is a folder, or `s3://bucket/prefix` (AWS_* variables apply).
+
+    Every method raises OSError when the store fails: ENOSPC when it is full, ConnectionError when S3 is away.
+    """
 
     def __init__(self, location: str) -> None:
         self._folder: Path | None = None
@@ -36,67 +55,81 @@ class BlobStore:
             self._store: ObjectStore = from_url(location)
         else:
             self._folder = Path(location).resolve()
-            self._folder.mkdir(parents=True, exist_ok=True)
+            (self._folder / "instances").mkdir(parents=True, exist_ok=True)
             self._store = LocalStore(self._folder)
 
     async def put_stream(self, instance_id: UUID, name: str, chunks: AsyncIterator[bytes]) -> None:
         """Store a stream of bytes. Returns after fsync; a stream that raises leaves no blob behind."""
         key = blob_key(instance_id, name)
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
-        await obstore.put_async(self._store, key, chunks, chunk_size=part, max_concurrency=1)
-        await asyncio.to_thread(self._sync, key)
+        try:
+            with _as_os_errors():
+                await obstore.put_async(self._store, key, chunks, chunk_size=part, max_concurrency=1)
+            await asyncio.to_thread(self._sync, key)
+        except BaseException:
+            if self._folder:  # obstore takes its half-written file away, but not the folder around it
+                with suppress(OSError):
+                    (self._folder / key).parent.rmdir()
+            raise
 
     def put(self, instance_id: UUID, name: str, data: bytes) -> None:
         """Store bytes, replacing what was there. Returns after fsync."""
         key = blob_key(instance_id, name)
-        obstore.put(self._store, key, data)
+        with _as_os_errors():
+            obstore.put(self._store, key, data)
         self._sync(key)
 
     def get(self, instance_id: UUID, name: str) -> bytes:
         """The bytes of a blob; FileNotFoundError if there is none."""
-        return bytes(obstore.get(self._store, blob_key(instance_id, name)).bytes())
+        with _as_os_errors():
+            return bytes(obstore.get(self._store, blob_key(instance_id, name)).bytes())
 
     async def get_async(self, instance_id: UUID, name: str) -> bytes:
         """The bytes of a blob; FileNotFoundError if there is none."""
-        answer = await obstore.get_async(self._store, blob_key(instance_id, name))
-        return bytes(await answer.bytes_async())
+        with _as_os_errors():
+            answer = await obstore.get_async(self._store, blob_key(instance_id, name))
+            return bytes(await answer.bytes_async())
 
     async def stream(self, instance_id: UUID, name: str) -> tuple[int, AsyncIterator[bytes]]:
         """A blob's size in bytes, and its bytes in pieces; FileNotFoundError if there is none."""
-        answer = await obstore.get_async(self._store, blob_key(instance_id, name))
+        with _as_os_errors():
+            answer = await obstore.get_async(self._store, blob_key(instance_id, name))
 
         async def pieces() -> AsyncIterator[bytes]:
-            async for piece in answer.stream(min_chunk_size=256 * 1024):
-                yield bytes(piece)
+            with _as_os_errors():
+                async for piece in answer.stream(min_chunk_size=256 * 1024):
+                    yield bytes(piece)
 
         return answer.meta["size"], pieces()
 
     def erase(self, instance_id: UUID) -> None:
         """Delete all blobs of an instance. Erasing what is gone already is no error."""
         prefix = f"instances/{instance_id}/"
-        for batch in obstore.list(self._store, prefix):
-            for item in batch:
-                self._delete(item["path"])
-        if self._folder:
-            folder = self._folder / prefix
-            if folder.is_dir():
-                folder.rmdir()
-
-    def _delete(self, key: str) -> None:
-        try:
-            obstore.delete(self._store, key)
-        except FileNotFoundError:
+        if self._folder:  # with what a killed process left half written, which obstore does not list
+            with suppress(FileNotFoundError):
+                shutil.rmtree(self._folder / prefix)
             return
+        with _as_os_errors():
+            for batch in obstore.list(self._store, prefix):
+                for item in batch:
+                    with suppress(FileNotFoundError):
+                        obstore.delete(self._store, item["path"])
 
     def older_than(self, age: timedelta) -> Iterator[UUID]:
-        """Instances that have a blob older than `age`, each once."""
+        """Instances that have a blob older than `age` (in a folder: to which none was added since), each once."""
         limit, last = datetime.now(UTC) - age, None
-        for batch in obstore.list(self._store, "instances/"):
-            for item in batch:
-                owner = item["path"].split("/")[1]
-                if owner != last and item["last_modified"] < limit:
-                    last = owner
-                    yield UUID(owner)
+        if self._folder:
+            for entry in os.scandir(self._folder / "instances"):
+                if entry.stat().st_mtime < limit.timestamp():
+                    yield UUID(entry.name)
+            return
+        with _as_os_errors():
+            for batch in obstore.list(self._store, "instances/"):
+                for item in batch:
+                    owner = item["path"].removeprefix("instances/").split("/")[0]
+                    if owner != last and item["last_modified"] < limit:
+                        last = owner
+                        yield UUID(owner)
 
     def check(self) -> None:
         """Raise if the store can't be reached or, being a folder, can't be written."""
@@ -104,7 +137,8 @@ class BlobStore:
             if not os.access(self._folder, os.W_OK):
                 raise PermissionError(f"{self._folder} can't be written")
         else:
-            next(iter(obstore.list(self._store, "instances/", chunk_size=1)), None)
+            with _as_os_errors():
+                next(iter(obstore.list(self._store, "instances/", chunk_size=1)), None)
 
     def _sync(self, key: str) -> None:
         """fsync the file and the folders above it: obstore renames into place, but does not sync."""

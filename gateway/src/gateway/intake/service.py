@@ -84,11 +84,11 @@ class Intake:
                         Code.TOO_MANY_FILES, f"More than {self._settings.max_files} images came."
                     )
                 await self._store(upload, part.file_name, stream.chunks())
-            elif part.name in FIELDS and part.file_name is None:
+            elif part.name in FIELDS and part.file_name is None and part.name not in upload.fields:
                 upload.fields[part.name] = await _text(part.name, stream.chunks())
             else:
                 raise CodedError(
-                    Code.UNEXPECTED_FIELD, "A part is neither an image in `files` nor a known field."
+                    Code.UNEXPECTED_FIELD, "A part is neither an image in `files` nor a known field, once."
                 )
         if not upload.images:
             raise CodedError(Code.NO_FILES, "The body had no image in a part named `files`.")

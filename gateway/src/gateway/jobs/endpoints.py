@@ -167,7 +167,7 @@ def _patience(wait: float, prefer: str | None) -> float:
     """Seconds to hold the answer: `?wait=` or `Prefer: wait=` (RFC 7240, section 4.3)."""
     for part in (prefer or "").split(","):
         name, _, value = part.strip().partition("=")
-        if name == "wait" and value.isdigit() and len(value) < 5:
+        if name == "wait" and value.isascii() and value.isdigit() and len(value) < 5:
             return float(value)
     return wait
 
@@ -181,8 +181,8 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         service: Service,
         access: Annotated[Access, Depends(readable)],
         wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer")] = 0,
-        prefer: Annotated[str | None, Header(max_length=200)] = None,
-        if_none_match: Annotated[str | None, Header(max_length=100)] = None,
+        prefer: Annotated[str | None, Header()] = None,
+        if_none_match: Annotated[str | None, Header()] = None,
     ) -> JobView:
         """The job. With `wait`, held until it changes from `If-None-Match`, or without one until it ends."""
         seen, patience = _seen(if_none_match), _patience(wait, prefer)
@@ -201,7 +201,7 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         service: Service,
         request: Request,
         access: Annotated[Access, Depends(readable)],
-        last_event_id: Annotated[str | None, Header(max_length=20)] = None,
+        last_event_id: Annotated[str | None, Header()] = None,
     ) -> EventSourceResponse:
         """Each change of the job as a server-sent event, until it ends. `Last-Event-ID` resumes."""
         await service.version(access)

@@ -1,0 +1,1 @@
+"""Services against real stores and real neighbours, over loopback."""

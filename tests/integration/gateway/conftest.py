@@ -1,0 +1,125 @@
+"""One platform for the whole folder; a test that needs other settings puts a second gateway beside it."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from local_stack.roles import login
+from local_stack.stores import Postgres
+from tests.factories.bundles import make_bundle
+from tests.factories.images import chest_png
+from tests.factories.platform import Platform, finished, post
+
+Stage = Callable[..., AbstractContextManager[Platform]]
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="package")
+def stage(
+    postgres: Postgres, _template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Stage:
+    """`with stage(blobs=…) as platform`: a platform with a database and a Redis database of its own."""
+
+    @contextmanager
+    def new(**settings: str) -> Iterator[Platform]:
+        number = next(_numbers)
+        name = f"gateway_{number}"
+        with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {_template} STRATEGY file_copy")
+        folder = tmp_path_factory.mktemp(name)
+        platform = Platform(
+            folder,
+            make_bundle(folder / "models" / "tiny", 3),
+            lambda role: login(postgres, name, role),
+            postgres.url_of(name),
+            f"{redis_url.rpartition('/')[0]}/{number + 3}",
+            workers=1,
+            settings={"THORAX_HINT_AGAIN_S": "1", **settings},
+        )
+        with platform:
+            yield platform
+
+    return new
+
+
+@pytest.fixture(scope="package")
+def platform(stage: Stage) -> Iterator[Platform]:
+    """The platform that all tests of this folder share; each brings tenants of its own."""
+    with stage() as platform:
+        yield platform
+
+
+@pytest.fixture
+def client(platform: Platform) -> Iterator[httpx.Client]:
+    """Somebody of a new tenant."""
+    with platform.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="package")
+def done(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
+    """A client of some tenant, and its job of two images that has succeeded. To be read only."""
+    with platform.client() as client:
+        receipt = post(client, chest_png(1), chest_png(2), data={"title": "two views"})
+        assert receipt.status_code == 202, receipt.text
+        job = finished(client, receipt.headers["location"])
+        assert job["state"] == "succeeded", job
+        yield client, job
+
+
+@pytest.fixture
+def standstill(platform: Platform) -> Iterator[None]:
+    """No worker takes anything until the test is over; what was begun before is finished."""
+    deadline = time.monotonic() + 30
+    while platform.sql("select 1 from steps where state in ('waiting', 'running') limit 1"):
+        assert time.monotonic() < deadline, "the platform does not come to rest"
+        time.sleep(0.05)
+    platform.pause()
+    yield
+    platform.resume()
+
+
+@pytest.fixture
+def idle(
+    platform: Platform, client: httpx.Client, standstill: None
+) -> Iterator[Callable[..., httpx.Response]]:
+    """`idle(title="…")`: post a job that stays queued; all of them are erased when the test is over."""
+    posted = []
+
+    def queue(seed: int = 0, **fields: str) -> httpx.Response:
+        receipt = post(client, chest_png(seed, 64), data=fields)
+        assert receipt.status_code == 202, receipt.text
+        posted.append(receipt.headers["location"])
+        return receipt
+
+    yield queue
+    for job in posted:
+        if client.delete(job).status_code == 200:
+            client.delete(job)
+
+
+@pytest.fixture(scope="package")
+def strict(platform: Platform) -> Iterator[Platform]:
+    """The same platform through a second gateway with low limits."""
+    settings = {
+        "OPEN_JOBS_PER_TENANT": "2",
+        "ANONYMOUS_JOBS_PER_HOUR": "3",
+        "BODY_IDLE_S": "1",
+        "BODY_TOTAL_S": "3",
+        "MAX_BODY_BYTES": "2000000",
+    }
+    with platform.beside("strict", **settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="package")
+def closed(platform: Platform) -> Iterator[Platform]:
+    """The same platform through a gateway that is overloaded always, and has no open API."""
+    with platform.beside("closed", HIGH_WATER_STEPS="-1", ANONYMOUS="false") as gateway:
+        yield gateway

@@ -1,0 +1,31 @@
+"""What every error of the API looks like, and a check that says so."""
+
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from thorax.errors import SPECS, Code
+
+
+def problem(answer: httpx.Response, *codes: Code) -> dict[str, Any]:
+    """The problem document of an answer, which must be a complete one with one of these codes."""
+    assert answer.headers.get("content-type") == "application/problem+json", (answer, answer.text[:300])
+    document: dict[str, Any] = answer.json()
+    for member in ("type", "code", "title", "status", "detail", "remedy", "instance"):
+        assert document[member], f"{member} is missing: {document}"
+    assert not codes or document["code"] in codes, document
+    spec = SPECS[Code(document["code"])]
+    assert (answer.status_code, document["status"], document["title"]) == (
+        spec.status,
+        spec.status,
+        spec.title,
+    )
+    UUID(document["instance"].removeprefix("urn:uuid:"))
+    return document
+
+
+def refused(answer: httpx.Response) -> dict[str, Any]:
+    """The problem document of an answer that must be the client's fault, whichever it is."""
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:300])
+    return problem(answer)

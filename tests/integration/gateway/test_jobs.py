@@ -1,0 +1,196 @@
+"""A job's life as its owner sees it: polled, listed, cancelled, erased, retried, overtaken."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.factories.images import chest_dicom, chest_png
+from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.problem import problem
+from thorax.errors import Code
+from thorax.findings import FINDINGS
+
+Done = tuple[httpx.Client, dict[str, Any]]
+Idle = Callable[..., httpx.Response]
+
+
+def test_a_finished_job_says_everything(done: Done) -> None:
+    _, job = done
+    assert job["progress"] == {"done": 9, "total": 9}  # 2 × (prepare + 3 backbones) + aggregate
+    assert set(job["timings"]) == {"queued_s", "prepare_s", "infer_s", "aggregate_s", "total_s"}
+    assert job["timings"]["total_s"] > 0
+    assert (job["bundle"]["name"], len(job["bundle"]["digest"]) >= 64) == ("tiny", True)
+    assert (job["degraded"], job["missing_backbones"], job["error"]) == (False, [], None)
+    assert job["created_at"] < job["started_at"] < job["finished_at"]
+    assert job["study"]["title"] == "two views"
+    for of in (job["study"], *job["images"]):
+        assert [view["finding"] for view in of["findings"]] == list(FINDINGS)
+        for view in of["findings"]:
+            assert 0 <= view["probability"] <= 1
+            assert view["positive"] == (view["probability"] >= view["threshold"])
+            assert view["disagreement"] >= 0
+    for image in job["images"]:
+        assert (image["rows"], image["columns"], image["state"]) == (256, 256, "prepared")
+        assert all(set(view["backbones"]) == {"tiny_0", "tiny_1", "tiny_2"} for view in image["findings"])
+    for place, view in enumerate(job["study"]["findings"]):
+        assert view["probability"] == max(image["findings"][place]["probability"] for image in job["images"])
+
+
+def test_dicom_brings_its_identifiers(client: httpx.Client) -> None:
+    image = chest_dicom(1, StudyInstanceUID="1.2.3.77", SOPInstanceUID="1.2.3.78", ViewPosition="PA")
+    job = finished(client, post(client, image).headers["location"])
+    assert job["study"]["study_instance_uid"] == "1.2.3.77"
+    assert (job["images"][0]["sop_instance_uid"], job["images"][0]["view_position"]) == ("1.2.3.78", "PA")
+
+
+def test_one_unreadable_image_does_not_spoil_the_others(client: httpx.Client) -> None:
+    job = finished(client, post(client, chest_png(1)[:2000], chest_png(2)).headers["location"])
+    assert job["state"] == "succeeded"
+    assert [image["state"] for image in job["images"]] == ["failed", "prepared"]
+    assert job["images"][0]["error"]["code"] == Code.UNREADABLE_IMAGE
+    assert job["images"][0]["findings"] == []
+
+
+def test_an_entity_tag_spares_what_did_not_change(done: Done) -> None:
+    client, job = done
+    first = client.get(job["links"]["self"])
+    again = client.get(job["links"]["self"], headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    "tag", ['"999"', "W/", "*", '"\u00b2"', '"' + "9" * 90 + '"', '"' + "9" * 900 + '"', "nonsense"]
+)
+def test_a_strange_entity_tag_is_no_error(done: Done, tag: str) -> None:
+    client, job = done
+    answer = client.get(job["links"]["self"], headers={"If-None-Match": tag.encode()})
+    assert answer.status_code == 200, answer.text
+
+
+def test_the_list_pages_through_everything_once_newest_first(idle: Idle, client: httpx.Client) -> None:
+    posted = [idle(i, title=f"n{i}").json()["job_id"] for i in range(25)]
+    seen: list[str] = []
+    cursor, pages = None, 0
+    while True:
+        page = client.get("/v1/jobs", params={"limit": 7, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [item["id"] for item in page["items"]]
+        pages += 1
+        if pages == 2:
+            idle(99, title="late")  # a job that comes while somebody pages shifts nothing
+        if (cursor := page["next"]) is None:
+            break
+    assert (seen, pages) == (posted[::-1], 4)
+
+
+def test_jobs_of_one_moment_are_neither_lost_nor_doubled(
+    idle: Idle, client: httpx.Client, platform: Platform
+) -> None:
+    posted = {idle(i).json()["job_id"] for i in range(9)}
+    platform.sql("update jobs set created_at = '2026-01-01' where id = any(%s::uuid[])", list(posted))
+    seen: list[str] = []
+    cursor = ""
+    while cursor is not None:
+        page = client.get("/v1/jobs", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = page["next"]
+    assert (len(seen), set(seen)) == (9, posted)
+
+
+def test_the_list_filters(done: Done) -> None:
+    client, job = done
+
+    def ids(**query: Any) -> list[str]:
+        answer = client.get("/v1/jobs", params=query)
+        assert answer.status_code == 200, answer.text
+        return [item["id"] for item in answer.json()["items"]]
+
+    assert ids(state="succeeded") == ids(priority="routine") == ids(title="WO vi") == ids() == [job["id"]]
+    assert ids(state="failed") == ids(priority="stat") == ids(title="wo%vi") == ids(title="_") == []
+    for view in job["study"]["findings"]:
+        assert ids(finding=view["finding"]) == ([job["id"]] if view["positive"] else [])
+    (item,) = client.get("/v1/jobs").json()["items"]
+    assert (item["images"], item["first_image"]) == (2, job["images"][0]["id"])
+    best = max(job["study"]["findings"], key=lambda view: view["probability"] - view["threshold"])
+    assert item["top_finding"]["finding"] == best["finding"]
+
+
+def test_an_open_job_is_cancelled_and_a_cancelled_one_erased(
+    idle: Idle, client: httpx.Client, platform: Platform
+) -> None:
+    receipt = idle().json()
+    job = f"/v1/jobs/{receipt['job_id']}"
+    cancelled = client.delete(job)
+    assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+    assert cancelled.json()["error"]["code"] == Code.CANCELLED
+    steps = platform.sql("select distinct state from steps where job_id = %s", receipt["job_id"])
+    assert steps == [("cancelled",)]
+    assert client.delete(job).status_code == 204
+    problem(client.get(job), Code.NOT_FOUND)
+    problem(client.delete(job), Code.NOT_FOUND)
+
+
+def test_erasing_a_job_leaves_no_row_and_no_blob(client: httpx.Client, platform: Platform) -> None:
+    receipt = post(client, chest_png(8), chest_png(9)).json()
+    job = finished(client, receipt["links"]["self"])
+    folders = [platform.folder / "blobs" / "instances" / image["id"] for image in job["images"]]
+    assert all(len(list(folder.iterdir())) >= 3 for folder in folders), "original, display and an input"
+    assert client.delete(job["links"]["self"]).status_code == 204
+    assert not any(folder.exists() for folder in folders)
+    for table in ("steps", "predictions", "study_findings", "heatmaps", "idempotency_keys"):
+        assert platform.sql(f"select count(*) from {table} where job_id = %s", receipt["job_id"]) == [(0,)], (
+            table
+        )
+    assert platform.sql("select count(*) from jobs where id = %s", receipt["job_id"]) == [(0,)]
+    assert platform.sql("select count(*) from instances where study_id = %s", receipt["study_id"]) == [(0,)]
+    assert platform.sql("select count(*) from studies where id = %s", receipt["study_id"]) == [(0,)]
+
+
+def test_a_failed_job_can_be_retried(client: httpx.Client, platform: Platform) -> None:
+    receipt = post(client, chest_png(1)[:3000]).json()
+    job = finished(client, receipt["links"]["self"])
+    assert (job["state"], job["error"]["code"]) == ("failed", Code.UNREADABLE_IMAGE)
+    blob = platform.folder / "blobs" / "instances" / receipt["instance_ids"][0] / "original"
+    blob.write_bytes(chest_png(1))  # as if the fault had been on our side
+    again = client.post(f"{receipt['links']['self']}/retry")
+    assert (again.status_code, again.json()["error"]) == (202, None)
+    assert again.json()["version"] > job["version"]
+    job = finished(client, receipt["links"]["self"])
+    assert (job["state"], job["progress"]) == ("succeeded", {"done": 5, "total": 5})
+    problem(client.post(f"{receipt['links']['self']}/retry"), Code.CONFLICT)
+
+
+def test_a_cancelled_job_can_be_retried(
+    idle: Idle, client: httpx.Client, platform: Platform, request: pytest.FixtureRequest
+) -> None:
+    job = idle().headers["location"]
+    problem(client.post(f"{job}/retry"), Code.CONFLICT)
+    client.delete(job)
+    again = client.post(f"{job}/retry")
+    assert (again.status_code, again.json()["state"]) == (202, "queued")
+    platform.resume()
+    assert finished(client, job)["state"] == "succeeded"
+
+
+def test_stat_overtakes_routine(idle: Idle, client: httpx.Client, platform: Platform) -> None:
+    routine = [idle(i).json()["job_id"] for i in range(6)]
+    stat = [idle(i, priority="stat").json()["job_id"] for i in range(6, 8)]
+    platform.resume()
+    for job in routine:
+        finished(client, f"/v1/jobs/{job}")
+    rows = platform.sql(
+        "select id::text from jobs where id = any(%s::uuid[]) order by finished_at", routine + stat
+    )
+    assert set(stat) <= {row[0] for row in rows[:3]}  # one routine job may have been begun before
+
+
+@pytest.mark.parametrize(
+    "job_id", [str(uuid4()), "1", "%00", "..%2f..%2fetc", "a" * 3000, "'; drop table jobs --"]
+)
+@pytest.mark.parametrize("rest", ["", "/events", "/images/{}/image.png"])
+def test_an_id_that_is_none_is_a_clean_refusal(client: httpx.Client, job_id: str, rest: str) -> None:
+    answer = client.get(f"/v1/jobs/{job_id}{rest.format(uuid4())}")
+    problem(answer, Code.NOT_FOUND, Code.VALIDATION)
