@@ -24,6 +24,8 @@ help: ## list every target
 
 .PHONY: run
 run: .venv/ready ## the whole platform on this machine, in the foreground (PORT, BUNDLE, THORAX_* change it)
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory --silent web || \
+		echo "The page could not be built; a plain one is served instead." >&2; fi
 	@exec $(BIN)/thorax-local run
 
 .PHONY: demo
@@ -125,7 +127,7 @@ web-check: web/node_modules/.ready web-api ## types and lint of the page; its AP
 
 .PHONY: bench
 bench: .venv/ready ## measure speed and memory, with the machine's description
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/throughput.py --bundle $(or $(BUNDLE),models/default)
 
 .PHONY: bundle
 bundle: .venv/ready ## build a bundle of all five full-size architectures with random weights (needs torch)

@@ -36,8 +36,10 @@ def read_picture(data: bytes, media_type: str, inputs: Sequence[InputSpec]) -> P
         grey, facts = decode_raster(data, media_type), None
     else:
         raise unreadable("The file is no DICOM, PNG or JPEG.")
-    canonical_inputs = [canonical(grey, spec) for spec in inputs]
-    return Picture(canonical_inputs, display(grey), grey.shape[0], grey.shape[1], facts)
+    shown = shrunk(grey)
+    # From the shrunken image, as area averages of area averages: a full-size one costs five times as much.
+    rows, columns = grey.shape
+    return Picture([canonical(shown, spec) for spec in inputs], png(shown), rows, columns, facts)
 
 
 def canonical(grey: Grey, spec: InputSpec) -> Grey:
@@ -54,13 +56,18 @@ def canonical(grey: Grey, spec: InputSpec) -> Grey:
     return np.asarray(cv2.resize(grey, (spec.size, spec.size), interpolation=cv2.INTER_AREA))
 
 
-def display(grey: Grey) -> bytes:
-    """An 8-bit grey PNG whose longest side is at most 1024; level 1 is 4 times faster and 10 % larger."""
+def shrunk(grey: Grey) -> Grey:
+    """The image with its longest side at most 1024: what is shown, and what the inputs are made of."""
     shrink = DISPLAY_EDGE / max(grey.shape)
-    if shrink < 1:
-        rows, columns = (max(1, round(edge * shrink)) for edge in grey.shape)
-        grey = np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA))
-    done, png = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    if shrink >= 1:
+        return grey
+    rows, columns = (max(1, round(edge * shrink)) for edge in grey.shape)
+    return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA))
+
+
+def png(grey: Grey) -> bytes:
+    """An 8-bit grey PNG, stored and not deflated: half again as large as level 1, and far cheaper to make."""
+    done, data = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 0])
     if not done:
         raise unreadable("The image could not be written as a PNG.")
-    return bytes(png.tobytes())
+    return bytes(data.tobytes())
