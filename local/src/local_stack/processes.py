@@ -90,6 +90,7 @@ def services(settings: LocalSettings, places: Places) -> list[Process]:
         THORAX_HOST=HOST,
         THORAX_PORT=str(settings.port),
         THORAX_AUTH_URL=auth_url,
+        THORAX_PAGE=str(settings.page.absolute()),
         **issuer,
     )
     workers = [

@@ -21,7 +21,13 @@ ROOT = Path(__file__).parents[3]
 STORES = {"postgres", "valkey"}
 SECRETS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}
 # Where they run, not what they do: a container has its own folders, addresses and probes.
-OF_THE_PLACE = {"THORAX_SECRETS_DIR", "THORAX_HEARTBEAT_FILE", "THORAX_TRUSTED_PROXIES", "THORAX_LOG_LEVEL"}
+OF_THE_PLACE = {
+    "THORAX_SECRETS_DIR",
+    "THORAX_HEARTBEAT_FILE",
+    "THORAX_TRUSTED_PROXIES",
+    "THORAX_LOG_LEVEL",
+    "THORAX_PAGE",  # in the gateway's image
+}
 
 Told = dict[str, set[str]]
 
