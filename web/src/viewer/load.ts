@@ -17,7 +17,7 @@ function decode(request: DecodeRequest): Promise<Pixels> {
 
 export const pixelsQuery = (image: Image) =>
   queryOptions({
-    queryKey: ["pixels", image.id, image.state],
+    queryKey: ["pixels", image.id],
     queryFn: async ({ signal }) => {
       const original = await bytes(image.links.original!, signal);
       try {

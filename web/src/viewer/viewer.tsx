@@ -21,7 +21,11 @@ export function Viewer({ image, finding, onFinding, name }: Props) {
   const frame = useRef<HTMLElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const [look, change] = useLook();
-  const { data: pixels, error } = useQuery(pixelsQuery(image));
+  const { data: pixels, error, refetch } = useQuery(pixelsQuery(image));
+  const stuck = error !== null && image.links.image !== undefined;
+  useEffect(() => {
+    if (stuck) void refetch(); // the prepared image can stand in for an original that can't be decoded here
+  }, [stuck, refetch]);
   const heat = useQuery({ ...heatQuery(image, finding?.finding ?? ""), enabled: finding !== undefined });
   const { renderer, broken } = useRenderer(canvas);
   const [size, setSize] = useState({ width: 0, height: 0 });
