@@ -25,6 +25,7 @@ from thorax.workforce import Heartbeat
 HINTS_AT_ONCE = 8  # enough to wake the workers; each goes on until nothing is left
 ORPHAN_AGE = timedelta(hours=1)
 ORPHAN_ROUND_S = 600.0
+HOUSEWORK_S = 5.0
 _log = structlog.get_logger(__name__)
 
 # A job may be answered by fewer backbones once every usable image has `quorum` predictions and only `infer` is open.
@@ -52,6 +53,14 @@ images as (
   insert into doomed_blobs (instance_id)
   select i.id from instances i join expired e on e.study_id = i.study_id on conflict do nothing)
 delete from studies where id in (select study_id from expired) returning id""")
+# A tenant whose last user has left; open jobs go with it.
+_TENANT_GONE = text("""
+with gone as (select tenant_id from doomed_tenants order by doomed_at limit 1 for update skip locked),
+images as (
+  insert into doomed_blobs (instance_id)
+  select i.id from instances i join gone g on g.tenant_id = i.tenant_id on conflict do nothing),
+studies as (delete from studies where tenant_id in (select tenant_id from gone))
+delete from doomed_tenants where tenant_id in (select tenant_id from gone)""")
 _DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50 for update skip locked")
 _ERASED = text("delete from doomed_blobs where instance_id = any(:ids)")
 _OLD = (
@@ -70,7 +79,7 @@ class Sweeper:
 
     def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore, hints: Hints) -> None:
         self._settings, self._engine, self._blobs, self._hints = settings, engine, blobs, hints
-        self._orphans_at = 0.0
+        self._housework_at = self._orphans_at = 0.0
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -79,10 +88,11 @@ class Sweeper:
             self.round()
 
     def round(self) -> None:
-        """Every duty once."""
-        duties: tuple[Callable[[], None], ...] = (
-            self.revive, self.degrade, self.bury, self.hint, self.expire, self.erase, self.forget, self.orphans,
-        )  # fmt: skip
+        """The ledger's duties; the house-keeping as well, when its time has come."""
+        duties: tuple[Callable[[], None], ...] = (self.revive, self.degrade, self.bury, self.hint)
+        if monotonic() >= self._housework_at:
+            self._housework_at = monotonic() + HOUSEWORK_S
+            duties += (self.expire, self.erase, self.forget, self.orphans)
         for duty in duties:
             try:
                 duty()
@@ -135,9 +145,11 @@ class Sweeper:
         self._hints.send(queue for queue, count in counts.items() for _ in range(min(count, HINTS_AT_ONCE)))
 
     def expire(self) -> None:
-        """The open API's jobs go when their day is over."""
+        """The open API's jobs go when their day is over, a tenant's when nobody of it is left."""
         with self._engine.begin() as connection:
             connection.execute(_EXPIRED)
+        with self._engine.begin() as connection:
+            connection.execute(_TENANT_GONE)
 
     def erase(self) -> None:
         """Delete the blobs of erased instances; what can't be deleted now stays on the list."""

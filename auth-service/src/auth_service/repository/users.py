@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy import delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -75,6 +75,9 @@ class UserRows:
         )
         if not left:
             await self._session.execute(delete(Tenant).where(Tenant.id == user.tenant_id))
+            # Its studies are not ours to see; the sweeper erases them.
+            doom = text("insert into public.doomed_tenants (tenant_id) values (:id) on conflict do nothing")
+            await self._session.execute(doom, {"id": user.tenant_id})
 
     async def invite(self, digest: bytes, tenant: UUID, expires_at: datetime) -> None:
         """Keep an invitation into a tenant."""

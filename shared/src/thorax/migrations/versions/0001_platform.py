@@ -72,6 +72,8 @@ create table idempotency_keys (
 
 create table doomed_blobs (instance_id uuid primary key, doomed_at timestamptz not null default now());
 
+create table doomed_tenants (tenant_id uuid primary key, doomed_at timestamptz not null default now());
+
 create table workers (
   id text primary key, service text not null, kinds text[] not null, backbones text[] not null default '{}',
   bundles text[] not null default '{}', provider text not null default '', seen_at timestamptz not null default now());
@@ -105,8 +107,10 @@ grant select on bundles to thorax_worker, thorax_aggregator;
 grant select on predictions to thorax_aggregator;
 grant select, insert, update, delete on study_findings, heatmaps to thorax_aggregator;
 grant select, insert, update, delete on doomed_blobs to thorax_aggregator;
+grant select, update, delete on doomed_tenants to thorax_aggregator;
 grant select (expires_at, tenant_id), delete on jobs to thorax_aggregator;
-grant select (id), delete on studies to thorax_aggregator;
+grant select (id, tenant_id), delete on studies to thorax_aggregator;
+grant select (tenant_id) on instances to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
 """

@@ -54,6 +54,8 @@ create table auth.signing_keys (
 GRANTS = """
 grant usage on schema auth to thorax_auth;
 grant select, insert, update, delete on all tables in schema auth to thorax_auth;
+grant usage on schema public to thorax_auth;
+grant insert on doomed_tenants to thorax_auth;
 """
 
 

@@ -1,0 +1,169 @@
+"""The ledger's rules on a real Postgres, with the rights of the model worker."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Engine, text
+
+from thorax import database, ledger
+from thorax.ledger import Appetite, Claim, NewStep
+from thorax.models import StepKind
+
+JOB = text("""
+with study as (insert into studies (id, tenant_id) values (:study, :study)),
+image as (insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
+  values (:image, :study, :study, 0, 'x', 'image/png', 1, ''))
+insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_total, priority)
+values (:job, :study, :study, 'o', 'b', 2, :priority)""")
+WHOLE = Appetite((StepKind.PREPARE, StepKind.INFER), ("x", "y", "z"), ("b",))
+
+
+class Book:
+    """A database with a bundle, and short ways to jobs and claims."""
+
+    def __init__(self, owner: Engine, worker: Engine) -> None:
+        self.owner, self.worker = owner, worker
+        self.do(
+            "insert into bundles (digest, name, version, manifest, card) values ('b', 'n', '1', '{}', '')"
+        )
+
+    def do(self, statement: str, **values: Any) -> list[Any]:
+        with self.owner.begin() as connection:
+            result = connection.execute(text(statement), values)
+            return list(result.all()) if result.returns_rows else []
+
+    def job(self, priority: int = 1) -> tuple[UUID, UUID]:
+        """A job with one image that waits to be prepared."""
+        job, image = uuid4(), uuid4()
+        with self.owner.begin() as connection:
+            connection.execute(JOB, {"job": job, "image": image, "study": uuid4(), "priority": priority})
+            ledger.add(connection, [(job, NewStep(StepKind.PREPARE, image))])
+        return job, image
+
+    def claim(self, appetite: Appetite = WHOLE, lease_s: float = 30) -> list[Claim]:
+        with self.worker.begin() as connection:
+            return ledger.claim(connection, appetite, worker="w", lease_s=lease_s)
+
+    def complete(self, claims: list[Claim], follow_ups: list[tuple[UUID, NewStep]] | None = None) -> int:
+        with self.worker.begin() as connection:
+            held = ledger.hold(connection, claims)
+            ledger.advance(connection, held, follow_ups if follow_ups and held else ())
+        return len(held)
+
+    def prepared(self, priority: int = 1) -> tuple[UUID, UUID]:
+        """A job whose image is prepared, with three infer steps waiting."""
+        job, image = self.job(priority)
+        (claim,) = self.claim(Appetite((StepKind.PREPARE,), (), ("b",)))
+        self.complete([claim], [(job, NewStep(StepKind.INFER, image, name)) for name in WHOLE.backbones])
+        return job, image
+
+
+@pytest.fixture
+def book(database_url: str, url_as: Callable[[str], str]) -> Book:
+    return Book(database.engine(database_url), database.engine(url_as("thorax_worker"), pool_size=8))
+
+
+def test_a_claim_takes_an_image_s_infer_steps_together(book: Book) -> None:
+    _, image = book.prepared()
+    book.prepared()
+    claims = book.claim()
+    assert [(c.instance_id, c.backbone) for c in claims] == [(image, "x"), (image, "y"), (image, "z")]
+
+
+def test_a_worker_claims_its_own_backbones_only(book: Book) -> None:
+    book.prepared()
+    assert [c.backbone for c in book.claim(Appetite((StepKind.INFER,), ("y",), ("b",)))] == ["y"]
+    assert book.claim(Appetite((StepKind.INFER,), ("q",), ("b",))) == []
+    assert book.claim(Appetite((StepKind.INFER,), ("x",), ("another bundle",))) == []
+
+
+def test_a_batch_grows_with_the_backlog(book: Book) -> None:
+    for _ in range(5):
+        book.prepared()
+    assert len(book.claim(Appetite((StepKind.INFER,), ("x",), ("b",), max_batch=4))) == 4
+
+
+def test_a_suspect_never_shares_a_batch(book: Book) -> None:
+    for _ in range(3):
+        book.prepared()
+    book.do("update steps set attempts = 2 where id = (select min(id) from steps where backbone = 'x')")
+    batch = Appetite((StepKind.INFER,), ("x",), ("b",), max_batch=8)
+    assert [c.attempts for c in book.claim(batch)] == [3]
+    assert [c.attempts for c in book.claim(batch)] == [1, 1]
+
+
+def test_stat_overtakes_and_started_jobs_are_finished_first(book: Book) -> None:
+    started, _ = book.prepared()
+    book.job()
+    stat, _ = book.job(priority=0)
+    assert [c.job_id for c in book.claim()] == [stat]
+    assert {c.job_id for c in book.claim()} == {started}
+
+
+def test_the_last_step_adds_aggregate_once(book: Book) -> None:
+    job, _ = book.prepared()
+    claims = book.claim()
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(lambda claim: book.complete([claim]), claims)) == 3
+    assert book.do("select kind, state from steps where kind = 'aggregate'") == [("aggregate", "waiting")]
+    assert book.do("select steps_done, steps_total from jobs where id = :job", job=job) == [(4, 5)]
+
+
+def test_a_late_twin_changes_nothing(book: Book) -> None:
+    book.prepared()
+    late = book.claim(lease_s=-1)
+    with book.owner.begin() as connection:
+        assert ledger.revive(connection, max_attempts=5) == 3
+    again = book.claim()
+    assert book.complete(late) == 0
+    assert book.complete(again) == 3
+    assert book.complete(again) == 0
+    assert book.do("select steps_done from jobs") == [(4,)]
+
+
+def test_parallel_claims_never_share_a_step(book: Book) -> None:
+    for _ in range(20):
+        book.job()
+    with ThreadPoolExecutor(8) as pool:
+        claims = [c for taken in pool.map(lambda _: book.claim(), range(30)) for c in taken]
+    assert len(claims) == 20 == len({c.step_id for c in claims})
+
+
+def test_a_released_step_waits_longer_each_time_and_is_buried_in_the_end(book: Book) -> None:
+    job, _ = book.job()
+    for attempt in range(1, 6):
+        (claim,) = book.claim()
+        assert claim.attempts == attempt
+        with book.worker.begin() as connection:
+            ledger.release(connection, [claim], code="internal_error", delay_s=10)
+        assert book.claim() == []
+        ((waits,),) = book.do("select extract(epoch from not_before - now()) from steps")
+        assert float(waits) == pytest.approx(10 * 2 ** (attempt - 1), abs=2)
+        book.do("update steps set not_before = now()")
+    with book.owner.begin() as connection:
+        assert ledger.spent(connection, max_attempts=5) == [job]
+        assert [step.kind for step in ledger.bury(connection, job, max_attempts=5)] == [StepKind.PREPARE]
+        assert ledger.end(connection, job, "failed", code="step_gave_up", detail="x")
+    assert book.do("select state, error_code from jobs") == [("failed", "step_gave_up")]
+
+
+def test_a_cancelled_job_stays_cancelled_whatever_completes_later(book: Book) -> None:
+    job, _ = book.prepared()
+    claims = book.claim()
+    with book.owner.begin() as connection:
+        assert ledger.end(connection, job, "cancelled", code="cancelled", detail="x")
+    assert book.complete(claims) == 0
+    assert book.do("select state, steps_done from jobs") == [("cancelled", 1)]
+    assert book.do("select count(*) from steps where state in ('waiting', 'running')") == [(0,)]
+
+
+def test_only_overdue_steps_are_hinted_again(book: Book) -> None:
+    book.job()
+    with book.owner.begin() as connection:
+        assert ledger.overdue(connection, older_than_s=5) == {}
+        connection.execute(text("update steps set hinted_at = now() - interval '6 seconds'"))
+        assert ledger.overdue(connection, older_than_s=5) == {"prepare": 1}
+        assert ledger.overdue(connection, older_than_s=5) == {}

@@ -1,0 +1,90 @@
+"""The sweeper's housework on a real database and a real folder of blobs."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from aggregator import sweeper as sweeping
+from aggregator.config import AggregatorSettings
+from aggregator.sweeper import Sweeper
+from thorax import database
+from thorax.hints import Hints, celery_app
+from thorax.storage import ORIGINAL, BlobStore
+
+JOB = text("""
+with bundle as (insert into bundles (digest, name, version, manifest, card) values (:digest, 'n', '1', '{}', '') returning digest),
+study as (insert into studies (id, tenant_id) values (:study, :tenant)),
+image as (insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
+  values (:image, :study, :tenant, 0, 'x', 'image/png', 1, ''))
+insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_total, expires_at)
+select :job, :tenant, :study, 'o', digest, 2, now() + cast(:expires as interval) from bundle""")
+
+
+class House:
+    """A sweeper and one job with one stored image."""
+
+    def __init__(self, folder: Path, owner_url: str, url_as: Callable[[str], str], redis_url: str) -> None:
+        self.owner, self.auth = database.engine(owner_url), database.engine(url_as("thorax_auth"))
+        self.blobs = BlobStore(str(folder))
+        settings = AggregatorSettings(database_url=url_as("thorax_aggregator"), redis_url=redis_url)
+        engine = database.engine(url_as("thorax_aggregator"))
+        self.sweeper = Sweeper(settings, engine, self.blobs, Hints(celery_app(redis_url)))
+        self.ids = {name: uuid4() for name in ("study", "tenant", "image", "job")}
+
+    def job(self, expires: str | None) -> None:
+        with self.owner.begin() as connection:
+            connection.execute(JOB, {**self.ids, "digest": uuid4().hex, "expires": expires})
+        self.blobs.put(self.ids["image"], ORIGINAL, b"x")
+
+    def left(self) -> tuple[int, int, int, bool]:
+        """Jobs, studies, blobs on the list of the doomed; and whether the blob is there."""
+        with self.owner.connect() as connection:
+            counts = [
+                connection.execute(text(f"select count(*) from {table}")).scalar_one()
+                for table in ("jobs", "studies", "doomed_blobs")
+            ]
+        try:
+            self.blobs.get(self.ids["image"], ORIGINAL)
+        except FileNotFoundError:
+            return counts[0], counts[1], counts[2], False
+        return counts[0], counts[1], counts[2], True
+
+
+@pytest.fixture
+def house(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis_url: str) -> House:
+    return House(tmp_path, database_url, url_as, redis_url)
+
+
+def test_an_expired_job_goes_with_its_blobs(house: House) -> None:
+    house.job("-1 second")
+    house.sweeper.round()
+    assert house.left() == (0, 0, 0, False)
+
+
+def test_a_job_that_has_not_expired_stays(house: House) -> None:
+    house.job("1 hour")
+    house.sweeper.round()
+    assert house.left() == (1, 1, 0, True)
+
+
+def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
+    house.job(None)
+    with house.auth.begin() as connection:  # with the rights of auth-service, which sees no study
+        connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
+    house.sweeper.round()
+    assert house.left() == (0, 0, 0, False)
+
+
+def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "ORPHAN_AGE", timedelta(0))
+    house.job(None)
+    stray = uuid4()
+    house.blobs.put(stray, ORIGINAL, b"x")
+    house.sweeper.round()
+    assert house.left() == (1, 1, 0, True)
+    with pytest.raises(FileNotFoundError):
+        house.blobs.get(stray, ORIGINAL)
