@@ -20,7 +20,7 @@ def look(classifier: torch.nn.Module, pixels: Images) -> tuple[NDArray[np.float3
     """Probabilities [N, 5] and pooled features [N, K] of uint8 [N, s, s] images."""
     device = next(classifier.parameters()).device
     seen: list[tuple[Tensor, Tensor]] = []
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+    with torch.inference_mode():
         for first in range(0, len(pixels), 64):
             logits, pooled = classifier(torch.from_numpy(pixels[first : first + 64].copy()).to(device))
             seen.append((torch.sigmoid(logits.float()).cpu(), pooled.float().cpu()))

@@ -1,7 +1,6 @@
 """`python -m training.train xception --data labels.csv --images folder`: fine-tunes one backbone, resumably."""
 
 import argparse
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,7 +62,9 @@ class Run:
         self.phases = parse_plan(options.plan, len(self.parts["train"]), options.batch)
         self.total = sum(phase.steps for phase in self.phases)
         self._targets = self._make_targets(self.parts["train"])
-        learner = Learner(build_classifier(options.name, options.head), self._targets)
+        classifier = build_classifier(options.name, options.head)
+        classifier.mixed = True
+        learner = Learner(classifier, self._targets)
         self.learner = learner.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimiser = _optimiser(self.learner, options.rate)
         self.step, self.best_auc, self.stale = 0, 0.0, 0
@@ -108,8 +109,7 @@ class Run:
         share = SCHEDULES[self.options.schedule](self.step / self.total)
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.rate * share
-        with _mixed_precision(self.device):
-            loss = self.learner.loss(batch, targets, rows)
+        loss = self.learner.loss(batch, targets, rows)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
@@ -175,19 +175,14 @@ class Run:
 
 
 def predict(classifier: nn.Module, pixels: Images, batch: int = 64) -> NDArray[np.float64]:
-    """Probabilities [N, 5] of uint8 [N, s, s] images, in mixed precision on the classifier's device."""
+    """Probabilities [N, 5] of uint8 [N, s, s] images, on the classifier's device."""
     device = next(classifier.parameters()).device
     rows = []
-    with torch.inference_mode(), _mixed_precision(device):
+    with torch.inference_mode():
         for first in range(0, len(pixels), batch):
             logits: Tensor = classifier(torch.from_numpy(pixels[first : first + batch].copy()).to(device))[0]
             rows.append(torch.sigmoid(logits.double()).cpu().numpy())
     return np.concatenate(rows)
-
-
-def _mixed_precision(device: torch.device) -> torch.autocast | nullcontext[None]:
-    """bfloat16 where it helps: on CUDA and on CPUs that have it; weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16)
 
 
 def _optimiser(module: nn.Module, rate: float) -> torch.optim.Optimizer:

@@ -35,7 +35,10 @@ ARCHITECTURES = {
 
 
 class Classifier(nn.Module):
-    """A backbone with scaling before it and a head behind it."""
+    """A backbone with scaling before it and a head behind it.
+
+    `mixed` computes the backbone in bfloat16; pooling, head and loss stay float32.
+    """
 
     operating_points: Tensor | None
 
@@ -44,11 +47,13 @@ class Classifier(nn.Module):
         self.register_buffer("operating_points", None)
         self.body, self.head = body, head
         self.scale, self.offset = scale, offset
+        self.mixed = False
 
     def final_map(self, images: Tensor) -> Tensor:
         """uint8 or float [N, h, w] in 0..255 -> the last convolution's map, float [N, K, h', w']."""
         scaled = images.float().unsqueeze(1) * self.scale + self.offset
-        final: Tensor = self.body(scaled.contiguous(memory_format=torch.channels_last))
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
+            final: Tensor = self.body(scaled.contiguous(memory_format=torch.channels_last))
         return final
 
     def probabilities(self, logits: Tensor) -> Tensor:
