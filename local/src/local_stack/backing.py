@@ -1,6 +1,7 @@
 """The database and the broker under the platform: those whose URLs are given, else embedded ones."""
 
 from collections.abc import Mapping
+from importlib.resources import files
 
 import psycopg
 import redis
@@ -50,6 +51,18 @@ class Backing:
     def redis_url(self) -> str:
         """The broker's URL."""
         return self._redis_url or self._valkey.url
+
+    def is_current(self, bundle_digest: str) -> bool:
+        """Whether the newest migration has been run and this bundle is the active one: nothing to do, then."""
+        newest = max(
+            path.name.partition("_")[0] for path in (files("thorax") / "migrations/versions").iterdir()
+        )
+        with psycopg.connect(self.owner_url().replace("+psycopg", "")) as connection:
+            try:
+                query = "SELECT version_num, (SELECT digest FROM bundles WHERE active) FROM alembic_version"
+                return connection.execute(query).fetchone() == (newest, bundle_digest)
+            except psycopg.errors.UndefinedTable:
+                return False
 
     def databases(self) -> Mapping[str, str]:
         """Role to URL, after the migration made the roles. A given database has one URL for all."""

@@ -1,6 +1,5 @@
 """Brings the platform up in the right order: stores, schema, bundle, services, first user."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from local_stack.processes import Places, Process, program
 from local_stack.server import HOST, free_port, secret_in, write_private
 from local_stack.settings import LocalSettings
 from local_stack.supervisor import Supervisor
+from thorax.bundle import load_bundle
 
 FIRST_USER = "admin"
 
@@ -40,9 +40,12 @@ class Stack:
         settings = self._settings
         self._backing.knock()
         await self.supervisor.start(*map(processes.store, self._backing.embedded))
-        await self._migrate()
+        if not self._backing.is_current(load_bundle(settings.bundle).digest):
+            await self._migrate()
         auth, *others = processes.services(settings, self._places())
-        await asyncio.gather(self._let_in(auth), self.supervisor.start(*others))
+        # Asked in this order: a gateway that is asked before auth-service answers waits long to ask it again.
+        await self.supervisor.start(auth, *others)
+        await self._let_in(auth)
         self._write_run_file()
 
     async def down(self) -> None:
@@ -62,8 +65,7 @@ class Stack:
         await self.supervisor.once(Process("migrate", command, owner))
 
     async def _let_in(self, auth: Process) -> None:
-        """Start auth-service and see to it that there is somebody who may log in."""
-        await self.supervisor.start(auth)
+        """See to it that there is somebody who may log in."""
         if await may_log_in(Access(f"http://{HOST}:{self._auth_port}", FIRST_USER, self.password)):
             return
         env = {**auth.env, "THORAX_ADMIN_PASSWORD_FILE": str(self._password_file)}

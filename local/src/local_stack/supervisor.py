@@ -9,7 +9,7 @@ from local_stack.logs import Log, readable
 from local_stack.processes import Process
 
 START_S = 60.0
-SERVICES_STOP_S, STORES_STOP_S = 2.5, 1.5  # together under the 5 s that Ctrl-C may take
+SERVICES_STOP_S, STORES_STOP_S, KILL_S = 2.0, 1.5, 0.5  # under the 5 s that Ctrl-C may take
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 HEALTHY_S = 30.0
 TRIES = 3
@@ -128,7 +128,7 @@ class Supervisor:
             if kept.child is not None:
                 self._log.say(f"{kept.process.name} is slow to stop: killed")
                 kept.child.kill_group()
-        await asyncio.wait(keepers, timeout=1)
+        await asyncio.wait(keepers, timeout=KILL_S)
         for keeper in keepers:
             keeper.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)
