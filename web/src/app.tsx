@@ -4,6 +4,7 @@ import { CircleUserRound, Moon, Sun, WifiOff } from "lucide-react";
 import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from "react";
 import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Link, Redirect, Route, Switch, useLocation } from "wouter";
+import { csrf } from "./api/client";
 import { useOnline } from "./api/connection";
 import { useActiveModel } from "./api/jobs";
 import { Login } from "./session/login";
@@ -128,7 +129,8 @@ function Private({ children }: { children: ReactNode }) {
   const [path] = useLocation();
   if (error && !me) return <ErrorNote error={error} />;
   if (waiting) return <Loading what="Loading…" />;
-  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}`} />;
+  const ended = csrf() ? "&ended" : "";
+  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}${ended}`} />;
 }
 
 function Header() {

@@ -7,8 +7,9 @@ import "./report/print.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { Problem } from "./api/client";
+import { onEnd, Problem } from "./api/client";
 import { App } from "./app";
+import { meQuery } from "./session/session";
 import { applyTheme } from "./theme";
 
 applyTheme();
@@ -24,6 +25,8 @@ const client = new QueryClient({
     mutations: { networkMode: "always" },
   },
 });
+
+onEnd(() => client.setQueryData(meQuery.queryKey, null));
 
 const root = document.getElementById("root");
 if (root) {

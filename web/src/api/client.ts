@@ -72,7 +72,15 @@ async function renew(): Promise<boolean> {
   const headers = { "X-CSRF-Token": csrf() };
   const answer = await reach(new Request("/auth/session/refresh", { method: "POST", headers }));
   if (answer.status === 409) await new Promise((done) => setTimeout(done, 1000)); // another tab did it
-  return answer.ok || answer.status === 409;
+  if (answer.ok || answer.status === 409) return true;
+  if (answer.status === 401 || answer.status === 403) return false;
+  throw Problem.of(answer.status, await answer.json().catch(() => null));
+}
+
+let ended = () => {};
+/** Who is told when the session turns out to have ended. */
+export function onEnd(listener: () => void): void {
+  ended = listener;
 }
 
 /** `fetch` with the session's care. Raises Offline; answers of any status are returned. */
@@ -83,9 +91,19 @@ export async function send(request: Request): Promise<Response> {
     return reach(copy);
   };
   const answer = await attempt();
-  const { pathname } = new URL(request.url);
-  if (answer.status !== 401 || pathname === "/auth/session") return answer;
-  return (await refresh()) ? attempt() : answer;
+  if (answer.status !== 401 || !csrf() || !(await isStale(answer))) return answer;
+  if (await refresh()) return attempt();
+  ended();
+  return answer;
+}
+
+/** A wrong password is a 401 too, and no reason to renew anything. */
+async function isStale(answer: Response): Promise<boolean> {
+  const told = await answer
+    .clone()
+    .json()
+    .catch(() => null);
+  return told?.code === "unauthenticated";
 }
 
 export const api = createClient<paths>({ fetch: send });

@@ -3,18 +3,17 @@ import { Upload } from "lucide-react";
 import { useEffect, useState } from "react";
 import { FileTrigger } from "react-aria-components";
 import { useLocation } from "wouter";
+import { csrf } from "../api/client";
 import { viewPath } from "../api/jobs";
-import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
 import { enqueue } from "./queue";
 
 /** Send files; one alone is shown at once, many are listed. */
 export function useUpload() {
   const [, go] = useLocation();
-  const { me } = useMe();
   return async (files: File[], oneStudy = false) => {
     if (!files.length) return;
-    const jobs = enqueue(files, { oneStudy, open: me === null });
+    const jobs = enqueue(files, { oneStudy, open: !csrf() });
     if (jobs.length > 1) return go("/");
     const job = await jobs[0];
     go(job ? viewPath(job) : "/");
