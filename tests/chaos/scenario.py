@@ -26,8 +26,11 @@ BACKBONES = 3
 LEASE_S = 4
 PATIENCE_S = 120
 KINDS_OF_IMAGE = 8
+IMAGES = 3  # of each job
+WORKERS = 3
 # Who is killed, and how often relative to the others. "child" is the worker's decoding sandbox; "stall" stops a
 # worker for longer than its lease, so that it completes too late what somebody else has done.
+STALLS = {"stall": 1}
 VICTIMS = {
     "worker": 8,
     "child": 6,
@@ -75,6 +78,7 @@ def wrecked_platform(
             owner,
             valkey.url,
             settings={"THORAX_LEASE_S": str(LEASE_S), "THORAX_HINT_AGAIN_S": "2", **(settings or {})},
+            workers=WORKERS,
             worker_code=worker_code,
         )
         with platform:
@@ -92,9 +96,9 @@ class Wreck:
         self.strikes: list[str] = []
         self._stalled: list[tuple[float, str]] = []
 
-    def strike(self, chance: random.Random) -> None:
+    def strike(self, chance: random.Random, victims: Mapping[str, int]) -> None:
         """One random SIGKILL (or stall), and the restart that a supervisor would do."""
-        victim = chance.choices(list(VICTIMS), list(VICTIMS.values()))[0]
+        victim = chance.choices(list(victims), list(victims.values()))[0]
         self.strikes.append(victim)
         worker = chance.choice([n for n in self.platform.names if n.startswith("worker")])
         if victim == "worker":
@@ -104,7 +108,7 @@ class Wreck:
                 child.kill()
         elif victim == "stall":
             self.platform.processes[worker].send_signal(19)
-            self._stalled.append((time.monotonic() + LEASE_S + 3, worker))
+            self._stalled.append((time.monotonic() + LEASE_S + chance.uniform(1, 4), worker))
         elif victim == "valkey":
             self.valkey.kill()
             self.valkey.start()
@@ -128,7 +132,7 @@ class Wreck:
             if self.platform.processes[name].poll() is not None:
                 self.platform.start(name)
 
-    def rage(self, jobs: int, kills: int, seed: int) -> Outcome:
+    def rage(self, jobs: int, kills: int, seed: int, victims: Mapping[str, int] = VICTIMS) -> Outcome:
         """Post `jobs` jobs from four clients while striking `kills` times; returns when all are acknowledged."""
         chance, outcome, tenant = random.Random(seed), Outcome(), uuid4()
         keys = [f"job-{i}" for i in range(jobs)]
@@ -140,7 +144,7 @@ class Wreck:
             thread.start()
         for _ in range(kills):
             self._pass(chance.uniform(0.2, 1.2))
-            self.strike(chance)
+            self.strike(chance, victims)
         while any(thread.is_alive() for thread in threads) or self._stalled:
             self._pass(0.2)
         return outcome
@@ -155,17 +159,17 @@ class Wreck:
         for key in keys:
             kind = int(key.split("-")[1]) % KINDS_OF_IMAGE
             outcome.images[key] = kind
-            outcome.jobs[key] = self._insist(key, picture(kind), tenant)
+            outcome.jobs[key] = self._insist(key, [picture(kind * IMAGES + i) for i in range(IMAGES)], tenant)
             time.sleep(0.05)
 
-    def _insist(self, key: str, image: bytes, tenant: UUID) -> UUID:
+    def _insist(self, key: str, images: list[bytes], tenant: UUID) -> UUID:
         """Post until there is a 202, as any client has to that wants to be sure."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
                 with self.platform.client(tenant) as client:
                     client.timeout = httpx.Timeout(10)
-                    files = {"files": ("x.png", image, "image/png")}
+                    files = [("files", ("x.png", image, "image/png")) for image in images]
                     answer = client.post("/v1/jobs", files=files, headers={"Idempotency-Key": key})
                 if answer.status_code == 202:
                     return UUID(answer.json()["job_id"])
@@ -200,7 +204,8 @@ class Wreck:
             found.append(f"states: {states}, {sql('select distinct error_code, error_detail from jobs')}")
         counts = sql("""select (select count(*) from predictions), (select count(*) from study_findings),
             (select count(*) from heatmaps), (select count(*) from steps where state <> 'done')""")[0]
-        if counts != (jobs * BACKBONES, jobs * 10, jobs, 0):
+        images = jobs * IMAGES
+        if counts != (images * BACKBONES, (images + jobs) * 5, images, 0):
             found.append(f"predictions, findings, heatmaps, open steps: {counts} of {jobs} jobs")
         return found + self._wrong(outcome)
 

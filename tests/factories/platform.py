@@ -93,7 +93,8 @@ class Platform:
         worker_settings: Mapping[str, str] | None = None,
         worker_code: str | None = None,
     ) -> None:
-        self.folder, self.bundle, self._url_as, self.owner_url = folder, bundle, url_as, owner_url
+        self.folder, self.bundle, self.url_as, self.owner_url = folder, bundle, url_as, owner_url
+        self.redis_url = redis_url
         self.issuer, self.port = Issuer(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self._worker_settings = dict(worker_settings or {})
@@ -145,7 +146,7 @@ class Platform:
         kind = kind or name.split("-", maxsplit=1)[0]
         environment = {
             **self._environment,
-            "THORAX_DATABASE_URL": self._url_as(ROLES.get(kind, "thorax_aggregator")),
+            "THORAX_DATABASE_URL": self.url_as(ROLES.get(kind, "thorax_aggregator")),
         }
         if kind == "worker":
             environment |= self._worker_settings
@@ -188,14 +189,14 @@ class Platform:
             if name.startswith("worker"):
                 process.send_signal(number)
 
-    def wait_ready(self, timeout_s: float = 60) -> None:
+    def wait_ready(self, timeout_s: float = 60, probe: str = "readyz") -> None:
         """Wait until the gateway says that nothing is missing."""
         deadline, last = time.monotonic() + timeout_s, ""
         while time.monotonic() < deadline:
             dead = [name for name, process in self.processes.items() if process.poll() is not None]
             assert not dead, f"{dead} ended\n{self.logs()[-4000:]}"
             try:
-                answer = httpx.get(f"{self.base}/readyz", timeout=5)
+                answer = httpx.get(f"{self.base}/{probe}", timeout=5)
                 if answer.status_code == 200:
                     return
                 last = answer.text
@@ -205,17 +206,23 @@ class Platform:
         raise AssertionError(f"not ready: {last}\n{self.logs()[-4000:]}")
 
     @contextmanager
-    def beside(self, name: str, **settings: str) -> Iterator["Platform"]:
-        """This platform, seen through a second gateway: `settings` without `THORAX_`. Its process is `name`."""
+    def beside(
+        self, name: str, *, ready: bool = True, environment: Mapping[str, str] | None = None, **settings: str
+    ) -> Iterator["Platform"]:
+        """This platform, seen through a second gateway: `settings` without `THORAX_`. Its process is `name`.
+
+        Without `ready` it is only waited for until it lives.
+        """
         other = copy(self)
         other.port = free_port()
         other.base = f"http://127.0.0.1:{other.port}"
         other._environment = {**self._environment, "THORAX_PORT": str(other.port)}
         other._environment |= {f"THORAX_{key}": value for key, value in settings.items()}
+        other._environment |= environment or {}
         other.processes = {}
         other.start(name, "gateway")
         try:
-            other.wait_ready()
+            other.wait_ready(probe="readyz" if ready else "healthz")
             yield other
         finally:
             other.kill(name)

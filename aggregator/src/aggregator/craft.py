@@ -13,7 +13,7 @@ from aggregator.ensemble import Ensemble, combine, study
 from aggregator.heatmaps import fuse
 from thorax import ledger
 from thorax.bundle import Manifest
-from thorax.errors import Code
+from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
 from thorax.models import JobState, StepKind
 
@@ -22,6 +22,8 @@ select instance_id, backbone, probabilities, maps, map_shape from predictions wh
 _FAILED_IMAGES = text("""
 select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id
 where j.id = :job_id and i.state = 'failed' order by i.position""")
+_PREPARED = text("""
+select count(*) from instances i join jobs j on j.study_id = i.study_id where j.id = :job_id and i.state = 'prepared'""")
 _MANIFEST = text("select manifest from bundles where digest = :digest")
 _FINDINGS = text("""
 insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
@@ -89,6 +91,8 @@ class AggregateCraft:
         images: dict[UUID, dict[str, Any]] = {}
         for row in connection.execute(_PREDICTIONS, {"job_id": job_id}):
             images.setdefault(row.instance_id, {})[row.backbone] = row
+        if connection.execute(_PREPARED, {"job_id": job_id}).scalar_one() != len(images):
+            raise CodedError(Code.INTERNAL, "An image has no prediction at all.")
         degraded = self._quorum > 0
         return [
             ImageResult(
