@@ -32,10 +32,12 @@ export function Loading({ what }: { what: string }) {
   );
 }
 
-export function Empty({ title, children }: { title: string; children?: ReactNode }) {
+/** Nothing to show; `inside` a view that has a heading of its own. */
+export function Empty({ title, inside, children }: { title: string; inside?: boolean; children?: ReactNode }) {
+  const Title = inside ? "h2" : "h1";
   return (
     <div className="empty">
-      <h2>{title}</h2>
+      <Title>{title}</Title>
       {children}
     </div>
   );

@@ -72,7 +72,7 @@ export function Worklist() {
       <ErrorNote error={jobs.error} onRetry={() => jobs.refetch()} />
       {jobs.isPending && !jobs.error && <Loading what="Loading the worklist…" />}
       {jobs.data && items.length === 0 && (
-        <Empty title={filtered ? "No study matches" : "No studies yet"}>
+        <Empty inside title={filtered ? "No study matches" : "No studies yet"}>
           <p>{filtered ? "Loosen the filters." : "What you upload will be listed here."}</p>
         </Empty>
       )}
