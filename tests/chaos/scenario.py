@@ -207,6 +207,10 @@ class Wreck:
         images = jobs * IMAGES
         if counts != (images * BACKBONES, (images + jobs) * 5, images, 0):
             found.append(f"predictions, findings, heatmaps, open steps: {counts} of {jobs} jobs")
+        steps = images * (1 + BACKBONES) + jobs
+        counted = sql("select coalesce(sum(steps_done), 0), (select count(*) from steps) from jobs")[0]
+        if counted != (steps, steps):
+            found.append(f"steps counted as done, and there: {counted} instead of {steps}")
         return found + self._wrong(outcome)
 
     def _wrong(self, outcome: Outcome) -> list[str]:

@@ -70,6 +70,7 @@ def test_it_fails_without_the_attempt_guard(
 ) -> None:
     """Workers that stall for longer than their lease, and then complete what others have completed."""
     monkeypatch.setattr("tests.chaos.scenario.PATIENCE_S", 60)
+    monkeypatch.setattr("tests.chaos.scenario.IMAGES", 6)  # more time in which a job is not done yet
     with wrecked_platform(tmp_path, worker_code=None if guarded else UNGUARDED) as wreck:
         damage = wreck.damage(wreck.rage(40, 30, 1, STALLS))
         print(damage[:3])

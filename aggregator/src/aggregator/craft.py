@@ -23,7 +23,7 @@ _FAILED_IMAGES = text("""
 select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id
 where j.id = :job_id and i.state = 'failed' order by i.position""")
 _PREPARED = text("""
-select count(*) from instances i join jobs j on j.study_id = i.study_id where j.id = :job_id and i.state = 'prepared'""")
+select count(*) from instances i join jobs j on j.study_id = i.study_id where j.id = :job_id and i.state <> 'failed'""")
 _MANIFEST = text("select manifest from bundles where digest = :digest")
 _FINDINGS = text("""
 insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
@@ -39,7 +39,7 @@ seconds as (
     min(began) as began from spans),
 ended as (
   update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = :missing,
-    steps_done = steps_total, version = version + 1,
+    steps_done = steps_done + 1, version = version + 1,
     timings = by_kind || jsonb_build_object(
       'queued_s', round(extract(epoch from began - created_at)::numeric, 4),
       'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
