@@ -94,3 +94,10 @@ def test_a_deeper_densenet_starts_with_the_shallower_ones_features() -> None:
         theirs, mine = donor(image), receiver(image)
     assert torch.allclose(theirs[:, :512], mine[:, :512], atol=1e-6)
     assert torch.allclose(theirs[:, 512:], mine[:, 640 : 640 + 512], atol=1e-6)
+
+
+def test_a_patient_in_both_files_is_refused(data: Path, tmp_path: Path) -> None:
+    labels = data / "labels.csv"
+    options = train.Options("densenet121", data=labels, images=data, out=tmp_path, val=labels)
+    with pytest.raises(ValueError, match=r"labels\.csv: patient \d+ is in train and in val"):
+        train.read_parts(options)

@@ -14,7 +14,7 @@ from training.augment import Augmentation
 from training.backbones import ARCHITECTURES, build_classifier
 from training.backbones.heads import HEADS
 from training.checkpoint import Checkpoint, averaged_classifier, load_checkpoint
-from training.datasets import POLICIES, Table, read_table
+from training.datasets import POLICIES, Table, check_patients, read_table
 from training.downloads import IMAGENET, fetch
 from training.images import Images, load_images
 from training.importers.keras_weights import load_body
@@ -44,6 +44,7 @@ class Options:
     patience: int = 3
     seed: int = 1
     split_seed: int = 20
+    val: Path | None = None
     soft_labels: Path | None = None
     teacher: Path | None = None
 
@@ -55,10 +56,7 @@ class Run:
         torch.manual_seed(options.seed)
         self.options = options
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        table = read_table(options.data, options.policy)
-        table.require_both_classes()
-        parts = split_by_patient(table.patients, table.labels, options.split_seed)
-        self.parts = {part: table.take(parts == part) for part in ("train", "val")}
+        self.parts = read_parts(options)
         self.phases = parse_plan(options.plan, len(self.parts["train"]), options.batch)
         self.total = sum(phase.steps for phase in self.phases)
         self._targets = self._make_targets(self.parts["train"])
@@ -174,6 +172,18 @@ class Run:
         return load_images(self.parts[part], self.options.images, size, self.options.out / "images")
 
 
+def read_parts(options: Options) -> dict[str, Table]:
+    """The parts `train` and `val`: cut by patient, or as two files say. DataError for a set that can't be used."""
+    table = read_table(options.data, options.policy)
+    table.require_both_classes()
+    if options.val:
+        parts = {"train": table, "val": read_table(options.val, options.policy)}
+        check_patients(parts)
+        return parts
+    where = split_by_patient(table.patients, table.labels, options.split_seed)
+    return {part: table.take(where == part) for part in ("train", "val")}
+
+
 def predict(classifier: nn.Module, pixels: Images, batch: int = 64) -> NDArray[np.float64]:
     """Probabilities [N, 5] of uint8 [N, s, s] images, on the classifier's device."""
     device = next(classifier.parameters()).device
@@ -214,6 +224,7 @@ def main() -> None:
     parser.add_argument("--patience", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--split-seed", type=int, default=20)
+    parser.add_argument("--val", type=Path, help="validate on this CSV instead of a part of --data")
     parser.add_argument("--soft-labels", type=Path, help="CSV of another network's probabilities")
     parser.add_argument("--teacher", type=Path, help="file that training.distil wrote")
     try:
