@@ -1,6 +1,7 @@
 /** Builds the page into dist/: hashed files under assets/, each with its gzip and brotli form beside it. */
 import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import react from "@vitejs/plugin-react";
 import { defineConfig, type Plugin } from "vite";
@@ -26,9 +27,12 @@ function packed(folder: string): Plugin {
   };
 }
 
+const nothing = fileURLToPath(new URL("src/viewer/nothing.ts", import.meta.url));
+
 export default defineConfig({
   plugins: [react(), packed("dist")],
   assetsInclude: ["**/*.dcm"],
+  resolve: { alias: { fs: nothing, path: nothing } },
   build: {
     target: "es2022",
     assetsInlineLimit: 0, // the Content-Security-Policy and caches prefer files

@@ -1046,7 +1046,7 @@ export interface components {
          * @description Stable error codes. Clients may switch on them, so none is ever renamed.
          * @enum {string}
          */
-        Code: "validation_failed" | "not_found" | "method_not_allowed" | "conflict" | "precondition_failed" | "body_too_large" | "body_timeout" | "malformed_multipart" | "no_files" | "too_many_files" | "unexpected_field" | "empty_file" | "unsupported_media_type" | "image_too_large" | "image_size_unusable" | "idempotency_key_reused" | "unknown_finding" | "result_not_ready" | "unauthenticated" | "forbidden" | "csrf_failed" | "bad_credentials" | "too_many_attempts" | "sign_up_closed" | "name_taken" | "weak_password" | "rate_limited" | "quota_exceeded" | "overloaded" | "unavailable" | "storage_full" | "feature_off" | "unreadable_image" | "decode_limit_exceeded" | "not_a_chest_radiograph" | "step_gave_up" | "no_usable_image" | "cancelled" | "bundle_invalid" | "bundle_missing" | "internal_error";
+        Code: "validation_failed" | "not_found" | "method_not_allowed" | "conflict" | "precondition_failed" | "malformed_request" | "header_too_large" | "body_too_large" | "body_timeout" | "malformed_multipart" | "no_files" | "too_many_files" | "unexpected_field" | "empty_file" | "unsupported_media_type" | "image_too_large" | "image_size_unusable" | "idempotency_key_reused" | "unknown_finding" | "result_not_ready" | "unauthenticated" | "forbidden" | "csrf_failed" | "bad_credentials" | "too_many_attempts" | "sign_up_closed" | "name_taken" | "weak_password" | "rate_limited" | "quota_exceeded" | "overloaded" | "unavailable" | "storage_full" | "feature_off" | "unreadable_image" | "decode_limit_exceeded" | "not_a_chest_radiograph" | "step_gave_up" | "no_usable_image" | "cancelled" | "bundle_invalid" | "bundle_missing" | "internal_error";
         /**
          * Credentials
          * @description Name and password.
@@ -3018,7 +3018,9 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "text/plain": string;
+                };
             };
         };
     };
@@ -3079,12 +3081,33 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Stored durably and queued; the link is the only way to the job */
             202: {
                 headers: {
+                    /** @description where to poll the job */
+                    Location?: string;
+                    /** @description uploads left (r) and seconds until there are more (t) */
+                    RateLimit?: string;
+                    /** @description uploads (q) per seconds (w) and address */
+                    "RateLimit-Policy"?: string;
+                    /** @description seconds until a poll may bring news */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "instance_ids": [
+                     *         "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21"
+                     *       ],
+                     *       "job_id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
+                     *       "links": {
+                     *         "self": "/v1/anonymous/jobs/9vK…"
+                     *       },
+                     *       "state": "queued",
+                     *       "study_id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
@@ -3094,8 +3117,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `feature_off` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `body_timeout` */
@@ -3104,8 +3135,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `body_too_large`, `image_too_large` */
@@ -3114,8 +3144,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `unsupported_media_type` */
@@ -3124,28 +3153,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `no_files`, `too_many_files`, `unexpected_field`, `empty_file`, `unreadable_image`, `image_size_unusable`, `idempotency_key_reused` */
+            /** @description `validation_failed`, `no_files`, `too_many_files`, `unexpected_field`, `empty_file`, `unreadable_image`, `image_size_unusable`, `idempotency_key_reused` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `quota_exceeded` */
+            /** @description `quota_exceeded`, `rate_limited` */
             429: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `overloaded`, `bundle_missing` */
@@ -3154,8 +3180,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `storage_full` */
@@ -3164,8 +3189,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3187,12 +3211,174 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description The job as it is now */
             200: {
                 headers: {
+                    /** @description its version, for `If-None-Match` */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "bundle": {
+                     *         "digest": "5d41…",
+                     *         "name": "default",
+                     *         "version": "1.0"
+                     *       },
+                     *       "created_at": "2026-01-01T12:00:00Z",
+                     *       "degraded": false,
+                     *       "finished_at": "2026-01-01T12:00:00.480Z",
+                     *       "id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
+                     *       "images": [
+                     *         {
+                     *           "columns": 2022,
+                     *           "file_name": "chest.png",
+                     *           "findings": [
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.08,
+                     *                 "xception": 0.12
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "atelectasis",
+                     *               "label": "Atelectasis",
+                     *               "positive": false,
+                     *               "probability": 0.1,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.23,
+                     *                 "xception": 0.27
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "cardiomegaly",
+                     *               "label": "Cardiomegaly",
+                     *               "positive": false,
+                     *               "probability": 0.25,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.38,
+                     *                 "xception": 0.42
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "consolidation",
+                     *               "label": "Consolidation",
+                     *               "positive": false,
+                     *               "probability": 0.4,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.53,
+                     *                 "xception": 0.57
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "edema",
+                     *               "label": "Edema",
+                     *               "positive": true,
+                     *               "probability": 0.55,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.68,
+                     *                 "xception": 0.72
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "pleural_effusion",
+                     *               "label": "Pleural Effusion",
+                     *               "positive": true,
+                     *               "probability": 0.7,
+                     *               "threshold": 0.5
+                     *             }
+                     *           ],
+                     *           "id": "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21",
+                     *           "links": {
+                     *             "image": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/images/77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21/image.png"
+                     *           },
+                     *           "media_type": "image/png",
+                     *           "position": 0,
+                     *           "rows": 2022,
+                     *           "state": "prepared"
+                     *         }
+                     *       ],
+                     *       "links": {
+                     *         "events": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/events",
+                     *         "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
+                     *       },
+                     *       "missing_backbones": [],
+                     *       "priority": "routine",
+                     *       "progress": {
+                     *         "done": 4,
+                     *         "total": 4
+                     *       },
+                     *       "started_at": "2026-01-01T12:00:00.020Z",
+                     *       "state": "succeeded",
+                     *       "study": {
+                     *         "findings": [
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "atelectasis",
+                     *             "label": "Atelectasis",
+                     *             "positive": false,
+                     *             "probability": 0.1,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "cardiomegaly",
+                     *             "label": "Cardiomegaly",
+                     *             "positive": false,
+                     *             "probability": 0.25,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "consolidation",
+                     *             "label": "Consolidation",
+                     *             "positive": false,
+                     *             "probability": 0.4,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "edema",
+                     *             "label": "Edema",
+                     *             "positive": true,
+                     *             "probability": 0.55,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "pleural_effusion",
+                     *             "label": "Pleural Effusion",
+                     *             "positive": true,
+                     *             "probability": 0.7,
+                     *             "threshold": 0.5
+                     *           }
+                     *         ],
+                     *         "id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02",
+                     *         "title": "PA, follow-up"
+                     *       },
+                     *       "timings": {
+                     *         "aggregate_s": 0.01,
+                     *         "infer_s": 0.38,
+                     *         "prepare_s": 0.06,
+                     *         "queued_s": 0.02,
+                     *         "total_s": 0.48
+                     *       },
+                     *       "version": 5
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobView"];
                 };
             };
@@ -3203,43 +3389,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
             /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3271,43 +3436,22 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
             /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3325,31 +3469,18 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description `job` events until the job ends, or one `erased` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
-            };
-            /** @description `unauthenticated` */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    /**
+                     * @example event: job
+                     *     id: 3
+                     *     data: {"state": "running", "progress": {"done": 1, "total": 4}}
+                     */
+                    "text/event-stream": string;
                 };
             };
             /** @description `not_found` */
@@ -3358,17 +3489,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3385,31 +3515,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
-            };
-            /** @description `unauthenticated` */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/octet-stream": string;
                 };
             };
             /** @description `not_found` */
@@ -3418,17 +3530,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `result_not_ready` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3440,7 +3560,9 @@ export interface operations {
                 /** @description longest side in pixels */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                "if-none-match"?: string | null;
+            };
             path: {
                 finding: string;
                 instance_id: string;
@@ -3450,43 +3572,29 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
                 };
             };
-            /** @description `unauthenticated` */
-            401: {
+            /** @description not changed */
+            304: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
+                content?: never;
             };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `unknown_finding` */
+            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `result_not_ready` */
@@ -3495,17 +3603,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3516,7 +3623,9 @@ export interface operations {
                 /** @description longest side in pixels */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                "if-none-match"?: string | null;
+            };
             path: {
                 instance_id: string;
                 secret: string;
@@ -3525,43 +3634,29 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
                 };
             };
-            /** @description `unauthenticated` */
-            401: {
+            /** @description not changed */
+            304: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
+                content?: never;
             };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `unknown_finding` */
+            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `result_not_ready` */
@@ -3570,17 +3665,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3597,31 +3691,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
-            };
-            /** @description `unauthenticated` */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/octet-stream": string;
                 };
             };
             /** @description `not_found` */
@@ -3630,17 +3706,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3653,7 +3728,9 @@ export interface operations {
                 /** @description longest side in pixels */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                "if-none-match"?: string | null;
+            };
             path: {
                 finding: string;
                 instance_id: string;
@@ -3663,43 +3740,29 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
                 };
             };
-            /** @description `unauthenticated` */
-            401: {
+            /** @description not changed */
+            304: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
+                content?: never;
             };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `unknown_finding` */
+            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `result_not_ready` */
@@ -3708,17 +3771,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3743,34 +3805,13 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description `unauthenticated` */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
-            /** @description `forbidden` */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
-                };
-            };
             /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `conflict` */
@@ -3779,17 +3820,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3827,8 +3867,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -3837,17 +3876,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `unknown_finding` */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3880,12 +3927,29 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
+            /** @description Stored durably and queued */
             202: {
                 headers: {
+                    /** @description where to poll the job */
+                    Location?: string;
+                    /** @description seconds until a poll may bring news */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "instance_ids": [
+                     *         "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21"
+                     *       ],
+                     *       "job_id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
+                     *       "links": {
+                     *         "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
+                     *       },
+                     *       "state": "queued",
+                     *       "study_id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
@@ -3895,8 +3959,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `unauthenticated` */
@@ -3905,8 +3968,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -3915,8 +3977,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `body_timeout` */
@@ -3925,8 +3986,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `body_too_large`, `image_too_large` */
@@ -3935,8 +3995,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `unsupported_media_type` */
@@ -3945,18 +4004,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `no_files`, `too_many_files`, `unexpected_field`, `empty_file`, `unreadable_image`, `image_size_unusable`, `idempotency_key_reused` */
+            /** @description `validation_failed`, `no_files`, `too_many_files`, `unexpected_field`, `empty_file`, `unreadable_image`, `image_size_unusable`, `idempotency_key_reused` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `quota_exceeded` */
@@ -3965,8 +4022,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `overloaded`, `bundle_missing` */
@@ -3975,8 +4031,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `storage_full` */
@@ -3985,8 +4040,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4008,12 +4062,174 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description The job as it is now */
             200: {
                 headers: {
+                    /** @description its version, for `If-None-Match` */
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "bundle": {
+                     *         "digest": "5d41…",
+                     *         "name": "default",
+                     *         "version": "1.0"
+                     *       },
+                     *       "created_at": "2026-01-01T12:00:00Z",
+                     *       "degraded": false,
+                     *       "finished_at": "2026-01-01T12:00:00.480Z",
+                     *       "id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
+                     *       "images": [
+                     *         {
+                     *           "columns": 2022,
+                     *           "file_name": "chest.png",
+                     *           "findings": [
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.08,
+                     *                 "xception": 0.12
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "atelectasis",
+                     *               "label": "Atelectasis",
+                     *               "positive": false,
+                     *               "probability": 0.1,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.23,
+                     *                 "xception": 0.27
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "cardiomegaly",
+                     *               "label": "Cardiomegaly",
+                     *               "positive": false,
+                     *               "probability": 0.25,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.38,
+                     *                 "xception": 0.42
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "consolidation",
+                     *               "label": "Consolidation",
+                     *               "positive": false,
+                     *               "probability": 0.4,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.53,
+                     *                 "xception": 0.57
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "edema",
+                     *               "label": "Edema",
+                     *               "positive": true,
+                     *               "probability": 0.55,
+                     *               "threshold": 0.5
+                     *             },
+                     *             {
+                     *               "backbones": {
+                     *                 "densenet121": 0.68,
+                     *                 "xception": 0.72
+                     *               },
+                     *               "disagreement": 0.08,
+                     *               "finding": "pleural_effusion",
+                     *               "label": "Pleural Effusion",
+                     *               "positive": true,
+                     *               "probability": 0.7,
+                     *               "threshold": 0.5
+                     *             }
+                     *           ],
+                     *           "id": "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21",
+                     *           "links": {
+                     *             "image": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/images/77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21/image.png"
+                     *           },
+                     *           "media_type": "image/png",
+                     *           "position": 0,
+                     *           "rows": 2022,
+                     *           "state": "prepared"
+                     *         }
+                     *       ],
+                     *       "links": {
+                     *         "events": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/events",
+                     *         "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
+                     *       },
+                     *       "missing_backbones": [],
+                     *       "priority": "routine",
+                     *       "progress": {
+                     *         "done": 4,
+                     *         "total": 4
+                     *       },
+                     *       "started_at": "2026-01-01T12:00:00.020Z",
+                     *       "state": "succeeded",
+                     *       "study": {
+                     *         "findings": [
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "atelectasis",
+                     *             "label": "Atelectasis",
+                     *             "positive": false,
+                     *             "probability": 0.1,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "cardiomegaly",
+                     *             "label": "Cardiomegaly",
+                     *             "positive": false,
+                     *             "probability": 0.25,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "consolidation",
+                     *             "label": "Consolidation",
+                     *             "positive": false,
+                     *             "probability": 0.4,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "edema",
+                     *             "label": "Edema",
+                     *             "positive": true,
+                     *             "probability": 0.55,
+                     *             "threshold": 0.5
+                     *           },
+                     *           {
+                     *             "backbones": {},
+                     *             "disagreement": 0.08,
+                     *             "finding": "pleural_effusion",
+                     *             "label": "Pleural Effusion",
+                     *             "positive": true,
+                     *             "probability": 0.7,
+                     *             "threshold": 0.5
+                     *           }
+                     *         ],
+                     *         "id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02",
+                     *         "title": "PA, follow-up"
+                     *       },
+                     *       "timings": {
+                     *         "aggregate_s": 0.01,
+                     *         "infer_s": 0.38,
+                     *         "prepare_s": 0.06,
+                     *         "queued_s": 0.02,
+                     *         "total_s": 0.48
+                     *       },
+                     *       "version": 5
+                     *     }
+                     */
                     "application/json": components["schemas"]["JobView"];
                 };
             };
@@ -4030,8 +4246,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4040,8 +4255,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `not_found` */
@@ -4050,17 +4264,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4098,8 +4311,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4108,8 +4320,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `not_found` */
@@ -4118,17 +4329,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4146,12 +4356,19 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description `job` events until the job ends, or one `erased` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    /**
+                     * @example event: job
+                     *     id: 3
+                     *     data: {"state": "running", "progress": {"done": 1, "total": 4}}
+                     */
+                    "text/event-stream": string;
+                };
             };
             /** @description `unauthenticated` */
             401: {
@@ -4159,8 +4376,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4169,8 +4385,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `not_found` */
@@ -4179,17 +4394,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4206,12 +4420,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/octet-stream": string;
+                };
             };
             /** @description `unauthenticated` */
             401: {
@@ -4219,8 +4435,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4229,8 +4444,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `not_found` */
@@ -4239,17 +4453,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `result_not_ready` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4261,7 +4483,9 @@ export interface operations {
                 /** @description longest side in pixels */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                "if-none-match"?: string | null;
+            };
             path: {
                 finding: string;
                 instance_id: string;
@@ -4271,14 +4495,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
                 };
+            };
+            /** @description not changed */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `unauthenticated` */
             401: {
@@ -4286,8 +4517,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4296,18 +4526,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unknown_finding` */
+            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `result_not_ready` */
@@ -4316,17 +4544,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4337,7 +4564,9 @@ export interface operations {
                 /** @description longest side in pixels */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                "if-none-match"?: string | null;
+            };
             path: {
                 instance_id: string;
                 job_id: string;
@@ -4346,14 +4575,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
                 };
+            };
+            /** @description not changed */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `unauthenticated` */
             401: {
@@ -4361,8 +4597,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4371,18 +4606,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unknown_finding` */
+            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `result_not_ready` */
@@ -4391,17 +4624,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4418,12 +4650,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/octet-stream": string;
+                };
             };
             /** @description `unauthenticated` */
             401: {
@@ -4431,8 +4665,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4441,8 +4674,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `not_found` */
@@ -4451,17 +4683,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4474,7 +4705,9 @@ export interface operations {
                 /** @description longest side in pixels */
                 size?: number;
             };
-            header?: never;
+            header?: {
+                "if-none-match"?: string | null;
+            };
             path: {
                 finding: string;
                 instance_id: string;
@@ -4484,14 +4717,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
+            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "image/png": unknown;
+                    "image/png": string;
                 };
+            };
+            /** @description not changed */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description `unauthenticated` */
             401: {
@@ -4499,8 +4739,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4509,18 +4748,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unknown_finding` */
+            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `result_not_ready` */
@@ -4529,17 +4766,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4570,8 +4806,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `forbidden` */
@@ -4580,8 +4815,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `not_found` */
@@ -4590,8 +4824,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `conflict` */
@@ -4600,17 +4833,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Problem"];
-                    "application/problem+json": unknown;
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Validation Error */
+            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -4631,6 +4863,15 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ModelList"];
+                };
+            };
+            /** @description `unavailable` */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

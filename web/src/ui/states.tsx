@@ -33,7 +33,15 @@ export function Loading({ what }: { what: string }) {
 }
 
 /** Nothing to show; `inside` a view that has a heading of its own. */
-export function Empty({ title, inside, children }: { title: string; inside?: boolean; children?: ReactNode }) {
+export function Empty({
+  title,
+  inside,
+  children,
+}: {
+  title: string;
+  inside?: boolean;
+  children?: ReactNode;
+}) {
   const Title = inside ? "h2" : "h1";
   return (
     <div className="empty">
