@@ -8,7 +8,7 @@ import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from gateway import auth_proxy, health, models, pictures, web
+from gateway import auth_proxy, docs, health, models, pictures, web
 from gateway.config import GatewaySettings
 from gateway.door import Door
 from gateway.intake.service import Intake
@@ -17,7 +17,7 @@ from gateway.jobs.accepting import Acceptance, HintSender
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
 from gateway.waiting import JobBell
-from thorax import problems
+from thorax import http_document, problems
 from thorax.database import async_engine
 from thorax.hints import Hints, celery_app
 from thorax.http_identity import Doorkeeper
@@ -44,13 +44,14 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redoc_url=None,
-        docs_url="/docs",
+        docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.docs`
     )
     app.state.settings = settings
     routers = (endpoints.jobs, pictures.jobs, endpoints.anonymous, pictures.anonymous, models.router)
-    for router in (*routers, health.router, auth_proxy.router, web.router):
+    for router in (*routers, health.router, auth_proxy.router, docs.router, web.router):
         app.include_router(router)
     problems.install(app)
+    http_document.install(app)
     app.add_middleware(
         BodyLimits,
         large=("/v1/jobs", "/v1/anonymous/jobs"),

@@ -1,5 +1,8 @@
 """Forwards /auth/… to auth-service, where no ingress does so: one base URL for everything, also on a laptop."""
 
+from string import punctuation
+from urllib.parse import quote
+
 import httpx
 from fastapi import APIRouter, Request, Response
 
@@ -20,20 +23,21 @@ _DROPPED = {
     "host",
     "content-length",
 }
+_OURS = _DROPPED | {"x-forwarded-for", "accept-encoding"}
 
 
 @router.api_route("/auth/{path:path}", methods=METHODS)
 async def forward(request: Request, path: str) -> Response:
     """Pass a request on, and its answer back, with the client's true address."""
     settings: GatewaySettings = request.app.state.settings
-    headers = [
-        (name, value)
-        for name, value in request.headers.items()
-        if name not in _DROPPED and name not in ("x-forwarded-for", "accept-encoding")
-    ]
-    headers.append(("x-forwarded-for", client_address(request, settings.trusted_proxies)))
+    address = client_address(request, settings.trusted_proxies)
+    headers = [(name, value) for name, value in request.headers.raw if name.decode("latin-1") not in _OURS]
+    headers += [(b"x-forwarded-for", address.encode()), (b"accept-encoding", b"identity")]
     client: httpx.AsyncClient = request.app.state.auth
-    target = httpx.URL(path=request.url.path, query=request.url.query.encode())
+    query = quote(request.scope["query_string"], safe=punctuation).encode()
+    target = client.base_url.copy_with(raw_path=request.scope["raw_path"] + b"?" * bool(query) + query)
+    if not target.path.startswith("/auth/"):  # dots in the path led out of what is ours to forward
+        raise CodedError(Code.NOT_FOUND)
     try:
         answer = await client.request(request.method, target, headers=headers, content=await request.body())
     except httpx.HTTPError as error:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy import select, text
@@ -44,10 +45,10 @@ async def readyz(request: Request, response: Response) -> Readiness:
     return Readiness(ready=not missing, missing=missing)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics() -> Response:
     """Prometheus metrics of this process."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return PlainTextResponse(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], request: Request) -> list[str]:

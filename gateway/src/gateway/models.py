@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs.schemas import DISCLAIMER
 from thorax.bundle import Manifest
+from thorax.errors import Code
 from thorax.findings import FINDINGS, Finding
 from thorax.models import BundleRow
+from thorax.problems import responses
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
@@ -49,7 +51,7 @@ class ModelList(BaseModel):
     items: list[ModelView]
 
 
-@router.get("")
+@router.get("", responses=responses(Code.UNAVAILABLE))
 async def list_models(request: Request) -> ModelList:
     """The registered bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
     engine: AsyncEngine = request.app.state.engine

@@ -1,22 +1,24 @@
 """Pictures of a job's images, rendered when somebody looks: the image, a heatmap, both, and the raw maps."""
 
 import io
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from gateway import rendering
+from gateway.jobs.documentation import OWNERS_ERRORS, READ_ERRORS
 from gateway.jobs.endpoints import (
-    READ_ERRORS,
     Dependency,
     Service,
+    entity_tag,
     open_job,
     own_job,
+    seen_version,
 )
 from gateway.jobs.service import Access, JobService, known_finding
 from thorax.errors import Code, CodedError
@@ -24,23 +26,38 @@ from thorax.findings import FINDINGS
 from thorax.problems import responses
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore
 
-jobs = APIRouter(prefix="/v1/jobs", tags=["images"])
+jobs = APIRouter(prefix="/v1/jobs", tags=["images"], responses=OWNERS_ERRORS)
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
 
 Size = Annotated[int, Query(ge=64, le=2048, description="longest side in pixels")]
 Opacity = Annotated[float, Query(ge=0, le=1)]
 ColorMap = Literal["inferno", "viridis", "magma", "plasma", "turbo"]
-PICTURE = {
-    200: {"content": {"image/png": {}}},
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the picture",
+        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    304: {"description": "not changed"},
     **READ_ERRORS,
-    **responses(Code.NOT_READY, Code.UNKNOWN_FINDING),
+    **responses(Code.NOT_FOUND, Code.UNKNOWN_FINDING, Code.NOT_READY, Code.UNREADABLE_IMAGE),
+}
+FILE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the file",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    },
+    **READ_ERRORS,
 }
 # A stored picture never changes, yet a retry may replace it: let browsers keep it for an hour.
 CACHE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
-def _png(data: bytes) -> Response:
-    return Response(data, media_type="image/png", headers=CACHE)
+def _png(data: bytes, version: int) -> Response:
+    return Response(data, media_type="image/png", headers={**CACHE, "ETag": entity_tag(version)})
+
+
+def _unchanged(version: int) -> Response:
+    return Response(status_code=304, headers={**CACHE, "ETag": entity_tag(version)})
 
 
 async def _read(request: Request, instance_id: UUID, name: str) -> bytes:
@@ -67,39 +84,54 @@ def add_picture_routes(router: APIRouter, place: str, readable: Dependency) -> N
     base = f"{place}/images/{{instance_id}}"
     Reach = Annotated[Access, Depends(readable)]  # noqa: N806
 
+    async def picture(
+        service: Service, access: Reach, if_none_match: Annotated[str | None, Header()] = None
+    ) -> tuple[int, bool]:
+        """The version that a picture is of, and whether the client has it already: then nothing is rendered."""
+        version, _ = await service.version(access)
+        return version, version == seen_version(if_none_match)
+
+    Seen = Annotated[tuple[int, bool], Depends(picture)]  # noqa: N806
+
     @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
     async def image(
-        request: Request, service: Service, access: Reach, instance_id: UUID, size: Size = 1024
+        request: Request, service: Service, access: Reach, seen: Seen, instance_id: UUID, size: Size = 1024
     ) -> Response:
         """The image as it was prepared for display: 8-bit grey, the right way round, bright is dense."""
+        if seen[1]:
+            return _unchanged(seen[0])
         await service.display(access, instance_id)
         display = await _read(request, instance_id, DISPLAY)
-        return _png(await to_thread.run_sync(rendering.grey, display, size))
+        return _png(await to_thread.run_sync(rendering.grey, display, size), seen[0])
 
     @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def heatmap(
         request: Request,
         service: Service,
         access: Reach,
+        seen: Seen,
         instance_id: UUID,
         finding: str,
         size: Size = 1024,
         colormap: ColorMap = "inferno",
     ) -> Response:
         """The heatmap of one finding alone, transparent where it is cold."""
+        if seen[1]:
+            return _unchanged(seen[0])
         chosen = await _map(service, access, instance_id, finding)
         display = await _read(request, instance_id, DISPLAY)
 
         def render() -> bytes:
             return rendering.heatmap(chosen, rendering.fitted(display, size), colormap)
 
-        return _png(await to_thread.run_sync(render))
+        return _png(await to_thread.run_sync(render), seen[0])
 
     @router.get(f"{base}/overlay/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def overlay(
         request: Request,
         service: Service,
         access: Reach,
+        seen: Seen,
         instance_id: UUID,
         finding: str,
         size: Size = 1024,
@@ -107,11 +139,16 @@ def add_picture_routes(router: APIRouter, place: str, readable: Dependency) -> N
         colormap: ColorMap = "inferno",
     ) -> Response:
         """The heatmap of one finding over the image."""
+        if seen[1]:
+            return _unchanged(seen[0])
         chosen = await _map(service, access, instance_id, finding)
         display = await _read(request, instance_id, DISPLAY)
-        return _png(await to_thread.run_sync(rendering.overlay, display, chosen, opacity, colormap, size))
+        png = await to_thread.run_sync(rendering.overlay, display, chosen, opacity, colormap, size)
+        return _png(png, seen[0])
 
-    @router.get(f"{base}/heatmaps.npz", responses=READ_ERRORS, response_class=Response)
+    @router.get(
+        f"{base}/heatmaps.npz", responses={**FILE, **responses(Code.NOT_READY)}, response_class=Response
+    )
     async def archive(service: Service, access: Reach, instance_id: UUID) -> Response:
         """For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
         arrays = {"ensemble": _array(*await service.maps(access, instance_id))}
@@ -123,7 +160,7 @@ def add_picture_routes(router: APIRouter, place: str, readable: Dependency) -> N
         headers = {**CACHE, "Content-Disposition": name}
         return Response(buffer.getvalue(), media_type="application/octet-stream", headers=headers)
 
-    @router.get(f"{base}/original", responses=READ_ERRORS, response_class=StreamingResponse)
+    @router.get(f"{base}/original", responses=FILE, response_class=StreamingResponse)
     async def original(request: Request, service: Service, access: Reach, instance_id: UUID) -> Response:
         """The very bytes that were sent."""
         found = await service.image(access, instance_id)

@@ -70,9 +70,16 @@ class Doorkeeper:
         return principal
 
     async def _verify(self, token: str) -> Principal:
-        if self._cache is not None and self._cache.due(key_id(token)):
-            return await to_thread.run_sync(self._verifier.verify, token, limiter=self._limiter)
-        return self._verifier.verify(token)
+        kid = key_id(token)
+        try:
+            if self._cache is not None and self._cache.due(kid):
+                return await to_thread.run_sync(self._verifier.verify, token, limiter=self._limiter)
+            return self._verifier.verify(token)
+        except CodedError:
+            if self._cache is not None and not self._cache.ready:  # the token may well be good
+                what = "No public key is known yet, as auth-service does not answer."
+                raise CodedError(Code.UNAVAILABLE, what, retry_after=5) from None
+            raise
 
 
 def _check_csrf(request: Request, principal: Principal) -> None:

@@ -102,6 +102,7 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # uvicorn would believe X-Forwarded-For of anybody on this machine
         date_header=True,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=5,

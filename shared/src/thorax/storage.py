@@ -52,7 +52,11 @@ class BlobStore:
     def __init__(self, location: str) -> None:
         self._folder: Path | None = None
         if location.startswith("s3://"):
-            self._store: ObjectStore = from_url(location)
+            self._store: ObjectStore = from_url(
+                location,
+                client_options={"connect_timeout": "3s", "timeout": "60s"},
+                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
+            )
         else:
             self._folder = Path(location).resolve()
             (self._folder / "instances").mkdir(parents=True, exist_ok=True)

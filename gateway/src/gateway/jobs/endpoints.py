@@ -10,6 +10,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.door import Door, client_address
 from gateway.intake.service import Intake
+from gateway.jobs import documentation as told
 from gateway.jobs.accepting import Acceptance, Sender
 from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
 from gateway.jobs.service import Access, JobService, known_finding
@@ -18,57 +19,12 @@ from thorax.http_identity import Reader, Writer
 from thorax.models import ANONYMOUS_TENANT, JobState
 from thorax.problems import responses
 
-UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["files"],
-                    "properties": {
-                        "files": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "minItems": 1,
-                            "maxItems": 20,
-                            "description": "DICOM, PNG or JPEG images of one study",
-                        },
-                        "title": {"type": "string", "maxLength": 1024, "example": "PA, follow-up"},
-                        "priority": {"type": "string", "enum": ["stat", "routine"], "default": "routine"},
-                        "callback_url": {"type": "string", "description": "reserved"},
-                    },
-                }
-            }
-        },
-    }
-}
-UPLOAD_ERRORS = responses(
-    Code.MALFORMED_MULTIPART,
-    Code.BODY_TOO_LARGE,
-    Code.BODY_TIMEOUT,
-    Code.IMAGE_TOO_LARGE,
-    Code.UNSUPPORTED_MEDIA,
-    Code.NO_FILES,
-    Code.TOO_MANY_FILES,
-    Code.UNEXPECTED_FIELD,
-    Code.EMPTY_FILE,
-    Code.UNREADABLE_IMAGE,
-    Code.IMAGE_SIZE,
-    Code.IDEMPOTENCY_MISMATCH,
-    Code.QUOTA_EXCEEDED,
-    Code.OVERLOADED,
-    Code.BUNDLE_MISSING,
-    Code.STORAGE_FULL,
-)
-READ_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.NOT_FOUND)
-
 Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=200, description="makes a repetition safe"),
 ]
 
-jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=responses(Code.UNAUTHENTICATED, Code.FORBIDDEN))
+jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=told.OWNERS_ERRORS)
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
 
 
@@ -81,13 +37,20 @@ async def service(request: Request) -> JobService:
 Service = Annotated[JobService, Depends(service)]
 
 
-@jobs.post("", status_code=202, openapi_extra=UPLOAD_BODY, responses=UPLOAD_ERRORS)
+@jobs.post(
+    "", status_code=202, openapi_extra=told.UPLOAD_BODY, responses={**told.RECEIPT, **told.UPLOAD_ERRORS}
+)
 async def post_job(request: Request, response: Response, caller: Writer, key: Key = None) -> Accepted:
     """Send 1 to 20 images of one study. The receipt comes when all of it is stored durably; then poll the job."""
     return await _accept(request, response, Sender(caller.tenant_id, caller.subject), key)
 
 
-@anonymous.post("", status_code=202, openapi_extra=UPLOAD_BODY, responses=UPLOAD_ERRORS)
+@anonymous.post(
+    "",
+    status_code=202,
+    openapi_extra=told.UPLOAD_BODY,
+    responses={**told.OPEN_RECEIPT, **told.OPEN_UPLOAD_ERRORS},
+)
 async def post_anonymous_job(request: Request, response: Response, key: Key = None) -> Accepted:
     """The same without an account: the link in the receipt is the only way to the job. Erased after a day."""
     door: Door = request.app.state.door
@@ -114,7 +77,7 @@ async def _accept(request: Request, response: Response, sender: Sender, key: str
     return accepted
 
 
-@jobs.get("")
+@jobs.get("", responses=responses(Code.UNKNOWN_FINDING))
 async def list_jobs(
     caller: Reader,
     service: Service,
@@ -153,11 +116,12 @@ async def open_job(service: Service, secret: Annotated[str, Path(max_length=100)
 Dependency = Callable[..., Awaitable[Access]]
 
 
-def _entity_tag(version: int) -> str:
+def entity_tag(version: int) -> str:
+    """The ETag of a job's version."""
     return f'W/"{version}"'
 
 
-def _seen(if_none_match: str | None) -> int | None:
+def seen_version(if_none_match: str | None) -> int | None:
     """The version a client says it has; None for none or for a tag that is not ours."""
     digits = (if_none_match or "").removeprefix("W/").strip('"')
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
@@ -175,7 +139,7 @@ def _patience(wait: float, prefer: str | None) -> float:
 def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeable: Dependency) -> None:
     """Give a router the routes of one job; the two dependencies say who may read and who may change it."""
 
-    @router.get(place, responses={**READ_ERRORS, 304: {"description": "not changed"}})
+    @router.get(place, responses={**told.JOB, **told.READ_ERRORS, 304: {"description": "not changed"}})
     async def get_job(
         response: Response,
         service: Service,
@@ -185,18 +149,20 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> JobView:
         """The job. With `wait`, held until it changes from `If-None-Match`, or without one until it ends."""
-        seen, patience = _seen(if_none_match), _patience(wait, prefer)
+        seen, patience = seen_version(if_none_match), _patience(wait, prefer)
         if patience or seen is not None:
             version, _ = await service.wait(access, patience, seen)
             if version == seen:
-                return Response(status_code=304, headers={"ETag": _entity_tag(version)})  # type: ignore[return-value]
+                return Response(status_code=304, headers={"ETag": entity_tag(version)})  # type: ignore[return-value]
         view = await service.view(access)
-        response.headers.update({"ETag": _entity_tag(view.version), "Cache-Control": "private, no-cache"})
+        response.headers.update({"ETag": entity_tag(view.version), "Cache-Control": "private, no-cache"})
         if not view.state.final:
             response.headers["Retry-After"] = "1"
         return view
 
-    @router.get(f"{place}/events", responses=READ_ERRORS, response_class=EventSourceResponse)
+    @router.get(
+        f"{place}/events", responses={**told.EVENTS, **told.READ_ERRORS}, response_class=EventSourceResponse
+    )
     async def events(
         service: Service,
         request: Request,
@@ -206,16 +172,20 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         """Each change of the job as a server-sent event, until it ends. `Last-Event-ID` resumes."""
         await service.version(access)
         bell = request.app.state.bell
-        return EventSourceResponse(_changes(service, bell, access, _seen(last_event_id)), ping=15)
+        return EventSourceResponse(_changes(service, bell, access, seen_version(last_event_id)), ping=15)
 
-    @router.delete(place, responses={**READ_ERRORS, 200: {"model": JobView}, 204: {"description": "erased"}})
+    @router.delete(
+        place, responses={**told.READ_ERRORS, 200: {"model": JobView}, 204: {"description": "erased"}}
+    )
     async def delete_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> Any:
         """Cancel a job that is open (200, the cancelled job), or erase one that has ended (204)."""
         if await service.remove(access):
             return Response(status_code=204)
         return await service.view(access)
 
-    @router.post(f"{place}/retry", status_code=202, responses={**READ_ERRORS, **responses(Code.CONFLICT)})
+    @router.post(
+        f"{place}/retry", status_code=202, responses={**told.READ_ERRORS, **responses(Code.CONFLICT)}
+    )
     async def retry_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> JobView:
         """Begin a failed or cancelled job anew."""
         await service.retry(access)

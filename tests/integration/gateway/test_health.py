@@ -1,0 +1,177 @@
+"""Probes, metrics, the documents that describe the API, and how the gateway does without its neighbours."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.jobs.documentation import JOB, OPEN_RECEIPT, RECEIPT
+from gateway.jobs.schemas import Accepted, JobView
+from tests.factories.images import chest_png
+from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.problem import problem
+from thorax.errors import Code
+
+PROBLEM = "#/components/schemas/Problem"
+
+
+@pytest.fixture(scope="module")
+def document(platform: Platform) -> dict[str, Any]:
+    return dict(httpx.get(f"{platform.base}/openapi.json").json())
+
+
+@pytest.fixture(scope="module")
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every operation by its method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_alive_and_ready(platform: Platform) -> None:
+    assert httpx.get(f"{platform.base}/healthz").json() == {"status": "alive"}
+    answer = httpx.get(f"{platform.base}/readyz")
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "missing": []})
+
+
+def test_what_is_missing_is_named_while_the_gateway_lives(platform: Platform) -> None:
+    nowhere = {"REDIS_URL": "redis://127.0.0.1:1/0", "AUTH_URL": "http://127.0.0.1:1"}
+    with platform.beside("lonely", ready=False, **nowhere) as lonely:
+        assert httpx.get(f"{lonely.base}/healthz").status_code == 200
+        answer = httpx.get(f"{lonely.base}/readyz", timeout=20)
+        assert answer.status_code == 503
+        assert {reason.split(":")[0] for reason in answer.json()["missing"]} == {"broker", "auth-service"}
+        with lonely.client() as client:  # its token may well be good: nobody can tell now
+            problem(client.get("/v1/jobs"), Code.UNAVAILABLE)
+        problem(httpx.post(f"{lonely.base}/auth/token"), Code.UNAVAILABLE)
+
+
+def test_without_the_broker_uploads_are_accepted_and_done(platform: Platform) -> None:
+    with (
+        platform.beside("deaf", ready=False, REDIS_URL="redis://127.0.0.1:1/0") as deaf,
+        deaf.client() as client,
+    ):
+        answers = [post(client, chest_png(i)) for i in range(2)]
+        assert [answer.status_code for answer in answers] == [202, 202]
+        assert all(finished(client, answer.headers["location"])["state"] == "succeeded" for answer in answers)
+        files = [("files", ("a.png", chest_png(5, 64), "image/png"))]
+        assert httpx.post(f"{deaf.base}/v1/anonymous/jobs", files=files, timeout=30).status_code == 202
+
+
+def test_the_database_away_for_a_moment_is_a_503_and_over_when_it_is_back(
+    platform: Platform, client: httpx.Client
+) -> None:
+    before = post(client, chest_png(1)).headers["location"]
+    platform.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'thorax_gateway_login' "
+        "and datname = current_database()"
+    )
+    codes = [client.get(before).status_code for _ in range(3)]
+    assert set(codes) <= {200, 503}, codes
+    assert codes[-1] == 200
+    assert finished(client, before)["state"] == "succeeded"
+
+
+def test_metrics_count_by_route_not_by_id(platform: Platform, client: httpx.Client) -> None:
+    job = post(client, chest_png(1)).json()
+    client.get(job["links"]["self"])
+    text = httpx.get(f"{platform.base}/metrics").text
+    for name in (
+        "thorax_http_requests_total",
+        "thorax_http_request_seconds_bucket",
+        "thorax_jobs_accepted_total",
+    ):
+        assert name in text, name
+    assert 'route="/v1/jobs/{job_id}"' in text
+    assert job["job_id"] not in text
+
+
+def test_the_models_are_open_to_everybody(platform: Platform) -> None:
+    (model,) = httpx.get(f"{platform.base}/v1/models").json()["items"]
+    assert (model["name"], model["active"], len(model["backbones"])) == ("tiny", True, 3)
+    for finding in model["findings"]:
+        assert abs(sum(backbone["weights"][finding] for backbone in model["backbones"]) - 1) < 1e-6
+    assert "Not a medical device" in model["disclaimer"]
+
+
+def test_every_operation_says_what_it_does(operations: dict[str, dict[str, Any]]) -> None:
+    for name, operation in operations.items():
+        assert operation.get("summary") and operation.get("description"), name
+        assert operation.get("tags"), name
+
+
+def test_every_operation_with_input_documents_its_errors_as_problems(
+    operations: dict[str, dict[str, Any]], document: dict[str, Any]
+) -> None:
+    assert "HTTPValidationError" not in document["components"]["schemas"]
+    for name, operation in operations.items():
+        errors = {code: answer for code, answer in operation["responses"].items() if code[0] in "45"}
+        if name.startswith(("GET /healthz", "GET /readyz", "GET /metrics")):
+            continue
+        assert errors, f"{name} documents no error"
+        for code, answer in errors.items():
+            (media, content), *more = answer["content"].items()
+            assert (media, more, content["schema"]) == ("application/problem+json", [], {"$ref": PROBLEM}), (
+                name,
+                code,
+            )
+            assert content["examples"], (name, code)
+        if operation.get("security"):
+            assert {"401", "403"} <= set(errors), name
+        if "{" in name:
+            assert "404" in errors, name
+        if operation.get("parameters"):
+            assert "422" in errors, name
+
+
+def test_every_success_is_documented_with_what_it_carries(operations: dict[str, dict[str, Any]]) -> None:
+    for name, operation in operations.items():
+        for code, answer in operation["responses"].items():
+            if code not in ("200", "202"):
+                continue
+            (media, content), *_ = answer["content"].items()
+            if media == "application/json":
+                assert content["schema"], (name, code)
+            if name.endswith(".png"):
+                assert list(answer["content"]) == ["image/png"], name
+            if name.endswith("/events"):
+                assert list(answer["content"]) == ["text/event-stream"], name
+    receipt = operations["POST /v1/jobs"]["responses"]["202"]
+    assert {"Location", "Retry-After"} <= set(receipt["headers"])
+    assert receipt["content"]["application/json"]["example"]["links"]["self"]
+    assert "RateLimit" in operations["POST /v1/anonymous/jobs"]["responses"]["202"]["headers"]
+    assert operations["GET /v1/jobs/{job_id}"]["responses"]["200"]["content"]["application/json"]["example"][
+        "study"
+    ]
+
+
+def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
+    validator = pytest.importorskip("openapi_spec_validator")
+    validator.validate(document)
+
+
+def test_the_examples_are_what_the_api_would_say() -> None:
+    job = JOB[200]["content"]["application/json"]["example"]
+    assert set(JobView.model_validate(job).model_dump()) - set(job) <= {"disclaimer"}
+    for receipt in (RECEIPT, OPEN_RECEIPT):
+        Accepted.model_validate(receipt[202]["content"]["application/json"]["example"])
+
+
+def test_the_documentation_asks_nobody_else(platform: Platform) -> None:
+    """Neither the page nor what it loads names another host, and its policy would not let it through."""
+    page = httpx.get(f"{platform.base}/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    policy = page.headers["content-security-policy"]
+    assert (
+        "default-src 'none'" in policy and "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+    )
+    assert not re.search(r"""(?:src|href)=["'](?:https?:)?//""", page.text)
+    for path in re.findall(r"""(?:src|href)=["'](/[^"'#]+)""", page.text):
+        loaded = httpx.get(platform.base + path)
+        assert loaded.status_code == 200, path
+    for path in ("/v1/jobs", "/v1/models", "Idempotency-Key"):
+        assert path in page.text or "openapi.json" in page.text
