@@ -90,14 +90,14 @@ class Platform:
         *,
         workers: int = 2,
         settings: Mapping[str, str] | None = None,
-        worker_settings: Mapping[str, str] | None = None,
+        own_settings: Mapping[str, Mapping[str, str]] | None = None,
         worker_code: str | None = None,
     ) -> None:
         self.folder, self.bundle, self.url_as, self.owner_url = folder, bundle, url_as, owner_url
         self.redis_url = redis_url
         self.issuer, self.port = Issuer(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        self._worker_settings = dict(worker_settings or {})
+        self._own_settings = dict(own_settings or {})  # by the process's name
         self._worker_code = worker_code
         self._environment = {
             **os.environ,
@@ -147,16 +147,15 @@ class Platform:
         environment = {
             **self._environment,
             "THORAX_DATABASE_URL": self.url_as(ROLES.get(kind, "thorax_aggregator")),
+            **self._own_settings.get(name, {}),
         }
-        if kind == "worker":
-            environment |= self._worker_settings
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, *self._run(kind)],
                 env=environment,
                 stdout=log,
                 stderr=log,
-                preexec_fn=leash(signal.SIGKILL),
+                preexec_fn=leash(signal.SIGKILL),  # noqa: PLW1509 - no thread has run yet that holds a lock it needs
             )
 
     def _run(self, kind: str) -> list[str]:
