@@ -39,7 +39,9 @@ CLIENTS = 8
 def xray() -> bytes:
     """A 2000×2500 JPEG of about 535 kB: smooth structure with film grain, deterministic."""
     rng = np.random.default_rng(7)
-    coarse = cv2.resize(rng.integers(40, 220, (25, 20), np.uint8), (2000, 2500), interpolation=cv2.INTER_CUBIC)
+    coarse = cv2.resize(
+        rng.integers(40, 220, (25, 20), np.uint8), (2000, 2500), interpolation=cv2.INTER_CUBIC
+    )
     grain = rng.normal(0, 2.2, (2500, 2000))
     image = np.clip(coarse + grain, 0, 255).astype(np.uint8)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
@@ -125,7 +127,9 @@ class Load:
         self.uploads.append(time.perf_counter() - began)
         while True:
             asked = time.perf_counter()
-            state = client.get(answer.headers["location"], params={"wait": 30} if wait else None).json()["state"]
+            state = client.get(answer.headers["location"], params={"wait": 30} if wait else None).json()[
+                "state"
+            ]
             if not wait:
                 self.polls.append(time.perf_counter() - asked)
             if state == "succeeded":
@@ -202,9 +206,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64)
     options = parser.parse_args()
     bundle, image = load_bundle(options.bundle), xray()
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
-    print(f"{CORES} cores, {model.split(':')[-1].strip()}, Linux {machine.release()}, Python {machine.python_version()}")
-    print(f"bundle {bundle.manifest.name}: {', '.join(bundle.names)}; JPEG of {len(image) // 1000} kB, {CLIENTS} clients")
+    model = next(
+        (line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
+    print(
+        f"{CORES} cores, {model.split(':')[-1].strip()}, Linux {machine.release()}, Python {machine.python_version()}"
+    )
+    print(
+        f"bundle {bundle.manifest.name}: {', '.join(bundle.names)}; JPEG of {len(image) // 1000} kB, {CLIENTS} clients"
+    )
     with ExitStack() as stack:
         platform, postgres = started(stack, bundle)
         loop = BareLoop(bundle, options.images)
@@ -212,7 +222,9 @@ def main() -> None:
         measure(platform, postgres, loop, Load(platform, image), options.rounds, options.images)
 
 
-def measure(platform: Platform, postgres: Postgres, loop: BareLoop, load: Load, rounds: int, images: int) -> None:
+def measure(
+    platform: Platform, postgres: Postgres, loop: BareLoop, load: Load, rounds: int, images: int
+) -> None:
     """Alternate rounds, then the single figures."""
     load.round(CLIENTS)
     loop.round()
@@ -226,7 +238,9 @@ def measure(platform: Platform, postgres: Postgres, loop: BareLoop, load: Load, 
         second, _ = loop.round()
         bare_ms.append(cpu)
         ratios.append(rate / ((first + second) / 2))
-        print(f"round {number + 1}: bare {first:.2f} and {second:.2f}/s, platform {rate:.2f}/s", file=sys.stderr)
+        print(
+            f"round {number + 1}: bare {first:.2f} and {second:.2f}/s, platform {rate:.2f}/s", file=sys.stderr
+        )
     after = family_cpu(platform, postgres.pid)
     studies = rounds * images
     print(f"| {'figure':<58} | {'measured':>16} | {'goal':>14} |\n|{'-' * 60}|{'-' * 17}:|{'-' * 15}:|")

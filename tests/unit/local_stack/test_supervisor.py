@@ -37,7 +37,7 @@ class Stage:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
-            while not condition():  # noqa: ASYNC110 - the outside world sets no events
+            while not condition():
                 await asyncio.sleep(0.02)
 
 
@@ -142,3 +142,16 @@ async def test_a_child_whose_own_child_lives_on_is_started_again(stage: Stage) -
     os.kill(stage.supervisor.pids["family"], signal.SIGKILL)
     await stage.until(lambda: "starting it again" in stage.out.getvalue())
     await stage.until(lambda: gone(grandchild))
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_one_that_is_cancelled_leaves_no_pipe_open(stage: Stage) -> None:
+    task = asyncio.create_task(stage.supervisor.once(python("long", FAMILY)))
+    await stage.until(lambda: "child" in stage.out.getvalue())
+    before = open_files()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await stage.until(lambda: open_files() < before)
