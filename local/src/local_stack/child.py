@@ -54,7 +54,6 @@ class Child(asyncio.SubprocessProtocol):
         await asyncio.wait([self._closed], timeout=1)
         assert self._transport is not None
         status = self._transport.get_returncode()
-        self._transport.close()
         return 0 if status is None else status
 
     def send(self, number: signal.Signals) -> None:
@@ -66,6 +65,12 @@ class Child(asyncio.SubprocessProtocol):
         """SIGKILL for it and all it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Kill what is left of it and close its pipe."""
+        self.kill_group()
+        assert self._transport is not None
+        self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: it runs."""

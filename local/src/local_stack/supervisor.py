@@ -40,7 +40,7 @@ class _Kept:
         try:
             return await self.child.wait()
         finally:
-            self.child.kill_group()
+            self.child.forget()
             self.child = None
 
     def complaint(self) -> str:
