@@ -11,6 +11,7 @@ type Props = {
 };
 
 export function Findings({ findings, chosen, onChoose }: Props) {
+  const many = findings.some((finding) => Object.keys(backbonesOf(finding)).length > 1);
   return (
     <RadioGroup className="findings" value={chosen ?? null} onChange={onChoose}>
       <Label className="visually-hidden">Findings; the chosen one's heatmap is shown</Label>
@@ -27,6 +28,10 @@ export function Findings({ findings, chosen, onChoose }: Props) {
           </span>
         </Radio>
       ))}
+      <p className="muted legend">
+        The mark in the middle is each finding's threshold; the bar shows how far the odds are from it
+        {many && ", the dots where the single backbones are"}.
+      </p>
     </RadioGroup>
   );
 }
@@ -46,21 +51,30 @@ export function Verdict({ finding }: { finding: Finding }) {
 
 function range(finding: Finding): string {
   const each = Object.values(backbonesOf(finding));
-  if (each.length < 2) return `threshold ${percent(finding.threshold)}`;
+  if (each.length < 2) return `threshold ${percent(finding.threshold, 1)}`;
   const [low, high] = [Math.min(...each), Math.max(...each)];
-  return `backbones ${Math.round(low * 100)}–${percent(high)} · threshold ${percent(finding.threshold)}`;
+  return `backbones ${Math.round(low * 100)}–${percent(high)} · threshold ${percent(finding.threshold, 1)}`;
+}
+
+/** Ends of the bar: odds this many times (e to the power of it) below or above those of the threshold. */
+const REACH = 4;
+const logit = (share: number) => Math.log(Math.max(share, 1e-6) / Math.max(1 - share, 1e-6));
+
+/** Where a probability is on a bar of log odds whose middle is the threshold, since thresholds may be at 2 %. */
+function place(share: number, threshold: number): string {
+  const at = 0.5 + (logit(share) - logit(threshold)) / (2 * REACH);
+  return `${100 * Math.min(Math.max(at, 0.01), 0.99)}%`;
 }
 
 function Bar({ finding }: { finding: Finding }) {
   const each = Object.entries(backbonesOf(finding));
-  const at = (share: number) => `${share * 100}%`;
+  const at = (share: number) => place(share, finding.threshold);
   return (
     <span className={finding.positive ? "bar positive" : "bar"} aria-hidden>
       <span className="bar-fill" style={{ width: at(finding.probability) }} />
-      {each.map(([name, share]) => (
-        <span key={name} className="bar-dot" style={{ left: at(share) }} />
-      ))}
-      <span className="bar-threshold" style={{ left: at(finding.threshold) }} />
+      {each.length > 1 &&
+        each.map(([name, share]) => <span key={name} className="bar-dot" style={{ left: at(share) }} />)}
+      <span className="bar-threshold" />
     </span>
   );
 }

@@ -36,12 +36,15 @@ export const pixelsQuery = (image: Image) =>
 
 export type Heat = { width: number; height: number; data: Uint8Array };
 
-/** One finding's heatmap, 0 to 255: the alpha channel of the picture that the gateway renders. */
+/**
+ * One finding's heatmap, 0 to 255: the alpha channel of the picture that the gateway renders. Small, since the maps
+ * are smaller still and the graphics card interpolates more finely than 8 bits can say.
+ */
 export const heatQuery = (image: Image, finding: string) =>
   queryOptions({
     queryKey: ["heat", image.id, finding],
     queryFn: async ({ signal }): Promise<Heat> => {
-      const png = await bytes(`${image.links[`heatmap:${finding}`]}?size=512`, signal);
+      const png = await bytes(`${image.links[`heatmap:${finding}`]}?size=128`, signal);
       const bitmap = await createImageBitmap(new Blob([png], { type: "image/png" }), {
         premultiplyAlpha: "none",
       });
