@@ -67,7 +67,10 @@ async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:
     lines = [f"Thorax is ready after {ready:.1f} s."]
     if settings.sample is not None:
         access = Access(settings.base_url, FIRST_USER, stack.password)
-        lines += ["", await _analysis(access, settings.sample, settings.state)]
+        try:
+            lines += ["", await _analysis(access, settings.sample, settings.state)]
+        except (AnalysisError, httpx.HTTPError, OSError) as error:  # e.g. the first user has a new password
+            lines += ["", f"  {settings.sample} was not analysed: {_sentence(error)}"]
     url = settings.base_url
     lines += ["", f"  page      {url}/", f"  API docs  {url}/docs", f"  health    {url}/readyz"]
     lines += [f"  user      {FIRST_USER}", f"  password  {stack.password}"]

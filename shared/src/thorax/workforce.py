@@ -70,7 +70,9 @@ class Workforce:
             while not self._stopping.is_set() and self._take():
                 pass
         except DBAPIError as error:
-            _log.error("ledger_failed", error=type(error).__name__, sqlstate=getattr(error.orig, "sqlstate", None))
+            _log.error(
+                "ledger_failed", error=type(error).__name__, sqlstate=getattr(error.orig, "sqlstate", None)
+            )
         finally:
             self.busy_since = None
 
