@@ -52,11 +52,9 @@ class BlobStore:
     def __init__(self, location: str) -> None:
         self._folder: Path | None = None
         if location.startswith("s3://"):
-            self._store: ObjectStore = from_url(
-                location,
-                client_options={"connect_timeout": "3s", "timeout": "60s"},
-                retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)},
-            )
+            # No `client_options`: they would replace AWS_ALLOW_HTTP and its like.
+            retry: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
+            self._store: ObjectStore = from_url(location, retry_config=retry)
         else:
             self._folder = Path(location).resolve()
             (self._folder / "instances").mkdir(parents=True, exist_ok=True)
@@ -77,11 +75,11 @@ class BlobStore:
             raise
 
     def put(self, instance_id: UUID, name: str, data: bytes) -> None:
-        """Store bytes, replacing what was there. Returns after fsync."""
+        """Store bytes beside an instance's original, replacing what was there. Returns after fsync."""
         key = blob_key(instance_id, name)
         with _as_os_errors():
             obstore.put(self._store, key, data)
-        self._sync(key)
+        self._sync(key, folders=1)
 
     def get(self, instance_id: UUID, name: str) -> bytes:
         """The bytes of a blob; FileNotFoundError if there is none."""
@@ -144,12 +142,13 @@ class BlobStore:
             with _as_os_errors():
                 next(iter(obstore.list(self._store, "instances/", chunk_size=1)), None)
 
-    def _sync(self, key: str) -> None:
-        """fsync the file and the folders above it: obstore renames into place, but does not sync."""
+    def _sync(self, key: str, *, folders: int = 2) -> None:
+        """fsync the file and so many folders above it (two, where the instance's own may be new): obstore renames
+        into place, but does not sync."""
         if not self._folder:
             return
         path = self._folder / key
-        for target in (path, path.parent, path.parent.parent):
+        for target in (path, *list(path.parents)[:folders]):
             descriptor = os.open(target, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
