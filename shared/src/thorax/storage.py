@@ -53,8 +53,9 @@ class BlobStore:
         self._folder: Path | None = None
         if location.startswith("s3://"):
             # No `client_options`: they would replace AWS_ALLOW_HTTP and its like.
-            retry: RetryConfig = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
-            self._store: ObjectStore = from_url(location, retry_config=retry)
+            self._store: ObjectStore = from_url(
+                location, retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
+            )
         else:
             self._folder = Path(location).resolve()
             (self._folder / "instances").mkdir(parents=True, exist_ok=True)

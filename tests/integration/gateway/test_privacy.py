@@ -1,0 +1,131 @@
+"""A patient's name that somebody planted wherever one can: it is in no log, metric, message or URL."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+import redis
+
+from tests.factories.images import chest_dicom, chest_png
+from tests.factories.platform import Platform, finished, post
+
+NAME = "Zyzzyva"  # a weevil, and nobody's name
+
+
+@pytest.fixture
+def overheard(platform: Platform) -> Iterator[list[str]]:
+    """Every command that reaches Redis while the test runs."""
+    heard: list[str] = []
+    stop = threading.Event()
+
+    def listen() -> None:
+        with (
+            redis.Redis.from_url(platform.redis_url, socket_timeout=0.5) as client,
+            client.monitor() as monitor,
+        ):
+            started.set()
+            while not stop.is_set():
+                try:
+                    heard.append(repr(monitor.next_command()))
+                except redis.exceptions.TimeoutError:
+                    continue
+
+    started = threading.Event()
+    thread = threading.Thread(target=listen)
+    thread.start()
+    started.wait(5)
+    yield heard
+    stop.set()
+    thread.join()
+
+
+def planted(client: httpx.Client, image: bytes) -> httpx.Response:
+    headers = {"User-Agent": NAME, "X-Request-Id": NAME, "Referer": f"http://x/{NAME}"}
+    return post(client, image, name=f"{NAME}^Ada.dcm", data={"title": f"{NAME}, Ada"}, headers=headers)
+
+
+def test_a_planted_name_is_nowhere_but_in_the_answers(
+    platform: Platform, client: httpx.Client, overheard: list[str]
+) -> None:
+    names = {
+        "PatientName": f"{NAME}^Ada",
+        "PatientID": NAME,
+        "InstitutionName": NAME,
+        "StudyDescription": NAME,
+    }
+    good = planted(client, chest_dicom(1, **names))
+    truncated = planted(client, chest_dicom(1, **names)[:3000])
+    strange = planted(
+        client,
+        chest_dicom(1, Modality=NAME, PatientName=NAME, BodyPartExamined=NAME, PixelRepresentation=None),
+    )
+    text = planted(client, f"{NAME} is not an image".encode())
+    assert (good.status_code, text.status_code) == (202, 415)
+    views = []
+    for answer in (good, truncated, strange):
+        if answer.status_code == 202:
+            views.append(finished(client, answer.headers["location"]))
+            client.get(answer.headers["location"], params={"x": NAME})
+    assert views[0]["state"] == "succeeded"
+    assert {view["state"] for view in views[1:]} <= {"failed", "succeeded"}
+    assert "failed" in {view["state"] for view in views}
+    for query in ({"title": NAME}, {"finding": NAME}, {"state": NAME}, {"cursor": NAME}):
+        client.get("/v1/jobs", params=query)
+    client.get(f"/v1/jobs/{NAME}")
+    client.get(f"/{NAME}")
+    for view in views:
+        links = [
+            *view["links"].values(),
+            *(link for image in view["images"] for link in image["links"].values()),
+        ]
+        assert not any(NAME in link for link in links)
+        assert client.get("/v1/jobs", params={"title": NAME}).json()["items"], "it can be found by its owner"
+    assert NAME not in platform.logs()
+    assert NAME not in httpx.get(f"{platform.base}/metrics").text
+    assert len(overheard) > 5
+    assert not any(NAME in command for command in overheard)
+
+
+def test_a_failure_of_our_own_logs_no_name_either(
+    idle: Callable[..., httpx.Response], client: httpx.Client, platform: Platform
+) -> None:
+    receipt = post(client, chest_dicom(1, PatientName=NAME), name=f"{NAME}.dcm", data={"title": NAME}).json()
+    blob = platform.folder / "blobs" / "instances" / receipt["instance_ids"][0] / "original"
+    blob.unlink()  # what the worker has to read is gone
+    logged = platform.log("worker-0").stat().st_size
+    platform.resume()
+    deadline = time.monotonic() + 20
+    while "step_failed" not in platform.log("worker-0").read_text()[logged:]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert NAME not in platform.logs()
+    client.delete(receipt["links"]["self"])
+
+
+def test_errors_of_the_database_carry_no_values(platform: Platform) -> None:
+    from sqlalchemy import text
+    from sqlalchemy.exc import DBAPIError
+
+    from thorax.database import engine
+
+    with engine(platform.owner_url).connect() as connection, pytest.raises(DBAPIError) as caught:
+        connection.execute(text("select cast(:name as text), 1 / 0"), {"name": NAME})
+    assert NAME not in str(caught.value)
+
+
+def test_problem_documents_do_not_repeat_what_was_sent(client: httpx.Client) -> None:
+    answers: list[Any] = [
+        planted(client, b"no image"),
+        client.get("/v1/jobs", params={"limit": NAME}),
+        client.get("/v1/jobs", params={"state": NAME}),
+        client.get("/v1/jobs", params={"cursor": NAME}),
+        client.get(f"/v1/jobs/{NAME}"),
+        post(client, chest_png(1, 64), data={"priority": NAME}),
+        post(client, chest_png(1, 64), data={NAME: "x"}),
+    ]
+    for answer in answers:
+        assert answer.status_code >= 400
+        assert NAME not in answer.text, answer.text

@@ -1,0 +1,147 @@
+"""Clients that take their time: none may hold a connection for long, or anybody else up."""
+
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from uuid import uuid4
+
+import httpx
+import psutil
+import pytest
+
+from tests.factories.images import chest_png
+from tests.factories.platform import Platform
+from tests.integration.gateway.problem import problem
+from tests.integration.gateway.stored import stored
+from thorax.errors import Code
+
+CROWD = 2000
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < CROWD + 500:
+        pytest.skip(f"this system allows {hard} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, CROWD + 500), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def closed_after(connection: socket.socket, began: float) -> float:
+    """Seconds since `began` until the other side closed; whatever it still sends is read."""
+    connection.settimeout(15)
+    try:
+        while connection.recv(65536):
+            pass
+    except ConnectionResetError:
+        pass
+    return time.monotonic() - began
+
+
+def test_two_thousand_half_sent_headers_hold_nobody_up_and_end_in_ten_seconds(
+    platform: Platform, client: httpx.Client, many_files: None
+) -> None:
+    process = psutil.Process(platform.processes["gateway"].pid)
+    memory, delays = process.memory_info().rss, []
+    assert client.get("/v1/jobs").status_code == 200
+    with ExitStack() as stack:
+        began = time.monotonic()
+        crowd = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", platform.port))) for _ in range(CROWD)
+        ]
+        for number, connection in enumerate(crowd):
+            if number % 2:  # one half says nothing at all
+                connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        kept = crowd[0]
+        kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        kept.recv(65536)
+        second = time.monotonic()
+        kept.sendall(b"GET /hea")  # a kept connection has its deadline too
+        for _ in range(40):
+            asked = time.monotonic()
+            assert client.get("/v1/jobs").status_code == 200
+            delays.append(time.monotonic() - asked)
+            crowd[1].send(b"x")  # a byte now and then changes nothing
+            time.sleep(0.02)
+        assert max(delays) < 1, max(delays)
+        assert process.num_fds() > CROWD, "they are not all open"
+        with httpx.Client(base_url=platform.base) as newcomer:
+            asked = time.monotonic()
+            assert newcomer.get("/healthz").status_code == 200
+            assert time.monotonic() - asked < 1
+        assert 8 < closed_after(crowd[1], began) < 15
+        assert 8 < closed_after(crowd[-2], began) < 16
+        assert closed_after(kept, second) < 16
+        for connection in crowd:
+            closed_after(connection, began)
+        assert time.monotonic() - began < 20
+    assert process.memory_info().rss - memory < 50e6
+    assert process.num_fds() < 200
+
+
+@pytest.mark.parametrize(
+    ("pause", "least", "most"), [(60, 1, 2.5), (0.3, 3, 4.5)], ids=["silent", "trickling"]
+)
+def test_a_body_that_comes_too_slowly_is_refused_and_leaves_nothing(
+    strict: Platform, platform: Platform, pause: float, least: float, most: float
+) -> None:
+    """The strict gateway waits 1 s for the next byte and 3 s for the whole body."""
+    before = stored(platform)
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {platform.issuer.token(uuid4())}\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 100000\r\n\r\n"
+        '--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", strict.port)) as connection:
+        connection.sendall(head.encode() + chest_png(1, 256)[:70_000])
+        began, answer = time.monotonic(), b""
+        connection.settimeout(min(pause, 8))
+        while not answer:
+            try:
+                answer = connection.recv(65536)
+            except TimeoutError:
+                connection.sendall(b"\0")
+        took = time.monotonic() - began
+    assert answer.startswith(b"HTTP/1.1 408 "), answer
+    assert b"body_timeout" in answer and b"connection: close" in answer
+    assert least <= took + 0.1 and took < most + 1.5
+    assert stored(platform) == before
+
+
+def test_an_upload_is_not_cut_off_while_it_keeps_coming(strict: Platform) -> None:
+    def slowly() -> Iterator[bytes]:
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        image = chest_png(1, 64)
+        for at in range(0, len(image), len(image) // 4):
+            yield image[at : at + len(image) // 4]
+            time.sleep(0.3)
+        yield b"\r\n--x--\r\n"
+
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    with strict.client() as client:
+        assert client.post("/v1/jobs", content=slowly(), headers=kind).status_code == 202
+
+
+def test_a_client_that_leaves_while_it_waits_frees_its_place(
+    client: httpx.Client, platform: Platform
+) -> None:
+    """Forty clients ask to wait for a minute and hang up at once; the gateway keeps no connection of theirs."""
+    process = psutil.Process(platform.processes["gateway"].pid)
+    job = client.get("/v1/jobs").json()  # the tenant has none: the wait below is for a stranger's id
+    assert job["items"] == []
+    before = process.num_fds()
+    for _ in range(40):
+        with socket.create_connection(("127.0.0.1", platform.port)) as connection:
+            connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthoriz")
+    deadline = time.monotonic() + 5
+    while process.num_fds() > before + 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_refused_upload_gets_its_answer_although_it_was_still_sending(platform: Platform) -> None:
+    answer = httpx.post(f"{platform.base}/v1/jobs", content=bytes(5_000_000))
+    problem(answer, Code.UNAUTHENTICATED)
