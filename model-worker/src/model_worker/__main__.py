@@ -31,7 +31,7 @@ def main() -> None:
         engine,
         name=workforce.name,
         service="model-worker",
-        appetite=craft.appetite,
+        appetite=craft.survey,
         provider=shelf.provider,
         busy_since=lambda: workforce.busy_since,
         file=settings.heartbeat_file,

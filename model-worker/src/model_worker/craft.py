@@ -51,6 +51,11 @@ class ModelCraft:
         batch = self._settings.max_batch or (GPU_BATCH if self._shelf.on_gpu else 1)
         return ledger.Appetite(kinds, self._shelf.backbones, self._shelf.digests, batch)
 
+    def survey(self) -> ledger.Appetite:
+        """The appetite after a fresh look at the disk: a bundle that was put there is served without a restart."""
+        self._shelf.look()
+        return self.appetite()
+
     def perform(self, claims: Sequence[ledger.Claim]) -> None:
         """Claims of one kind, as `ledger.claim` gives them."""
         if claims[0].kind is StepKind.PREPARE:
