@@ -1,5 +1,7 @@
 """The `thorax` command: migrate the database, check, register and activate bundles."""
 
+import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +52,15 @@ def check(folder: Path) -> None:
     click.echo(
         f"{found.manifest.name} {found.manifest.version}: {', '.join(found.names)}; digest {found.digest}"
     )
+
+
+@bundle.command("import", context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def import_command(words: tuple[str, ...]) -> None:
+    """Make a bundle of weights that exist (keras, torchxrayvision, described); needs the training package."""
+    if importlib.util.find_spec("training") is None:
+        raise click.ClickException("The training package is not installed here; docs/bundles.md says how.")
+    sys.exit(subprocess.call([sys.executable, "-m", "training.importers", *words]))
 
 
 @bundle.command()
