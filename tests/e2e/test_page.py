@@ -148,6 +148,9 @@ def test_from_sign_up_to_log_out(person: Person) -> None:
     assert "chest.png,succeeded" in Path(download.value.path()).read_text()
     page.goto(f"{address}/report")
     page.get_by_role("img", name="Heatmap of Edema").wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PDF").click()
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-1.4")
     page.get_by_role("button", name=f"Account of {name}").click()
     page.get_by_role("menuitem", name="Log out").click()
     page.get_by_role("link", name="Log in").wait_for()

@@ -1,6 +1,6 @@
 /** One page of paper: the image, where the ensemble looked, what it found, and what that is worth. */
-import { useQuery } from "@tanstack/react-query";
-import { ArrowLeft, Printer } from "lucide-react";
+import { useMutation, useQuery } from "@tanstack/react-query";
+import { ArrowLeft, Download, Printer } from "lucide-react";
 import { Link } from "wouter";
 import { backbonesOf } from "../api/client";
 import { type JobRef, useActiveModel, useJob, viewPath } from "../api/jobs";
@@ -8,14 +8,21 @@ import { meQuery } from "../session/session";
 import { Verdict } from "../study/findings";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading, Picture } from "../ui/states";
-import { percent, when } from "../ui/words";
+import { download, percent, when } from "../ui/words";
 
 export function Report({ job: ref }: { job: JobRef }) {
   const { data: job, error } = useJob(ref, false);
   const { model, auc } = useActiveModel();
   const me = useQuery(meQuery).data;
+  const image = job?.images.find((one) => one.links.heatmaps);
+  const measured = (model?.digest === job?.bundle.digest && auc) || "";
+  const pdf = useMutation({
+    mutationFn: async () => {
+      const { reportPdf } = await import("./pdf");
+      if (job && image) download(`${job.id}.pdf`, "application/pdf", await reportPdf(job, image, measured));
+    },
+  });
   if (!job) return error ? <ErrorNote error={error} /> : <Loading what="Loading the report…" />;
-  const image = job.images.find((one) => one.links.heatmaps);
   if (job.state !== "succeeded" || !image) return <Empty title="There is nothing to report yet" />;
   const { findings } = job.study;
   return (
@@ -24,10 +31,16 @@ export function Report({ job: ref }: { job: JobRef }) {
         <Link href={viewPath(ref)} className="button quiet">
           <ArrowLeft aria-hidden /> Study
         </Link>
-        <Button kind="primary" onPress={() => window.print()}>
-          <Printer aria-hidden /> Print or save as PDF
-        </Button>
+        <div className="row">
+          <Button onPress={() => pdf.mutate()} isPending={pdf.isPending}>
+            <Download aria-hidden /> PDF
+          </Button>
+          <Button kind="primary" onPress={() => window.print()}>
+            <Printer aria-hidden /> Print
+          </Button>
+        </div>
       </div>
+      <ErrorNote error={pdf.error} />
       <article className="report" tabIndex={0} aria-label="Report">
         <header>
           <div>
@@ -91,7 +104,7 @@ export function Report({ job: ref }: { job: JobRef }) {
         <footer>
           <p>
             Bundle {job.bundle.name} {job.bundle.version} ({job.bundle.digest.slice(0, 12)})
-            {model?.digest === job.bundle.digest && auc && `, ${auc}`}. Analysed {when(job.finished_at)}.
+            {measured && `, ${measured}`}. Analysed {when(job.finished_at)}.
           </p>
           <p>
             Job {job.id}

@@ -100,6 +100,7 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         {findings.length > 0 && (
           <Findings findings={findings} chosen={finding?.finding} onChoose={setChosen} />
         )}
+        {job.expires_at && <p className="muted small">This study is erased on {when(job.expires_at)}.</p>}
         {job.degraded && (
           <p className="note">Without {job.missing_backbones.join(", ")}: the ensemble is weaker.</p>
         )}

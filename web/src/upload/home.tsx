@@ -35,8 +35,9 @@ export function Home() {
       <section className="hero">
         <h1>See what the ensemble sees</h1>
         <p className="lead">
-          {model ? `${model.backbones.length} networks` : "Several networks"} read a chest X-ray for five
-          findings, show where they look, and say how sure they are and how far they agree.
+          An ensemble{model && model.backbones.length > 1 && ` of ${model.backbones.length} networks`} reads a
+          chest X-ray for five findings, shows where it looks, and says how sure it is and how far its members
+          agree.
         </p>
       </section>
       <section className="card upload" aria-label="Upload">
