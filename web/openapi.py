@@ -1,4 +1,7 @@
-"""Writes openapi.json: what gateway and auth-service say of themselves, as one document for the page's client."""
+"""Writes openapi.json: what gateway and auth-service say of themselves, as one document for the page's client.
+
+Without its prose, so that the client changes when the API does and not when somebody explains it better.
+"""
 
 import json
 import sys
@@ -16,6 +19,18 @@ from gateway.config import GatewaySettings
 
 HERE = Path(__file__).parent
 NOWHERE = SecretStr("postgresql+psycopg://nobody@127.0.0.1/nothing")
+
+
+PROSE = {"description", "summary", "title", "example", "examples"}
+
+
+def bare(node: Any, names: bool = False) -> Any:
+    """The document without prose; `names` where the keys are names of fields and not OpenAPI's words."""
+    if isinstance(node, list):
+        return [bare(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {k: bare(v, k == "properties" and not names) for k, v in node.items() if names or k not in PROSE}
 
 
 def document() -> dict[str, Any]:
@@ -38,4 +53,4 @@ def document() -> dict[str, Any]:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "openapi.json"
-    target.write_text(json.dumps(document(), indent=1, sort_keys=True) + "\n")
+    target.write_text(json.dumps(bare(document()), indent=1, sort_keys=True) + "\n")

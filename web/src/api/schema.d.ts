@@ -11,10 +11,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Jwks
-         * @description The public keys that access tokens are signed with: coming, current and going ones.
-         */
         get: operations["jwks_auth__well_known_jwks_json_get"];
         put?: never;
         post?: never;
@@ -31,16 +27,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Clients
-         * @description Your machine clients, newest first.
-         */
         get: operations["clients_auth_clients_get"];
         put?: never;
-        /**
-         * Create
-         * @description A new machine client. Its secret is in this answer and nowhere else.
-         */
         post: operations["create_auth_clients_post"];
         delete?: never;
         options?: never;
@@ -58,10 +46,6 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * Revoke
-         * @description Revoke a machine client; its access token lives on for up to ten minutes at other services.
-         */
         delete: operations["revoke_auth_clients__client_id__delete"];
         options?: never;
         head?: never;
@@ -77,10 +61,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Rotate
-         * @description A new secret; the old one works for another 24 hours unless `at_once`.
-         */
         post: operations["rotate_auth_clients__client_id__rotate_post"];
         delete?: never;
         options?: never;
@@ -97,10 +77,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Invite
-         * @description Invite one person into your tenant, where all see each other's studies. Valid for a week.
-         */
         post: operations["invite_auth_invitations_post"];
         delete?: never;
         options?: never;
@@ -117,10 +93,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Logout
-         * @description End a session: that of the refresh token sent, or of the access token. Unknown ones are ended already.
-         */
         post: operations["logout_auth_logout_post"];
         delete?: never;
         options?: never;
@@ -135,17 +107,9 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Me
-         * @description Who the token belongs to, a user or a machine client, and what it may do.
-         */
         get: operations["me_auth_me_get"];
         put?: never;
         post?: never;
-        /**
-         * Leave
-         * @description Delete the account with its sessions and machine clients. The last administrator can't.
-         */
         delete: operations["leave_auth_me_delete"];
         options?: never;
         head?: never;
@@ -161,10 +125,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Change Password
-         * @description Change the password; ends all other sessions.
-         */
         post: operations["change_password_auth_password_post"];
         delete?: never;
         options?: never;
@@ -181,10 +141,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Register
-         * @description Sign up: a new account in a tenant of its own, or in the one that an invitation opens.
-         */
         post: operations["register_auth_register_post"];
         delete?: never;
         options?: never;
@@ -201,15 +157,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Log In
-         * @description Log the page in; sets the cookies.
-         */
         post: operations["log_in_auth_session_post"];
-        /**
-         * Log Out
-         * @description End the page's session and remove its cookies.
-         */
         delete: operations["log_out_auth_session_delete"];
         options?: never;
         head?: never;
@@ -225,10 +173,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Refresh
-         * @description New cookies for old. `409 conflict`: another tab did so a moment ago; go on with the cookies it got.
-         */
         post: operations["refresh_auth_session_refresh_post"];
         delete?: never;
         options?: never;
@@ -243,10 +187,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Sessions
-         * @description Your logins, last used first.
-         */
         get: operations["sessions_auth_sessions_get"];
         put?: never;
         post?: never;
@@ -266,10 +206,6 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /**
-         * End Session
-         * @description End one of your logins; its access token lives on for up to ten minutes at other services.
-         */
         delete: operations["end_session_auth_sessions__session_id__delete"];
         options?: never;
         head?: never;
@@ -285,12 +221,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Token
-         * @description Get an access token by `password`, `refresh_token` or `client_credentials`; form-encoded.
-         *
-         *     Machine clients authenticate by HTTP Basic or by `client_id` and `client_secret` in the form.
-         */
         post: operations["token_auth_token_post"];
         delete?: never;
         options?: never;
@@ -305,10 +235,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Users
-         * @description Users, newest first; go on with `next` as `cursor`.
-         */
         get: operations["users_auth_users_get"];
         put?: never;
         post?: never;
@@ -327,10 +253,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Demote
-         * @description Make an administrator an ordinary user.
-         */
         post: operations["demote_auth_users__user_id__demote_post"];
         delete?: never;
         options?: never;
@@ -347,10 +269,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Disable
-         * @description Keep a user and his machine clients out.
-         */
         post: operations["disable_auth_users__user_id__disable_post"];
         delete?: never;
         options?: never;
@@ -367,10 +285,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Enable
-         * @description Let a user in again.
-         */
         post: operations["enable_auth_users__user_id__enable_post"];
         delete?: never;
         options?: never;
@@ -387,10 +301,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Promote
-         * @description Make a user an administrator, from his next login on.
-         */
         post: operations["promote_auth_users__user_id__promote_post"];
         delete?: never;
         options?: never;
@@ -405,10 +315,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Healthz
-         * @description The event loop turns. Restarting the gateway would mend nothing that this does not see.
-         */
         get: operations["healthz_healthz_get"];
         put?: never;
         post?: never;
@@ -425,10 +331,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Metrics
-         * @description Prometheus metrics of this process.
-         */
         get: operations["metrics_metrics_get"];
         put?: never;
         post?: never;
@@ -445,10 +347,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Readyz
-         * @description Whether an upload sent now would be accepted and analysed; names whatever is missing.
-         */
         get: operations["readyz_readyz_get"];
         put?: never;
         post?: never;
@@ -467,10 +365,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Post Anonymous Job
-         * @description The same without an account: the link in the receipt is the only way to the job. Erased after a day.
-         */
         post: operations["post_anonymous_job_v1_anonymous_jobs_post"];
         delete?: never;
         options?: never;
@@ -485,17 +379,9 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Get Job
-         * @description The job. With `wait`, held until it changes from `If-None-Match`, or without one until it ends.
-         */
         get: operations["get_job_v1_anonymous_jobs__secret__get"];
         put?: never;
         post?: never;
-        /**
-         * Delete Job
-         * @description Cancel a job that is open (200, the cancelled job), or erase one that has ended (204).
-         */
         delete: operations["delete_job_v1_anonymous_jobs__secret__delete"];
         options?: never;
         head?: never;
@@ -509,10 +395,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Events
-         * @description Each change of the job as a server-sent event, until it ends. `Last-Event-ID` resumes.
-         */
         get: operations["events_v1_anonymous_jobs__secret__events_get"];
         put?: never;
         post?: never;
@@ -529,10 +411,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Archive
-         * @description For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w].
-         */
         get: operations["archive_v1_anonymous_jobs__secret__images__instance_id__heatmaps_npz_get"];
         put?: never;
         post?: never;
@@ -549,10 +427,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Heatmap
-         * @description The heatmap of one finding alone, transparent where it is cold.
-         */
         get: operations["heatmap_v1_anonymous_jobs__secret__images__instance_id__heatmaps__finding__png_get"];
         put?: never;
         post?: never;
@@ -569,10 +443,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Image
-         * @description The image as it was prepared for display: 8-bit grey, the right way round, bright is dense.
-         */
         get: operations["image_v1_anonymous_jobs__secret__images__instance_id__image_png_get"];
         put?: never;
         post?: never;
@@ -589,10 +459,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Original
-         * @description The very bytes that were sent.
-         */
         get: operations["original_v1_anonymous_jobs__secret__images__instance_id__original_get"];
         put?: never;
         post?: never;
@@ -609,10 +475,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Overlay
-         * @description The heatmap of one finding over the image.
-         */
         get: operations["overlay_v1_anonymous_jobs__secret__images__instance_id__overlay__finding__png_get"];
         put?: never;
         post?: never;
@@ -631,10 +493,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Retry Job
-         * @description Begin a failed or cancelled job anew.
-         */
         post: operations["retry_job_v1_anonymous_jobs__secret__retry_post"];
         delete?: never;
         options?: never;
@@ -649,16 +507,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List Jobs
-         * @description The tenant's jobs, newest first.
-         */
         get: operations["list_jobs_v1_jobs_get"];
         put?: never;
-        /**
-         * Post Job
-         * @description Send 1 to 20 images of one study. The receipt comes when all of it is stored durably; then poll the job.
-         */
         post: operations["post_job_v1_jobs_post"];
         delete?: never;
         options?: never;
@@ -673,17 +523,9 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Get Job
-         * @description The job. With `wait`, held until it changes from `If-None-Match`, or without one until it ends.
-         */
         get: operations["get_job_v1_jobs__job_id__get"];
         put?: never;
         post?: never;
-        /**
-         * Delete Job
-         * @description Cancel a job that is open (200, the cancelled job), or erase one that has ended (204).
-         */
         delete: operations["delete_job_v1_jobs__job_id__delete"];
         options?: never;
         head?: never;
@@ -697,10 +539,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Events
-         * @description Each change of the job as a server-sent event, until it ends. `Last-Event-ID` resumes.
-         */
         get: operations["events_v1_jobs__job_id__events_get"];
         put?: never;
         post?: never;
@@ -717,10 +555,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Archive
-         * @description For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w].
-         */
         get: operations["archive_v1_jobs__job_id__images__instance_id__heatmaps_npz_get"];
         put?: never;
         post?: never;
@@ -737,10 +571,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Heatmap
-         * @description The heatmap of one finding alone, transparent where it is cold.
-         */
         get: operations["heatmap_v1_jobs__job_id__images__instance_id__heatmaps__finding__png_get"];
         put?: never;
         post?: never;
@@ -757,10 +587,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Image
-         * @description The image as it was prepared for display: 8-bit grey, the right way round, bright is dense.
-         */
         get: operations["image_v1_jobs__job_id__images__instance_id__image_png_get"];
         put?: never;
         post?: never;
@@ -777,10 +603,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Original
-         * @description The very bytes that were sent.
-         */
         get: operations["original_v1_jobs__job_id__images__instance_id__original_get"];
         put?: never;
         post?: never;
@@ -797,10 +619,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Overlay
-         * @description The heatmap of one finding over the image.
-         */
         get: operations["overlay_v1_jobs__job_id__images__instance_id__overlay__finding__png_get"];
         put?: never;
         post?: never;
@@ -819,10 +637,6 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Retry Job
-         * @description Begin a failed or cancelled job anew.
-         */
         post: operations["retry_job_v1_jobs__job_id__retry_post"];
         delete?: never;
         options?: never;
@@ -837,10 +651,6 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List Models
-         * @description The registered bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody.
-         */
         get: operations["list_models_v1_models_get"];
         put?: never;
         post?: never;
@@ -854,930 +664,333 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /**
-         * Accepted
-         * @description The receipt: everything named here is stored durably.
-         */
         Accepted: {
-            /**
-             * Instance Ids
-             * @description in the order of the files
-             */
             instance_ids: string[];
-            /**
-             * Job Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             job_id: string;
-            /**
-             * Links
-             * @example {
-             *       "self": "/v1/jobs/3f…"
-             *     }
-             */
             links: {
                 [key: string]: string;
             };
             /** @default queued */
             state: components["schemas"]["JobState"];
-            /**
-             * Study Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             study_id: string;
         };
-        /**
-         * Account
-         * @description A user.
-         */
         Account: {
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /**
-             * Disabled
-             * @default false
-             */
+            /** @default false */
             disabled: boolean;
-            /**
-             * Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             id: string;
-            /**
-             * Name
-             * @example dr.roentgen@hospital.example
-             */
             name: string;
-            /**
-             * Scopes
-             * @example [
-             *       "studies:read",
-             *       "studies:write"
-             *     ]
-             */
             scopes: components["schemas"]["Scope"][];
-            /**
-             * Tenant Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             tenant_id: string;
         };
-        /**
-         * BackboneView
-         * @description One backbone: its input, its size, and its weight in the ensemble for each finding.
-         */
         BackboneView: {
-            /** Input Size */
             input_size: number;
-            /** Name */
             name: string;
-            /** Normalisation */
             normalisation: string;
-            /** Parameters */
             parameters: number;
-            /** Sha256 */
             sha256: string;
-            /**
-             * Weights
-             * @description share of the ensemble; a finding's shares sum to 1
-             */
             weights: {
                 [key: string]: number;
             };
         };
-        /**
-         * BundleView
-         * @description The bundle a job is pinned to.
-         */
         BundleView: {
-            /** Digest */
             digest: string;
-            /** Name */
             name: string;
-            /** Version */
             version: string;
         };
-        /**
-         * ClientInfo
-         * @description A machine client of yours; `id` is its `client_id`.
-         */
         ClientInfo: {
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /**
-             * Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             id: string;
-            /** Last Used At */
             last_used_at: string | null;
-            /**
-             * Name
-             * @example PACS of ward 3
-             */
             name: string;
-            /**
-             * Old Secret Until
-             * @description until then the secret before the last rotation works
-             */
             old_secret_until: string | null;
-            /**
-             * Scopes
-             * @example [
-             *       "studies:read",
-             *       "studies:write"
-             *     ]
-             */
             scopes: components["schemas"]["Scope"][];
         };
-        /**
-         * ClientWithSecret
-         * @description The same with its secret, which is shown this once and kept only as a digest.
-         */
         ClientWithSecret: {
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /**
-             * Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             id: string;
-            /** Last Used At */
             last_used_at: string | null;
-            /**
-             * Name
-             * @example PACS of ward 3
-             */
             name: string;
-            /**
-             * Old Secret Until
-             * @description until then the secret before the last rotation works
-             */
             old_secret_until: string | null;
-            /**
-             * Scopes
-             * @example [
-             *       "studies:read",
-             *       "studies:write"
-             *     ]
-             */
             scopes: components["schemas"]["Scope"][];
-            /**
-             * Secret
-             * @example thorax_0Jq…
-             */
             secret: string;
         };
-        /**
-         * Code
-         * @description Stable error codes. Clients may switch on them, so none is ever renamed.
-         * @enum {string}
-         */
+        /** @enum {string} */
         Code: "validation_failed" | "not_found" | "method_not_allowed" | "conflict" | "precondition_failed" | "malformed_request" | "header_too_large" | "body_too_large" | "body_timeout" | "malformed_multipart" | "no_files" | "too_many_files" | "unexpected_field" | "empty_file" | "unsupported_media_type" | "image_too_large" | "image_size_unusable" | "idempotency_key_reused" | "unknown_finding" | "result_not_ready" | "unauthenticated" | "forbidden" | "csrf_failed" | "bad_credentials" | "too_many_attempts" | "sign_up_closed" | "name_taken" | "weak_password" | "rate_limited" | "quota_exceeded" | "overloaded" | "unavailable" | "storage_full" | "feature_off" | "unreadable_image" | "decode_limit_exceeded" | "not_a_chest_radiograph" | "step_gave_up" | "no_usable_image" | "cancelled" | "bundle_invalid" | "bundle_missing" | "internal_error";
-        /**
-         * Credentials
-         * @description Name and password.
-         */
         Credentials: {
-            /**
-             * Name
-             * @example dr.roentgen@hospital.example
-             */
             name: string;
-            /**
-             * Password
-             * Format: password
-             * @example a-long-enough-passphrase
-             */
+            /** Format: password */
             password: string;
         };
-        /**
-         * ErrorView
-         * @description Why an image or a job failed.
-         */
         ErrorView: {
-            /**
-             * Code
-             * @example unreadable_image
-             */
             code: string;
-            /** Detail */
             detail: string;
-            /** Remedy */
             remedy: string;
-            /** Title */
             title: string;
         };
-        /**
-         * Finding
-         * @description CheXpert's five competition findings, in the order every array of five uses.
-         * @enum {string}
-         */
+        /** @enum {string} */
         Finding: "atelectasis" | "cardiomegaly" | "consolidation" | "edema" | "pleural_effusion";
-        /**
-         * FindingView
-         * @description The ensemble's word on one finding, and each backbone's own.
-         */
         FindingView: {
-            /**
-             * Backbones
-             * @description each backbone's own probability, before calibration
-             */
             backbones?: {
                 [key: string]: number;
             };
-            /**
-             * Disagreement
-             * @description weighted standard deviation over the backbones
-             * @example 0.08
-             */
             disagreement: number;
             finding: components["schemas"]["Finding"];
-            /**
-             * Label
-             * @example Pleural Effusion
-             */
             label: string;
-            /** Positive */
             positive: boolean;
-            /**
-             * Probability
-             * @example 0.37
-             */
             probability: number;
-            /**
-             * Threshold
-             * @example 0.37
-             */
             threshold: number;
         };
-        /** HTTPValidationError */
         HTTPValidationError: {
-            /** Detail */
             detail?: components["schemas"]["ValidationError"][];
         };
-        /**
-         * ImageView
-         * @description One image of the study.
-         */
         ImageView: {
-            /** Columns */
             columns: number | null;
             error: components["schemas"]["ErrorView"] | null;
-            /** File Name */
             file_name: string;
-            /** Findings */
             findings: components["schemas"]["FindingView"][];
-            /**
-             * Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             id: string;
-            /** Links */
             links: {
                 [key: string]: string;
             };
-            /**
-             * Media Type
-             * @example application/dicom
-             */
             media_type: string;
-            /**
-             * Position
-             * @description 0 for the first file sent
-             */
             position: number;
-            /**
-             * Rows
-             * @description native height in pixels, once prepared
-             */
             rows: number | null;
-            /** Sop Instance Uid */
             sop_instance_uid: string | null;
-            /**
-             * State
-             * @example prepared
-             */
             state: string;
-            /**
-             * View Position
-             * @example PA
-             */
             view_position: string | null;
         };
-        /**
-         * Invitation
-         * @description Lets one person sign up into your tenant. Shown once.
-         */
         Invitation: {
-            /**
-             * Expires At
-             * Format: date-time
-             */
+            /** Format: date-time */
             expires_at: string;
-            /**
-             * Invitation
-             * @example b2k…
-             */
             invitation: string;
         };
-        /**
-         * JobPage
-         * @description A page of jobs, newest first.
-         */
         JobPage: {
-            /** Items */
             items: components["schemas"]["JobSummary"][];
-            /**
-             * Next
-             * @description `cursor` of the next page; null on the last
-             */
             next: string | null;
         };
-        /**
-         * JobState
-         * @description Where a job is; the last three are final.
-         * @enum {string}
-         */
+        /** @enum {string} */
         JobState: "queued" | "running" | "succeeded" | "failed" | "cancelled";
-        /**
-         * JobSummary
-         * @description A job, as a list shows it.
-         */
         JobSummary: {
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /** Finished At */
             finished_at: string | null;
-            /** First Image */
             first_image: string | null;
-            /**
-             * Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             id: string;
-            /** Images */
             images: number;
             priority: components["schemas"]["Priority"];
             progress: components["schemas"]["Progress"];
             state: components["schemas"]["JobState"];
-            /**
-             * Study Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             study_id: string;
-            /** Title */
             title: string;
             top_finding: components["schemas"]["FindingView"] | null;
         };
-        /**
-         * JobView
-         * @description A job, whole.
-         */
         JobView: {
             bundle: components["schemas"]["BundleView"];
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /**
-             * Degraded
-             * @description true if backbones are missing from the ensemble
-             */
             degraded: boolean;
-            /**
-             * Disclaimer
-             * @default Demonstration. Not a medical device, not for diagnosis.
-             */
+            /** @default Demonstration. Not a medical device, not for diagnosis. */
             disclaimer: string;
             error: components["schemas"]["ErrorView"] | null;
-            /** Expires At */
             expires_at: string | null;
-            /** Finished At */
             finished_at: string | null;
-            /**
-             * Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             id: string;
-            /** Images */
             images: components["schemas"]["ImageView"][];
-            /** Links */
             links: {
                 [key: string]: string;
             };
-            /** Missing Backbones */
             missing_backbones: string[];
             priority: components["schemas"]["Priority"];
             progress: components["schemas"]["Progress"];
-            /** Started At */
             started_at: string | null;
             state: components["schemas"]["JobState"];
             study: components["schemas"]["StudyView"];
-            /**
-             * Timings
-             * @description seconds per stage
-             * @example {
-             *       "infer_s": 0.25,
-             *       "prepare_s": 0.06,
-             *       "queued_s": 0.02
-             *     }
-             */
             timings: {
                 [key: string]: unknown;
             };
-            /**
-             * Version
-             * @description grows with every visible change; the ETag
-             */
             version: number;
         };
-        /**
-         * JsonWebKeySet
-         * @description Public keys (RFC 7517).
-         */
         JsonWebKeySet: {
-            /** Keys */
             keys: {
                 [key: string]: string;
             }[];
         };
-        /**
-         * Logout
-         * @description The refresh token whose session shall end; without one the bearer token's session ends.
-         */
         Logout: {
-            /**
-             * Refresh Token
-             * Format: password
-             */
+            /** Format: password */
             refresh_token: string;
         };
-        /**
-         * Me
-         * @description Who calls: a user, or a machine client. `scopes` are those of the token in use.
-         */
         Me: {
-            /**
-             * Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             id: string;
-            /**
-             * Kind
-             * @enum {string}
-             */
+            /** @enum {string} */
             kind: "user" | "client";
-            /**
-             * Name
-             * @example dr.roentgen@hospital.example
-             */
             name: string;
-            /**
-             * Scopes
-             * @example [
-             *       "studies:read",
-             *       "studies:write"
-             *     ]
-             */
             scopes: components["schemas"]["Scope"][];
-            /**
-             * Session
-             * @description the session of this token, if it has one
-             */
             session?: string | null;
-            /**
-             * Tenant Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             tenant_id: string;
         };
-        /**
-         * ModelList
-         * @description All registered bundles, the active one first.
-         */
         ModelList: {
-            /** Items */
             items: components["schemas"]["ModelView"][];
         };
-        /**
-         * ModelView
-         * @description A registered bundle: the model card, in figures and in words.
-         */
         ModelView: {
-            /**
-             * Active
-             * @description whether new jobs use it
-             */
             active: boolean;
-            /** Backbones */
             backbones: components["schemas"]["BackboneView"][];
-            /**
-             * Card
-             * @description Markdown
-             */
             card: string;
-            /** Digest */
             digest: string;
-            /**
-             * Disclaimer
-             * @default Demonstration. Not a medical device, not for diagnosis.
-             */
+            /** @default Demonstration. Not a medical device, not for diagnosis. */
             disclaimer: string;
-            /** Findings */
             findings: components["schemas"]["Finding"][];
-            /** Intended Use */
             intended_use: string;
-            /** Licence */
             licence: string;
-            /**
-             * Metrics
-             * @description measured AUCs and the data they were measured on
-             */
             metrics: {
                 [key: string]: unknown;
             };
-            /** Name */
             name: string;
-            /** Thresholds */
             thresholds: {
                 [key: string]: number;
             };
-            /** Version */
             version: string;
         };
-        /**
-         * NewClient
-         * @description A machine client to be made.
-         */
         NewClient: {
-            /**
-             * Name
-             * @example PACS of ward 3
-             */
             name: string;
             /**
-             * Scopes
              * @default [
              *       "studies:read",
              *       "studies:write"
              *     ]
-             * @example [
-             *       "studies:read",
-             *       "studies:write"
-             *     ]
              */
             scopes: components["schemas"]["Scope"][];
         };
-        /**
-         * PageSession
-         * @description A login of the page. The tokens are in cookies; this is what the page may know.
-         */
         PageSession: {
             account: components["schemas"]["Account"];
-            /**
-             * Expires In
-             * @description seconds; refresh before
-             * @example 600
-             */
             expires_in: number;
-            /**
-             * Session
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             session: string;
         };
-        /**
-         * PasswordChange
-         * @description The password as it is, and as it shall be.
-         */
         PasswordChange: {
-            /**
-             * Current
-             * Format: password
-             * @example a-long-enough-passphrase
-             */
+            /** Format: password */
             current: string;
-            /**
-             * New
-             * Format: password
-             * @example a-long-enough-passphrase
-             */
+            /** Format: password */
             new: string;
         };
-        /**
-         * PasswordProof
-         * @description The password once more, for what can't be undone.
-         */
         PasswordProof: {
-            /**
-             * Password
-             * Format: password
-             * @example a-long-enough-passphrase
-             */
+            /** Format: password */
             password: string;
         };
-        /**
-         * Priority
-         * @description `stat` overtakes `routine`.
-         * @enum {string}
-         */
+        /** @enum {string} */
         Priority: "stat" | "routine";
-        /**
-         * Problem
-         * @description An error: `code` is for programs, `detail` and `remedy` are for people.
-         */
         Problem: {
-            /** @example no_files */
             code: components["schemas"]["Code"];
-            /**
-             * Detail
-             * @example The body had no part named `files`.
-             */
             detail: string;
-            /**
-             * Errors
-             * @description the fields that are not valid
-             */
             errors?: {
                 [key: string]: unknown;
             }[] | null;
-            /**
-             * Instance
-             * @description the request's id, as in the logs
-             * @example urn:uuid:0f8f…
-             */
             instance: string;
-            /**
-             * Remedy
-             * @example Send 1 to 20 images in the field `files`.
-             */
             remedy: string;
-            /**
-             * Status
-             * @example 422
-             */
             status: number;
-            /**
-             * Title
-             * @example No image was sent
-             */
             title: string;
-            /**
-             * Type
-             * @description an identifier, no link
-             * @example https://thorax.dev/problems/no_files
-             */
             type: string;
         };
-        /**
-         * Progress
-         * @description Steps done so far; `total` grows while the work becomes known.
-         */
         Progress: {
-            /** Done */
             done: number;
-            /** Total */
             total: number;
         };
-        /**
-         * Readiness
-         * @description Ready, or what is missing.
-         */
         Readiness: {
-            /**
-             * Missing
-             * @example [
-             *       "worker for xception: none seen in the last 30 s"
-             *     ]
-             */
             missing: string[];
-            /** Ready */
             ready: boolean;
         };
-        /**
-         * Rotation
-         * @description How to rotate a secret.
-         */
         Rotation: {
-            /**
-             * At Once
-             * @description end the old secret now instead of in 24 hours
-             * @default false
-             */
+            /** @default false */
             at_once: boolean;
         };
-        /**
-         * Scope
-         * @description What a token may do. Granted scopes are never wider than those of the account behind it.
-         * @enum {string}
-         */
+        /** @enum {string} */
         Scope: "studies:write" | "studies:read" | "models:write" | "admin";
-        /**
-         * SessionInfo
-         * @description One login of yours.
-         */
         SessionInfo: {
-            /**
-             * Created At
-             * Format: date-time
-             */
+            /** Format: date-time */
             created_at: string;
-            /**
-             * Current
-             * @description the one this request came with
-             */
             current: boolean;
-            /**
-             * Expires At
-             * Format: date-time
-             */
+            /** Format: date-time */
             expires_at: string;
-            /**
-             * Id
-             * Format: uuid
-             * @example 0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11
-             */
+            /** Format: uuid */
             id: string;
-            /**
-             * Last Used At
-             * Format: date-time
-             */
+            /** Format: date-time */
             last_used_at: string;
-            /**
-             * Page
-             * @description of the page, not of the API
-             */
             page: boolean;
-            /**
-             * User Agent
-             * @example Mozilla/5.0
-             */
             user_agent: string;
         };
-        /**
-         * SignUp
-         * @description A new account: at least 12 characters of password, and not the name.
-         */
         SignUp: {
-            /**
-             * Invitation
-             * @description to join a tenant
-             */
             invitation?: string | null;
-            /**
-             * Name
-             * @example dr.roentgen@hospital.example
-             */
             name: string;
-            /**
-             * Password
-             * Format: password
-             * @example a-long-enough-passphrase
-             */
+            /** Format: password */
             password: string;
         };
-        /**
-         * StudyView
-         * @description The study: per finding the highest probability over its images (CheXpert's convention).
-         */
         StudyView: {
-            /** Findings */
             findings: components["schemas"]["FindingView"][];
-            /**
-             * Id
-             * Format: uuid
-             */
+            /** Format: uuid */
             id: string;
-            /** Study Instance Uid */
             study_instance_uid: string | null;
-            /** Title */
             title: string;
         };
-        /**
-         * TokenAnswer
-         * @description Tokens (RFC 6749, section 5.1). Machine clients get no refresh token: they have their secret.
-         */
         TokenAnswer: {
-            /**
-             * Access Token
-             * @example eyJhbGciOiJSUzI1NiIs…
-             */
             access_token: string;
-            /**
-             * Expires In
-             * @example 600
-             */
             expires_in: number;
-            /**
-             * Refresh Token
-             * @example Jt3…
-             */
             refresh_token?: string | null;
-            /**
-             * Scope
-             * @example studies:read studies:write
-             */
             scope: string;
             /**
-             * Token Type
              * @default Bearer
              * @constant
              */
             token_type: "Bearer";
         };
-        /**
-         * TokenForm
-         * @description An OAuth2 token request (RFC 6749). Checked by the endpoint, which owes RFC 6749's own errors.
-         */
         TokenForm: {
-            /**
-             * Client Id
-             * @default
-             */
+            /** @default  */
             client_id: string;
             /**
-             * Client Secret
              * Format: password
              * @default
              */
             client_secret: string;
-            /**
-             * Grant Type
-             * @default
-             * @example password
-             */
+            /** @default  */
             grant_type: string;
             /**
-             * Password
              * Format: password
              * @default
-             * @example a-long-enough-passphrase
              */
             password: string;
             /**
-             * Refresh Token
              * Format: password
              * @default
              */
             refresh_token: string;
-            /**
-             * Scope
-             * @description space-separated; all that is allowed when empty
-             * @default
-             */
+            /** @default  */
             scope: string;
-            /**
-             * Username
-             * @default
-             * @example dr.roentgen@hospital.example
-             */
+            /** @default  */
             username: string;
         };
-        /**
-         * UserPage
-         * @description Users, newest first.
-         */
         UserPage: {
-            /** Items */
             items: components["schemas"]["Account"][];
-            /**
-             * Next
-             * @description `cursor` of the next page; null on the last
-             */
             next?: string | null;
         };
-        /** ValidationError */
         ValidationError: {
-            /** Context */
             ctx?: Record<string, never>;
-            /** Input */
             input?: unknown;
-            /** Location */
             loc: (string | number)[];
-            /** Message */
             msg: string;
-            /** Error Type */
             type: string;
         };
     };
@@ -1798,7 +1011,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1807,7 +1019,6 @@ export interface operations {
                     "application/json": components["schemas"]["JsonWebKeySet"];
                 };
             };
-            /** @description `unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1828,7 +1039,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1837,7 +1047,6 @@ export interface operations {
                     "application/json": components["schemas"]["ClientInfo"][];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1862,7 +1071,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -1871,7 +1079,6 @@ export interface operations {
                     "application/json": components["schemas"]["ClientWithSecret"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1881,7 +1088,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `forbidden`, `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1891,7 +1097,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1913,14 +1118,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1930,7 +1133,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1940,7 +1142,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1950,7 +1151,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1976,7 +1176,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1985,7 +1184,6 @@ export interface operations {
                     "application/json": components["schemas"]["ClientWithSecret"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1995,7 +1193,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2005,7 +1202,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2015,7 +1211,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2035,7 +1230,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2044,7 +1238,6 @@ export interface operations {
                     "application/json": components["schemas"]["Invitation"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2054,7 +1247,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `sign_up_closed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2079,14 +1271,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2096,7 +1286,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2106,7 +1295,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2126,7 +1314,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2135,7 +1322,6 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2160,14 +1346,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated`, `bad_credentials` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2177,7 +1361,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2187,7 +1370,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2197,7 +1379,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2206,7 +1387,6 @@ export interface operations {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
-            /** @description `too_many_attempts` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2231,14 +1411,12 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated`, `bad_credentials` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2248,7 +1426,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2258,7 +1435,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `weak_password` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2268,7 +1444,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `too_many_attempts` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2293,7 +1468,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2302,7 +1476,6 @@ export interface operations {
                     "application/json": components["schemas"]["Account"];
                 };
             };
-            /** @description `sign_up_closed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2312,7 +1485,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `name_taken` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2322,7 +1494,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `weak_password` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2332,7 +1503,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `too_many_attempts` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2357,7 +1527,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2366,7 +1535,6 @@ export interface operations {
                     "application/json": components["schemas"]["PageSession"];
                 };
             };
-            /** @description `bad_credentials` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2376,7 +1544,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2385,7 +1552,6 @@ export interface operations {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
-            /** @description `too_many_attempts` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2395,7 +1561,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `overloaded` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2416,14 +1581,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2433,7 +1596,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2454,7 +1616,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2463,7 +1624,6 @@ export interface operations {
                     "application/json": components["schemas"]["PageSession"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2473,7 +1633,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2483,7 +1642,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2504,7 +1662,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2513,7 +1670,6 @@ export interface operations {
                     "application/json": components["schemas"]["SessionInfo"][];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2536,14 +1692,12 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2553,7 +1707,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2563,7 +1716,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2587,7 +1739,6 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2596,7 +1747,6 @@ export interface operations {
                     "application/json": components["schemas"]["TokenAnswer"];
                 };
             };
-            /** @description RFC 6749's `error` and `error_description`, and the members of every other problem */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2605,7 +1755,6 @@ export interface operations {
                     "application/json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2615,7 +1764,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2624,7 +1772,6 @@ export interface operations {
                     "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
-            /** @description `too_many_attempts` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2634,7 +1781,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `overloaded` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2658,7 +1804,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2667,7 +1812,6 @@ export interface operations {
                     "application/json": components["schemas"]["UserPage"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2677,7 +1821,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2687,7 +1830,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2709,7 +1851,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2718,7 +1859,6 @@ export interface operations {
                     "application/json": components["schemas"]["Account"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2728,7 +1868,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `forbidden`, `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2738,7 +1877,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2748,7 +1886,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2758,7 +1895,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2780,7 +1916,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2789,7 +1924,6 @@ export interface operations {
                     "application/json": components["schemas"]["Account"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2799,7 +1933,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `forbidden`, `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2809,7 +1942,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2819,7 +1951,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2829,7 +1960,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2851,7 +1981,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2860,7 +1989,6 @@ export interface operations {
                     "application/json": components["schemas"]["Account"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2870,7 +1998,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `forbidden`, `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2880,7 +2007,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2890,7 +2016,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2900,7 +2025,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2922,7 +2046,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2931,7 +2054,6 @@ export interface operations {
                     "application/json": components["schemas"]["Account"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2941,7 +2063,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `forbidden`, `csrf_failed` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2951,7 +2072,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2961,7 +2081,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2971,7 +2090,6 @@ export interface operations {
                     "application/problem+json": unknown;
                 };
             };
-            /** @description Validation Error */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -2991,7 +2109,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3013,7 +2130,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3033,7 +2149,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3042,7 +2157,6 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
-            /** @description Service Unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3057,7 +2171,6 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description makes a repetition safe */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -3066,52 +2179,30 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": {
-                    /** @description reserved */
                     callback_url?: string;
-                    /** @description DICOM, PNG or JPEG images of one study */
                     files: string[];
                     /**
                      * @default routine
                      * @enum {string}
                      */
                     priority?: "stat" | "routine";
-                    /** @example PA, follow-up */
                     title?: string;
                 };
             };
         };
         responses: {
-            /** @description Stored durably and queued; the link is the only way to the job */
             202: {
                 headers: {
-                    /** @description where to poll the job */
                     Location?: string;
-                    /** @description uploads left (r) and seconds until there are more (t) */
                     RateLimit?: string;
-                    /** @description uploads (q) per seconds (w) and address */
                     "RateLimit-Policy"?: string;
-                    /** @description seconds until a poll may bring news */
                     "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "instance_ids": [
-                     *         "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21"
-                     *       ],
-                     *       "job_id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
-                     *       "links": {
-                     *         "self": "/v1/anonymous/jobs/9vK…"
-                     *       },
-                     *       "state": "queued",
-                     *       "study_id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
-            /** @description `malformed_multipart` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3120,7 +2211,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `feature_off` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3129,7 +2219,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `body_timeout` */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -3138,7 +2227,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `body_too_large`, `image_too_large` */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3147,7 +2235,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type` */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -3156,7 +2243,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `no_files`, `too_many_files`, `unexpected_field`, `empty_file`, `unreadable_image`, `image_size_unusable`, `idempotency_key_reused` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3165,7 +2251,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `quota_exceeded`, `rate_limited` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -3174,7 +2259,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `overloaded`, `bundle_missing` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -3183,7 +2267,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `storage_full` */
             507: {
                 headers: {
                     [name: string]: unknown;
@@ -3197,7 +2280,6 @@ export interface operations {
     get_job_v1_anonymous_jobs__secret__get: {
         parameters: {
             query?: {
-                /** @description seconds to hold the answer */
                 wait?: number;
             };
             header?: {
@@ -3211,185 +2293,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job as it is now */
             200: {
                 headers: {
-                    /** @description its version, for `If-None-Match` */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "bundle": {
-                     *         "digest": "5d41…",
-                     *         "name": "default",
-                     *         "version": "1.0"
-                     *       },
-                     *       "created_at": "2026-01-01T12:00:00Z",
-                     *       "degraded": false,
-                     *       "finished_at": "2026-01-01T12:00:00.480Z",
-                     *       "id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
-                     *       "images": [
-                     *         {
-                     *           "columns": 2022,
-                     *           "file_name": "chest.png",
-                     *           "findings": [
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.08,
-                     *                 "xception": 0.12
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "atelectasis",
-                     *               "label": "Atelectasis",
-                     *               "positive": false,
-                     *               "probability": 0.1,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.23,
-                     *                 "xception": 0.27
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "cardiomegaly",
-                     *               "label": "Cardiomegaly",
-                     *               "positive": false,
-                     *               "probability": 0.25,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.38,
-                     *                 "xception": 0.42
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "consolidation",
-                     *               "label": "Consolidation",
-                     *               "positive": false,
-                     *               "probability": 0.4,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.53,
-                     *                 "xception": 0.57
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "edema",
-                     *               "label": "Edema",
-                     *               "positive": true,
-                     *               "probability": 0.55,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.68,
-                     *                 "xception": 0.72
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "pleural_effusion",
-                     *               "label": "Pleural Effusion",
-                     *               "positive": true,
-                     *               "probability": 0.7,
-                     *               "threshold": 0.5
-                     *             }
-                     *           ],
-                     *           "id": "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21",
-                     *           "links": {
-                     *             "image": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/images/77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21/image.png"
-                     *           },
-                     *           "media_type": "image/png",
-                     *           "position": 0,
-                     *           "rows": 2022,
-                     *           "state": "prepared"
-                     *         }
-                     *       ],
-                     *       "links": {
-                     *         "events": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/events",
-                     *         "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
-                     *       },
-                     *       "missing_backbones": [],
-                     *       "priority": "routine",
-                     *       "progress": {
-                     *         "done": 4,
-                     *         "total": 4
-                     *       },
-                     *       "started_at": "2026-01-01T12:00:00.020Z",
-                     *       "state": "succeeded",
-                     *       "study": {
-                     *         "findings": [
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "atelectasis",
-                     *             "label": "Atelectasis",
-                     *             "positive": false,
-                     *             "probability": 0.1,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "cardiomegaly",
-                     *             "label": "Cardiomegaly",
-                     *             "positive": false,
-                     *             "probability": 0.25,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "consolidation",
-                     *             "label": "Consolidation",
-                     *             "positive": false,
-                     *             "probability": 0.4,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "edema",
-                     *             "label": "Edema",
-                     *             "positive": true,
-                     *             "probability": 0.55,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "pleural_effusion",
-                     *             "label": "Pleural Effusion",
-                     *             "positive": true,
-                     *             "probability": 0.7,
-                     *             "threshold": 0.5
-                     *           }
-                     *         ],
-                     *         "id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02",
-                     *         "title": "PA, follow-up"
-                     *       },
-                     *       "timings": {
-                     *         "aggregate_s": 0.01,
-                     *         "infer_s": 0.38,
-                     *         "prepare_s": 0.06,
-                     *         "queued_s": 0.02,
-                     *         "total_s": 0.48
-                     *       },
-                     *       "version": 5
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3398,7 +2316,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3420,7 +2337,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3429,14 +2345,12 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description erased */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3445,7 +2359,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3469,21 +2382,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description `job` events until the job ends, or one `erased` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example event: job
-                     *     id: 3
-                     *     data: {"state": "running", "progress": {"done": 1, "total": 4}}
-                     */
                     "text/event-stream": string;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3492,7 +2398,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3515,7 +2420,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3524,7 +2428,6 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3533,7 +2436,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3542,7 +2444,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3557,7 +2458,6 @@ export interface operations {
         parameters: {
             query?: {
                 colormap?: "inferno" | "viridis" | "magma" | "plasma" | "turbo";
-                /** @description longest side in pixels */
                 size?: number;
             };
             header?: {
@@ -3572,7 +2472,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3581,14 +2480,12 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3597,7 +2494,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3606,7 +2502,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3620,7 +2515,6 @@ export interface operations {
     image_v1_anonymous_jobs__secret__images__instance_id__image_png_get: {
         parameters: {
             query?: {
-                /** @description longest side in pixels */
                 size?: number;
             };
             header?: {
@@ -3634,7 +2528,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3643,14 +2536,12 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3659,7 +2550,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3668,7 +2558,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3691,7 +2580,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3700,7 +2588,6 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3709,7 +2596,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3725,7 +2611,6 @@ export interface operations {
             query?: {
                 colormap?: "inferno" | "viridis" | "magma" | "plasma" | "turbo";
                 opacity?: number;
-                /** @description longest side in pixels */
                 size?: number;
             };
             header?: {
@@ -3740,7 +2625,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3749,14 +2633,12 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3765,7 +2647,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3774,7 +2655,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3796,7 +2676,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -3805,7 +2684,6 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3814,7 +2692,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3823,7 +2700,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3838,12 +2714,10 @@ export interface operations {
         parameters: {
             query?: {
                 cursor?: string | null;
-                /** @description studies positive for this finding */
                 finding?: string | null;
                 limit?: number;
                 priority?: components["schemas"]["Priority"] | null;
                 state?: components["schemas"]["JobState"] | null;
-                /** @description part of the title */
                 title?: string | null;
             };
             header?: never;
@@ -3852,7 +2726,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3861,7 +2734,6 @@ export interface operations {
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3870,7 +2742,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3879,7 +2750,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3888,7 +2758,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3903,7 +2772,6 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description makes a repetition safe */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
@@ -3912,48 +2780,28 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": {
-                    /** @description reserved */
                     callback_url?: string;
-                    /** @description DICOM, PNG or JPEG images of one study */
                     files: string[];
                     /**
                      * @default routine
                      * @enum {string}
                      */
                     priority?: "stat" | "routine";
-                    /** @example PA, follow-up */
                     title?: string;
                 };
             };
         };
         responses: {
-            /** @description Stored durably and queued */
             202: {
                 headers: {
-                    /** @description where to poll the job */
                     Location?: string;
-                    /** @description seconds until a poll may bring news */
                     "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "instance_ids": [
-                     *         "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21"
-                     *       ],
-                     *       "job_id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
-                     *       "links": {
-                     *         "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
-                     *       },
-                     *       "state": "queued",
-                     *       "study_id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Accepted"];
                 };
             };
-            /** @description `malformed_multipart` */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -3962,7 +2810,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3971,7 +2818,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3980,7 +2826,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `body_timeout` */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -3989,7 +2834,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `body_too_large`, `image_too_large` */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -3998,7 +2842,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `unsupported_media_type` */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -4007,7 +2850,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `no_files`, `too_many_files`, `unexpected_field`, `empty_file`, `unreadable_image`, `image_size_unusable`, `idempotency_key_reused` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4016,7 +2858,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `quota_exceeded` */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -4025,7 +2866,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `overloaded`, `bundle_missing` */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -4034,7 +2874,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `storage_full` */
             507: {
                 headers: {
                     [name: string]: unknown;
@@ -4048,7 +2887,6 @@ export interface operations {
     get_job_v1_jobs__job_id__get: {
         parameters: {
             query?: {
-                /** @description seconds to hold the answer */
                 wait?: number;
             };
             header?: {
@@ -4062,185 +2900,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job as it is now */
             200: {
                 headers: {
-                    /** @description its version, for `If-None-Match` */
                     ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "bundle": {
-                     *         "digest": "5d41…",
-                     *         "name": "default",
-                     *         "version": "1.0"
-                     *       },
-                     *       "created_at": "2026-01-01T12:00:00Z",
-                     *       "degraded": false,
-                     *       "finished_at": "2026-01-01T12:00:00.480Z",
-                     *       "id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
-                     *       "images": [
-                     *         {
-                     *           "columns": 2022,
-                     *           "file_name": "chest.png",
-                     *           "findings": [
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.08,
-                     *                 "xception": 0.12
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "atelectasis",
-                     *               "label": "Atelectasis",
-                     *               "positive": false,
-                     *               "probability": 0.1,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.23,
-                     *                 "xception": 0.27
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "cardiomegaly",
-                     *               "label": "Cardiomegaly",
-                     *               "positive": false,
-                     *               "probability": 0.25,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.38,
-                     *                 "xception": 0.42
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "consolidation",
-                     *               "label": "Consolidation",
-                     *               "positive": false,
-                     *               "probability": 0.4,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.53,
-                     *                 "xception": 0.57
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "edema",
-                     *               "label": "Edema",
-                     *               "positive": true,
-                     *               "probability": 0.55,
-                     *               "threshold": 0.5
-                     *             },
-                     *             {
-                     *               "backbones": {
-                     *                 "densenet121": 0.68,
-                     *                 "xception": 0.72
-                     *               },
-                     *               "disagreement": 0.08,
-                     *               "finding": "pleural_effusion",
-                     *               "label": "Pleural Effusion",
-                     *               "positive": true,
-                     *               "probability": 0.7,
-                     *               "threshold": 0.5
-                     *             }
-                     *           ],
-                     *           "id": "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21",
-                     *           "links": {
-                     *             "image": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/images/77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21/image.png"
-                     *           },
-                     *           "media_type": "image/png",
-                     *           "position": 0,
-                     *           "rows": 2022,
-                     *           "state": "prepared"
-                     *         }
-                     *       ],
-                     *       "links": {
-                     *         "events": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/events",
-                     *         "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
-                     *       },
-                     *       "missing_backbones": [],
-                     *       "priority": "routine",
-                     *       "progress": {
-                     *         "done": 4,
-                     *         "total": 4
-                     *       },
-                     *       "started_at": "2026-01-01T12:00:00.020Z",
-                     *       "state": "succeeded",
-                     *       "study": {
-                     *         "findings": [
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "atelectasis",
-                     *             "label": "Atelectasis",
-                     *             "positive": false,
-                     *             "probability": 0.1,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "cardiomegaly",
-                     *             "label": "Cardiomegaly",
-                     *             "positive": false,
-                     *             "probability": 0.25,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "consolidation",
-                     *             "label": "Consolidation",
-                     *             "positive": false,
-                     *             "probability": 0.4,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "edema",
-                     *             "label": "Edema",
-                     *             "positive": true,
-                     *             "probability": 0.55,
-                     *             "threshold": 0.5
-                     *           },
-                     *           {
-                     *             "backbones": {},
-                     *             "disagreement": 0.08,
-                     *             "finding": "pleural_effusion",
-                     *             "label": "Pleural Effusion",
-                     *             "positive": true,
-                     *             "probability": 0.7,
-                     *             "threshold": 0.5
-                     *           }
-                     *         ],
-                     *         "id": "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02",
-                     *         "title": "PA, follow-up"
-                     *       },
-                     *       "timings": {
-                     *         "aggregate_s": 0.01,
-                     *         "infer_s": 0.38,
-                     *         "prepare_s": 0.06,
-                     *         "queued_s": 0.02,
-                     *         "total_s": 0.48
-                     *       },
-                     *       "version": 5
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4249,7 +2923,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4258,7 +2931,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4267,7 +2939,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4289,7 +2960,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4298,14 +2968,12 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description erased */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4314,7 +2982,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4323,7 +2990,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4332,7 +2998,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4356,21 +3021,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description `job` events until the job ends, or one `erased` */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example event: job
-                     *     id: 3
-                     *     data: {"state": "running", "progress": {"done": 1, "total": 4}}
-                     */
                     "text/event-stream": string;
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4379,7 +3037,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4388,7 +3045,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4397,7 +3053,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4420,7 +3075,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4429,7 +3083,6 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4438,7 +3091,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4447,7 +3099,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4456,7 +3107,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4465,7 +3115,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4480,7 +3129,6 @@ export interface operations {
         parameters: {
             query?: {
                 colormap?: "inferno" | "viridis" | "magma" | "plasma" | "turbo";
-                /** @description longest side in pixels */
                 size?: number;
             };
             header?: {
@@ -4495,7 +3143,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4504,14 +3151,12 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4520,7 +3165,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4529,7 +3173,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4538,7 +3181,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4547,7 +3189,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4561,7 +3202,6 @@ export interface operations {
     image_v1_jobs__job_id__images__instance_id__image_png_get: {
         parameters: {
             query?: {
-                /** @description longest side in pixels */
                 size?: number;
             };
             header?: {
@@ -4575,7 +3215,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4584,14 +3223,12 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4600,7 +3237,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4609,7 +3245,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4618,7 +3253,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4627,7 +3261,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4650,7 +3283,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the file */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4659,7 +3291,6 @@ export interface operations {
                     "application/octet-stream": string;
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4668,7 +3299,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4677,7 +3307,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4686,7 +3315,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4702,7 +3330,6 @@ export interface operations {
             query?: {
                 colormap?: "inferno" | "viridis" | "magma" | "plasma" | "turbo";
                 opacity?: number;
-                /** @description longest side in pixels */
                 size?: number;
             };
             header?: {
@@ -4717,7 +3344,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the picture */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4726,14 +3352,12 @@ export interface operations {
                     "image/png": string;
                 };
             };
-            /** @description not changed */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4742,7 +3366,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4751,7 +3374,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found`, `unknown_finding` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4760,7 +3382,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `result_not_ready` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4769,7 +3390,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed`, `unreadable_image` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4791,7 +3411,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -4800,7 +3419,6 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description `unauthenticated` */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -4809,7 +3427,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `forbidden` */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -4818,7 +3435,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `not_found` */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4827,7 +3443,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `conflict` */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -4836,7 +3451,6 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `validation_failed` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4856,7 +3470,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Successful Response */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4865,7 +3478,6 @@ export interface operations {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description `unavailable` */
             503: {
                 headers: {
                     [name: string]: unknown;
