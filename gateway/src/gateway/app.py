@@ -73,8 +73,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.redis = Redis.from_url(redis, socket_timeout=2, socket_connect_timeout=2)
     # A jar that takes no cookie: this client serves everybody, so one caller's session must not stay in it.
     jar = CookieJar(DefaultCookiePolicy(allowed_domains=[]))
-    state.auth = httpx.AsyncClient(base_url=settings.auth_url, timeout=15, cookies=jar)
-    state.keys = JwksCache(lambda: _jwks(settings.auth_url))
+    state.auth = httpx.AsyncClient(
+        base_url=settings.auth_url, timeout=15, cookies=jar, verify=_over_tls(settings)
+    )
+    state.keys = JwksCache(lambda: _jwks(settings))
     state.doorkeeper = Doorkeeper(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
     state.door = Door(settings)
     state.intake = Intake(settings, state.blobs)
@@ -92,8 +94,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await state.engine.dispose()
 
 
-def _jwks(auth_url: str) -> dict[str, object]:
-    answer = httpx.get(f"{auth_url}/auth/.well-known/jwks.json", timeout=3)
+def _over_tls(settings: GatewaySettings) -> bool:
+    """Whether certificates need checking; loading the authorities takes 10 MB, for nothing without TLS."""
+    return settings.auth_url.startswith("https:")
+
+
+def _jwks(settings: GatewaySettings) -> dict[str, object]:
+    answer = httpx.get(
+        f"{settings.auth_url}/auth/.well-known/jwks.json", timeout=3, verify=_over_tls(settings)
+    )
     answer.raise_for_status()
     keys: dict[str, object] = answer.json()
     return keys
