@@ -57,7 +57,7 @@ function range(finding: Finding): string {
 }
 
 /** Ends of the bar: odds this many times (e to the power of it) below or above those of the threshold. */
-const REACH = 4;
+const REACH = 3;
 const logit = (share: number) => Math.log(Math.max(share, 1e-6) / Math.max(1 - share, 1e-6));
 
 /** Where a probability is on a bar of log odds whose middle is the threshold, since thresholds may be at 2 %. */
