@@ -27,7 +27,7 @@ def main(base: str) -> None:
     """Analyse the sample without an account and look at it twice."""
     with sync_playwright() as program:
         browser = program.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = browser.new_page(viewport={"width": 1200, "height": 720}, base_url=base)
+        page = browser.new_page(viewport={"width": 1180, "height": 700}, base_url=base)
         page.goto("/")
         page.get_by_role("button", name="Try the sample").click()
         page.get_by_role("radio").nth(4).wait_for(state="attached", timeout=60_000)

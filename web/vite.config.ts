@@ -38,6 +38,7 @@ export default defineConfig({
     assetsInlineLimit: 0, // the Content-Security-Policy and caches prefer files
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
+    license: { fileName: "licences.md" }, // of what is bundled
     chunkSizeWarningLimit: 800,
   },
   worker: { format: "es" },
