@@ -134,7 +134,7 @@ bundle: .venv/ready ## build a bundle of all five full-size architectures with r
 	$(MAKE) -C training bundle
 
 .PHONY: evaluate
-evaluate: .venv/ready ## measure a bundle's AUCs (needs torch and a data set)
+evaluate: .venv/ready ## score a bundle on labelled images (DATA= IMAGES= OUT= [BUNDLE=]); needs no torch
 	$(MAKE) -C training evaluate
 
 .PHONY: compose-secrets
