@@ -4,6 +4,7 @@ Everything between a stored word and a grey value (masking, Modality LUT, VOI LU
 with an entry per possible word: built in a millisecond, applied in one pass, and easy to test as a whole.
 """
 
+import zlib
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +18,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import (
     UID,
+    DeflatedExplicitVRLittleEndian,
     DigitalXRayImageStorageForProcessing,
     JPEG2000TransferSyntaxes,
     JPEGExtended12Bit,
@@ -29,6 +31,7 @@ from model_worker.facts import DicomFacts, read_facts, refuse_no_chest
 from model_worker.greyscale import grey_table
 from model_worker.headers import check_size, j2k_header, jpeg_header, unreadable
 from model_worker.raster import Grey, through, to_eight_bits, to_grey
+from thorax.errors import Code, CodedError
 
 RAW = DigitalXRayImageStorageForProcessing
 HTJ2K = frozenset({UID(f"1.2.840.10008.1.2.4.{n}") for n in (201, 202, 203)})
@@ -36,6 +39,7 @@ PHOTOMETRIC = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"}
     | {f"YBR_{kind}" for kind in ("FULL", "FULL_422", "PARTIAL_420", "ICT", "RCT")}
 )
+MAX_INFLATED = 200_000_000  # 64 Mpx of 16 bits are 128 MB
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 
 
@@ -44,6 +48,7 @@ def decode_dicom(data: bytes) -> tuple[Grey, DicomFacts]:
 
     Raises CodedError for what is no single-frame radiograph for presentation, NOT_A_CHEST where it says so.
     """
+    _refuse_inflation(data)
     ds = pydicom.dcmread(BytesIO(data))
     facts = read_facts(ds)
     refuse_no_chest(facts)
@@ -52,6 +57,20 @@ def decode_dicom(data: bytes) -> tuple[Grey, DicomFacts]:
     if words.ndim == 3:
         return to_eight_bits(to_grey(words[:, :, ::-1])), facts  # DICOM has R G B, cv2 B G R
     return through(words, grey_table(ds, words)), facts
+
+
+def _refuse_inflation(data: bytes) -> None:
+    """Refuse a deflated file that unpacks to more than any radiograph needs, before pydicom unpacks all of it.
+
+    The File Meta group says its own length first (PS3.10, 7.1); all behind it is deflated (PS3.5, A.5).
+    """
+    end = 144 + int.from_bytes(data[140:144], "little")
+    if DeflatedExplicitVRLittleEndian.encode() not in data[144:end]:
+        return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater.decompress(data[end:], MAX_INFLATED)
+    if inflater.unconsumed_tail:
+        raise CodedError(Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB.")
 
 
 def _refuse_unusable(ds: FileDataset) -> None:
