@@ -39,7 +39,7 @@ PHOTOMETRIC = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"}
     | {f"YBR_{kind}" for kind in ("FULL", "FULL_422", "PARTIAL_420", "ICT", "RCT")}
 )
-MAX_INFLATED = 200_000_000  # 64 Mpx of 16 bits are 128 MB
+MAX_INFLATED = 140_000_000  # 64 Mpx of 16 bits are 128 MB
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 
 
