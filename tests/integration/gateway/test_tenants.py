@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.factories.images import chest_png
-from tests.factories.platform import Platform, post
+from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
 
@@ -68,6 +68,8 @@ def test_an_image_is_reached_through_its_own_job_only(
         if "{instance_id}" in path and "{job_id}" in path:
             for instance in (*receipt["instance_ids"], *own["instance_ids"], str(uuid4())):
                 problem(owner.request(method, addressed(path, job["id"], instance)), Code.NOT_FOUND)
+    finished(owner, own["links"]["self"])
+    assert owner.delete(own["links"]["self"]).status_code == 204
 
 
 def test_a_list_shows_nothing_of_others(done: Done, platform: Platform) -> None:
