@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from thorax.errors import Code
-from thorax.models import StepKind
+from thorax.models import SHADOW_PRIORITY, StepKind
 
 JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries id, version and state of the job that changed
 
@@ -47,6 +47,11 @@ class Claim:
     bundle_digest: str
     priority: int
 
+    @property
+    def shadow(self) -> bool:
+        """Whether a shadow bundle repeats what has been answered already."""
+        return self.priority == SHADOW_PRIORITY
+
 
 @dataclass(frozen=True)
 class Appetite:
@@ -56,6 +61,7 @@ class Appetite:
     backbones: tuple[str, ...] = ()
     bundles: tuple[str, ...] = ()
     max_batch: int = 1
+    loaded: tuple[str, ...] = ()  # bundles that need no loading first
 
 
 def queue_of(kind: str, backbone: str | None) -> str:
@@ -298,9 +304,9 @@ def overdue(connection: Connection, *, older_than_s: float) -> dict[str, int]:
     return counts
 
 
-_WAITING = text("select count(*) from steps where state = 'waiting'")
+_WAITING = text(f"select count(*) from steps where state = 'waiting' and priority < {SHADOW_PRIORITY}")
 
 
 def waiting(connection: Connection) -> int:
-    """How many steps wait, over all tenants: what scaling and the high-water mark go by."""
+    """How many steps of real work wait, over all tenants: what scaling and the high-water mark go by."""
     return int(connection.execute(_WAITING).scalar_one())

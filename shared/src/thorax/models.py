@@ -11,6 +11,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # Jobs of the open API belong to this tenant; their capability is asked for besides.
 ANONYMOUS_TENANT = UUID("00000000-0000-0000-0000-00000000a707")
+SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
 
 
 class JobState(StrEnum):
@@ -50,7 +51,7 @@ class Base(DeclarativeBase):
 
 
 class BundleRow(Base):
-    """A registered model bundle; at most one is active."""
+    """A registered model bundle. At most one is active: the default; at most one has a `shadow_share`."""
 
     __tablename__ = "bundles"
     digest: Mapped[str] = mapped_column(primary_key=True)
@@ -60,6 +61,16 @@ class BundleRow(Base):
     card: Mapped[str]
     active: Mapped[bool]
     registered_at: Mapped[datetime]
+    shadow_share: Mapped[float | None]
+
+
+class TenantBundle(Base):
+    """The bundle that a tenant's new jobs use instead of the default."""
+
+    __tablename__ = "tenant_bundles"
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
+    activated_at: Mapped[datetime]
 
 
 class Study(Base):
@@ -107,6 +118,7 @@ class Job(Base):
     state: Mapped[str]
     priority: Mapped[int]
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
+    shadow_of: Mapped[UUID | None]  # the job that a shadow bundle repeats; clients see no such job
     steps_total: Mapped[int]
     steps_done: Mapped[int]
     version: Mapped[int]

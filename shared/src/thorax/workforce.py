@@ -127,9 +127,10 @@ def run_celery(
 
 
 _BEAT = text("""
-insert into workers (id, service, kinds, backbones, bundles, provider, seen_at)
-values (:id, :service, :kinds, :backbones, :bundles, :provider, now())
-on conflict (id) do update set seen_at = now(), backbones = excluded.backbones, bundles = excluded.bundles""")
+insert into workers (id, service, kinds, backbones, bundles, loaded, provider, seen_at)
+values (:id, :service, :kinds, :backbones, :bundles, :loaded, :provider, now())
+on conflict (id) do update set seen_at = now(), backbones = excluded.backbones, bundles = excluded.bundles,
+  loaded = excluded.loaded""")
 
 
 class Heartbeat(threading.Thread):
@@ -179,6 +180,7 @@ class Heartbeat(threading.Thread):
             "kinds": [*map(str, appetite.kinds), *self._kinds],
             "backbones": list(appetite.backbones),
             "bundles": list(appetite.bundles),
+            "loaded": list(appetite.loaded),
             "provider": self._provider,
         }
         try:
