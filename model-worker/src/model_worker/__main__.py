@@ -1,7 +1,5 @@
 """`model-worker`: one process, one unit of capacity. Scale by starting more of them."""
 
-from sqlalchemy import Engine, text
-
 from model_worker import decode
 from model_worker.config import WorkerSettings
 from model_worker.craft import ModelCraft
@@ -14,19 +12,25 @@ from thorax.workforce import Heartbeat, Workforce, run_celery
 
 
 def main() -> None:
-    """Load the active bundle, then serve hints until told to stop."""
+    """Load the default bundle, then serve hints until told to stop."""
     settings = WorkerSettings()
     telemetry.configure("model-worker", level=settings.log_level, form=settings.log_format)
     engine = database.engine(settings.database_url.get_secret_value())
     app = celery_app(settings.redis_url.get_secret_value(), "model-worker")
-    shelf = Shelf(settings.models, settings.backbones, cpu_fallback=settings.cpu_fallback)
+    shelf = Shelf(
+        settings.models,
+        settings.backbones,
+        cpu_fallback=settings.cpu_fallback,
+        at_most=settings.loaded_bundles,
+    )
     craft = ModelCraft(settings, engine, BlobStore(settings.blobs), shelf, Hints(app))
     workforce = Workforce(engine, craft, service="model-worker", lease_s=settings.lease_s)
-    queues = [ledger.queue_of(StepKind.INFER, name) for name in shelf.backbones]
+    # The last one is for backbones that came after this process had started; see the sweeper.
+    queues = [*(ledger.queue_of(StepKind.INFER, name) for name in shelf.backbones), str(StepKind.INFER)]
     if settings.prepares:
         queues.append(StepKind.PREPARE)
         decode.start()
-    _load_active(engine, shelf)
+    craft.open()
     heartbeat = Heartbeat(
         engine,
         name=workforce.name,
@@ -40,14 +44,6 @@ def main() -> None:
         run_celery(app, workforce, queues, prepare=heartbeat.start)
     finally:
         heartbeat.stop()
-
-
-def _load_active(engine: Engine, shelf: Shelf) -> None:
-    """Load the active bundle before any hint is taken; without one the first job loads what it is pinned to."""
-    with engine.connect() as connection:
-        digest = connection.execute(text("select digest from bundles where active")).scalar()
-    if digest in shelf.digests:
-        shelf.sessions(digest)
 
 
 if __name__ == "__main__":

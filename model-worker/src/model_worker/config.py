@@ -19,3 +19,6 @@ class WorkerSettings(LedgerSettings):
         default=True, description="whether a GPU that does not start may be done without"
     )
     decode_timeout_s: float = 20
+    loaded_bundles: int = Field(
+        default=3, ge=1, description="bundles kept in memory: the default, tenants' own, the shadow"
+    )

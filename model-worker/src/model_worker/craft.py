@@ -6,7 +6,9 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+import structlog
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from model_worker.backbone import Prediction
 from model_worker.config import WorkerSettings
@@ -19,7 +21,14 @@ from thorax.models import StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
 
 GPU_BATCH = 8
+_log = structlog.get_logger(__name__)
 
+# The default first, the shadow last; what is to become active (`wanted_until`) is no shadow.
+_WANTED = text("""
+select b.digest, not (b.active or t.bundle_digest is not null or coalesce(b.wanted_until > now(), false)) as shadow
+from bundles b left join (select distinct bundle_digest from tenant_bundles) t on t.bundle_digest = b.digest
+where b.active or t.bundle_digest is not null or b.wanted_until > now() or b.shadow_share is not null
+order by shadow, b.active desc, b.digest""")
 _MEDIA_TYPE = text("select media_type from instances where id = :id")
 _PREPARED = text("""
 update instances set state = 'prepared', error_code = null, error_detail = null, rows = :rows, columns = :columns,
@@ -49,12 +58,32 @@ class ModelCraft:
         """`infer` for the backbones of the shelf, and `prepare` if told so."""
         kinds = (StepKind.INFER, StepKind.PREPARE) if self._settings.prepares else (StepKind.INFER,)
         batch = self._settings.max_batch or (GPU_BATCH if self._shelf.on_gpu else 1)
-        return ledger.Appetite(kinds, self._shelf.backbones, self._shelf.digests, batch)
+        return ledger.Appetite(
+            kinds, self._shelf.backbones, self._shelf.digests, batch, self._shelf.loaded
+        )
+
+    def open(self) -> None:
+        """Load the default bundle; without one on disk the first job loads what it is pinned to."""
+        default = self._want()
+        if default in self._shelf.digests:
+            self._shelf.sessions(default)
 
     def survey(self) -> ledger.Appetite:
-        """The appetite after a fresh look at the disk: a bundle that was put there is served without a restart."""
+        """The appetite after a fresh look at the disk and at what is wanted: nothing of it needs a restart."""
         self._shelf.look()
+        try:
+            self._want()
+        except DBAPIError as error:
+            _log.warning("survey_failed", error=type(error).__name__)
         return self.appetite()
+
+    def _want(self) -> str:
+        """Tell the shelf which bundles are wanted; returns the first of them, or nothing."""
+        with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            rows = connection.execute(_WANTED).all()
+        wanted = [row.digest for row in rows if not row.shadow]
+        self._shelf.want(wanted, next((row.digest for row in rows if row.shadow), None))
+        return wanted[0] if wanted else ""
 
     def perform(self, claims: Sequence[ledger.Claim]) -> None:
         """Claims of one kind, as `ledger.claim` gives them."""
@@ -76,14 +105,19 @@ class ModelCraft:
                 timeout_s=self._settings.decode_timeout_s,
             )
         except CodedError as error:
+            if claim.shadow:
+                raise  # the image was readable for its own job
             # The file is at fault and will be so next time: the step has done its work by finding out.
             values = {"id": claim.instance_id, "code": str(error.code), "detail": error.detail}
             self._complete([claim], lambda connection: connection.execute(_FAILED, values), ())
             return
         for key, image in decoded.inputs.items():
             self._blobs.put(claim.instance_id, input_name(key), image.tobytes())
-        self._blobs.put(claim.instance_id, DISPLAY, decoded.display_png)
         steps = [ledger.NewStep(StepKind.INFER, claim.instance_id, name) for name in bundle.names]
+        if claim.shadow:  # it wanted the input only; the image is as its own job has left it
+            self._complete([claim], lambda _: None, steps)
+            return
+        self._blobs.put(claim.instance_id, DISPLAY, decoded.display_png)
         self._complete([claim], lambda connection: _record_decoded(connection, claim, decoded), steps)
 
     def _infer(self, claims: Sequence[ledger.Claim]) -> None:

@@ -1,7 +1,10 @@
-"""The bundles this worker can serve: found on disk, loaded when the first job needs them, two at most."""
+"""The bundles this worker can serve: found on disk, and the wanted ones loaded before a job needs them."""
 
+import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 import structlog
 
@@ -9,28 +12,51 @@ from model_worker.backbone import CPU, Backbone
 from thorax.bundle import Bundle, find_bundles
 from thorax.errors import Code, CodedError
 
-LOADED_AT_MOST = 2
+TRY_AGAIN_S = 60.0
 _log = structlog.get_logger(__name__)
 
 
 class Shelf:
-    """Bundles by digest, and for the loaded ones the sessions of the chosen backbones."""
+    """Bundles by digest, and for `at_most` of them the loaded sessions of the chosen backbones.
 
-    def __init__(self, models: Path, backbones: str, *, cpu_fallback: bool) -> None:
-        self._models, self._cpu_fallback = models, cpu_fallback
+    Work is done on one thread, while another loads what is wanted next. Nothing is unloaded before what takes its
+    place is loaded, and a bundle in use stays with whoever uses it.
+    """
+
+    def __init__(self, models: Path, backbones: str, *, cpu_fallback: bool, at_most: int = 3) -> None:
+        self._models, self._cpu_fallback, self._at_most = models, cpu_fallback, at_most
         self._chosen = None if backbones == "all" else tuple(name.strip() for name in backbones.split(","))
         self._found: dict[str, Bundle] = {}
         self._loaded: OrderedDict[str, dict[str, Backbone]] = OrderedDict()
+        self._guard = threading.Lock()  # of the order in `_loaded`
+        self._loading: dict[str, threading.Lock] = {}
+        self._refused: dict[str, float] = {}
+        self._wanted: tuple[str, ...] = ()
+        self._shadow: str | None = None
+        self._loader: threading.Thread | None = None
         self.look()
 
     def look(self) -> None:
         """Find the bundles that are on disk now."""
         self._found = find_bundles(self._models)
 
+    def want(self, wanted: Sequence[str], shadow: str | None) -> None:
+        """Have these loaded soon, the first ones first; they are unloaded last. `shadow` serves no client."""
+        self._wanted, self._shadow = (*wanted, shadow) if shadow else tuple(wanted), shadow
+        if self._missing() and not (self._loader and self._loader.is_alive()):
+            self._loader = threading.Thread(target=self._load_wanted, name="loader", daemon=True)
+            self._loader.start()
+
     @property
     def digests(self) -> tuple[str, ...]:
-        """The bundles that can be served."""
-        return tuple(self._found)
+        """The bundles that can be served. A shadow only once it is loaded, as real work must not wait for that."""
+        return tuple(d for d in self._found if d != self._shadow or d in self._loaded)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """The bundles that are served without delay."""
+        with self._guard:
+            return tuple(self._loaded)
 
     @property
     def backbones(self) -> tuple[str, ...]:
@@ -41,12 +67,14 @@ class Shelf:
     @property
     def on_gpu(self) -> bool:
         """Whether a loaded backbone runs on something better than the CPU."""
-        return any(b.provider != CPU for sessions in self._loaded.values() for b in sessions.values())
+        return self.provider != CPU
 
     @property
     def provider(self) -> str:
         """The provider that serves, for readiness and logs."""
-        return next((b.provider for sessions in self._loaded.values() for b in sessions.values()), CPU)
+        with self._guard:
+            providers = {b.provider for sessions in self._loaded.values() for b in sessions.values()}
+        return next(iter(sorted(providers - {CPU})), CPU)
 
     def _share(self, bundle: Bundle) -> tuple[str, ...]:
         return tuple(name for name in bundle.names if self._chosen is None or name in self._chosen)
@@ -60,15 +88,33 @@ class Shelf:
         return self._found[digest]
 
     def sessions(self, digest: str) -> dict[str, Backbone]:
-        """The loaded backbones of a bundle, by name; loads them first if need be, unloads the oldest after."""
-        if digest not in self._loaded:
-            bundle = self.bundle(digest)
-            _log.info("bundle_loading", bundle=bundle.manifest.name, backbones=self._share(bundle))
-            self._loaded[digest] = {
-                name: Backbone(bundle, bundle.backbone(name), cpu_fallback=self._cpu_fallback)
-                for name in self._share(bundle)
-            }
-            while len(self._loaded) > LOADED_AT_MOST:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(digest)
-        return self._loaded[digest]
+        """The loaded backbones of a bundle, by name; loads them first if need be. CodedError(BUNDLE_INVALID)."""
+        with self._loading.setdefault(digest, threading.Lock()):
+            found = self._loaded.get(digest) or self._load(self.bundle(digest))
+        with self._guard:
+            self._loaded[digest] = found
+            self._loaded.move_to_end(digest)
+            while len(self._loaded) > self._at_most:
+                spare = [d for d in self._loaded if d != digest]
+                del self._loaded[next((d for d in spare if d not in self._wanted), spare[0])]
+        return found
+
+    def _load(self, bundle: Bundle) -> dict[str, Backbone]:
+        _log.info("bundle_loading", bundle=bundle.manifest.name, backbones=self._share(bundle))
+        return {
+            name: Backbone(bundle, bundle.backbone(name), cpu_fallback=self._cpu_fallback)
+            for name in self._share(bundle)
+        }
+
+    def _missing(self) -> list[str]:
+        soon = [d for d in self._wanted[: self._at_most] if d in self._found and d not in self._loaded]
+        return [d for d in soon if monotonic() - self._refused.get(d, -TRY_AGAIN_S) >= TRY_AGAIN_S]
+
+    def _load_wanted(self) -> None:
+        while missing := self._missing():
+            try:
+                self.sessions(missing[0])
+            except Exception as error:  # it must not end the thread; jobs pinned to it will say the same
+                self._refused[missing[0]] = monotonic()
+                what = error.detail if isinstance(error, CodedError) else type(error).__name__
+                _log.error("bundle_refused", digest=missing[0][:12], error=what)
