@@ -26,6 +26,7 @@ HINTS_AT_ONCE = 8  # enough to wake the workers; each goes on until nothing is l
 ORPHAN_AGE = timedelta(hours=1)
 ORPHAN_ROUND_S = 600.0
 HOUSEWORK_S = 5.0
+SHADOWS_AT_ONCE = 20
 _log = structlog.get_logger(__name__)
 
 # A job may be answered by fewer backbones once every usable image has `quorum` predictions and only `infer` is open.
@@ -43,6 +44,7 @@ with given_up as (
   where job_id = :job_id and kind = 'infer' and state in ('waiting', 'running', 'dead') returning id)
 update jobs set steps_total = steps_done + 1, version = version + 1
 where id = :job_id and state = 'running' and exists (select from given_up) returning id""")
+_CAST_SHADOWS = text("select cast_shadows(:at_most)")
 _LOCK = text("select id from jobs where id = :job_id and state = 'running' for no key update")
 
 _EXPIRED = text("""
@@ -59,6 +61,7 @@ with gone as (select tenant_id from doomed_tenants order by doomed_at limit 1 fo
 images as (
   insert into doomed_blobs (instance_id)
   select i.id from instances i join gone g on g.tenant_id = i.tenant_id on conflict do nothing),
+own_bundle as (delete from tenant_bundles where tenant_id in (select tenant_id from gone)),
 studies as (delete from studies where tenant_id in (select tenant_id from gone))
 delete from doomed_tenants where tenant_id in (select tenant_id from gone)""")
 _DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50 for update skip locked")
@@ -89,7 +92,13 @@ class Sweeper:
 
     def round(self) -> None:
         """The ledger's duties; the house-keeping as well, when its time has come."""
-        duties: tuple[Callable[[], None], ...] = (self.revive, self.degrade, self.bury, self.hint)
+        duties: tuple[Callable[[], None], ...] = (
+            self.revive,
+            self.degrade,
+            self.bury,
+            self.shadow,
+            self.hint,
+        )
         if monotonic() >= self._housework_at:
             self._housework_at = monotonic() + HOUSEWORK_S
             duties += (self.expire, self.erase, self.forget, self.orphans)
@@ -138,10 +147,17 @@ class Sweeper:
                     ledger.add(connection, [(job_id, ledger.NewStep(StepKind.AGGREGATE))])
                     _log.warning("job_degraded", job=str(job_id))
 
+    def shadow(self) -> None:
+        """Jobs that have succeeded are repeated by the shadow bundle, if there is one (docs/adr/0011)."""
+        with self._engine.begin() as connection:
+            connection.execute(_CAST_SHADOWS, {"at_most": SHADOWS_AT_ONCE})
+
     def hint(self) -> None:
         """Waiting steps whose hint got lost are hinted again."""
         with self._engine.begin() as connection:
             counts = ledger.overdue(connection, older_than_s=self._settings.hint_again_s)
+        if waiting := sum(count for queue, count in counts.items() if queue.startswith(StepKind.INFER)):
+            counts[StepKind.INFER] = waiting  # a worker listens for those backbones only that it knew at its start
         self._hints.send(queue for queue, count in counts.items() for _ in range(min(count, HINTS_AT_ONCE)))
 
     def expire(self) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 import structlog
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
@@ -58,9 +58,7 @@ class ModelCraft:
         """`infer` for the backbones of the shelf, and `prepare` if told so."""
         kinds = (StepKind.INFER, StepKind.PREPARE) if self._settings.prepares else (StepKind.INFER,)
         batch = self._settings.max_batch or (GPU_BATCH if self._shelf.on_gpu else 1)
-        return ledger.Appetite(
-            kinds, self._shelf.backbones, self._shelf.digests, batch, self._shelf.loaded
-        )
+        return ledger.Appetite(kinds, self._shelf.backbones, self._shelf.digests, batch, self._shelf.loaded)
 
     def open(self) -> None:
         """Load the default bundle; without one on disk the first job loads what it is pinned to."""

@@ -304,9 +304,9 @@ def overdue(connection: Connection, *, older_than_s: float) -> dict[str, int]:
     return counts
 
 
-_WAITING = text(f"select count(*) from steps where state = 'waiting' and priority < {SHADOW_PRIORITY}")
+_WAITING = text("select count(*) from steps where state = 'waiting' and priority < :shadow")
 
 
 def waiting(connection: Connection) -> int:
     """How many steps of real work wait, over all tenants: what scaling and the high-water mark go by."""
-    return int(connection.execute(_WAITING).scalar_one())
+    return int(connection.execute(_WAITING, {"shadow": SHADOW_PRIORITY}).scalar_one())
