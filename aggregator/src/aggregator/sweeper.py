@@ -62,7 +62,8 @@ images as (
   insert into doomed_blobs (instance_id)
   select i.id from instances i join gone g on g.tenant_id = i.tenant_id on conflict do nothing),
 own_bundle as (delete from tenant_bundles where tenant_id in (select tenant_id from gone)),
-studies as (delete from studies where tenant_id in (select tenant_id from gone))
+studies as (delete from studies where tenant_id in (select tenant_id from gone)),
+secrets as (delete from patient_secrets where tenant_id in (select tenant_id from gone))
 delete from doomed_tenants where tenant_id in (select tenant_id from gone)""")
 _DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50 for update skip locked")
 _ERASED = text("delete from doomed_blobs where instance_id = any(:ids)")

@@ -84,6 +84,14 @@ class Account(BaseModel):
         )
 
 
+class TenantView(BaseModel):
+    """Those who see each other's studies, called by the one who has been there longest."""
+
+    id: UUID = Field(examples=[_ID])
+    name: Name
+    members: int
+
+
 class Me(BaseModel):
     """Who calls: a user, or a machine client. `scopes` are those of the token in use."""
 

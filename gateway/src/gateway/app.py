@@ -8,7 +8,7 @@ import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from gateway import auth_proxy, docs, health, models, pictures, web
+from gateway import admin, auth_proxy, docs, health, models, pictures, web
 from gateway.config import GatewaySettings
 from gateway.door import Door
 from gateway.intake.service import Intake
@@ -16,6 +16,7 @@ from gateway.jobs import endpoints
 from gateway.jobs.accepting import Acceptance, HintSender
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
+from gateway.jobs.worklist import Worklist
 from gateway.waiting import JobBell
 from thorax import http_document, problems
 from thorax.database import async_engine
@@ -47,7 +48,14 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.docs`
     )
     app.state.settings = settings
-    routers = (endpoints.jobs, pictures.jobs, endpoints.anonymous, pictures.anonymous, models.router)
+    routers = (
+        endpoints.jobs,
+        pictures.jobs,
+        endpoints.anonymous,
+        pictures.anonymous,
+        models.router,
+        admin.router,
+    )
     for router in (*routers, health.router, auth_proxy.router, docs.router, web.router):
         app.include_router(router)
     problems.install(app)
@@ -83,6 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.bell = JobBell(database)
     hints = HintSender(Hints(celery_app(redis)))
     state.acceptance = Acceptance(settings, state.engine, hints)
+    state.worklist = Worklist(state.engine)
     state.jobs = JobService(settings, state.engine, state.blobs, hints, state.bell)
     await state.bell.start()
     try:

@@ -34,7 +34,8 @@ _PREPARED = text("""
 update instances set state = 'prepared', error_code = null, error_detail = null, rows = :rows, columns = :columns,
   sop_instance_uid = :sop, series_instance_uid = :series, modality = :modality, view_position = :view
 where id = :id returning study_id""")
-_STUDY_UID = text("update studies set study_instance_uid = :uid where id = :id")
+_STUDY = text("update studies set study_instance_uid = :uid, study_date = :study_date where id = :id")
+_PATIENT = text("select remember_patient(:id, :digest)")
 _FAILED = text(
     "update instances set state = 'failed', error_code = :code, error_detail = :detail where id = :id"
 )
@@ -164,8 +165,11 @@ def _record_decoded(connection: Connection, claim: ledger.Claim, decoded: Decode
         "view": facts.view_position if facts else None,
     }
     study_id = connection.execute(_PREPARED, values).scalar()
-    if facts and facts.study_instance_uid:
-        connection.execute(_STUDY_UID, {"uid": facts.study_instance_uid, "id": study_id})
+    if facts and (facts.study_instance_uid or facts.study_date):
+        study = {"uid": facts.study_instance_uid, "study_date": facts.study_date, "id": study_id}
+        connection.execute(_STUDY, study)
+    if facts and facts.patient:
+        connection.execute(_PATIENT, {"id": study_id, "digest": bytes.fromhex(facts.patient)})
 
 
 def _rows(batch: Sequence[ledger.Claim], predicted: Prediction) -> dict[int, dict[str, Any]]:

@@ -8,6 +8,7 @@ bytes, checked here, since a child that a file took over could send anything.
 import array
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -21,13 +22,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.facts import DicomFacts, uid
+from model_worker.facts import DicomFacts, iso_date, uid
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
 CODES = frozenset(
     {Code.UNREADABLE_IMAGE, Code.DECODE_LIMIT, Code.IMAGE_TOO_LARGE, Code.IMAGE_SIZE, Code.NOT_A_CHEST}
 )
+_DIGEST = re.compile("[0-9a-f]{64}")
 MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
 GRACE_S = 2.0
@@ -199,4 +201,7 @@ def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
 def _facts(fields: dict[str, Any]) -> DicomFacts:
     spacing = fields.pop("pixel_spacing")
     fields |= {name: uid(value) for name, value in fields.items() if name.endswith("_uid")}
+    fields["study_date"] = iso_date(fields["study_date"])
+    if fields["patient"] is not None and not _DIGEST.fullmatch(fields["patient"]):
+        raise ValueError("no digest")
     return DicomFacts(**fields, pixel_spacing=spacing and (float(spacing[0]), float(spacing[1])))

@@ -1,11 +1,14 @@
 """What a DICOM file says of itself that the platform keeps, and whether it says that it is no chest.
 
-Never a patient's name, id or birth date: they are not read at all.
+Never a patient's name or birth date: they are not read at all. The patient's id leaves the sandbox only as a digest,
+which is keyed before it is kept (migration 0004).
 """
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from thorax.errors import Code, CodedError
@@ -31,12 +34,18 @@ NO_CHEST = frozenset(
     LOWERLIMB UPPERLIMB LOWEREXTREMITY UPPEREXTREMITY""".split()  # noqa: SIM905
 )
 
+# What stands for a patient's id in files that name nobody: not one patient, but everybody.
+NOBODY = frozenset(
+    {"", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "UNKNOWN", "NONE", "NA", "NULL", "TEST"}
+)
+
 
 @dataclass(frozen=True)
 class DicomFacts:
     """Identity and geometry of one DICOM image; whatever is missing or not valid is None.
 
     `pixel_spacing`: millimetres between rows and between columns, at the patient or else at the detector.
+    `study_date`: ISO 8601. `patient`: sha256 (hex) over the patient's id and who issued it.
     """
 
     study_instance_uid: str | None
@@ -47,6 +56,8 @@ class DicomFacts:
     view_position: str | None
     body_part: str | None
     pixel_spacing: tuple[float, float] | None
+    study_date: str | None = None
+    patient: str | None = None
 
 
 def read_facts(ds: "Dataset") -> DicomFacts:
@@ -60,6 +71,8 @@ def read_facts(ds: "Dataset") -> DicomFacts:
         _code(ds.get("ViewPosition")),
         _code(ds.get("BodyPartExamined")),
         _spacing(ds.get("PixelSpacing")) or _spacing(ds.get("ImagerPixelSpacing")),
+        iso_date(ds.get("StudyDate")),
+        _patient(ds),
     )
 
 
@@ -78,6 +91,23 @@ def uid(value: object) -> str | None:
     """A UID of PS3.5 section 9.1 (dotted numbers, 64 characters at most), else None: some hold paths."""
     text = str(value or "").rstrip("\0 ")
     return text if len(text) <= 64 and _UID.fullmatch(text) else None
+
+
+def iso_date(value: object) -> str | None:
+    """A DA value of PS3.5 table 6.2-1 (YYYYMMDD), or an ISO date, as an ISO date, else None."""
+    text = str(value or "").strip()
+    try:
+        return date.fromisoformat(text).isoformat() if len(text) in (8, 10) else None
+    except ValueError:
+        return None
+
+
+def _patient(ds: "Dataset") -> str | None:
+    """Patient ID and Issuer of Patient ID (PS3.3 C.2.2) as one digest; a backslash can't occur in either."""
+    number, issuer = (str(ds.get(name) or "").strip("\0 ") for name in ("PatientID", "IssuerOfPatientID"))
+    if re.sub("[^A-Z0-9]", "", number.upper()).strip("0") in NOBODY:
+        return None
+    return hashlib.sha256(f"{issuer}\\{number}".encode()).hexdigest()
 
 
 def _code(value: object) -> str | None:

@@ -1,6 +1,6 @@
 """The platform's rows. Migrations create the tables; these classes name their columns for queries."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -81,6 +81,8 @@ class Study(Base):
     tenant_id: Mapped[UUID]
     title: Mapped[str]
     study_instance_uid: Mapped[str | None]
+    study_date: Mapped[date | None]
+    patient: Mapped[bytes | None]
     created_at: Mapped[datetime]
 
 

@@ -109,3 +109,18 @@ async def test_two_who_demote_each_other_at_once_do_not_both_succeed(
             await visitor.post(f"/auth/users/{ada['id']}/demote")
             await visitor.post(f"/auth/users/{root}/demote")
             await admin.come_in("root")
+
+
+async def test_tenants_are_called_by_their_oldest_member(
+    visitor: Visitor, visit: Visit, admin: Visitor
+) -> None:
+    ada = await visitor.sign_up("ada")
+    await visitor.come_in("ada")
+    invitation = (await visitor.post("/auth/invitations")).json()["invitation"]
+    eve = await visit().sign_up("eve", invitation=invitation)
+    bob = await visit().sign_up("bob")
+    ids = [ada["tenant_id"], bob["tenant_id"], "00000000-0000-0000-0000-000000000000"]
+    found = (await admin.get("/auth/tenants", params={"id": ids})).json()
+    assert eve["tenant_id"] == ada["tenant_id"]
+    assert {(one["name"], one["members"]) for one in found} == {("ada", 2), ("bob", 1)}
+    assert (await visitor.get("/auth/tenants", params={"id": ids})).json()["code"] == Code.FORBIDDEN

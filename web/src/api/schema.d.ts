@@ -212,6 +212,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/tenants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["named_tenants_auth_tenants_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/auth/token": {
         parameters: {
             query?: never;
@@ -350,6 +366,38 @@ export interface paths {
         get: operations["readyz_readyz_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/failed": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["failed_v1_admin_failed_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/jobs/{job_id}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post: operations["retry_v1_admin_jobs__job_id__retry_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -628,6 +676,22 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/{job_id}/priors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get: operations["list_priors_v1_jobs__job_id__priors_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/{job_id}/retry": {
         parameters: {
             query?: never;
@@ -731,11 +795,37 @@ export interface components {
             /** Format: password */
             password: string;
         };
+        DeadStep: {
+            attempts: number;
+            backbone: string | null;
+            code: string | null;
+            kind: components["schemas"]["StepKind"];
+        };
         ErrorView: {
             code: string;
             detail: string;
             remedy: string;
             title: string;
+        };
+        FailedJob: {
+            bundle_digest: string;
+            /** Format: date-time */
+            created_at: string;
+            dead: components["schemas"]["DeadStep"][];
+            error_code: string | null;
+            /** Format: date-time */
+            finished_at: string;
+            /** Format: uuid */
+            id: string;
+            images: number;
+            missing_backbones: string[];
+            state: components["schemas"]["JobState"];
+            /** Format: uuid */
+            tenant_id: string;
+        };
+        FailedPage: {
+            items: components["schemas"]["FailedJob"][];
+            next: string | null;
         };
         /** @enum {string} */
         Finding: "atelectasis" | "cardiomegaly" | "consolidation" | "edema" | "pleural_effusion";
@@ -784,6 +874,7 @@ export interface components {
         JobSummary: {
             /** Format: date-time */
             created_at: string;
+            findings: components["schemas"]["FindingView"][];
             finished_at: string | null;
             first_image: string | null;
             /** Format: uuid */
@@ -792,6 +883,7 @@ export interface components {
             priority: components["schemas"]["Priority"];
             progress: components["schemas"]["Progress"];
             state: components["schemas"]["JobState"];
+            study_date: string | null;
             /** Format: uuid */
             study_id: string;
             title: string;
@@ -816,6 +908,7 @@ export interface components {
             missing_backbones: string[];
             priority: components["schemas"]["Priority"];
             progress: components["schemas"]["Progress"];
+            stages: components["schemas"]["Stage"][];
             started_at: string | null;
             state: components["schemas"]["JobState"];
             study: components["schemas"]["StudyView"];
@@ -851,6 +944,7 @@ export interface components {
             active: boolean;
             backbones: components["schemas"]["BackboneView"][];
             card: string;
+            default: boolean;
             digest: string;
             /** @default Demonstration. Not a medical device, not for diagnosis. */
             disclaimer: string;
@@ -861,6 +955,7 @@ export interface components {
                 [key: string]: unknown;
             };
             name: string;
+            shadow: boolean;
             thresholds: {
                 [key: string]: number;
             };
@@ -876,6 +971,8 @@ export interface components {
              */
             scopes: components["schemas"]["Scope"][];
         };
+        /** @enum {string} */
+        Order: "newest" | "oldest" | "title" | "suspicion";
         PageSession: {
             account: components["schemas"]["Account"];
             expires_in: number;
@@ -894,6 +991,10 @@ export interface components {
         };
         /** @enum {string} */
         Priority: "stat" | "routine";
+        Priors: {
+            items: components["schemas"]["JobSummary"][];
+            patient_known: boolean;
+        };
         Problem: {
             code: components["schemas"]["Code"];
             detail: string;
@@ -913,6 +1014,12 @@ export interface components {
         Readiness: {
             missing: string[];
             ready: boolean;
+        };
+        Restarted: {
+            /** Format: uuid */
+            id: string;
+            /** @default queued */
+            state: components["schemas"]["JobState"];
         };
         Rotation: {
             /** @default false */
@@ -939,12 +1046,28 @@ export interface components {
             /** Format: password */
             password: string;
         };
+        Stage: {
+            backbone: string | null;
+            done: number;
+            kind: components["schemas"]["StepKind"];
+            running: number;
+            total: number;
+        };
+        /** @enum {string} */
+        StepKind: "aggregate" | "infer" | "prepare";
         StudyView: {
             findings: components["schemas"]["FindingView"][];
             /** Format: uuid */
             id: string;
+            study_date: string | null;
             study_instance_uid: string | null;
             title: string;
+        };
+        TenantView: {
+            /** Format: uuid */
+            id: string;
+            members: number;
+            name: string;
         };
         TokenAnswer: {
             access_token: string;
@@ -1726,6 +1849,53 @@ export interface operations {
             };
         };
     };
+    named_tenants_auth_tenants_get: {
+        parameters: {
+            query: {
+                id: string[];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TenantView"][];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                    "application/problem+json": unknown;
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     token_auth_token_post: {
         parameters: {
             query?: never;
@@ -2163,6 +2333,113 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    failed_v1_admin_failed_get: {
+        parameters: {
+            query?: {
+                cursor?: string | null;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FailedPage"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_v1_admin_jobs__job_id__retry_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Restarted"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2717,6 +2994,7 @@ export interface operations {
                 finding?: string | null;
                 limit?: number;
                 priority?: components["schemas"]["Priority"] | null;
+                sort?: components["schemas"]["Order"];
                 state?: components["schemas"]["JobState"] | null;
                 title?: string | null;
             };
@@ -3383,6 +3661,59 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_priors_v1_jobs__job_id__priors_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Priors"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,11 +1,11 @@
 """Tenants, users and invitations."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import delete, func, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, delete, func, select, text, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.models import Invitation, Tenant, User
@@ -54,6 +54,13 @@ class UserRows:
         if before is not None:
             statement = statement.where(tuple_(User.created_at, User.id) < tuple_(*before))
         return list(await self._session.scalars(statement))
+
+    async def tenants(self, ids: Iterable[UUID]) -> Sequence[Row[tuple[UUID, str, int]]]:
+        """`id`, `name` of the oldest member and number of `members` of each tenant that has any."""
+        oldest = func.array_agg(aggregate_order_by(User.name, User.created_at, User.id))[1]
+        statement = select(User.tenant_id.label("id"), oldest.label("name"), func.count().label("members"))
+        found = await self._session.execute(statement.where(User.tenant_id.in_(ids)).group_by(User.tenant_id))
+        return found.all()
 
     async def lock_admins(self) -> set[UUID]:
         """The ids of all admins who can log in; until the transaction ends nobody else can change them."""

@@ -2,11 +2,13 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Row
 
 from auth_service.models import User
 from auth_service.repository import Repository
@@ -36,6 +38,10 @@ class Users:
         rows = await self.repository.users.page(_place(cursor) if cursor else None, limit + 1)
         more = len(rows) > limit
         return rows[:limit], _cursor(rows[limit - 1]) if more else None
+
+    async def tenants(self, ids: list[UUID]) -> Sequence[Row[tuple[UUID, str, int]]]:
+        """Id, name (that of the one who has been there longest) and members of these tenants."""
+        return await self.repository.users.tenants(ids)
 
     async def disable(self, user_id: UUID) -> User:
         """Keep a user and his machines out; ends all sessions. Access tokens last ten minutes at most."""

@@ -116,6 +116,7 @@ _JOB_EXAMPLE = {
     "state": "succeeded",
     "priority": "routine",
     "progress": {"done": 4, "total": 4},
+    "stages": [],
     "version": 5,
     "bundle": {"name": "default", "version": "1.0", "digest": "5d41…"},
     "degraded": False,
@@ -130,6 +131,7 @@ _JOB_EXAMPLE = {
         "id": _STUDY,
         "title": "PA, follow-up",
         "study_instance_uid": None,
+        "study_date": None,
         "findings": [{**view, "backbones": {}} for view in _FINDINGS],
     },
     "images": [

@@ -12,8 +12,10 @@ from gateway.door import Door, client_address
 from gateway.intake.service import Intake
 from gateway.jobs import documentation as told
 from gateway.jobs.accepting import Acceptance, Sender
-from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority
+from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority, Priors
 from gateway.jobs.service import Access, JobService, known_finding
+from gateway.jobs.worklist import Worklist
+from gateway.jobs.worklist_rows import Order
 from thorax.errors import Code, CodedError
 from thorax.http_identity import Reader, Writer
 from thorax.models import ANONYMOUS_TENANT, JobState
@@ -80,22 +82,33 @@ async def _accept(request: Request, response: Response, sender: Sender, key: str
 @jobs.get("", responses=responses(Code.UNKNOWN_FINDING))
 async def list_jobs(
     caller: Reader,
-    service: Service,
+    request: Request,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+    sort: Annotated[
+        Order, Query(description="`suspicion`: furthest above its threshold first")
+    ] = Order.NEWEST,
     state: JobState | None = None,
     priority: Priority | None = None,
     finding: Annotated[str | None, Query(description="studies positive for this finding")] = None,
     title: Annotated[str | None, Query(max_length=200, description="part of the title")] = None,
 ) -> JobPage:
-    """The tenant's jobs, newest first."""
+    """The tenant's jobs, page by page."""
     filters = {
         "state": state,
         "priority": None if priority is None else priority.rank,
         "finding": known_finding(finding) if finding else None,
         "title": "".join(c for c in title if c.isprintable()) if title else None,
     }
-    return await service.page(caller.tenant_id, limit=limit, cursor=cursor, filters=filters)
+    worklist: Worklist = request.app.state.worklist
+    return await worklist.page(caller.tenant_id, limit=limit, order=sort, cursor=cursor, filters=filters)
+
+
+@jobs.get("/{job_id}/priors", responses=told.READ_ERRORS)
+async def list_priors(caller: Reader, request: Request, job_id: Annotated[UUID, Path()]) -> Priors:
+    """Earlier studies of the same patient, by the patient's id in the DICOM files, which is kept as a keyed hash."""
+    worklist: Worklist = request.app.state.worklist
+    return await worklist.priors(caller.tenant_id, job_id)
 
 
 async def own_job(caller: Reader, job_id: Annotated[UUID, Path()]) -> Access:
@@ -187,7 +200,7 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         f"{place}/retry", status_code=202, responses={**told.READ_ERRORS, **responses(Code.CONFLICT)}
     )
     async def retry_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> JobView:
-        """Begin a failed or cancelled job anew."""
+        """Begin a failed, cancelled or degraded job anew."""
         await service.retry(access)
         return await service.view(access)
 
@@ -211,7 +224,7 @@ async def _changes(
             await watch.next(30)
 
 
-_EVENT_FIELDS: set[str] = {"id", "state", "progress", "version", "error", "timings"}
+_EVENT_FIELDS: set[str] = {"id", "state", "progress", "stages", "version", "error", "timings"}
 
 add_job_routes(jobs, "/{job_id}", own_job, own_job_to_change)
 add_job_routes(anonymous, "/{secret}", open_job, open_job)

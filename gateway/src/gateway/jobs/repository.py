@@ -1,11 +1,10 @@
 """SQL about jobs. Every function works in a transaction that is confined to one tenant."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, delete, exists, func, insert, or_, select, text, tuple_, update
+from sqlalchemy import Row, delete, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -87,12 +86,19 @@ async def remember(connection: AsyncConnection, values: dict[str, Any]) -> None:
 
 _VERSION = text("select version, state from jobs where id = :job_id")
 _VIEW = text("""
-select j.*, s.title, s.study_instance_uid, b.name as bundle_name, b.version as bundle_version,
+select j.*, s.title, s.study_instance_uid, s.study_date, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i where i.study_id = j.study_id) as images,
   (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
   (select jsonb_agg(jsonb_build_object(
      'instance_id', p.instance_id, 'backbone', p.backbone, 'probabilities', p.probabilities) order by p.backbone)
-   from predictions p where p.job_id = j.id and j.state = 'succeeded') as predictions
+   from predictions p where p.job_id = j.id and j.state = 'succeeded') as predictions,
+  case when j.state in ('queued', 'running') then (
+    select jsonb_agg(part->>'name') from jsonb_array_elements(b.manifest->'backbones') part) end as backbones,
+  case when j.state in ('queued', 'running') then (
+    select jsonb_agg(to_jsonb(s)) from (
+      select kind, backbone, count(*) filter (where state = 'done') as done,
+        count(*) filter (where state = 'running') as running, count(*) as total
+      from steps where job_id = j.id group by kind, backbone) s) end as steps
 from jobs j join studies s on s.id = j.study_id join bundles b on b.digest = j.bundle_digest
 where j.id = :job_id""")
 
@@ -103,13 +109,16 @@ async def job_version(connection: AsyncConnection, job_id: UUID) -> AnyRow | Non
 
 
 async def whole_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
-    """A job with its study, bundle, `images`, `findings` and `predictions` (lists of objects, or None)."""
+    """A job with its study, bundle, `images`, `findings` and `predictions` (lists of objects, or None).
+
+    Of an open one also the bundle's `backbones`, and its `steps` counted by kind and backbone.
+    """
     return (await connection.execute(_VIEW, {"job_id": job_id})).first()
 
 
 async def locked_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
-    """A job's id, study and state, held until the transaction ends."""
-    query = select(Job.id, Job.study_id, Job.state).where(Job.id == job_id)
+    """A job's id, study, state and missing backbones, held until the transaction ends."""
+    query = select(Job.id, Job.study_id, Job.state, Job.missing_backbones).where(Job.id == job_id)
     return (await connection.execute(query.with_for_update())).first()
 
 
@@ -128,12 +137,6 @@ async def instance(connection: AsyncConnection, job_id: UUID, instance_id: UUID)
     return (await connection.execute(query)).first()
 
 
-async def findings(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequence[AnyRow]:
-    """The ensemble's findings of images and studies."""
-    query = select(*StudyFinding.__table__.columns).where(StudyFinding.job_id.in_(job_ids))
-    return (await connection.execute(query)).all()
-
-
 async def heatmap(connection: AsyncConnection, job_id: UUID, instance_id: UUID) -> AnyRow | None:
     """The fused maps of one image, if they are there."""
     query = select(Heatmap.maps, Heatmap.map_shape)
@@ -148,48 +151,6 @@ async def prediction_maps(connection: AsyncConnection, job_id: UUID, instance_id
     query = select(PredictionRow.backbone, PredictionRow.maps, PredictionRow.map_shape)
     where = (PredictionRow.job_id == job_id, PredictionRow.instance_id == instance_id)
     return (await connection.execute(query.where(*where).order_by(PredictionRow.backbone))).all()
-
-
-async def page(
-    connection: AsyncConnection,
-    tenant_id: UUID,
-    *,
-    limit: int,
-    after: tuple[datetime, UUID] | None,
-    state: str | None,
-    priority: int | None,
-    finding: str | None,
-    title: str | None,
-) -> Sequence[AnyRow]:
-    """Jobs, newest first, from after the cursor."""
-    images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
-    first = (
-        select(Instance.id).where(Instance.study_id == Job.study_id, Instance.position == 0).scalar_subquery()
-    )
-    query = (
-        select(*Job.__table__.columns, Study.title, images.label("images"), first.label("first_image"))
-        .join(Study, Study.id == Job.study_id)
-        .where(Job.tenant_id == tenant_id)
-        .order_by(Job.created_at.desc(), Job.id.desc())
-        .limit(limit)
-    )
-    if after:
-        query = query.where(tuple_(Job.created_at, Job.id) < after)
-    if state:
-        query = query.where(Job.state == state)
-    if priority is not None:
-        query = query.where(Job.priority == priority)
-    if title:
-        query = query.where(Study.title.icontains(title, autoescape=True))
-    if finding:
-        positive = and_(
-            StudyFinding.job_id == Job.id,
-            StudyFinding.instance_id.is_(None),
-            StudyFinding.finding == finding,
-            StudyFinding.positive,
-        )
-        query = query.where(exists().where(positive))
-    return (await connection.execute(query)).all()
 
 
 async def cancel(connection: AsyncConnection, job_id: UUID) -> bool:

@@ -1,6 +1,6 @@
 """What the API says about jobs, in its own words; examples included, as they become the documentation."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from thorax.errors import Code
 from thorax.findings import Finding
-from thorax.models import JobState
+from thorax.models import JobState, StepKind
 
 DISCLAIMER = "Demonstration. Not a medical device, not for diagnosis."
 
@@ -76,6 +76,16 @@ class Progress(BaseModel):
     total: int
 
 
+class Stage(BaseModel):
+    """One kind of work on an open job, over all its images."""
+
+    kind: StepKind
+    backbone: str | None = Field(description="which network, for `infer`")
+    done: int
+    running: int
+    total: int
+
+
 class BundleView(BaseModel):
     """The bundle a job is pinned to."""
 
@@ -90,6 +100,7 @@ class StudyView(BaseModel):
     id: UUID
     title: str
     study_instance_uid: str | None
+    study_date: date | None = Field(description="of the first DICOM file that says")
     findings: list[FindingView]
 
 
@@ -104,6 +115,8 @@ class JobSummary(BaseModel):
     progress: Progress
     created_at: datetime
     finished_at: datetime | None
+    study_date: date | None
+    findings: list[FindingView] = Field(description="of the whole study, once it has succeeded")
     top_finding: FindingView | None
     images: int
     first_image: UUID | None
@@ -116,6 +129,9 @@ class JobView(BaseModel):
     state: JobState
     priority: Priority
     progress: Progress
+    stages: list[Stage] = Field(
+        description="of an open job: prepare, each backbone, aggregate, in this order"
+    )
     version: int = Field(description="grows with every visible change; the ETag")
     bundle: BundleView
     degraded: bool = Field(description="true if backbones are missing from the ensemble")
@@ -135,10 +151,17 @@ class JobView(BaseModel):
 
 
 class JobPage(BaseModel):
-    """A page of jobs, newest first."""
+    """A page of jobs."""
 
     items: list[JobSummary]
     next: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class Priors(BaseModel):
+    """What there is to compare a study with."""
+
+    patient_known: bool = Field(description="whether the files name one patient; the id itself is not kept")
+    items: list[JobSummary] = Field(description="earlier analysed studies of the same patient, newest first")
 
 
 class Accepted(BaseModel):

@@ -1,13 +1,9 @@
-"""What can be done with jobs: accept, read, wait, list, cancel, erase, retry."""
+"""What can be done with a job: read, wait, cancel, erase, retry."""
 
 import asyncio
-import base64
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
 import structlog
@@ -16,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from gateway.config import GatewaySettings
 from gateway.jobs import repository, views
 from gateway.jobs.accepting import HintSender
-from gateway.jobs.schemas import JobPage, JobView
+from gateway.jobs.schemas import JobView
 from gateway.waiting import JobBell
 from thorax.database import tenant_autocommit, tenant_scope
 from thorax.errors import Code, CodedError
@@ -86,20 +82,6 @@ class JobService:
                 version, state = await watch.next(left) or await self.version(access)
             return version, state
 
-    async def page(
-        self, tenant_id: UUID, *, limit: int, cursor: str | None, filters: Mapping[str, Any]
-    ) -> JobPage:
-        """One page of the tenant's jobs."""
-        async with tenant_scope(self._engine, tenant_id) as connection:
-            rows = await repository.page(
-                connection, tenant_id, limit=limit + 1, after=_read_cursor(cursor), **filters
-            )
-            shown = rows[:limit]
-            findings = await repository.findings(connection, [row.id for row in shown])
-        items = [views.summary(row, [f for f in findings if f.job_id == row.id]) for row in shown]
-        last = shown[-1] if len(rows) > limit else None
-        return JobPage(items=items, next=_cursor(last.created_at, last.id) if last else None)
-
     # changing
 
     async def remove(self, access: Access) -> bool:
@@ -119,12 +101,12 @@ class JobService:
         return True
 
     async def retry(self, access: Access) -> None:
-        """Begin a failed or cancelled job anew; CodedError(CONFLICT) for any other state."""
+        """Begin a failed, cancelled or degraded job anew; CodedError(CONFLICT) for any other."""
         async with tenant_scope(self._engine, access.tenant_id) as connection:
             job = await repository.locked_job(connection, access.job_id)
             if job is None:
                 raise CodedError(Code.NOT_FOUND, "There is no such job.")
-            if job.state not in (JobState.FAILED, JobState.CANCELLED):
+            if job.state not in (JobState.FAILED, JobState.CANCELLED) and not job.missing_backbones:
                 raise CodedError(
                     Code.CONFLICT, f"The job is {job.state}; only failed or cancelled ones restart."
                 )
@@ -172,17 +154,3 @@ def known_finding(name: str) -> Finding:
         return Finding(name)
     except ValueError:
         raise CodedError(Code.UNKNOWN_FINDING, f"The findings are {', '.join(Finding)}.") from None
-
-
-def _cursor(created_at: datetime, job_id: UUID) -> str:
-    return base64.urlsafe_b64encode(f"{created_at.isoformat()} {job_id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str | None) -> tuple[datetime, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        moment, job_id = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode().split(" ")
-        return datetime.fromisoformat(moment), UUID(job_id)
-    except ValueError:
-        raise CodedError(Code.VALIDATION, "The cursor is not one of ours.") from None

@@ -1,6 +1,6 @@
 """From rows to what the API says."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,11 +14,12 @@ from gateway.jobs.schemas import (
     JobView,
     Priority,
     Progress,
+    Stage,
     StudyView,
 )
 from thorax.errors import SPECS, Code
 from thorax.findings import FINDINGS, Finding
-from thorax.models import JobState
+from thorax.models import JobState, StepKind
 
 _PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
 
@@ -72,6 +73,7 @@ def job_view(job: AnyRow, base: str) -> JobView:
         state=JobState(job.state),
         priority=priority(job.priority),
         progress=Progress(done=job.steps_done, total=job.steps_total),
+        stages=_stages(job.steps, job.backbones) if job.steps else [],
         version=job.version,
         bundle=BundleView(name=job.bundle_name, version=job.bundle_version, digest=job.bundle_digest),
         degraded=bool(job.missing_backbones),
@@ -86,11 +88,31 @@ def job_view(job: AnyRow, base: str) -> JobView:
             id=job.study_id,
             title=job.title,
             study_instance_uid=job.study_instance_uid,
+            study_date=job.study_date,
             findings=views(None),
         ),
         images=[_image_view(image, views(image.id), f"{base}/images/{image.id}") for image in images],
         links={"self": base, "events": f"{base}/events"},
     )
+
+
+def _stages(steps: Sequence[Mapping[str, Any]], backbones: Sequence[str]) -> list[Stage]:
+    """All that an open job goes through; the ledger learns of the later steps only when work gets there."""
+    known = {(step["kind"], step["backbone"]): step for step in steps}
+    kinds: list[tuple[StepKind, str | None]] = [
+        (StepKind.PREPARE, None),
+        *((StepKind.INFER, name) for name in backbones),
+        (StepKind.AGGREGATE, None),
+    ]
+    nothing = {"done": 0, "running": 0, "total": 0}
+    return [
+        Stage(
+            kind=kind,
+            backbone=name,
+            **{**nothing, **{k: v for k, v in known.get((kind, name), {}).items() if k in nothing}},
+        )
+        for kind, name in kinds
+    ]
 
 
 def _image_view(image: SimpleNamespace, findings: list[FindingView], base: str) -> ImageView:
@@ -118,17 +140,21 @@ def _image_view(image: SimpleNamespace, findings: list[FindingView], base: str) 
 
 
 def summary(job: AnyRow, findings: Sequence[AnyRow]) -> JobSummary:
-    """A job for a list. Its top finding is the one furthest above (or least below) its threshold."""
-    views = finding_views([row for row in findings if row.instance_id is None], {})
+    """A job for a list, with its study's findings. Its top finding is the one furthest above (or least below) its threshold."""
+    views = finding_views(findings, {})
     top = max(views, key=lambda view: view.probability - view.threshold, default=None)
     values: dict[str, Any] = {
         name: getattr(job, name)
-        for name in ("id", "study_id", "title", "created_at", "finished_at", "images", "first_image")
+        for name in (
+            *("id", "study_id", "title", "study_date"),
+            *("created_at", "finished_at", "images", "first_image"),
+        )
     }
     return JobSummary(
         **values,
         state=JobState(job.state),
         priority=priority(job.priority),
         progress=Progress(done=job.steps_done, total=job.steps_total),
+        findings=views,
         top_finding=top,
     )

@@ -1,0 +1,107 @@
+"""For administrators: what failed in any tenant, in ids, codes and times, and a second try. No titles, no images."""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.jobs.service import Access, JobService
+from thorax.errors import Code, CodedError
+from thorax.http_identity import Admin
+from thorax.models import JobState, StepKind
+from thorax.problems import responses
+
+router = APIRouter(prefix="/v1/admin", tags=["administration"])
+_ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
+
+# The view is the one place where the gateway sees past its tenant (migration 0004).
+_FAILED = text("""
+select * from failed_work
+where cast(:before as timestamptz) is null or (finished_at, id) < (cast(:before as timestamptz), cast(:id as uuid))
+order by finished_at desc, id desc limit :limit""")
+_TENANT = text("select tenant_id from failed_work where id = :id")
+
+
+class DeadStep(BaseModel):
+    """A step that failed as often as it may."""
+
+    kind: StepKind
+    backbone: str | None
+    attempts: int
+    code: str | None
+
+
+class FailedJob(BaseModel):
+    """A job that failed, or that was answered without all its backbones."""
+
+    id: UUID
+    tenant_id: UUID
+    state: JobState
+    error_code: str | None
+    missing_backbones: list[str]
+    bundle_digest: str
+    images: int
+    dead: list[DeadStep]
+    created_at: datetime
+    finished_at: datetime
+
+
+class FailedPage(BaseModel):
+    """A page of them, the last to fail first."""
+
+    items: list[FailedJob]
+    next: str | None = Field(description="`cursor` of the next page; null on the last")
+
+
+class Restarted(BaseModel):
+    """A job that begins anew."""
+
+    id: UUID
+    state: JobState = JobState.QUEUED
+
+
+@router.get("/failed", responses=responses(*_ERRORS))
+async def failed(
+    _: Admin,
+    request: Request,
+    limit: Annotated[int, Query(ge=1, le=100)] = 25,
+    cursor: Annotated[str | None, Query(max_length=100)] = None,
+) -> FailedPage:
+    """Failed and degraded jobs of all tenants."""
+    engine: AsyncEngine = request.app.state.engine
+    before, job_id = _place(cursor) if cursor else (None, None)
+    async with engine.connect() as connection:
+        values = {"limit": limit + 1, "before": before, "id": job_id}
+        rows = (await connection.execute(_FAILED, values)).all()
+    items = [FailedJob.model_validate({**row._mapping, "dead": row.dead or []}) for row in rows[:limit]]
+    last = f"{items[-1].finished_at.isoformat()}_{items[-1].id}" if len(rows) > limit else None
+    return FailedPage(items=items, next=last)
+
+
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    moment, _, job_id = cursor.partition("_")
+    try:
+        return datetime.fromisoformat(moment), UUID(job_id)
+    except ValueError:
+        raise CodedError(Code.VALIDATION, "The cursor is not one of ours.") from None
+
+
+@router.post(
+    "/jobs/{job_id}/retry",
+    status_code=202,
+    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT),
+)
+async def retry(_: Admin, request: Request, job_id: UUID) -> Restarted:
+    """Begin a failed or degraded job of any tenant anew."""
+    engine: AsyncEngine = request.app.state.engine
+    jobs: JobService = request.app.state.jobs
+    async with engine.connect() as connection:
+        tenant_id = (await connection.execute(_TENANT, {"id": job_id})).scalar()
+    if tenant_id is None:
+        raise CodedError(Code.NOT_FOUND, "No such job has failed.")
+    await jobs.retry(Access(tenant_id, job_id, f"/v1/jobs/{job_id}"))
+    return Restarted(id=job_id)
