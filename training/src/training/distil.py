@@ -1,45 +1,73 @@
 """`python -m training.distil CHECKPOINT`: writes what a teacher sees, for students that start from nothing."""
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from tqdm import tqdm
 
+from training.backbones import Classifier
 from training.checkpoint import averaged_classifier, load_checkpoint
 from training.datasets import read_table
 from training.images import Images, load_images
 from training.splits import split_by_patient
 
 AXES = 64
+_SAMPLE = 512
+"""Images whose maps the main axes are found on: at 224 px, 100,000 places of the finer map."""
 
 
-def look(classifier: torch.nn.Module, pixels: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Probabilities [N, 5] and pooled features [N, K] of uint8 [N, s, s] images."""
+class Axes:
+    """The main axes of a map's channels, half-whitened: the first has variance 1, and a later one's share of the
+    loss falls with the root of its deviation, so that noise at the end weighs little."""
+
+    def __init__(self, maps: Tensor) -> None:
+        """`maps` float [N, K, h, w]."""
+        places = maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1]).double()
+        self.mean = places.mean(0)
+        variances, directions = torch.linalg.eigh(torch.cov(places.T))
+        deviations = variances.flip(0)[:AXES].clamp(min=1e-12).sqrt()
+        self.turn = directions.flip(1)[:, :AXES] / (deviations * deviations[0]).sqrt()
+
+    def __call__(self, maps: Tensor) -> NDArray[np.float16]:
+        """float [N, K, h, w] -> float16 [N, at most 64, h, w]."""
+        turn, shift = self.turn.float().to(maps.device), self.mean.float().to(maps.device)
+        turned = torch.einsum("nkhw,ka->nahw", maps - shift[:, None, None], turn)
+        return turned.half().cpu().numpy()
+
+
+def look(classifier: Classifier, pixels: Images) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """By batches: probabilities [N, 5], the middle and the final maps of uint8 [N, s, s] images, all float."""
     device = next(classifier.parameters()).device
-    seen: list[tuple[Tensor, Tensor]] = []
     with torch.inference_mode():
-        for first in range(0, len(pixels), 64):
-            logits, pooled = classifier(torch.from_numpy(pixels[first : first + 64].copy()).to(device))
-            seen.append((torch.sigmoid(logits.float()).cpu(), pooled.float().cpu()))
-    return torch.cat([p for p, _ in seen]).numpy(), torch.cat([z for _, z in seen]).numpy()
+        for first in range(0, len(pixels), 32):
+            images = torch.from_numpy(pixels[first : first + 32].copy()).to(device)
+            middle, final = (maps.float() for maps in classifier.both_maps(images))
+            yield classifier.probabilities(classifier.head(final.mean((2, 3)))), middle, final
 
 
-def main_axes(features: NDArray[np.float32], axes: int = AXES) -> NDArray[np.float32]:
-    """Features on their `axes` main axes, [N, axes], half-whitened: the first has variance 1, and a later one's
-    share of the loss falls with the root of its deviation, so that noise at the end weighs little."""
-    centred = features - features.mean(0)
-    _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    turned = centred @ directions[:axes].T
-    deviation = np.maximum(turned.std(0), 1e-6)
-    return np.asarray(turned / np.sqrt(deviation * deviation[0]), np.float32)
+def see(classifier: Classifier, pixels: Images) -> dict[str, NDArray[np.generic]]:
+    """What `targets.load_teacher` reads, all but the images' names."""
+    step = max(1, len(pixels) // _SAMPLE)
+    _, *samples = (torch.cat(part) for part in zip(*look(classifier, pixels[::step]), strict=True))
+    middle_axes, final_axes = (Axes(sample) for sample in samples)
+    seen = [
+        (probabilities.cpu().numpy(), middle_axes(middle), final_axes(final))
+        for probabilities, middle, final in tqdm(look(classifier, pixels), "looking", -(-len(pixels) // 32))
+    ]
+    return {
+        name: np.concatenate(part)
+        for name, part in zip(("probabilities", "middle", "final"), zip(*seen, strict=True), strict=True)
+    }
 
 
 def main() -> None:
     """The command line: only images of the train part are looked at."""
-    parser = argparse.ArgumentParser(description="Write a teacher's probabilities and features.")
+    parser = argparse.ArgumentParser(description="Write a teacher's probabilities and maps.")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
@@ -51,9 +79,9 @@ def main() -> None:
     table = table.take(split_by_patient(table.patients, table.labels, arguments.split_seed) == "train")
     table, pixels = load_images(table, arguments.images, arguments.size, arguments.out.parent / "images")
     classifier = averaged_classifier(load_checkpoint(arguments.checkpoint))
+    classifier.mixed = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    probabilities, features = look(classifier.to(device), pixels)
-    np.savez(arguments.out, images=table.images, probabilities=probabilities, features=main_axes(features))
+    np.savez(arguments.out, images=table.images, **see(classifier.to(device), pixels))  # type: ignore[arg-type]
     print(f"wrote {arguments.out}: {len(table)} images")
 
 

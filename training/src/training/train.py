@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from training.augment import Augmentation
 from training.backbones import ARCHITECTURES, build_classifier
+from training.backbones.densenet import DenseNet
 from training.backbones.heads import HEADS
 from training.checkpoint import Checkpoint, averaged_classifier, load_checkpoint
 from training.datasets import POLICIES, Table, check_patients, read_table
@@ -22,6 +24,7 @@ from training.report import brief
 from training.schedule import SCHEDULES, Phase, follow, parse_plan
 from training.splits import split_by_patient
 from training.targets import Learner, Targets, load_teacher, side_columns
+from training.transplant import transplant
 
 _SAVE_EVERY = 100
 
@@ -103,11 +106,12 @@ class Run:
     def _one_step(self, pixels: Images, targets: Targets, rows: NDArray[np.int64]) -> float:
         rng = np.random.default_rng((self.options.seed, 1 << 20, self.step))
         augment = Augmentation()
-        batch = torch.from_numpy(np.stack([augment(pixels[row], rng) for row in rows])).to(self.device)
+        views, turned = zip(*(augment(pixels[row], rng) for row in rows), strict=True)
+        batch = [torch.from_numpy(np.stack(stack)).to(self.device) for stack in (views, turned)]
         share = SCHEDULES[self.options.schedule](self.step / self.total)
         for group in self.optimiser.param_groups:
             group["lr"] = self.options.rate * share
-        loss = self.learner.loss(batch, targets, rows)
+        loss = self.learner.loss(*batch, targets, rows)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
@@ -157,16 +161,20 @@ class Run:
             path = fetch(IMAGENET[self.options.name], self.options.out / "imagenet")
         else:
             path = Path(self.options.start)
-        if path.suffix == ".ckpt":
-            self.learner.classifier.load_state_dict(averaged_classifier(load_checkpoint(path)).state_dict())
+        classifier = self.learner.classifier
+        if path.suffix != ".ckpt":
+            load_body(classifier.body, self.options.name, path)
+            return
+        donor = averaged_classifier(load_checkpoint(path))
+        if isinstance(donor.body, DenseNet) and load_checkpoint(path).name != self.options.name:
+            transplant(donor.body, cast(DenseNet, classifier.body))
         else:
-            load_body(self.learner.classifier.body, self.options.name, path)
+            classifier.load_state_dict(donor.state_dict())
 
     def _make_targets(self, table: Table) -> Targets:
         side = side_columns(table, self.options.soft_labels)
-        if self.options.teacher is None:
-            return Targets(table.labels, side)
-        return Targets(table.labels, side, *load_teacher(self.options.teacher, table.images))
+        teacher = self.options.teacher
+        return Targets(table.labels, side, load_teacher(teacher, table.images) if teacher else None)
 
     def _load(self, part: str, size: int) -> tuple[Table, Images]:
         return load_images(self.parts[part], self.options.images, size, self.options.out / "images")

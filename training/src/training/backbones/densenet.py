@@ -1,5 +1,7 @@
 """DenseNet-121, 169 and 201 (Huang et al. 2017, arXiv 1608.06993) with the layer names of Keras Applications."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -54,6 +56,8 @@ class DenseNet(nn.Module):
         for number, layers in enumerate(BLOCKS[name]):
             stage = nn.Sequential(*(DenseLayer(channels + _GROWTH * i) for i in range(layers)))
             channels += _GROWTH * layers
+            if number == 2:
+                self.middle = channels
             if number < 3:
                 stage.append(Transition(channels))
                 channels //= 2
@@ -63,7 +67,14 @@ class DenseNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class: images to the final map."""
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The third stage's map [N, `middle`, h/16, w/16] before its transition, and the final map."""
         x = functional.max_pool2d(torch.relu(self.conv1_bn(self.conv1(x))), 3, 2, padding=1)
-        for stage in self.stages:
-            x = stage(x)
-        return torch.relu(self.bn(x))
+        first, second, third, last = self.stages
+        *layers, transition = cast(nn.Sequential, third)
+        x = second(first(x))
+        for layer in layers:
+            x = layer(x)
+        return x, torch.relu(self.bn(last(transition(x))))

@@ -89,6 +89,7 @@ class InceptionResNetV2(nn.Module):
     """Grey image, float [N, 1, h, w] in -1..1 -> final map [N, 1536, h', w'] (5x5 at 224 px) after ReLU."""
 
     features = 1536
+    middle = 1088
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,11 +107,14 @@ class InceptionResNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class: images to the final map."""
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The map after the 17-grid blocks [N, `middle`, h/16, w/16], a little less at the edges, and the final."""
         x = functional.max_pool2d(self.stem1(x), 3, 2)
         x = functional.max_pool2d(self.stem2(x), 3, 2)
-        x = self.block17(self.mixed_6a(self.block35(self.mixed_5b(x))))
-        final: Tensor = self.conv_7b(self.block8(self.mixed_7a(x)))
-        return final
+        middle: Tensor = self.block17(self.mixed_6a(self.block35(self.mixed_5b(x))))
+        return middle, self.conv_7b(self.block8(self.mixed_7a(middle)))
 
 
 def _chain(channels: int, steps: list[Step]) -> nn.Sequential:

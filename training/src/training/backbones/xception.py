@@ -14,6 +14,7 @@ class Xception(nn.Module):
     """Grey image, float [N, 1, h, w] in -1..1 -> final map [N, 2048, h/32, w/32] after ReLU."""
 
     features = 2048
+    middle = 728
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,13 +40,18 @@ class Xception(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class: images to the final map."""
+        return self.both(x)[1]
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The twelfth block's map [N, `middle`, h/16, w/16] and the final map."""
         for name in ("block1_conv1", "block1_conv2"):
             x = torch.relu(self._apply_conv(name, x))
-        for block in range(2, 14):
+        for block in range(2, 13):
             x = self._block(block, x)
+        final = self._block(13, x)
         for name in ("block14_sepconv1", "block14_sepconv2"):
-            x = torch.relu(self._apply_conv(name, x))
-        return x
+            final = torch.relu(self._apply_conv(name, final))
+        return x, final
 
     def _block(self, block: int, x: Tensor) -> Tensor:
         down = block in _DOWN
