@@ -1,17 +1,19 @@
 """The model bundles, as the API shows them: what answers, how good it is, and what it is not for."""
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs.schemas import DISCLAIMER
 from thorax.bundle import Manifest
-from thorax.errors import Code
+from thorax.database import tenant_autocommit
+from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
-from thorax.models import BundleRow
+from thorax.models import ANONYMOUS_TENANT, BundleRow, TenantBundle
 from thorax.problems import responses
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -34,7 +36,9 @@ class ModelView(BaseModel):
     name: str
     version: str
     digest: str
-    active: bool = Field(description="whether new jobs use it")
+    active: bool = Field(description="whether the caller's new jobs use it")
+    default: bool = Field(description="whether new jobs use it of tenants that have no bundle of their own")
+    shadow: bool = Field(description="whether it repeats jobs to be compared; its answers are not shown")
     findings: list[Finding]
     thresholds: dict[Finding, float]
     backbones: list[BackboneView]
@@ -55,22 +59,37 @@ class ModelList(BaseModel):
 async def list_models(request: Request) -> ModelList:
     """The registered bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
     engine: AsyncEngine = request.app.state.engine
-    query = select(*BundleRow.__table__.columns).order_by(
-        BundleRow.active.desc(), BundleRow.registered_at.desc()
+    tenant = await _tenant(request)
+    own = select(TenantBundle.bundle_digest).where(TenantBundle.tenant_id == tenant)
+    active = func.coalesce(BundleRow.digest == own.scalar_subquery(), BundleRow.active).label("in_use")
+    query = select(*BundleRow.__table__.columns, active).order_by(
+        active.desc(), BundleRow.active.desc(), BundleRow.registered_at.desc()
     )
-    async with engine.connect() as connection:
+    async with tenant_autocommit(engine, tenant) as connection:
         rows = (await connection.execute(query)).all()
-    return ModelList(items=[_view(row.digest, row.manifest, row.card, row.active) for row in rows])
+    return ModelList(items=[_view(row) for row in rows])
 
 
-def _view(digest: str, stored: dict[str, Any], card: str, active: bool) -> ModelView:
-    manifest = Manifest.model_validate(stored)
+async def _tenant(request: Request) -> UUID:
+    """The caller's tenant; the open API's for whoever does not say, or no longer, who they are."""
+    try:
+        caller = await request.app.state.doorkeeper.admit(request)
+    except CodedError:
+        return ANONYMOUS_TENANT
+    tenant_id: UUID = caller.tenant_id
+    return tenant_id
+
+
+def _view(row: Row[*tuple[Any, ...]]) -> ModelView:
+    manifest = Manifest.model_validate(row.manifest)
     sums = [sum(row[i] for row in manifest.weights.values()) for i in range(len(FINDINGS))]
     return ModelView(
         name=manifest.name,
         version=manifest.version,
-        digest=digest,
-        active=active,
+        digest=row.digest,
+        active=row.in_use,
+        default=row.active,
+        shadow=row.shadow_share is not None,
         findings=list(FINDINGS),
         thresholds=dict(zip(FINDINGS, manifest.thresholds, strict=True)),
         backbones=[
@@ -87,5 +106,5 @@ def _view(digest: str, stored: dict[str, Any], card: str, active: bool) -> Model
         metrics=manifest.metrics,
         licence=manifest.licence,
         intended_use=manifest.intended_use,
-        card=card,
+        card=row.card,
     )

@@ -82,12 +82,14 @@ class Backbone:
         """The input's name, after its declared type and the outputs' names were found right."""
         inputs = self._session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 3:
-            raise self._invalid(
-                "one input, uint8 [N, H, W]", ", ".join(f"{i.type} {i.shape}" for i in inputs)
+            raise invalid(
+                self.path, "one input, uint8 [N, H, W]", ", ".join(f"{i.type} {i.shape}" for i in inputs)
             )
+        if isinstance(inputs[0].shape[0], int):
+            raise invalid(self.path, "any number N of images in a run", f"always {inputs[0].shape[0]}")
         names = [o.name for o in self._session.get_outputs()]
         if not set(OUTPUTS) <= set(names):
-            raise self._invalid("outputs named probabilities and maps", ", ".join(names))
+            raise invalid(self.path, "outputs named probabilities and maps", ", ".join(names))
         return str(inputs[0].name)
 
     def _try_zero_image(self) -> None:
@@ -96,17 +98,19 @@ class Backbone:
         try:
             p, maps = self._session.run(OUTPUTS, {self._input: np.zeros((2, size, size), np.uint8)})
         except Exception as error:  # ONNX Runtime's own exceptions share no public base class
-            raise self._invalid(f"to run on uint8 [N, {size}, {size}]", _first_line(error)) from error
+            raise invalid(self.path, f"to run on uint8 [N, {size}, {size}]", first_line(error)) from error
         if p.shape != (2, FIVE) or p.dtype != np.float32 or not ((p >= 0) & (p <= 1)).all():
-            raise self._invalid("probabilities float32 [N, 5] in 0..1", f"{p.dtype} {list(p.shape)}")
+            raise invalid(self.path, "probabilities float32 [N, 5] in 0..1", f"{p.dtype} {list(p.shape)}")
         floating = maps.dtype in (np.float16, np.float32)
         if not floating or maps.ndim != 4 or maps.shape[:2] != (2, FIVE) or not np.isfinite(maps).all():
-            raise self._invalid(
-                "maps float16 or float32 [N, 5, h, w], finite", f"{maps.dtype} {list(maps.shape)}"
+            raise invalid(
+                self.path, "maps float16 or float32 [N, 5, h, w], finite", f"{maps.dtype} {list(maps.shape)}"
             )
 
-    def _invalid(self, expected: str, found: str) -> CodedError:
-        return CodedError(Code.BUNDLE_INVALID, f"{self.path}: expected {expected}; found {found}.")
+
+def invalid(path: Path, expected: str, found: str) -> CodedError:
+    """The one form of all complaints about a graph."""
+    return CodedError(Code.BUNDLE_INVALID, f"{path}: expected {expected}; found {found.rstrip('.')}.")
 
 
 def to_canonical(spec: BackboneSpec, array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -131,9 +135,7 @@ def _session(path: Path, graph: bytes, providers: Sequence[str], cpu_fallback: b
     try:
         session = ort.InferenceSession(graph, _options(graph), providers=known or [CPU])
     except Exception as error:  # as above
-        raise CodedError(
-            Code.BUNDLE_INVALID, f"{path}: not a usable ONNX graph: {_first_line(error)}"
-        ) from error
+        raise invalid(path, "an ONNX graph that can be run", first_line(error)) from error
     if session.get_providers()[0] != providers[0]:
         if not cpu_fallback:
             raise CodedError(Code.UNAVAILABLE, f"{providers[0]} was asked for, but no device was found.")
@@ -161,10 +163,9 @@ def _refuse_external_data(path: Path, graph: bytes) -> None:
     in field 1, followed by the value in field 2 (onnx.proto, StringStringEntryProto).
     """
     if b"\x0a\x08location\x12" in graph:
-        raise CodedError(
-            Code.BUNDLE_INVALID, f"{path}: expected a self-contained graph; found external data."
-        )
+        raise invalid(path, "a self-contained graph", "external data")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """An error's first line, or its kind."""
     return str(error).strip().splitlines()[0][:300] if str(error).strip() else type(error).__name__

@@ -67,7 +67,7 @@ def test_a_changed_graph_is_refused(tmp_path: Path) -> None:
 def test_a_graph_that_is_none_is_refused(tmp_path: Path) -> None:
     detail = refused(bundle_of(tmp_path, b"not a graph"))
     assert "odd.onnx" in detail
-    assert "not a usable ONNX graph" in detail
+    assert "expected an ONNX graph" in detail
 
 
 def test_external_data_is_refused_even_when_the_file_is_there(tmp_path: Path) -> None:

@@ -1,0 +1,109 @@
+"""Two bundles compared on the jobs that both have seen: one as the job's own, one as its shadow, or both as shadows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, Row, text
+
+from thorax.findings import FINDINGS
+
+LARGEST = 10
+
+_PAIRS = text("""
+with seen as materialized (
+  select coalesce(shadow_of, id) as origin, id, bundle_digest from jobs
+  where state = 'succeeded' and bundle_digest in (:a, :b) and cardinality(missing_backbones) = 0)
+select a.origin as job, fa.instance_id as instance, fa.finding, fa.probability as a, fb.probability as b,
+  fa.positive as a_positive, fb.positive as b_positive
+from seen a join seen b on a.bundle_digest = :a and b.bundle_digest = :b and a.origin = b.origin
+join study_findings fa on fa.job_id = a.id and fa.instance_id is not null
+join study_findings fb on fb.job_id = b.id and fb.instance_id = fa.instance_id and fb.finding = fa.finding""")
+# Of jobs with one image: between several, other work may have come.
+_SECONDS = text("""
+select percentile_cont(0.5) within group (order by cast(timings ->> 'infer_s' as float)) as median, count(*) as jobs
+from jobs where bundle_digest = :digest and state = 'succeeded' and timings ? 'infer_s'
+  and (select count(*) from instances i where i.study_id = jobs.study_id) = 1""")
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two bundles agree on one finding, over `n` images.
+
+    `mean_difference` is b - a. `correlation` is Pearson's, None where a bundle gives all images the same.
+    `decisions_differ`: share of images that only one of the two calls positive, each at its own threshold.
+    """
+
+    n: int
+    mean_absolute_difference: float
+    mean_difference: float
+    correlation: float | None
+    decisions_differ: float
+    a_only: int
+    b_only: int
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One image on which the two are far apart."""
+
+    job: str
+    instance: str
+    finding: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`infer_s`: median seconds in the backbones for an image, and the number of jobs it was taken from."""
+
+    jobs: int
+    images: int
+    findings: dict[str, Agreement]
+    infer_s: dict[str, dict[str, float | None]]
+    largest: list[Disagreement]
+
+
+def compare(connection: Connection, a: str, b: str) -> Comparison:
+    """Compare the bundles with these digests, as the schema's owner. Without a common job all is empty."""
+    rows = connection.execute(_PAIRS, {"a": a, "b": b}).all()
+    apart = sorted(rows, key=lambda row: -abs(row.a - row.b))
+    return Comparison(
+        jobs=len({row.job for row in rows}),
+        images=len({(row.job, row.instance) for row in rows}),
+        findings={
+            str(f): _agreement(mine) for f in FINDINGS if (mine := [r for r in rows if r.finding == f])
+        },
+        infer_s={"a": _seconds(connection, a), "b": _seconds(connection, b)},
+        largest=[
+            Disagreement(str(row.job), str(row.instance), row.finding, row.a, row.b)
+            for row in apart[:LARGEST]
+        ],
+    )
+
+
+def _agreement(rows: Sequence[Row[Any]]) -> Agreement:
+    a, b = (np.array([row[i] for row in rows], np.float64) for i in (3, 4))
+    a_only = sum(row.a_positive and not row.b_positive for row in rows)
+    b_only = sum(row.b_positive and not row.a_positive for row in rows)
+    return Agreement(
+        n=len(rows),
+        mean_absolute_difference=float(np.abs(b - a).mean()),
+        mean_difference=float((b - a).mean()),
+        correlation=_correlation(a, b),
+        decisions_differ=(a_only + b_only) / len(rows),
+        a_only=a_only,
+        b_only=b_only,
+    )
+
+
+def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None:
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else None
+
+
+def _seconds(connection: Connection, digest: str) -> dict[str, float | None]:
+    row = connection.execute(_SECONDS, {"digest": digest}).one()
+    return {"median": row.median, "jobs": row.jobs}
