@@ -30,7 +30,6 @@ IMAGES = 3  # of each job
 WORKERS = 3
 # Who is killed, and how often relative to the others. "child" is the worker's decoding sandbox; "stall" stops a
 # worker for longer than its lease, so that it completes too late what somebody else has done.
-STALLS = {"stall": 1}
 VICTIMS = {
     "worker": 8,
     "child": 6,
@@ -65,8 +64,9 @@ def wrecked_platform(
     sweeper: bool = True,
     worker_code: str | None = None,
     settings: Mapping[str, str] | None = None,
+    own_settings: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator["Wreck"]:
-    """Durable Postgres, a Valkey without persistence, two workers; everything may be killed."""
+    """Durable Postgres, a Valkey without persistence, some workers; everything may be killed."""
     bundle = make_bundle(folder / "models" / "tiny", BACKBONES)
     with Postgres(folder / "postgres") as postgres, Valkey(folder / "valkey", persistent=False) as valkey:
         owner = create_database(postgres, "thorax")
@@ -78,6 +78,7 @@ def wrecked_platform(
             owner,
             valkey.url,
             settings={"THORAX_LEASE_S": str(LEASE_S), "THORAX_HINT_AGAIN_S": "2", **(settings or {})},
+            own_settings=own_settings,
             workers=WORKERS,
             worker_code=worker_code,
         )

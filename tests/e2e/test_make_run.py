@@ -19,7 +19,7 @@ from local_stack.server import free_port
 
 COMMAND = Path(sys.executable).parent / "thorax-local"
 SAMPLE = Path(__file__).parents[2] / "samples" / "chest.png"
-START_S = 120  # a bound against hanging; the time of a warm start is measured by `make bench`
+START_S = 300  # a bound against hanging; the time of a warm start is measured by `make bench`
 
 
 class Run:
@@ -121,7 +121,7 @@ def test_it_shows_findings_overlay_and_addresses(stopped: Run) -> None:
 
 def test_ctrl_c_ends_it_well(stopped: Run) -> None:
     assert stopped.process.returncode == 0
-    assert stopped.stop_s < 10  # 1.5 s where nothing else runs; here other tests do
+    assert stopped.stop_s < 20  # 1.5 s where nothing else runs; here other tests do
 
 
 def test_the_run_file_is_its_owners_only(run: Run) -> None:
@@ -155,7 +155,7 @@ def test_a_second_one_on_the_same_state_is_refused(run: Run, folder: Path) -> No
 
 def test_a_killed_worker_comes_back(run: Run) -> None:
     os.kill(run.about()["pids"]["model-worker-1"], signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "model-worker-1 was ended by SIGKILL" not in run.output.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -164,7 +164,7 @@ def test_a_killed_worker_comes_back(run: Run) -> None:
 def test_a_killed_supervisor_leaves_no_process_behind(run: Run) -> None:
     assert len(run.family()) > 8
     run.process.kill()
-    run.until_gone(patience=20)
+    run.until_gone(patience=60)
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path, redis_url: str) -> None:

@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
     finally:
         run.process.send_signal(signal.SIGINT)
-        run.process.wait(15)
+        run.process.wait(60)
 
 
 @pytest.fixture(scope="module")

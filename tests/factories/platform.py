@@ -188,14 +188,14 @@ class Platform:
             if name.startswith("worker"):
                 process.send_signal(number)
 
-    def wait_ready(self, timeout_s: float = 60, probe: str = "readyz") -> None:
+    def wait_ready(self, timeout_s: float = 180, probe: str = "readyz") -> None:
         """Wait until the gateway says that nothing is missing."""
         deadline, last = time.monotonic() + timeout_s, ""
         while time.monotonic() < deadline:
             dead = [name for name, process in self.processes.items() if process.poll() is not None]
             assert not dead, f"{dead} ended\n{self.logs()[-4000:]}"
             try:
-                answer = httpx.get(f"{self.base}/{probe}", timeout=5)
+                answer = httpx.get(f"{self.base}/{probe}", timeout=20)
                 if answer.status_code == 200:
                     return
                 last = answer.text
@@ -245,7 +245,7 @@ def post(client: httpx.Client, *images: bytes, name: str = "image.png", **keywor
     return client.post("/v1/jobs", files=files, **keywords)
 
 
-def finished(client: httpx.Client, job: str, timeout_s: float = 60) -> dict[str, Any]:
+def finished(client: httpx.Client, job: str, timeout_s: float = 180) -> dict[str, Any]:
     """The job once it has ended; fails the test if it does not."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -1,5 +1,6 @@
 """Workers that share the backbones out among them, and an ensemble that may do without one."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,10 @@ def test_without_a_quorum_nothing_is_answered_by_fewer(
     with Platform(*arguments, workers=3, own_settings=ONE_EACH) as platform, platform.client() as client:
         platform.kill("worker-2")
         place = post(client, chest_png(1)).headers["location"]
-        assert client.get(place, params={"wait": 4}).json()["state"] == "running"
+        deadline, left = time.monotonic() + 120, "select backbone from steps where state <> 'done'"
+        while platform.sql(left) != [("tiny_2",)]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert client.get(place, params={"wait": 2}).json()["state"] == "running"
         platform.start("worker-2")
         assert finished(client, place)["degraded"] is False

@@ -1,7 +1,6 @@
 """The page's session: cookies that scripts can't read, CSRF, refresh from two tabs, thieves."""
 
 import asyncio
-import time
 from http.cookies import SimpleCookie
 from typing import Any
 from unittest.mock import patch
@@ -154,6 +153,4 @@ async def test_a_session_outlives_its_access_cookie_by_refreshing(page: Visitor)
     page.cookies.delete("thorax_access")
     assert (await page.get("/auth/me")).status_code == 401
     assert (await page.post("/auth/session/refresh")).status_code == 200
-    begun = time.perf_counter()
     assert (await page.get("/auth/me")).status_code == 200
-    assert time.perf_counter() - begun < 1

@@ -18,6 +18,7 @@ from tests.factories.platform import Platform, finished, post
 
 Stage = Callable[..., AbstractContextManager[Platform]]
 _numbers = itertools.count()
+BODY_IDLE_S, BODY_TOTAL_S = 2, 6  # how long the strict gateway waits for the next byte, and for a whole body
 
 
 @pytest.fixture(scope="package")
@@ -76,7 +77,7 @@ def done(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
 @pytest.fixture
 def standstill(platform: Platform) -> Iterator[None]:
     """No worker takes anything until the test is over; what was begun before is finished."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while platform.sql("select 1 from steps where state in ('waiting', 'running') limit 1"):
         assert time.monotonic() < deadline, "the platform does not come to rest"
         time.sleep(0.05)
@@ -110,8 +111,8 @@ def strict(platform: Platform) -> Iterator[Platform]:
     settings = {
         "OPEN_JOBS_PER_TENANT": "2",
         "ANONYMOUS_JOBS_PER_HOUR": "3",
-        "BODY_IDLE_S": "1",
-        "BODY_TOTAL_S": "3",
+        "BODY_IDLE_S": str(BODY_IDLE_S),
+        "BODY_TOTAL_S": str(BODY_TOTAL_S),
         "MAX_BODY_BYTES": "2000000",
     }
     with platform.beside("strict", **settings) as gateway:

@@ -9,8 +9,13 @@ MADE_BY_WORKERS = ("display.png", "input-")
 
 
 def stored(platform: Platform) -> set[Path]:
-    """Every path below the folder but what workers add to it in their own time; some may vanish while one looks."""
+    """Every instance's folder and files, but what workers add in their own time, also after an erasure.
+
+    Compare with `<=`: what a test before this one erased may vanish while one looks.
+    """
     found = set()
-    for folder, folders, files in os.walk(platform.folder / "blobs"):
-        found |= {Path(folder) / name for name in (*folders, *files) if not name.startswith(MADE_BY_WORKERS)}
-    return found
+    for folder, folders, files in os.walk(platform.folder / "blobs" / "instances"):
+        own = {Path(folder) / name for name in files if not name.startswith(MADE_BY_WORKERS)}
+        if own or not (folders or files):
+            found |= {Path(folder), *own}
+    return found - {platform.folder / "blobs" / "instances"}

@@ -1,6 +1,7 @@
 """Probes, metrics, the documents that describe the API, and how the gateway does without its neighbours."""
 
 import re
+import time
 from typing import Any
 
 import httpx
@@ -41,12 +42,12 @@ def test_what_is_missing_is_named_while_the_gateway_lives(platform: Platform) ->
     nowhere = {"REDIS_URL": "redis://127.0.0.1:1/0", "AUTH_URL": "http://127.0.0.1:1"}
     with platform.beside("lonely", ready=False, **nowhere) as lonely:
         assert httpx.get(f"{lonely.base}/healthz").status_code == 200
-        answer = httpx.get(f"{lonely.base}/readyz", timeout=20)
+        answer = httpx.get(f"{lonely.base}/readyz", timeout=60)
         assert answer.status_code == 503
         assert {reason.split(":")[0] for reason in answer.json()["missing"]} == {"broker", "auth-service"}
         with lonely.client() as client:  # its token may well be good: nobody can tell now
             problem(client.get("/v1/jobs"), Code.UNAVAILABLE)
-        problem(httpx.post(f"{lonely.base}/auth/token"), Code.UNAVAILABLE)
+        problem(httpx.post(f"{lonely.base}/auth/token", timeout=60), Code.UNAVAILABLE)
 
 
 def test_without_the_broker_uploads_are_accepted_and_done(platform: Platform) -> None:
@@ -69,9 +70,11 @@ def test_the_database_away_for_a_moment_is_a_503_and_over_when_it_is_back(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'thorax_gateway_login' "
         "and datname = current_database()"
     )
-    codes = [client.get(before).status_code for _ in range(3)]
+    deadline, codes = time.monotonic() + 30, [client.get(before).status_code]
+    while codes[-3:] != [200] * 3:
+        codes.append(client.get(before).status_code)
+        assert time.monotonic() < deadline, codes
     assert set(codes) <= {200, 503}, codes
-    assert codes[-1] == 200
     assert finished(client, before)["state"] == "succeeded"
 
 

@@ -23,7 +23,7 @@ def overheard(platform: Platform) -> Iterator[list[str]]:
 
     def listen() -> None:
         with (
-            redis.Redis.from_url(platform.redis_url, socket_timeout=0.5) as client,
+            redis.Redis.from_url(platform.redis_url, socket_timeout=0.5, socket_connect_timeout=30) as client,
             client.monitor() as monitor,
         ):
             started.set()
@@ -36,7 +36,7 @@ def overheard(platform: Platform) -> Iterator[list[str]]:
     started = threading.Event()
     thread = threading.Thread(target=listen)
     thread.start()
-    started.wait(5)
+    assert started.wait(30)
     yield heard
     stop.set()
     thread.join()
@@ -97,7 +97,7 @@ def test_a_failure_of_our_own_logs_no_name_either(
     blob.unlink()  # what the worker has to read is gone
     logged = platform.log("worker-0").stat().st_size
     platform.resume()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while "step_failed" not in platform.log("worker-0").read_text()[logged:]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

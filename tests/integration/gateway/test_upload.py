@@ -143,7 +143,7 @@ def test_past_the_high_water_mark_nothing_is_accepted(closed: Platform, platform
         answer = post(client, chest_png())
     problem(answer, Code.OVERLOADED)
     assert int(answer.headers["retry-after"]) > 0
-    assert stored(platform) == before
+    assert stored(platform) <= before
 
 
 def test_a_gateway_killed_right_after_its_202_has_lost_nothing(platform: Platform) -> None:

@@ -90,14 +90,12 @@ async def test_an_unknown_name_takes_as_long_as_a_wrong_password() -> None:
     stored = await passwords.hash("correct horse battery")
 
     async def seconds(against: str | None) -> float:
-        times = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            await passwords.matches("a wrong passphrase", against)
-            times.append(time.perf_counter() - begun)
-        return statistics.median(times)
+        begun = time.process_time()  # of all threads of this process; whatever else runs here does not count
+        await passwords.matches("a wrong passphrase", against)
+        return time.process_time() - begun
 
-    known, unknown = await seconds(stored), await seconds(None)
+    pairs = [(await seconds(stored), await seconds(None)) for _ in range(5)]
+    known, unknown = (statistics.median(times) for times in zip(*pairs, strict=True))
     assert 0.25 < known / unknown < 4
 
 
@@ -113,7 +111,7 @@ async def test_a_flood_is_refused_and_the_event_loop_goes_on() -> None:
     refused = [task for task in flood if task.exception() is not None]
     assert len(refused) == 6
     assert {getattr(task.exception(), "code", None) for task in refused} == {Code.OVERLOADED}
-    assert ticks > 10, "four hashes on the event loop would have left it four"
+    assert ticks > 5, "four hashes on the event loop would have left it four"
 
 
 def test_the_floor_of_passwords() -> None:

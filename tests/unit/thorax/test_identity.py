@@ -319,13 +319,16 @@ def test_the_cache_asks_once_for_many_tokens_and_unknown_kids() -> None:
     assert (publisher.calls, cache.ready) == (1, True)
 
 
-def test_the_cache_finds_a_new_key_and_drops_a_retired_one() -> None:
+def test_the_cache_finds_a_new_key_and_drops_a_retired_one(monkeypatch: pytest.MonkeyPatch) -> None:
     publisher = Publisher("k1")
-    cache = JwksCache(publisher, retry_s=0.05)
+    now = time.monotonic()
+    monkeypatch.setattr("thorax.identity.time.monotonic", lambda: now)
+    cache = JwksCache(publisher, retry_s=10)
     cache("k1")
     publisher.kids = ["k2"]
+    now += 9
     assert cache("k2") is None
-    time.sleep(0.06)
+    now += 2
     assert cache("k2")
     assert cache("k1") is None
 
@@ -342,20 +345,20 @@ def test_the_cache_serves_known_keys_while_auth_service_is_down() -> None:
 
 
 def test_one_slow_fetch_holds_up_nobody_who_knows_the_key() -> None:
-    gate, publisher = threading.Event(), Publisher("k1")
+    asked, gate, publisher = threading.Event(), threading.Event(), Publisher("k1")
 
     def slow() -> Mapping[str, Any]:
         if publisher.calls:
-            gate.wait(5)
+            asked.set()
+            gate.wait(60)
         return publisher()
 
     cache = JwksCache(slow, retry_s=0, max_age_s=0)
     cache("k1")
     refresher = threading.Thread(target=cache, args=("k1",))
     refresher.start()
-    time.sleep(0.05)
-    begun = time.perf_counter()
-    assert cache("k1")
-    assert time.perf_counter() - begun < 0.5
+    assert asked.wait(60)
+    assert cache("k1"), "it would hang here"
+    assert not gate.is_set() and refresher.is_alive()
     gate.set()
     refresher.join()
