@@ -124,7 +124,9 @@ class Run:
         """Mean validation AUC of the averaged weights; the best are kept apart."""
         table, pixels = self._load("val", phase.size)
         state = self._state()
-        probabilities = predict(averaged_classifier(state).to(self.device), pixels)
+        classifier = averaged_classifier(state).to(self.device)
+        classifier.mixed = True
+        probabilities = predict(classifier, pixels)
         mean = brief(table.labels.astype(np.float64), probabilities)["mean_auc"] or 0.0
         print(f"epoch {epoch + 1}/{len(self.phases)}: mean validation AUC {mean:.4f} at {phase.size} px")
         self.stale = 0 if mean > self.best_auc else self.stale + 1
