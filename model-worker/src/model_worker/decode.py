@@ -2,7 +2,8 @@
 
 The worker never touches an upload's bytes. It passes them to `model_worker.sandbox`, a fork server of our own that
 has the decoders loaded: one fork per file, limits on memory, time, files and output, and an answer that is plain
-bytes, checked here, since a child that a file took over could send anything.
+bytes, checked here, since a child that a file took over could send anything. Pictures and DICOM have a server each:
+pydicom makes one three times as large, and a fork costs by the page.
 """
 
 import array
@@ -30,6 +31,7 @@ CODES = frozenset(
     {Code.UNREADABLE_IMAGE, Code.DECODE_LIMIT, Code.IMAGE_TOO_LARGE, Code.IMAGE_SIZE, Code.NOT_A_CHEST}
 )
 _DIGEST = re.compile("[0-9a-f]{64}")
+RASTER, DICOM = "raster", "application/dicom"
 MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
 GRACE_S = 2.0
@@ -61,19 +63,22 @@ def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout
         "inputs": [spec.model_dump() for spec in specs],
         "timeout_s": timeout_s,
     }
+    kind = DICOM if media_type == DICOM else RASTER
     started = time.monotonic()
-    answer = _ask(json.dumps(request).encode(), data, specs, timeout_s)
+    answer = _ask(kind, json.dumps(request).encode(), data, specs, timeout_s)
     if answer is None and time.monotonic() - started < timeout_s / 2:
         # Whether the file killed the child or somebody else did shows when a second one is tried.
-        answer = _ask(json.dumps(request).encode(), data, specs, timeout_s)
+        answer = _ask(kind, json.dumps(request).encode(), data, specs, timeout_s)
     if answer is None:
         raise CodedError(Code.DECODE_LIMIT, "Decoding the image was stopped at its limit of memory or time.")
     return answer
 
 
-def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float) -> Decoded | None:
+def _ask(
+    kind: str, request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float
+) -> Decoded | None:
     """One child's answer; None if it ended, or was ended, without one."""
-    server = _server()
+    server = _server(kind)
     ours, childs = socket.socketpair()
     with ours:
         with childs:
@@ -81,7 +86,7 @@ def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: flo
                 server.fork(request, data, childs)
             except ConnectionError:  # the server was killed a moment ago
                 server.stop()
-                server = _server()
+                server = _server(kind)
                 server.fork(request, data, childs)
         try:
             return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
@@ -93,32 +98,37 @@ def _ask(request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: flo
 
 
 def start() -> None:
-    """Start the fork server (about half a second) before the first file comes."""
-    _server()
+    """Start the fork servers; they load their decoders (about half a second) while the caller goes on."""
+    for kind in (RASTER, DICOM):
+        _server(kind)
 
 
 class _ForkServer:
     """The running `model_worker.sandbox`. It ends when our end of the control socket closes, however we die."""
 
-    def __init__(self) -> None:
-        self.pid = os.getpid()
+    def __init__(self, kind: str) -> None:
+        self.pid, self._ready = os.getpid(), False
         self._control, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with childs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "model_worker.sandbox", str(childs.fileno())],
+                [sys.executable, "-m", "model_worker.sandbox", str(childs.fileno()), kind],
                 pass_fds=[childs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
             )
 
-        if not self._control.recv(16):  # it says when its decoders are loaded
+    def wait(self) -> None:
+        """Wait until it says that its decoders are loaded."""
+        if not self._ready and not self._control.recv(16):
             raise CodedError(Code.INTERNAL, "The decoding sandbox did not start; its log says why.")
+        self._ready = True
 
     def alive(self) -> bool:
         return self.pid == os.getpid() and self._process.poll() is None
 
     def fork(self, request: bytes, data: bytes, answer: socket.socket) -> None:
         """Have a child forked that decodes `data` and writes to `answer`."""
+        self.wait()
         upload = os.memfd_create("upload")
         try:
             with open(upload, "wb", closefd=False) as file:
@@ -135,16 +145,15 @@ class _ForkServer:
 
 
 _lock = threading.Lock()
-_running: _ForkServer | None = None
+_running: dict[str, _ForkServer] = {}
 
 
-def _server() -> _ForkServer:
-    """This process's fork server; a new one after a fork of ours, or when somebody killed it."""
-    global _running  # noqa: PLW0603
+def _server(kind: str = RASTER) -> _ForkServer:
+    """This process's fork server of a kind; a new one after a fork of ours, or when somebody killed it."""
     with _lock:
-        if _running is None or not _running.alive():
-            _running = _ForkServer()
-        return _running
+        if kind not in _running or not _running[kind].alive():
+            _running[kind] = _ForkServer(kind)
+        return _running[kind]
 
 
 def _environment() -> dict[str, str]:

@@ -1,17 +1,21 @@
 """From a file's bytes to what the platform keeps: canonical inputs and a display image. Runs in the child."""
 
+import struct
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.dicom import decode_dicom
 from model_worker.facts import DicomFacts
-from model_worker.headers import unreadable
-from model_worker.raster import Grey, decode_raster
-from thorax.bundle import InputSpec
+from model_worker.headers import PNG_SIGNATURE, unreadable
+from model_worker.raster import Grey, decode_raster, halvings
+
+if TYPE_CHECKING:
+    from thorax.bundle import InputSpec
 
 DICOM = "application/dicom"
 DISPLAY_EDGE = 1024
@@ -28,21 +32,44 @@ class Picture:
     facts: DicomFacts | None
 
 
-def read_picture(data: bytes, media_type: str, inputs: Sequence[InputSpec]) -> Picture:
-    """Decode once, derive everything. Polarity is always the display's: bone light, air dark."""
+@dataclass(frozen=True)
+class Image:
+    """A decoded image, halved while its longest side keeps 1024 pixels: all that is made of it starts here.
+
+    `rows` and `columns` are its native size.
+    """
+
+    grey: Grey
+    rows: int
+    columns: int
+    facts: DicomFacts | None
+
+
+def read_image(data: bytes, media_type: str) -> Image:
+    """Decode a file. Polarity is always the display's: bone light, air dark."""
     if media_type == DICOM:
+        from model_worker.dicom import (
+            decode_dicom,
+        )  # only here: pictures are decoded where pydicom is not loaded
+
         grey, facts = decode_dicom(data)
+        rows, columns = grey.shape
     elif media_type in ("image/png", "image/jpeg"):
-        grey, facts = decode_raster(data, media_type), None
+        grey, (rows, columns) = decode_raster(data, media_type, DISPLAY_EDGE)
+        facts = None
     else:
         raise unreadable("The file is no DICOM, PNG or JPEG.")
-    shown = shrunk(grey)
-    # From the shrunken image, as area averages of area averages: a full-size one costs five times as much.
-    rows, columns = grey.shape
-    return Picture([canonical(shown, spec) for spec in inputs], png(shown), rows, columns, facts)
+    return Image(halved(grey), rows, columns, facts)
 
 
-def canonical(grey: Grey, spec: InputSpec) -> Grey:
+def read_picture(data: bytes, media_type: str, inputs: "Sequence[InputSpec]") -> Picture:
+    """Decode once, derive everything."""
+    image = read_image(data, media_type)
+    made = [canonical(image.grey, spec) for spec in inputs]
+    return Picture(made, png(shown(image.grey)), image.rows, image.columns, image.facts)
+
+
+def canonical(grey: Grey, spec: "InputSpec") -> Grey:
     """The input that a backbone was trained on: equalised or cropped if it says so, then squashed.
 
     `grey` uint8 `[rows, columns]` of any size to uint8 `[size, size]`, averaged by area (no aliasing).
@@ -56,18 +83,38 @@ def canonical(grey: Grey, spec: InputSpec) -> Grey:
     return np.asarray(cv2.resize(grey, (spec.size, spec.size), interpolation=cv2.INTER_AREA))
 
 
-def shrunk(grey: Grey) -> Grey:
-    """The image with its longest side at most 1024: what is shown, and what the inputs are made of."""
+def halved(grey: Grey) -> Grey:
+    """The image at a half, a quarter, ... as long as its longest side keeps 1024 pixels: averages of 2×2.
+
+    An odd last row or column is left out, as with it OpenCV would take the slow way, which costs ten times as much.
+    """
+    for _ in range(halvings(max(grey.shape), DISPLAY_EDGE)):
+        even = grey[: grey.shape[0] & ~1, : grey.shape[1] & ~1]
+        grey = np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    return grey
+
+
+def shown(grey: Grey) -> Grey:
+    """A halved image with its longest side at most 1024. Less than halving it needs no more than bilinear."""
     shrink = DISPLAY_EDGE / max(grey.shape)
     if shrink >= 1:
         return grey
     rows, columns = (max(1, round(edge * shrink)) for edge in grey.shape)
-    return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_LINEAR))
 
 
 def png(grey: Grey) -> bytes:
-    """An 8-bit grey PNG, stored and not deflated: half again as large as level 1, and far cheaper to make."""
-    done, data = cv2.imencode(".png", grey, [cv2.IMWRITE_PNG_COMPRESSION, 0])
-    if not done:
-        raise unreadable("The image could not be written as a PNG.")
-    return bytes(data.tobytes())
+    """An 8-bit grey PNG, stored and not deflated: 0.8 CPU-ms for a megapixel, of which OpenCV makes 7."""
+    rows, columns = grey.shape
+    lines = np.zeros((rows, columns + 1), np.uint8)  # each begins with its filter: none
+    lines[:, 1:] = grey
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0),
+        b"IDAT": zlib.compress(lines.data, 0),
+        b"IEND": b"",
+    }
+    parts = [PNG_SIGNATURE]
+    for kind, data in chunks.items():
+        parts += [struct.pack(">I", len(data)), kind, data]
+        parts.append(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
+    return b"".join(parts)

@@ -16,9 +16,11 @@ import socket
 import struct
 import sys
 import warnings
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 MEMORY = 512 * 2**20
@@ -32,8 +34,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def serve(control: socket.socket) -> None:
     """Fork one child per request until the worker's end closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
+    signal.signal(signal.SIGCHLD, _reap)
     me = os.getpid()
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
+    memory = pages * resource.getpagesize() + MEMORY
     control.send(b"ready")
     while True:
         request, fds, _, _ = socket.recv_fds(control, 65536, 2)
@@ -41,16 +45,23 @@ def serve(control: socket.socket) -> None:
             return
         if os.fork() == 0:
             control.close()
-            _child(me, json.loads(request), *fds)
+            _child(me, memory, json.loads(request), *fds)
         for fd in fds:
             os.close(fd)
 
 
-def _child(server: int, request: dict[str, Any], upload: int, answer: int) -> None:
+def _reap(*_: object) -> None:
+    """Take the ended children's status, so that their CPU time counts as ours."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _child(server: int, memory: int, request: dict[str, Any], upload: int, answer: int) -> None:
     """Decode, answer, end; never returns."""
     try:
         data = os.pread(upload, os.fstat(upload).st_size, 0)
-        _limit(server, float(request["timeout_s"]), len(data))
+        _limit(server, float(request["timeout_s"]), memory + len(data))
         with socket.socket(fileno=answer) as connection:
             for part in _answer(data, request):
                 connection.sendall(part)
@@ -58,7 +69,7 @@ def _child(server: int, request: dict[str, Any], upload: int, answer: int) -> No
         os._exit(0)
 
 
-def _limit(server: int, timeout_s: float, size: int) -> None:
+def _limit(server: int, timeout_s: float, memory: int) -> None:
     """From here on, nothing the file makes a decoder do can last, grow or be written."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server:
@@ -66,8 +77,6 @@ def _limit(server: int, timeout_s: float, size: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    memory = pages * resource.getpagesize() + MEMORY + size
     for limit, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CPU, math.ceil(timeout_s) + 1),
@@ -82,11 +91,11 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     """The picture, or a code and a sentence; never an exception's own text, which may quote the file."""
     from model_worker.headers import unreadable
     from model_worker.pixels import read_picture
-    from thorax.bundle import InputSpec
     from thorax.errors import Code, CodedError
 
     try:
-        picture = read_picture(data, request["media_type"], [InputSpec(**spec) for spec in request["inputs"]])
+        inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
+        picture = read_picture(data, request["media_type"], inputs)
     except CodedError as error:
         coded = error
     except Exception as error:
@@ -120,22 +129,24 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _load() -> None:
-    """Import every decoder now, so that no child has to."""
+def _load(kind: str) -> None:
+    """Import the decoders now, so that no child has to, and nothing else: each fork pays for every page of ours."""
     import cv2
-    import pydicom
 
-    for module in ("gdcm", "jpeg_ls", "openjpeg", "model_worker.pixels"):
-        import_module(module)
+    import_module("model_worker.pixels")
+    if kind == "application/dicom":
+        import pydicom
 
+        for module in ("gdcm", "jpeg_ls", "openjpeg", "model_worker.dicom"):
+            import_module(module)
+        pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     cv2.setNumThreads(0)
-    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.simplefilter("ignore")
     gc.freeze()
 
 
 if __name__ == "__main__":
-    _load()
+    _load(sys.argv[2])
     _libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)  # no network either, where the kernel lets us
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print warnings, and those may quote the file
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -90,7 +90,8 @@ class BodyLimits:
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:
             return await self._refuse(request, self._too_large(limit), receive, send)
-        deadline, taken, complete = monotonic() + self._total_s, 0, False
+        deadline, taken = monotonic() + self._total_s, 0
+        complete = length == "0" and "transfer-encoding" not in request.headers
 
         async def limited() -> Message:
             nonlocal taken, complete
@@ -98,7 +99,8 @@ class BodyLimits:
                 return await receive()
             patience = min(self._idle_s, deadline - monotonic())
             try:
-                message = await asyncio.wait_for(receive(), max(patience, 0.01))
+                async with asyncio.timeout(max(patience, 0.01)):
+                    message = await receive()
             except TimeoutError:
                 raise CodedError(Code.BODY_TIMEOUT, "The body did not come in time.") from None
             taken += len(message.get("body", b""))

@@ -25,6 +25,7 @@ NOISE = np.random.default_rng(0).integers(0, 255, (200, 200), dtype=np.uint8)
 @pytest.fixture(scope="module", autouse=True)
 def _warm() -> None:
     decode(png_of(NOISE), PNG, [InputSpec()])
+    decode(dicom(NOISE.tobytes(), Rows=200, Columns=200), DICOM, [InputSpec()])
 
 
 def code_of(data: bytes, media_type: str) -> Code:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.factories.hostile import JPEG, PNG, png, png_chunk, png_of
 
-from model_worker.pixels import DICOM, canonical, read_picture
-from model_worker.raster import decode_raster
+from model_worker.pixels import DICOM, canonical, halved, read_image, read_picture
+from model_worker.raster import Grey, decode_raster
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
@@ -19,6 +19,10 @@ SAMPLES = Path(__file__).parents[3] / "samples"
 
 def jpeg(image: np.ndarray) -> bytes:
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes())
+
+
+def decoded(data: bytes, kind: str) -> Grey:
+    return decode_raster(data, kind)[0]
 
 
 def exif(orientation: int, order: str = "<") -> bytes:
@@ -47,7 +51,7 @@ def exif(orientation: int, order: str = "<") -> bytes:
     ],
 )
 def test_every_png_of_a_picture_looks_alike(data: bytes) -> None:
-    image = decode_raster(data, PNG)
+    image = decoded(data, PNG)
     assert image.dtype == np.uint8
     assert np.abs(image.astype(int) - GREY).max() <= 1
 
@@ -55,23 +59,20 @@ def test_every_png_of_a_picture_looks_alike(data: bytes) -> None:
 def test_a_saturated_letter_does_not_darken_a_twelve_bit_picture() -> None:
     picture = np.tile(np.linspace(0, 4095, 1024).astype(np.uint16), (1024, 1))
     picture[10:20, 10:60] = 65535
-    assert decode_raster(png_of(picture), PNG)[500, -1] == 255
+    assert decoded(png_of(picture), PNG)[500, -1] == 255
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_few_bits(depth: int) -> None:
     row = b"\0" + b"\xff" * (32 * depth // 8) + b"\0" * (32 * depth // 8)
-    image = decode_raster(png(64, 64, row * 64, depth=depth), PNG)
+    image = decoded(png(64, 64, row * 64, depth=depth), PNG)
     assert (image[:, :32] == 255).all()
     assert not image[:, 32:].any()
 
 
 def test_jpeg_grey_and_colour() -> None:
-    assert np.abs(decode_raster(jpeg(GREY), JPEG).astype(int) - GREY).max() <= 2
-    assert (
-        np.abs(decode_raster(jpeg(cv2.cvtColor(GREY, cv2.COLOR_GRAY2BGR)), JPEG).astype(int) - GREY).max()
-        <= 3
-    )
+    assert np.abs(decoded(jpeg(GREY), JPEG).astype(int) - GREY).max() <= 2
+    assert np.abs(decoded(jpeg(cv2.cvtColor(GREY, cv2.COLOR_GRAY2BGR)), JPEG).astype(int) - GREY).max() <= 3
 
 
 CORNER = np.zeros((64, 96), np.uint8)
@@ -92,19 +93,19 @@ def test_exif_orientation_is_undone(orientation: int, order: str) -> None:
         8: np.rot90(CORNER, -1),
     }[orientation]
     block = exif(orientation, order)
-    image = decode_raster(png_of(np.ascontiguousarray(held), extra=png_chunk(b"eXIf", block)), PNG)
+    image = decoded(png_of(np.ascontiguousarray(held), extra=png_chunk(b"eXIf", block)), PNG)
     assert (image == CORNER).all()
     plain = jpeg(np.ascontiguousarray(held))
     app1 = b"\xff\xe1" + struct.pack(">H", len(block) + 8) + b"Exif\0\0" + block
     with_exif = plain[:2] + app1 + plain[2:]
-    assert np.abs(decode_raster(with_exif, JPEG).astype(int) - CORNER).max() < 40
+    assert np.abs(decoded(with_exif, JPEG).astype(int) - CORNER).max() < 40
     upright_by_opencv = cv2.imdecode(np.frombuffer(with_exif, np.uint8), cv2.IMREAD_GRAYSCALE)
-    assert (decode_raster(with_exif, JPEG) == upright_by_opencv).all()
+    assert (decoded(with_exif, JPEG) == upright_by_opencv).all()
 
 
 @pytest.mark.parametrize("block", [b"", b"II", b"II*\0\xff\xff\xff\xff", b"MM\0*" + bytes(3), exif(77)])
 def test_broken_exif_is_ignored(block: bytes) -> None:
-    assert (decode_raster(png_of(GREY, extra=png_chunk(b"eXIf", block)), PNG) == GREY).all()
+    assert (decoded(png_of(GREY, extra=png_chunk(b"eXIf", block)), PNG) == GREY).all()
 
 
 def test_a_colour_photograph_is_no_chest_but_a_tinted_film_may_be() -> None:
@@ -113,20 +114,20 @@ def test_a_colour_photograph_is_no_chest_but_a_tinted_film_may_be() -> None:
         rng.integers(0, 255, (8, 8, 3), dtype=np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST
     )
     with pytest.raises(CodedError) as caught:
-        decode_raster(jpeg(photo), JPEG)
+        decoded(jpeg(photo), JPEG)
     assert caught.value.code is Code.NOT_A_CHEST
     tinted = (np.dstack([GREY] * 3) * [1.0, 0.9, 0.8]).astype(np.uint8)
     annotated = np.dstack([GREY] * 3)
     annotated[5:20, 5:60] = (0, 0, 255)
     for film in (tinted, annotated):
-        assert decode_raster(jpeg(film), JPEG).shape == GREY.shape
+        assert decoded(jpeg(film), JPEG).shape == GREY.shape
 
 
 def test_cmyk_of_unknown_polarity_is_refused() -> None:
     frame = struct.pack(">BHHB", 8, 64, 64, 4) + b"".join(bytes([i, 0x11, 0]) for i in range(4))
     data = b"\xff\xd8\xff\xc0" + struct.pack(">H", len(frame) + 2) + frame + b"\xff\xda\0\x02"
     with pytest.raises(CodedError, match="CMYK"):
-        decode_raster(data, JPEG)
+        decoded(data, JPEG)
 
 
 def test_canonical_input_is_squashed_cropped_and_equalised_as_the_manifest_says() -> None:
@@ -137,6 +138,32 @@ def test_canonical_input_is_squashed_cropped_and_equalised_as_the_manifest_says(
     assert plain.mean() == pytest.approx(25, abs=1)
     assert (canonical(picture, InputSpec(size=64, crop=0.5)) == 100).all()
     assert canonical(picture, InputSpec(size=64, equalise=True)).max() == 255
+
+
+GRAIN = np.random.default_rng(3).integers(0, 60, (2501, 2047), np.uint8) + cv2.resize(
+    np.random.default_rng(4).integers(0, 190, (9, 7), np.uint8), (2047, 2501), interpolation=cv2.INTER_CUBIC
+)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_a_large_jpeg_is_halved_by_its_dct_as_well_as_by_averages(colour: bool) -> None:
+    data = jpeg(cv2.cvtColor(GRAIN, cv2.COLOR_GRAY2BGR) if colour else GRAIN)
+    image, whole = read_image(data, JPEG), decoded(data, JPEG)
+    assert (image.rows, image.columns, max(image.grey.shape)) == (2501, 2047, 1251)
+    rows, columns = halved(whole).shape
+    assert np.abs(image.grey[:rows, :columns].astype(int) - halved(whole)).max() <= 2
+    for spec in (InputSpec(size=224), InputSpec(size=299, crop=0.9), InputSpec(size=224, equalise=True)):
+        ours, ideal = (canonical(grey, spec).astype(int) for grey in (image.grey, whole))
+        assert np.abs(ours - ideal).max() <= (12 if spec.equalise else 6)
+        assert np.abs(ours - ideal).mean() < (2 if spec.equalise else 1)
+
+
+def test_a_jpeg_that_was_held_sideways_has_its_upright_size() -> None:
+    block = exif(6)
+    app1 = b"\xff\xe1" + struct.pack(">H", len(block) + 8) + b"Exif\0\0" + block
+    plain = jpeg(GRAIN)
+    image = read_image(plain[:2] + app1 + plain[2:], JPEG)
+    assert (image.rows, image.columns, image.grey.shape) == (2047, 2501, (1024, 1251))
 
 
 def test_the_four_samples_are_one_picture() -> None:

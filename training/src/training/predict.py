@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_worker.backbone import Backbone
-from model_worker.dicom import decode_dicom
-from model_worker.pixels import canonical
-from model_worker.raster import decode_raster, to_eight_bits, to_grey
+from model_worker.pixels import DICOM, canonical, read_image
+from model_worker.raster import to_eight_bits, to_grey
 from thorax.bundle import Bundle
 from thorax.errors import CodedError
 from training.datasets import DataError
@@ -32,7 +31,7 @@ class Predictions:
 
 
 def read_grey(path: Path) -> Image:
-    """A file as grey uint8 [rows, columns], upright, light where X-rays were stopped.
+    """A file as grey uint8 [rows, columns], upright, light where X-rays were stopped, halved to 1024 to 2047 pixels.
 
     DICOM, PNG and JPEG exactly as the platform decodes them; other rasters (WebP) by OpenCV.
     DataError names a file that is missing or broken.
@@ -40,10 +39,10 @@ def read_grey(path: Path) -> Image:
     try:
         data = path.read_bytes()
         if data[128:132] == b"DICM":
-            return np.asarray(decode_dicom(data)[0])
+            return read_image(data, DICOM).grey
         for magic, kind in ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg")):
             if data.startswith(magic):
-                return decode_raster(data, kind)
+                return read_image(data, kind).grey
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
