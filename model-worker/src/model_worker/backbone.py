@@ -7,6 +7,7 @@ Nothing here knows of queues or jobs, so that a notebook can use it:
     backbone.predict(images)  # uint8 [N, size, size]
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,13 +157,14 @@ def _options(graph: bytes) -> ort.SessionOptions:
     return options
 
 
-def _refuse_external_data(path: Path, graph: bytes) -> None:
-    """Refuse a graph that names external data, whatever the runtime would make of it.
+# The key `location` of TensorProto.external_data (field 13): a StringStringEntryProto's field 1, of 8 bytes. A varint
+# may be longer than it need be (onnx.proto, and protobuf's encoding).
+_LOCATION = re.compile(rb"\x0a(?:\x08|\x88\x80*\x00)location")
 
-    In an ONNX file the key `location` of `external_data` (TensorProto field 13) is a string entry of 8 bytes
-    in field 1, followed by the value in field 2 (onnx.proto, StringStringEntryProto).
-    """
-    if b"\x0a\x08location\x12" in graph:
+
+def _refuse_external_data(path: Path, graph: bytes) -> None:
+    """Refuse a graph that names external data, whatever the runtime would make of it (it follows hard links)."""
+    if _LOCATION.search(graph):
         raise invalid(path, "a self-contained graph", "external data")
 
 

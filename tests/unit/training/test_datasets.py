@@ -60,6 +60,8 @@ def test_chest_xray14_names_findings_in_one_column(tmp_path: Path) -> None:
         (PLAIN, "at least one row"),
         (PLAIN + "a.png,1,0,0,2,0,7,AP\n", "line 2: edema is '2'; expected -1, 0, 1 or blank"),
         (PLAIN + "a.png,1,0,0,nan,0,7,AP\n", "edema is 'nan'"),
+        (PLAIN + ",1,0,0,0,0,7,AP\n", "line 2: expected the name of an image"),
+        (CHEXPERT + "a.jpg,Male,60,Lateral,,1,0,0,0,0\n", "expected frontal views; found 1 others"),
     ],
 )
 def test_a_bad_table_is_told_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
@@ -79,6 +81,14 @@ def test_a_patient_in_two_parts_is_refused(tmp_path: Path) -> None:
     table = read_table(write(tmp_path, PLAIN + "a.png,1,0,0,0,0,7,AP\nb.png,0,1,1,0,1,7,PA\n"))
     with pytest.raises(DataError, match="patient 7 is in train and in test"):
         check_patients({"train": table.take(np.array([0])), "test": table.take(np.array([1]))})
+
+
+def test_soft_labels_are_probabilities(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path, PLAIN + "a.png,1,0,0,0,0,7,AP\n"))
+    soft = tmp_path / "soft.csv"
+    soft.write_text(PLAIN.replace(",patient_id,view", "") + "a.png,.1,.2,x,.4,.5\n")
+    with pytest.raises(DataError, match=r"soft\.csv, line 2: consolidation is 'x'; expected a probability"):
+        read_soft_labels(soft, table)
 
 
 def test_soft_labels_are_matched_by_image(tmp_path: Path) -> None:

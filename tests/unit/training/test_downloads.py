@@ -54,8 +54,23 @@ def test_another_file_is_refused(pinned: Pinned, tmp_path: Path) -> None:
         fetch(pinned._replace(md5="0"), tmp_path)
 
 
+def test_a_sha256_counts_for_more_than_an_md5(pinned: Pinned, tmp_path: Path) -> None:
+    right = hashlib.sha256(DATA).hexdigest()
+    assert fetch(pinned._replace(md5="0", sha256=right.upper()), tmp_path).read_bytes() == DATA
+    with pytest.raises(ValueError, match=r"net\.h5: expected the sha256 0a, found"):
+        fetch(pinned._replace(sha256="0a"), tmp_path)
+
+
+def test_what_nobody_has_pinned_is_not_fetched_unasked(pinned: Pinned, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"names no digest\. Fetch it, put it at .*net\.h5, and say by --sha256"
+    ):
+        fetch(pinned._replace(md5=""), tmp_path)
+    assert asked == []
+
+
 def test_without_a_network_it_says_what_to_fetch_and_where_to_put_it(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"http://127\.0\.0\.1:9/net\.h5 can't be fetched .* put it at .*net\.h5"
     ):
-        fetch(Pinned("http://127.0.0.1:9/net.h5", ""), tmp_path)
+        fetch(Pinned("http://127.0.0.1:9/net.h5", "0"), tmp_path)

@@ -1,6 +1,8 @@
 """Weights made by other libraries give, as a bundle's graph, what those libraries say."""
 
+import hashlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from thorax.findings import FINDINGS  # noqa: E402
 from training.export import export_graph, run_graph  # noqa: E402
 from training.importers.described import Description, from_module, read_description  # noqa: E402
 from training.importers.described_onnx import load_described_graph  # noqa: E402
+from training.importers.resnet import ResNet50  # noqa: E402
+from training.importers.torchxrayvision import OUTPUTS as XRV_OUTPUTS  # noqa: E402
+from training.importers.torchxrayvision import WEIGHTS, load_published  # noqa: E402
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)
 OUTPUTS = {finding: number for number, finding in enumerate(reversed(FINDINGS), 1)}
@@ -88,16 +93,98 @@ def test_a_description_with_a_missing_finding_is_told(tmp_path: Path) -> None:
         read_description(path)
 
 
-def test_torchxrayvision() -> None:
-    xrv = pytest.importorskip("torchxrayvision", reason="TorchXRayVision is not installed")
-    from training.importers.torchxrayvision import load_network
+def library() -> ModuleType:
+    """TorchXRayVision, if it can be imported: its torchvision may not fit the torch that is here."""
+    try:
+        import torchxrayvision
+    except (ImportError, RuntimeError) as error:
+        pytest.skip(f"TorchXRayVision is not here: {error}")
+    return torchxrayvision
 
-    network = xrv.models.DenseNet(weights=None).eval()
-    network.op_threshs = torch.linspace(0.2, 0.6, 18)
-    images = np.random.default_rng(0).integers(0, 256, (2, 224, 224), dtype=np.uint8)
-    theirs = torch.from_numpy(images).float()[:, None] / 255 * 2048 - 1024
+
+def random_resnet() -> ResNet50:
+    """Random weights, and batch norms that leave something to see after fifty layers."""
+    torch.manual_seed(0)
+    network = ResNet50(18).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data.uniform_(0.3, 0.7)
+            module.running_var.uniform_(0.5, 2)
+    return network
+
+
+def published(name: str, size: int, path: Path, sha256: str = "") -> np.ndarray:
+    """What the bundle's graph says of two images, of the weights that lie at `path`."""
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size), dtype=np.uint8)
+    return run_graph(export_graph(load_published(name, path, sha256), size), images)[0]
+
+
+def theirs(network: nn.Module, size: int) -> np.ndarray:
+    """What TorchXRayVision says of them."""
+    images = np.random.default_rng(0).integers(0, 256, (2, size, size), dtype=np.uint8)
+    grey = torch.from_numpy(images).float()[:, None] / 255 * 2048 - 1024
     with torch.inference_mode():
-        answered = network(theirs).numpy()
+        answered = network(grey).numpy()
     names = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Effusion"]
-    probabilities = run_graph(export_graph(load_network(network, "xrv"), 224), images)[0]
-    assert np.allclose(probabilities, answered[:, [network.targets.index(n) for n in names]], atol=1e-4)
+    return answered[:, [network.targets.index(name) for name in names]]
+
+
+def test_torchxrayvisions_resnet_from_the_file_it_publishes(tmp_path: Path) -> None:
+    xrv, name = library(), "resnet50-res512-all"
+    path = tmp_path / WEIGHTS[name].pinned.name
+    torch.save(random_resnet().state_dict(), path)
+    network = xrv.models.ResNet(weights=name, cache_dir=str(tmp_path))
+    expected = theirs(network, 512)
+    assert np.ptp(expected) > 0.01
+    assert np.allclose(published(name, 512, path), expected, atol=1e-4)
+
+
+def test_torchxrayvisions_densenet_from_the_file_it_publishes(tmp_path: Path) -> None:
+    xrv, name = library(), "densenet121-res224-nih"
+    path = tmp_path / WEIGHTS[name].pinned.name
+    torch.manual_seed(0)
+    torch.save(xrv.models.DenseNet(weights=None), path)
+    expected = theirs(xrv.models.DenseNet(weights=name, cache_dir=str(tmp_path)), 224)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert np.allclose(published(name, 224, path, digest), expected, atol=1e-4)
+
+
+def test_torchxrayvisions_own_table_says_the_same() -> None:
+    theirs = library().models.model_urls
+    for name, (pinned, points) in WEIGHTS.items():
+        assert theirs[name]["weights_url"] == pinned.url
+        assert [theirs[name]["op_threshs"][output] for output in XRV_OUTPUTS.values()] == list(points)
+        assert theirs[name]["labels"][XRV_OUTPUTS["edema"]] == "Edema"
+
+
+def test_a_resnet_needs_no_library(tmp_path: Path) -> None:
+    path, network = tmp_path / "resnet.pt", random_resnet()
+    torch.save(network.state_dict(), path)
+    grey = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 512, 512), dtype=np.uint8)).float()
+    with torch.inference_mode():
+        p = torch.sigmoid(network(grey[:, None] / 255 * 2048 - 1024)).numpy()[:, list(XRV_OUTPUTS.values())]
+    t = np.array(WEIGHTS["resnet50-res512-all"].points)
+    expected = np.where(p < t, p / 2 / t, 1 - (1 - p) / 2 / (1 - t))
+    assert np.allclose(published("resnet50-res512-all", 512, path), expected, atol=1e-4)
+
+
+def test_bad_weights_of_torchxrayvision_are_told_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "net.pt"
+    torch.save({"fc.weight": torch.zeros(5, 2048)}, path)
+    with pytest.raises(ValueError, match=r"net\.pt: expected a state dict of ResNet-50 with 18 outputs; "):
+        load_published("resnet50-res512-all", path)
+    with pytest.raises(ValueError, match=r"net\.pt: expected the sha256 0a, found"):
+        load_published("resnet50-res512-all", path, "0a")
+    with pytest.raises(ValueError, match=r"net\.pt is a pickled module: .* --sha256"):
+        load_published("densenet121-res224-all", path)
+    with pytest.raises(ValueError, match="there are densenet121-res224-all, "):
+        load_published("densenet121-res224-rsna")
+    with pytest.raises(
+        ValueError, match=r"names no digest\. Fetch it, put it at .*state\.pt, and say by --sha256"
+    ):
+        load_published("resnet50-res512-all")
+    state = random_resnet().state_dict()
+    state["fc.bias"][3] = torch.nan
+    torch.save(state, path)
+    with pytest.raises(ValueError, match=r"net\.pt: expected finite weights"):
+        load_published("resnet50-res512-all", path)

@@ -100,12 +100,16 @@ def _plain(path: Path, rows: list[Row], policy: str) -> Table:
     ]
     columns = {name: tuple(row[name] or "" for row in rows) for name in extra}
     images = tuple(row["image"] for row in rows)
+    if not all(images):
+        raise DataError(f"{path}, line {images.index('') + 2}: expected the name of an image; found none.")
     return Table(path, images, tuple(patients), np.array(labels, np.float32), columns)
 
 
 def _chexpert(path: Path, rows: list[Row], policy: str) -> Table:
     """Paths are `CheXpert-v1.0-small/train/patient00001/study1/view1_frontal.jpg`; laterals are left out."""
     frontal = [row for row in rows if row["Frontal/Lateral"] == "Frontal"]
+    if not frontal:
+        raise DataError(f"{path}: expected frontal views; found {len(rows)} others.")
     for row in frontal:
         row["image"], row["view"] = row["Path"], row.get("AP/PA", "")
         row["patient_id"] = next((part for part in row["Path"].split("/") if part.startswith("patient")), "")
@@ -135,6 +139,16 @@ def _label(path: Path, line: int, finding: Finding, text: str | None, policy: st
     return value
 
 
+def _soft(path: Path, line: int, finding: Finding, text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise DataError(f"{path}, line {line}: {finding} is {text!r}; expected a probability.")
+    return value
+
+
 _NIH_NAMES = {Finding.PLEURAL_EFFUSION: "Effusion"}
 _KINDS: list[tuple[set[str], Callable[[Path, list[Row], str], Table]]] = [
     ({"image", *FINDINGS}, _plain),
@@ -149,6 +163,6 @@ def read_soft_labels(path: Path, table: Table) -> NDArray[np.float32]:
     missing = [name for name in ("image", *FINDINGS) if name not in header]
     if missing:
         raise DataError(f"{path}: expected the columns image, {', '.join(FINDINGS)}; missing {missing[0]}.")
-    known = {row["image"]: [float(row[f]) for f in FINDINGS] for row in rows}
+    known = {row["image"]: [_soft(path, i, f, row[f]) for f in FINDINGS] for i, row in enumerate(rows, 2)}
     unknown = [float("nan")] * len(FINDINGS)
     return np.array([known.get(image, unknown) for image in table.images], np.float32)

@@ -1,4 +1,4 @@
-"""Fetches Keras' ImageNet weights: pinned, resumed where it broke off, and named for hand-carrying without a network."""
+"""Fetches published weights: pinned, resumed where it broke off, and named for hand-carrying without a network."""
 
 import hashlib
 from pathlib import Path
@@ -14,10 +14,11 @@ _NOTOP = "weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
 class Pinned(NamedTuple):
-    """Where a file is published and what it must hash to: the MD5 that Keras' own source pins."""
+    """Where a file is published and what it must hash to: a sha256, or the MD5 that Keras' own source pins."""
 
     url: str
-    md5: str
+    md5: str = ""
+    sha256: str = ""
 
     @property
     def name(self) -> str:
@@ -40,6 +41,11 @@ IMAGENET = {
 def fetch(pinned: Pinned, folder: Path) -> Path:
     """The file in `folder`, downloaded if it is not there yet. ValueError says what to fetch, and where to."""
     path = folder / pinned.name
+    if not (pinned.md5 or pinned.sha256):
+        raise ValueError(
+            f"Who publishes {pinned.url} names no digest. Fetch it, put it at {path}, and say by --sha256 which "
+            "file you trust; with --sha256 it can be fetched from here as well."
+        )
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
@@ -50,12 +56,22 @@ def fetch(pinned: Pinned, folder: Path) -> Path:
                 f"{pinned.url} can't be fetched ({error}); fetch it elsewhere and put it at {path}."
             ) from error
         part.replace(path)
-    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if found != pinned.md5:
-        raise ValueError(
-            f"{path}: expected the MD5 {pinned.md5}, found {found}; delete it and fetch it again."
-        )
+    verify(path, pinned)
     return path
+
+
+def verify(path: Path, pinned: Pinned) -> None:
+    """ValueError unless the file is there and is the pinned one."""
+    told, expected = ("sha256", pinned.sha256) if pinned.sha256 else ("MD5", pinned.md5)
+    try:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, told.lower()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path}: expected the file of {pinned.url}; {error.strerror}.") from error
+    if found != expected.lower():
+        raise ValueError(
+            f"{path}: expected the {told} {expected}, found {found}; delete it and fetch it again."
+        )
 
 
 def _download(url: str, part: Path) -> None:

@@ -16,14 +16,8 @@ from training.export import export_graph, parameter_count
 from training.importers.described import Description, load_described, read_description
 from training.importers.described_onnx import load_described_graph
 from training.importers.keras_h5 import class_order, load_original
-from training.importers.torchxrayvision import load_network
+from training.importers.torchxrayvision import WEIGHTS, load_published, size_of
 from training.quantise import store_int8
-
-XRV_WEIGHTS = (
-    "TorchXRayVision's weights are published with its release v1 under the licence Apache-2.0. Where there is a "
-    "network: `python -c \"import torchxrayvision as xrv; xrv.models.DenseNet(weights='{weights}')\"`; "
-    "elsewhere copy the file it keeps under ~/.torchxrayvision/models_data/ to the same place."
-)
 
 
 def keras_member(path: Path, name: str) -> Member:
@@ -31,20 +25,11 @@ def keras_member(path: Path, name: str) -> Member:
     return _member(name, load_original(path, name), 224, ARCHITECTURES[name].said, class_order(name))
 
 
-def torchxrayvision_member(weights: str) -> Member:
+def torchxrayvision_member(weights: str, path: Path | None, sha256: str) -> Member:
     """A network of TorchXRayVision by the name it gives its weights. ValueError says what to fetch."""
-    try:
-        import torchxrayvision as xrv  # type: ignore[import-not-found]
-
-        kind = xrv.models.ResNet if weights.startswith("resnet") else xrv.models.DenseNet
-        network = kind(weights=weights)
-    except ImportError as error:
-        raise ValueError("TorchXRayVision is not installed: `pip install torchxrayvision`.") from error
-    except OSError as error:
-        raise ValueError(XRV_WEIGHTS.format(weights=weights)) from error
-    size = 512 if weights.startswith("resnet") else 224
+    name = "xrv_" + weights.split("-", maxsplit=1)[0]
     return _member(
-        "xrv_" + weights.split("-", maxsplit=1)[0], load_network(network, weights), size, "x/255*2048-1024"
+        name, load_published(weights, path, sha256), size_of(weights), "x/255*2048-1024 (in the graph)"
     )
 
 
@@ -81,7 +66,9 @@ def main() -> int:
     keras.add_argument("file", type=Path)
     keras.add_argument("--backbone", choices=list(ARCHITECTURES), required=True)
     xrv = kinds.add_parser("torchxrayvision", help="a network of TorchXRayVision, by its weights' name")
-    xrv.add_argument("weights", help="densenet121-res224-all, resnet50-res512-all, …")
+    xrv.add_argument("weights", help=", ".join(WEIGHTS))
+    xrv.add_argument("--file", type=Path, help="where the weights lie; else they are fetched")
+    xrv.add_argument("--sha256", default="", help="of the file that you trust")
     described = kinds.add_parser("described", help="a torch or ONNX classifier with a YAML")
     described.add_argument("file", type=Path)
     for kind in (keras, xrv, described):
@@ -109,7 +96,9 @@ def main() -> int:
 
 _MEMBERS = {
     "keras": lambda arguments: keras_member(arguments.file, arguments.backbone),
-    "torchxrayvision": lambda arguments: torchxrayvision_member(arguments.weights),
+    "torchxrayvision": lambda arguments: torchxrayvision_member(
+        arguments.weights, arguments.file, arguments.sha256
+    ),
     "described": lambda arguments: described_member(arguments.file),
 }
 
