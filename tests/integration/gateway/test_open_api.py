@@ -68,9 +68,11 @@ def test_only_the_link_opens_the_job(platform: Platform, anybody: httpx.Client) 
 
 
 def test_a_link_is_stored_as_a_digest_only(platform: Platform) -> None:
-    secret = post(platform.base, 4).headers["location"].rpartition("/")[2]
-    for table in ("jobs", "studies", "instances", "steps"):
-        assert platform.sql(f"select 1 from {table} as t where t::text like %s", f"%{secret}%") == [], table
+    key = {"Idempotency-Key": uuid4().hex}
+    secret = post(platform.base, 4, headers=key).headers["location"].rpartition("/")[2]
+    for table in ("jobs", "studies", "instances", "steps", "idempotency_keys"):
+        for word in (secret, key["Idempotency-Key"]):
+            assert platform.sql(f"select 1 from {table} as t where t::text like %s", f"%{word}%") == [], table
 
 
 def test_the_link_erases_too(platform: Platform, anybody: httpx.Client) -> None:

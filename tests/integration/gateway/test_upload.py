@@ -137,6 +137,17 @@ def test_past_its_quota_of_open_jobs_a_tenant_is_refused(
         assert post(client, chest_png(5, 64)).status_code == 202, "a cancelled job is not open"
 
 
+def test_the_quota_holds_for_posts_at_once(strict: Platform, standstill: None) -> None:
+    async def burst() -> list[int]:
+        headers = {"Authorization": f"Bearer {strict.issuer.token(uuid4())}"}
+        async with httpx.AsyncClient(base_url=strict.base, headers=headers, timeout=60) as many:
+            files = [("files", ("a.png", chest_png(7, 64), "image/png"))]
+            answers = await asyncio.gather(*(many.post("/v1/jobs", files=files) for _ in range(20)))
+        return sorted(answer.status_code for answer in answers)
+
+    assert asyncio.run(burst()) == [202] * 2 + [429] * 18
+
+
 def test_past_the_high_water_mark_nothing_is_accepted(closed: Platform, platform: Platform) -> None:
     before = stored(platform)
     with closed.client() as client:

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import hmac
 import secrets
+from base64 import urlsafe_b64encode
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -24,7 +26,6 @@ from thorax.models import StepKind
 from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
 
 CAPACITY_AGE_S = 0.5
-NO_QUOTA = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -73,44 +74,40 @@ class Acceptance:
 
         Returns the receipt, and whether it is new (False: the key was used before with the same body).
         """
+        nonce = secrets.token_hex(32) if sender.anonymous else ""
         if key is None:
             async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
-                accepted = await self._record(connection, sender, upload)
+                accepted = await self._record(connection, sender, upload, _capability(nonce, ""))
         else:
             async with tenant_scope(self._engine, sender.tenant_id) as connection:
-                await repository.lock_key(connection, sender.tenant_id, sender.owner, key)
-                if known := await self._replay(connection, sender, key, upload.fingerprint):
-                    return known, False
-                accepted = await self._record(connection, sender, upload)
-                await self._remember(connection, sender, key, upload.fingerprint, accepted)
+                name = hashlib.sha256(key.encode()).hexdigest()
+                await repository.lock_key(connection, sender.tenant_id, sender.owner, name)
+                known = await repository.remembered(connection, sender.tenant_id, sender.owner, name)
+                if known:
+                    return _replay(known, key, upload.fingerprint), False
+                accepted = await self._record(connection, sender, upload, _capability(nonce, key))
+                await repository.remember(
+                    connection,
+                    {
+                        "tenant_id": sender.tenant_id,
+                        "owner": sender.owner,
+                        "key": name,
+                        "fingerprint": upload.fingerprint,
+                        "job_id": accepted.job_id,
+                        "answer": _kept(accepted, nonce),
+                        "created_at": datetime.now(UTC),
+                    },
+                )
         JOBS_ACCEPTED.inc()
         self._hints.prepare(len(upload.images))
         return accepted, True
 
-    @staticmethod
-    async def _replay(
-        connection: AsyncConnection, sender: Sender, key: str, fingerprint: str
-    ) -> Accepted | None:
-        known = await repository.remembered(connection, sender.tenant_id, sender.owner, key)
-        if known is None:
-            return None
-        if known.fingerprint != fingerprint:
-            raise CodedError(Code.IDEMPOTENCY_MISMATCH, "The key was used before, with another body.")
-        return Accepted.model_validate(known.answer)
-
-    @staticmethod
-    async def _remember(
-        connection: AsyncConnection, sender: Sender, key: str, fingerprint: str, accepted: Accepted
-    ) -> None:
-        values: dict[str, Any] = {"tenant_id": sender.tenant_id, "owner": sender.owner, "key": key}
-        values |= {"fingerprint": fingerprint, "job_id": accepted.job_id, "created_at": datetime.now(UTC)}
-        await repository.remember(connection, {**values, "answer": accepted.model_dump(mode="json")})
-
-    async def _record(self, connection: AsyncConnection, sender: Sender, upload: Upload) -> Accepted:
+    async def _record(
+        self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
+    ) -> Accepted:
         study_id, job_id = uuid4(), uuid4()
-        secret = secrets.token_urlsafe(32) if sender.anonymous else None
         images = [{**asdict(image), "position": i} for i, image in enumerate(upload.images)]
-        quota = NO_QUOTA if sender.anonymous else self._settings.open_jobs_per_tenant
+        quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
         before = await repository.record(
             connection,
             {
@@ -128,8 +125,36 @@ class Acceptance:
         )
         if before.digest is None:
             raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
-        if before.opened >= quota:
+        if quota is not None and before.opened >= quota:
             raise CodedError(Code.QUOTA_EXCEEDED, f"{before.opened} jobs are open.", retry_after=10)
-        base = f"/v1/anonymous/jobs/{secret}" if secret else f"/v1/jobs/{job_id}"
+        base = _open_link(secret) if secret else f"/v1/jobs/{job_id}"
         ids = [image.id for image in upload.images]
         return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": base})
+
+
+def _capability(nonce: str, key: str) -> str:
+    """What opens an anonymous job; nothing without a nonce.
+
+    The database keeps the nonce, the client its Idempotency-Key, and it takes both to say it again.
+    """
+    digest = hmac.digest(nonce.encode(), key.encode(), "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode() if nonce else ""
+
+
+def _open_link(secret: str) -> str:
+    return f"/v1/anonymous/jobs/{secret}"
+
+
+def _kept(accepted: Accepted, nonce: str) -> dict[str, Any]:
+    """An answer as it is stored: with the nonce in the place of the link that it makes."""
+    answer = accepted.model_dump(mode="json")
+    return {**answer, "links": {}, "nonce": nonce} if nonce else answer
+
+
+def _replay(known: repository.AnyRow, key: str, fingerprint: str) -> Accepted:
+    if known.fingerprint != fingerprint:
+        raise CodedError(Code.IDEMPOTENCY_MISMATCH, "The key was used before, with another body.")
+    answer = dict(known.answer)
+    if nonce := answer.pop("nonce", ""):
+        answer["links"] = {"self": _open_link(_capability(nonce, key))}
+    return Accepted.model_validate(answer)

@@ -32,10 +32,10 @@ _RECORD = text("""
 with bundle as (
   select coalesce((select bundle_digest from tenant_bundles where tenant_id = :tenant_id),
     (select digest from bundles where active)) as digest),
-opened as (
-  select count(*) as jobs from jobs
-  where tenant_id = :tenant_id and state in ('queued', 'running') and shadow_of is null),
-fit as (select digest from bundle, opened where digest is not null and opened.jobs < :quota),
+opened as (select case when cast(:quota as integer) is null then 0 else open_jobs(:tenant_id) end as jobs),
+fit as (
+  select digest from bundle, opened
+  where digest is not null and (cast(:quota as integer) is null or opened.jobs < :quota)),
 sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
     id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text)),
@@ -57,8 +57,9 @@ select (select digest from bundle) as digest, jobs as opened from opened""")
 async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
     """Study, instances, job and first steps in one statement, all or nothing.
 
-    Returns the `digest` of the tenant's bundle (or of the default) and how many jobs were `opened` before; without a bundle, or with
-    `quota` jobs open, nothing was recorded. `hours` is None for a job that does not expire.
+    Returns the `digest` of the tenant's bundle (or of the default) and how many jobs were `opened` before; without
+    a bundle, or with `quota` jobs open, nothing was recorded. `quota` is None where there is none, `hours` for a job
+    that does not expire.
     """
     return (await connection.execute(_RECORD, values)).one()
 
