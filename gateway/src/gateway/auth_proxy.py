@@ -7,8 +7,8 @@ import httpx
 from fastapi import APIRouter, Request, Response
 
 from gateway.config import GatewaySettings
-from gateway.door import client_address
 from thorax.errors import Code, CodedError
+from thorax.http_address import client_address
 
 router = APIRouter(include_in_schema=False)
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

@@ -1,11 +1,8 @@
-"""Who stands at the door: the client's address, and how often the open API lets it in."""
+"""How often the open API lets an address in."""
 
 import time
-from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 import structlog
-from fastapi import Request
 from limits import RateLimitItemPerHour
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
@@ -13,29 +10,9 @@ from redis.exceptions import RedisError
 
 from gateway.config import GatewaySettings
 from thorax.errors import Code, CodedError
+from thorax.http_address import counted_as
 
 _log = structlog.get_logger(__name__)
-
-
-def client_address(request: Request, trusted: Sequence[IPv4Network | IPv6Network]) -> str:
-    """The nearest address that is not a proxy we trust; X-Forwarded-For of anybody else counts for nothing."""
-    hops = [hop.strip() for hop in request.headers.get("x-forwarded-for", "").split(",") if hop.strip()]
-    address = request.client.host if request.client else "unknown"
-    while hops and _is_trusted(address, trusted):
-        address = hops.pop()
-    return address if _is_address(address) else "unknown"
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_trusted(address: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
-    return _is_address(address) and any(ip_address(address) in network for network in trusted)
 
 
 class Door:
@@ -50,11 +27,12 @@ class Door:
 
     async def limit(self, address: str) -> dict[str, str]:
         """Count one upload; the RateLimit headers, or CodedError(RATE_LIMITED)."""
+        caller = counted_as(address)
         try:
-            return await self._count(self._limiter, address)
+            return await self._count(self._limiter, caller)
         except (RedisError, OSError) as error:
             _log.warning("rate_limit_per_process", error=type(error).__name__)
-            return await self._count(self._fallback, address)
+            return await self._count(self._fallback, caller)
 
     async def _count(self, limiter: MovingWindowRateLimiter, address: str) -> dict[str, str]:
         admitted = await limiter.hit(self._item, "anonymous", address)

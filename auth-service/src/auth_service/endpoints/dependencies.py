@@ -6,7 +6,6 @@ from uuid import UUID
 
 from fastapi import Depends, Header, Request
 
-from auth_service.addresses import client_address
 from auth_service.models import User
 from auth_service.parts import Parts
 from auth_service.repository import Repository
@@ -15,6 +14,7 @@ from auth_service.service.clients import Clients
 from auth_service.service.sessions import Sessions
 from auth_service.service.users import Users
 from thorax.errors import Code, CodedError
+from thorax.http_address import client_address, counted_as
 from thorax.http_identity import Caller
 from thorax.identity import Principal, Scope, unauthenticated
 
@@ -38,9 +38,7 @@ Repo = Annotated[Repository, Depends(_repository, scope="function")]
 
 
 async def _address(request: Request, parts: PartsOfApp) -> str:
-    peer = request.client.host if request.client else None
-    forwarded = request.headers.getlist("x-forwarded-for")
-    return client_address(peer, forwarded, parts.settings.trusted_proxies)
+    return counted_as(client_address(request, parts.settings.trusted_proxies))
 
 
 async def live_user(caller: Principal, repository: Repository) -> User:

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from gateway.door import Door, client_address
+from gateway.door import Door
 from gateway.intake.service import Intake
 from gateway.jobs import documentation as told
 from gateway.jobs.accepting import Acceptance, Sender
@@ -17,6 +17,7 @@ from gateway.jobs.service import Access, JobService, known_finding
 from gateway.jobs.worklist import Worklist
 from gateway.jobs.worklist_rows import Order
 from thorax.errors import Code, CodedError
+from thorax.http_address import client_address
 from thorax.http_identity import Reader, Writer
 from thorax.models import ANONYMOUS_TENANT, JobState
 from thorax.problems import responses

@@ -3,8 +3,9 @@
 from ipaddress import ip_network
 
 import pytest
+from fastapi import Request
 
-from auth_service.addresses import client_address
+from thorax.http_address import client_address, counted_as
 
 TRUSTED = (ip_network("127.0.0.1"), ip_network("::1"), ip_network("10.0.0.0/8"))
 
@@ -22,12 +23,26 @@ TRUSTED = (ip_network("127.0.0.1"), ip_network("::1"), ip_network("10.0.0.0/8"))
         ("127.0.0.1", ["198.51.100.7, nonsense"], "127.0.0.1"),
         ("127.0.0.1", [""], "127.0.0.1"),
         ("::ffff:127.0.0.1", ["198.51.100.7"], "198.51.100.7"),
-        ("::1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", [], "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::9", ["2001:db8::1"], "2001:db8:1:2::/64"),
+        ("::1", ["2001:db8:1:2:3:4:5:6"], "2001:db8:1:2:3:4:5:6"),
+        ("2001:db8:1:2::9", [], "2001:db8:1:2::9"),
+        ("2001:db8:1:2::9", ["2001:db8::1"], "2001:db8:1:2::9"),
         (None, ["198.51.100.7"], "unknown"),
         ("testclient", ["198.51.100.7"], "unknown"),
     ],
 )
 def test_the_nearest_stranger_is_the_client(peer: str | None, forwarded: list[str], address: str) -> None:
-    assert client_address(peer, forwarded, TRUSTED) == address
+    headers = [(b"x-forwarded-for", header.encode()) for header in forwarded]
+    request = Request({"type": "http", "client": peer and (peer, 40_000), "headers": headers})
+    assert client_address(request, TRUSTED) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "caller"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_who_owns_a_network_is_counted_once(address: str, caller: str) -> None:
+    assert counted_as(address) == caller
