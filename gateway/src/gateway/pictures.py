@@ -1,6 +1,8 @@
 """Pictures of a job's images, rendered when somebody looks: the image, a heatmap, both, and the raw maps."""
 
 import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -52,99 +54,98 @@ FILE: dict[int | str, dict[str, Any]] = {
 CACHE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
-def _png(data: bytes, version: int) -> Response:
-    return Response(data, media_type="image/png", headers={**CACHE, "ETag": entity_tag(version)})
+@dataclass(frozen=True)
+class Look:
+    """Somebody who looks at an image of a job; `seen` is the version whose picture he has already."""
 
+    service: JobService
+    blobs: BlobStore
+    access: Access
+    instance_id: UUID
+    seen: int | None
 
-def _unchanged(version: int) -> Response:
-    return Response(status_code=304, headers={**CACHE, "ETag": entity_tag(version)})
+    async def picture(self, render: Callable[..., bytes], finding: str | None = None) -> Response:
+        """What `render` makes of the display image, and of the map of a finding; nothing is rendered if seen."""
+        version, _ = await self.service.version(self.access)
+        headers = {**CACHE, "ETag": entity_tag(version)}
+        if version == self.seen:
+            return Response(status_code=304, headers=headers)
+        if finding is None:
+            await self.service.display(self.access, self.instance_id)
+        maps = () if finding is None else (await self._map(finding),)
+        try:
+            display = await self.blobs.get_async(self.instance_id, DISPLAY)
+        except FileNotFoundError:
+            raise CodedError(Code.NOT_FOUND, "The picture has been erased.") from None
+        png = await to_thread.run_sync(render, display, *maps)
+        return Response(png, media_type="image/png", headers=headers)
 
-
-async def _read(request: Request, instance_id: UUID, name: str) -> bytes:
-    blobs: BlobStore = request.app.state.blobs
-    try:
-        return await blobs.get_async(instance_id, name)
-    except FileNotFoundError:
-        raise CodedError(Code.NOT_FOUND, "The picture has been erased.") from None
+    async def _map(self, name: str) -> npt.NDArray[np.float16]:
+        place = FINDINGS.index(known_finding(name))
+        chosen: npt.NDArray[np.float16] = _array(*await self.service.maps(self.access, self.instance_id))[
+            place
+        ]
+        return chosen
 
 
 def _array(maps: bytes, shape: list[int]) -> npt.NDArray[np.float16]:
     return np.frombuffer(maps, np.float16).reshape(shape)
 
 
-async def _map(service: JobService, access: Access, instance_id: UUID, name: str) -> npt.NDArray[np.float16]:
-    finding = known_finding(name)
-    maps = _array(*await service.maps(access, instance_id))
-    chosen: npt.NDArray[np.float16] = maps[FINDINGS.index(finding)]
-    return chosen
-
-
 def add_picture_routes(router: APIRouter, place: str, readable: Dependency) -> None:
-    """Give a router the pictures of one image of a job."""
+    """Give a router the pictures of one image of a job, and the files behind them."""
     base = f"{place}/images/{{instance_id}}"
-    Reach = Annotated[Access, Depends(readable)]  # noqa: N806
 
-    async def picture(
-        service: Service, access: Reach, if_none_match: Annotated[str | None, Header()] = None
-    ) -> tuple[int, bool]:
-        """The version that a picture is of, and whether the client has it already: then nothing is rendered."""
-        version, _ = await service.version(access)
-        return version, version == seen_version(if_none_match)
+    async def look(
+        request: Request,
+        service: Service,
+        access: Annotated[Access, Depends(readable)],
+        instance_id: UUID,
+        if_none_match: Annotated[str | None, Header()] = None,
+    ) -> Look:
+        return Look(service, request.app.state.blobs, access, instance_id, seen_version(if_none_match))
 
-    Seen = Annotated[tuple[int, bool], Depends(picture)]  # noqa: N806
+    _add_pictures(router, base, look)
+    _add_files(router, base, readable)
+
+
+def _add_pictures(router: APIRouter, base: str, look: Callable[..., Awaitable[Look]]) -> None:
+    Looking = Annotated[Look, Depends(look)]  # noqa: N806
 
     @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
-    async def image(
-        request: Request, service: Service, access: Reach, seen: Seen, instance_id: UUID, size: Size = 1024
-    ) -> Response:
+    async def image(looking: Looking, size: Size = 1024) -> Response:
         """The image as it was prepared for display: 8-bit grey, the right way round, bright is dense."""
-        if seen[1]:
-            return _unchanged(seen[0])
-        await service.display(access, instance_id)
-        display = await _read(request, instance_id, DISPLAY)
-        return _png(await to_thread.run_sync(rendering.grey, display, size), seen[0])
+        return await looking.picture(lambda display: rendering.grey(display, size))
 
     @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def heatmap(
-        request: Request,
-        service: Service,
-        access: Reach,
-        seen: Seen,
-        instance_id: UUID,
-        finding: str,
-        size: Size = 1024,
-        colormap: ColorMap = "inferno",
+        looking: Looking, finding: str, size: Size = 1024, colormap: ColorMap = "inferno"
     ) -> Response:
         """The heatmap of one finding alone, transparent where it is cold."""
-        if seen[1]:
-            return _unchanged(seen[0])
-        chosen = await _map(service, access, instance_id, finding)
-        display = await _read(request, instance_id, DISPLAY)
 
-        def render() -> bytes:
+        def render(display: bytes, chosen: npt.NDArray[np.float16]) -> bytes:
             return rendering.heatmap(chosen, rendering.fitted(display, size), colormap)
 
-        return _png(await to_thread.run_sync(render), seen[0])
+        return await looking.picture(render, finding)
 
     @router.get(f"{base}/overlay/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def overlay(
-        request: Request,
-        service: Service,
-        access: Reach,
-        seen: Seen,
-        instance_id: UUID,
+        looking: Looking,
         finding: str,
         size: Size = 1024,
         opacity: Opacity = 0.5,
         colormap: ColorMap = "inferno",
     ) -> Response:
         """The heatmap of one finding over the image."""
-        if seen[1]:
-            return _unchanged(seen[0])
-        chosen = await _map(service, access, instance_id, finding)
-        display = await _read(request, instance_id, DISPLAY)
-        png = await to_thread.run_sync(rendering.overlay, display, chosen, opacity, colormap, size)
-        return _png(png, seen[0])
+
+        def render(display: bytes, chosen: npt.NDArray[np.float16]) -> bytes:
+            return rendering.overlay(display, chosen, opacity, colormap, size)
+
+        return await looking.picture(render, finding)
+
+
+def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
+    Reach = Annotated[Access, Depends(readable)]  # noqa: N806
 
     @router.get(
         f"{base}/heatmaps.npz", responses={**FILE, **responses(Code.NOT_READY)}, response_class=Response
