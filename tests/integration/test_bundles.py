@@ -89,8 +89,6 @@ def test_a_switch_in_the_middle_of_work_fails_and_mixes_nothing(platform: Platfo
             assert set(job["images"][0]["findings"][0]["backbones"]) == names[seen[-1]]
         assert seen == sorted(seen, key=[platform.bundle.digest, second.digest].index)
         assert set(seen) == set(names)
-    # It had been loaded before the first job needed it.
-    assert "bundle_loading" in platform.logs()
 
 
 def test_a_tenant_has_a_bundle_of_its_own(platform: Platform) -> None:
@@ -153,9 +151,7 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
         for (hidden,) in platform.sql("select id from jobs where shadow_of is not null"):
             assert client.get(f"/v1/jobs/{hidden}").status_code == 404
             assert client.delete(f"/v1/jobs/{hidden}").status_code == 404
-        assert [finished(client, place)["version"] for place in places if "version" in jobs[0]] == [
-            job["version"] for job in jobs if "version" in jobs[0]
-        ]
+        assert [client.get(place).json() for place in places] == jobs
         assert [m["shadow"] for m in client.get("/v1/models").json()["items"]] == [False, True]
 
         # The report.
@@ -166,7 +162,6 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
         assert (report["a"]["name"], report["b"]["digest"]) == ("first", shadow.digest)
         check_agreement(platform, report["findings"]["edema"])
         assert report["largest"][0]["job"] in {job["id"] for job in jobs}
-        assert "0 jobs" in thorax(platform, "compare", "first", "first"[:3] and "first") or True
 
         # It goes with the original.
         assert client.delete(places[0]).status_code in (200, 204)

@@ -1,8 +1,10 @@
-"""`thorax-local run` is what `make run` runs; `thorax-local demo IMAGE` asks the running platform."""
+"""`thorax-local run` is what `make run` runs; `demo IMAGE` and `bundle …` are for the platform that runs."""
 
 import asyncio
 import errno
+import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,8 +14,10 @@ import httpx
 from pydantic import ValidationError
 
 from local_stack import client, preflight
+from local_stack.backing import Backing
 from local_stack.client import Access, AnalysisError
 from local_stack.logs import Log
+from local_stack.processes import program
 from local_stack.server import ServerError
 from local_stack.settings import LocalSettings
 from local_stack.stack import FIRST_USER, Stack
@@ -41,6 +45,16 @@ def demo(image: Path) -> None:
     """Analyse IMAGE on the platform that runs here."""
     state = LocalSettings().state
     click.echo(asyncio.run(_analysis(Access.of(state / "run.json"), image, state)))
+
+
+@cli.command("bundle", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def bundle(words: tuple[str, ...]) -> None:
+    """`thorax bundle …` on the platform that runs here."""
+    settings = LocalSettings()
+    owner = {"THORAX_DATABASE_URL": Backing(settings).running_url(settings.state / "run.json")}
+    models = {"THORAX_MODELS": str(settings.bundle.absolute().parent)}
+    sys.exit(subprocess.call([program("thorax"), "bundle", *words], env={**os.environ, **models, **owner}))
 
 
 async def _run(settings: LocalSettings) -> None:

@@ -1,7 +1,9 @@
 """The database and the broker under the platform: those whose URLs are given, else embedded ones."""
 
+import json
 from collections.abc import Mapping
 from importlib.resources import files
+from pathlib import Path
 
 import psycopg
 
@@ -48,6 +50,16 @@ class Backing:
     def owner_url(self) -> str:
         """The URL of the schema's owner; an embedded database is created at the first call."""
         return self._database_url or create_database(self._postgres, DATABASE)
+
+    def running_url(self, run_file: Path) -> str:
+        """The same of the platform that runs, told by its run.json. StartError when none does."""
+        if self._database_url:
+            return self._database_url
+        try:
+            port = json.loads(run_file.read_text())["ports"][self._postgres.name]
+        except OSError as error:
+            raise StartError(f"No platform runs here ({run_file} is missing): `make run`.") from error
+        return Postgres(self._postgres.folder, port).url_of(DATABASE)
 
     def redis_url(self) -> str:
         """The broker's URL."""
