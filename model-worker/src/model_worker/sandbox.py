@@ -24,7 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 MEMORY = 512 * 2**20
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 NO_FILES = 16
 
@@ -147,6 +147,7 @@ def _load(kind: str) -> None:
 
 if __name__ == "__main__":
     _load(sys.argv[2])
+    _libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     _libc.unshare(CLONE_NEWUSER | CLONE_NEWNET)  # no network either, where the kernel lets us
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders print warnings, and those may quote the file
     serve(socket.socket(fileno=int(sys.argv[1])))

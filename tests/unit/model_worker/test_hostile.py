@@ -132,6 +132,11 @@ def test_a_decoder_that_never_returns_is_stopped(monkeypatch: pytest.MonkeyPatch
         time.sleep(0.05)
 
 
+def test_the_fork_server_can_gain_no_privileges() -> None:
+    status = Path(f"/proc/{decoding._server()._process.pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+
+
 def test_a_killed_fork_server_is_replaced() -> None:
     server = decoding._server()
     os.kill(server._process.pid, 9)
