@@ -123,6 +123,11 @@ web-check: web/node_modules/.ready web-api ## types and lint of the page; its AP
 	cd web && npm run --silent types && npm run --silent lint
 	git diff --exit-code --stat -- web/src/api/schema.d.ts
 
+.PHONY: screenshots
+screenshots: .venv/ready web ## every view of the page, both themes, two widths, into build/screenshots (needs chromium)
+	THORAX_PAGE_SCREENSHOTS=all THORAX_PAGE_BUNDLE=$(or $(BUNDLE),$(CURDIR)/models/default) \
+		$(BIN)/pytest -q tests/e2e/test_page_views.py
+
 # --- the rest -------------------------------------------------------------------------------------------------
 
 .PHONY: bench

@@ -1,13 +1,15 @@
 /** For administrators: who is here, what failed, which bundle answers. */
-import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "wouter";
 import { api, ok } from "../api/client";
-import { ownJob, retryJob, useActiveModel } from "../api/jobs";
+import { useActiveModel } from "../api/jobs";
 import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
-import { ago, when } from "../ui/words";
-import { useJobs } from "../worklist/worklist";
+import { ago, plural, when } from "../ui/words";
+
+/** Who sends without an account. */
+const OPEN_API = "00000000-0000-0000-0000-00000000a707";
 
 export function Admin() {
   const { me } = useMe();
@@ -37,32 +39,66 @@ export function Admin() {
 
 function Failed() {
   const client = useQueryClient();
-  const jobs = useJobs({ title: "", state: "failed", finding: "" });
-  const items = jobs.data?.pages.flatMap((page) => page.items) ?? [];
-  const retry = useMutation({
-    mutationFn: (id: string) => retryJob(ownJob(id)),
-    onSuccess: () => client.invalidateQueries({ queryKey: ["jobs"] }),
+  const failed = useInfiniteQuery({
+    queryKey: ["failed"],
+    queryFn: ({ pageParam }) =>
+      ok(api.GET("/v1/admin/failed", { params: { query: { cursor: pageParam ?? undefined } } })),
+    initialPageParam: null as string | null,
+    getNextPageParam: ({ next }) => next,
+    refetchInterval: 15_000,
   });
+  const items = failed.data?.pages.flatMap((page) => page.items) ?? [];
+  const retry = useMutation({
+    mutationFn: (job_id: string) =>
+      ok(api.POST("/v1/admin/jobs/{job_id}/retry", { params: { path: { job_id } } })),
+    onSettled: () => client.invalidateQueries({ queryKey: ["failed"] }),
+  });
+  const ids = [...new Set(items.map(({ tenant_id }) => tenant_id))].slice(0, 100).sort();
+  const tenants = useQuery({
+    queryKey: ["tenants", ids],
+    queryFn: () => ok(api.GET("/auth/tenants", { params: { query: { id: ids } } })),
+    enabled: ids.length > 0,
+  }).data;
+  const name = (id: string) => {
+    if (id === OPEN_API) return "open API";
+    return tenants?.find((tenant) => tenant.id === id)?.name ?? `tenant ${id.slice(0, 8)}`;
+  };
   return (
     <section className="card">
-      <h2>Failed work</h2>
-      <ErrorNote error={jobs.error ?? retry.error} />
-      {jobs.data && items.length === 0 && <p className="muted">Nothing has failed in your group.</p>}
+      <h2>Failed and dead work</h2>
+      <p className="muted">Of all tenants, without titles or images: those stay theirs.</p>
+      <ErrorNote error={failed.error ?? retry.error} />
+      {failed.isPending && !failed.error && <Loading what="Loading…" />}
+      {failed.data && items.length === 0 && <p>Nothing has failed.</p>}
       <ul className="list">
-        {items.map((item) => (
-          <li key={item.id}>
+        {items.map((job) => (
+          <li key={job.id}>
             <span>
-              <Link href={`/studies/${item.id}`}>{item.title || "Untitled study"}</Link>
+              <strong>{job.error_code ?? "degraded"}</strong> <code>{job.id.slice(0, 8)}</code>
+              {job.dead.map(({ kind, backbone, attempts }) => (
+                <em className="tag warn" key={`${kind}${backbone}`}>
+                  {`${backbone ?? kind} dead after ${attempts}`}
+                </em>
+              ))}
+              {job.missing_backbones.length > 0 && (
+                <em className="tag">without {job.missing_backbones.join(", ")}</em>
+              )}
               <br />
-              <span className="muted">failed {ago(item.finished_at ?? item.created_at)}</span>
+              <span className="muted">
+                {name(job.tenant_id)} · {plural(job.images, "image")} · {ago(job.finished_at)}
+              </span>
             </span>
-            <Button onPress={() => retry.mutate(item.id)} aria-label={`Retry ${item.title}`}>
+            <Button
+              onPress={() => retry.mutate(job.id)}
+              isPending={retry.isPending && retry.variables === job.id}
+              aria-label={`Retry ${job.id.slice(0, 8)}`}
+            >
               Retry
             </Button>
           </li>
         ))}
       </ul>
-      {jobs.hasNextPage && <Button onPress={() => jobs.fetchNextPage()}>Show more</Button>}
+      {failed.hasNextPage && <Button onPress={() => failed.fetchNextPage()}>Show more</Button>}
     </section>
   );
 }

@@ -48,7 +48,7 @@ export function useJob(ref: JobRef, live = true) {
     source.addEventListener("job", (event) => {
       const news = JSON.parse(event.data) as Partial<Job>;
       client.setQueryData<Job>(queryKey, (job) => job && { ...job, ...news, state: job.state });
-      if (news.state !== "queued") void client.invalidateQueries({ queryKey });
+      if (news.state !== "queued" || news.progress?.done) void client.invalidateQueries({ queryKey });
     });
     source.addEventListener("erased", () => client.invalidateQueries({ queryKey }));
     return () => {
@@ -68,6 +68,15 @@ export const retryJob = ({ kind, key }: JobRef) =>
   kind === "open"
     ? ok(api.POST("/v1/anonymous/jobs/{secret}/retry", { params: { path: { secret: key } } }))
     : ok(api.POST("/v1/jobs/{job_id}/retry", { params: { path: { job_id: key } } }));
+
+/** Earlier studies of the same patient. */
+export function usePriors(id: string, enabled = true) {
+  return useQuery({
+    queryKey: ["priors", id],
+    queryFn: () => ok(api.GET("/v1/jobs/{job_id}/priors", { params: { path: { job_id: id } } })),
+    enabled,
+  });
+}
 
 export const modelsQuery = queryOptions({
   queryKey: ["models"],

@@ -3,9 +3,8 @@ import { useQuery } from "@tanstack/react-query";
 import type { Model as Bundle } from "../api/client";
 import { type Metrics, modelsQuery } from "../api/jobs";
 import { Empty, ErrorNote, Loading } from "../ui/states";
-import { percent } from "../ui/words";
+import { FINDINGS, percent } from "../ui/words";
 
-const words = (name: string) => name.replace("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 const figure = (value: number | null | undefined) => (typeof value === "number" ? value.toFixed(3) : "—");
 
 export function Model() {
@@ -61,9 +60,9 @@ function Card({ model }: { model: Bundle }) {
           <tbody>
             {model.findings.map((finding) => (
               <tr key={finding}>
-                <th scope="row">{words(finding)}</th>
+                <th scope="row">{FINDINGS[finding]}</th>
                 <td>{figure(ensemble?.auc?.[finding])}</td>
-                <td>{percent(model.thresholds[finding] ?? 0)}</td>
+                <td>{percent(model.thresholds[finding] ?? 0, 1)}</td>
                 {model.backbones.map(({ name, weights }) => (
                   <td key={name}>{percent(weights[finding] ?? 0)}</td>
                 ))}

@@ -1,61 +1,62 @@
-/** The report as a PDF file, written by hand: one A4 page of Helvetica and JPEGs (ISO 32000-1, 7.5). */
-import { backbonesOf, bytes, type Job, type Schemas } from "../api/client";
+/** The report as a PDF file, written by hand: pages of A4, Helvetica and JPEGs (ISO 32000-1, 7.5). */
+import { bytes, type Finding, type Job, type Schemas } from "../api/client";
 import { percent, when } from "../ui/words";
+import { about, COLUMNS } from "./report";
 
 const [WIDTH, HEIGHT, MARGIN] = [595, 842, 42];
 const CELL = (WIDTH - 2 * MARGIN - 20) / 3;
-const COLUMNS = [0, 120, 190, 270, 340, 430];
+const PLACES = [0, 120, 190, 270, 340, 430];
 
+type Image = Schemas["ImageView"];
 type Picture = { width: number; height: number; data: Uint8Array };
+type Page = { content: string; pictures: Picture[] };
 
-/** One page, as bytes to save. */
-export async function reportPdf(job: Job, image: Schemas["ImageView"], measured: string): Promise<Blob> {
-  const { findings } = job.study;
+/** A page for each image, as bytes to save. */
+export async function reportPdf(job: Job, images: Image[], measured: string): Promise<Blob> {
+  const pages: Page[] = [];
+  for (const image of images)
+    pages.push(await imagePage(job, image, measured, pages.length === 0 && images.length > 1));
+  return assemble(pages);
+}
+
+async function imagePage(job: Job, image: Image, measured: string, summary: boolean): Promise<Page> {
+  const { findings } = image;
   const urls = [image.links.image, ...findings.map(({ finding }) => image.links[`overlay:${finding}`])];
   const pictures = await Promise.all(urls.map((url) => jpeg(`${url}?size=512`)));
-  const page: string[] = [];
+  const lines: string[] = [];
   const write = (x: number, y: number, size: number, words: string, bold = false) =>
-    page.push(`BT /${bold ? "B" : "F"} ${size} Tf ${x} ${y} Td ${quoted(words)} Tj ET`);
+    lines.push(`BT /${bold ? "B" : "F"} ${size} Tf ${x} ${y} Td ${quoted(words)} Tj ET`);
 
   write(MARGIN, 785, 17, (job.study.title || image.file_name).slice(0, 50), true);
   write(WIDTH - MARGIN - 45, 785, 12, "Thorax", true);
-  const size = image.columns ? `${image.columns} x ${image.rows}, ` : "";
-  const view = image.view_position ? `${image.view_position}, ` : "";
-  write(MARGIN, 768, 9, `${view}${size}received ${when(job.created_at)}`);
+  write(MARGIN, 768, 9, about(job, image));
   write(MARGIN, 750, 10, job.disclaimer, true);
   pictures.forEach((picture, i) => {
     const [x, y] = [MARGIN + (i % 3) * (CELL + 10), 735 - CELL - Math.floor(i / 3) * (CELL + 20)];
     const scale = CELL / Math.max(picture.width, picture.height);
     const [w, h] = [picture.width * scale, picture.height * scale];
-    page.push(`q ${w} 0 0 ${h} ${x + (CELL - w) / 2} ${y + (CELL - h) / 2} cm /I${i} Do Q`);
+    lines.push(`q ${w} 0 0 ${h} ${x + (CELL - w) / 2} ${y + (CELL - h) / 2} cm /I${i} Do Q`);
     const finding = findings[i - 1];
-    write(x, y - 11, 8, finding ? `${finding.label}, ${percent(finding.probability)}` : "Image");
+    write(x, y - 11, 8, finding ? `${finding.label}, ${percent(finding.probability, 1)}` : "Image");
   });
-  const top = 735 - 2 * (CELL + 20) - 20;
-  const row = (y: number, cells: string[], bold = false) =>
+  let y = 735 - 2 * (CELL + 20) - 20;
+  const row = (cells: string[], bold = false) => {
     cells.forEach((cell, i) => {
-      write(MARGIN + (COLUMNS[i] ?? 0), y, 9, cell, bold);
+      write(MARGIN + (PLACES[i] ?? 0), y, 9, cell, bold);
     });
-  row(top, ["Finding", "Verdict", "Probability", "Threshold", "Backbones", "Disagreement"], true);
-  findings.forEach((finding, i) => {
-    const each = Object.values(backbonesOf(finding)).map((share) => Math.round(share * 100));
-    const range = each.length ? `${Math.min(...each)} to ${Math.max(...each)} %` : "-";
-    const verdict = finding.positive ? "Positive" : "Negative";
-    const { probability, threshold, disagreement } = finding;
-    row(top - 17 * (i + 1), [
-      finding.label,
-      verdict,
-      percent(probability, 1),
-      percent(threshold, 1),
-      range,
-      `+/- ${percent(disagreement)}`,
-    ]);
-  });
+    y -= 16;
+  };
+  const table = (title: string, findings: Finding[]) => {
+    row([title, ...COLUMNS.slice(1).map(([name]) => name)], true);
+    for (const finding of findings) row(COLUMNS.map(([, cell]) => cell(finding)));
+    y -= 10;
+  };
+  table(summary ? "This image" : "Finding", findings);
+  if (summary) table("Whole study", job.study.findings);
   const { name, version, digest } = job.bundle;
-  const last = top - 17 * 7;
-  write(MARGIN, last, 8, `Bundle ${name} ${version} (${digest.slice(0, 12)})${measured && `, ${measured}`}`);
-  write(MARGIN, last - 12, 8, `Analysed ${when(job.finished_at)}. Job ${job.id}`);
-  return assemble(page.join("\n"), pictures);
+  write(MARGIN, y, 8, `Bundle ${name} ${version} (${digest.slice(0, 12)})${measured && `, ${measured}`}`);
+  write(MARGIN, y - 12, 8, `Analysed ${when(job.finished_at)}. Job ${job.id}`);
+  return { content: lines.join("\n"), pictures };
 }
 
 async function jpeg(url: string): Promise<Picture> {
@@ -70,14 +71,10 @@ async function jpeg(url: string): Promise<Picture> {
 const quoted = (words: string) =>
   `(${words
     .replace(/[\\()]/g, "\\$&")
-    .replace(/–/g, "-")
+    .replace(/[–—]/g, "-")
     .replace(/[^\x20-\xff]/g, "?")})`;
 
-function assemble(content: string, pictures: Picture[]): Blob {
-  const font = (name: string) =>
-    `<< /Type /Font /Subtype /Type1 /BaseFont /${name} /Encoding /WinAnsiEncoding >>`;
-  const images = pictures.map((_, i) => `/I${i} ${7 + i} 0 R`).join(" ");
-  const resources = `<< /Font << /F 5 0 R /B 6 0 R >> /XObject << ${images} >> >>`;
+function assemble(pages: Page[]): Blob {
   const parts: Uint8Array[] = [];
   const offsets: number[] = [];
   let length = 0;
@@ -95,19 +92,30 @@ function assemble(content: string, pictures: Picture[]): Blob {
       add("\nendstream\n");
     }
     add("endobj\n");
+    return offsets.length;
   };
+  const font = (name: string) =>
+    object(`<< /Type /Font /Subtype /Type1 /BaseFont /${name} /Encoding /WinAnsiEncoding >>`);
+  // Each page is two objects after its pictures, so that the tree, object 2, can name the pages beforehand.
+  let next = 5;
+  const places = pages.map(({ pictures }) => {
+    next += pictures.length + 2;
+    return next - 1;
+  });
   add("%PDF-1.4\n");
   object("<< /Type /Catalog /Pages 2 0 R >>");
-  object("<< /Type /Pages /Kids [3 0 R] /Count 1 >>");
-  const box = `/MediaBox [0 0 ${WIDTH} ${HEIGHT}]`;
-  object(`<< /Type /Page /Parent 2 0 R ${box} /Contents 4 0 R /Resources ${resources} >>`);
-  object(`<< /Length ${content.length} >>`, content);
-  object(font("Helvetica"));
-  object(font("Helvetica-Bold"));
-  for (const { width, height, data } of pictures) {
-    const how = "/ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode";
-    const what = `/Type /XObject /Subtype /Image /Width ${width} /Height ${height}`;
-    object(`<< ${what} ${how} /Length ${data.length} >>`, data);
+  object(`<< /Type /Pages /Kids [${places.map((at) => `${at} 0 R`).join(" ")}] /Count ${pages.length} >>`);
+  const fonts = `/F ${font("Helvetica")} 0 R /B ${font("Helvetica-Bold")} 0 R`;
+  for (const { content, pictures } of pages) {
+    const images = pictures.map(({ width, height, data }, i) => {
+      const how = "/ColorSpace /DeviceRGB /BitsPerComponent 8 /Filter /DCTDecode";
+      const what = `/Type /XObject /Subtype /Image /Width ${width} /Height ${height}`;
+      return `/I${i} ${object(`<< ${what} ${how} /Length ${data.length} >>`, data)} 0 R`;
+    });
+    const text = object(`<< /Length ${content.length} >>`, content);
+    const resources = `<< /Font << ${fonts} >> /XObject << ${images.join(" ")} >> >>`;
+    const box = `/MediaBox [0 0 ${WIDTH} ${HEIGHT}]`;
+    object(`<< /Type /Page /Parent 2 0 R ${box} /Contents ${text} 0 R /Resources ${resources} >>`);
   }
   const start = length;
   const lines = offsets.map((offset) => `${String(offset).padStart(10, "0")} 00000 n \n`).join("");

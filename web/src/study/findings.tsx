@@ -106,16 +106,22 @@ export function BackboneTable({ findings, model }: { findings: Finding[]; model:
                 <th scope="row">{name}</th>
                 {findings.map((finding) => (
                   <td key={finding.finding}>
-                    {percent(backbonesOf(finding)[name] ?? 0)}
+                    {percent(backbonesOf(finding)[name] ?? 0, 1)}
                     <small>×{weight(name, finding)?.toFixed(2) ?? "—"}</small>
                   </td>
                 ))}
               </tr>
             ))}
+            <tr>
+              <th scope="row">Disagreement</th>
+              {findings.map((finding) => (
+                <td key={finding.finding}>± {percent(finding.disagreement, 1)}</td>
+              ))}
+            </tr>
             <tr className="total">
               <th scope="row">Ensemble</th>
               {findings.map((finding) => (
-                <td key={finding.finding}>{percent(finding.probability)}</td>
+                <td key={finding.finding}>{percent(finding.probability, 1)}</td>
               ))}
             </tr>
           </tbody>

@@ -1,10 +1,9 @@
 /** How far an analysis is: queue, decoding, each backbone, ensemble. */
 import { CircleCheck } from "lucide-react";
 import type { Job } from "../api/client";
-import { useActiveModel } from "../api/jobs";
-import { plural, seconds } from "../ui/words";
+import { seconds } from "../ui/words";
 
-const STATES: Record<string, string> = {
+export const STATES: Record<string, string> = {
   queued: "Queued",
   running: "Running",
   succeeded: "Done",
@@ -17,50 +16,41 @@ export function State({ state }: { state: string }) {
   return <span className={`state ${state}`}>{STATES[state] ?? state}</span>;
 }
 
-export function Stage({ job }: { job: Job }) {
-  const total = useSteps(job);
-  if (job.state !== "running") return <State state={job.state} />;
-  return <progress value={job.progress.done} max={total} aria-label="Analysis" />;
-}
-
 /** All the steps there will be: the ledger learns of them only as the work gets there. */
-function useSteps(job: Job): number {
-  const { model } = useActiveModel();
-  const images = job.images.length;
-  return Math.max(job.progress.total, images + images * (model?.backbones.length ?? 5) + 1);
+const steps = ({ images, stages }: Job) => images.length * Math.max(stages.length - 1, 1) + 1;
+
+export function Stage({ job }: { job: Job }) {
+  if (job.state !== "running") return <State state={job.state} />;
+  return <progress value={job.progress.done} max={steps(job)} aria-label="Analysis" />;
 }
 
+const KINDS: Record<string, string> = { prepare: "Decode", aggregate: "Ensemble" };
+
+/** Each stage by its name. A stage is at work from when the one before it is done: workers take up at once. */
 export function Progress({ job }: { job: Job }) {
-  const { model } = useActiveModel();
   const images = job.images.length;
-  const networks = images * (model?.backbones.length ?? 5);
-  const total = useSteps(job);
-  const { done } = job.progress;
-  const started = job.state !== "queued" || done > 0;
-  const seen = Math.min(Math.max(done - images, 0), networks);
-  const stages = [
-    { name: "Queue", done: started, now: !started },
-    { name: `Decode ${plural(images, "image")}`, done: done >= images, now: started && done < images },
-    {
-      name: `Backbones ${seen} of ${networks}`,
-      done: seen === networks,
-      now: done >= images && seen < networks,
-    },
-    { name: "Ensemble", done: done >= total, now: seen === networks && done < total },
-  ];
+  const started = job.state !== "queued" || job.progress.done > 0;
+  const decoded = job.stages.find(({ kind }) => kind === "prepare")?.done ?? 0;
+  const stages = job.stages.map(({ kind, backbone, done, running }) => {
+    const all = kind === "aggregate" ? 1 : images;
+    const ready = kind === "prepare" ? started : kind === "infer" && decoded === images;
+    const count = all > 1 ? `${done} of ${all}` : "";
+    return { name: backbone ?? KINDS[kind] ?? kind, count, done: done >= all, now: ready || running > 0 };
+  });
+  const rows = [{ name: "Queue", count: "", done: started, now: !started }, ...stages];
   return (
     <div className="progress card" role="status" aria-live="polite">
       <h2>{started ? "Analysing…" : "Waiting for a free worker…"}</h2>
-      <progress value={done} max={total} aria-label="Steps done" />
+      <progress value={job.progress.done} max={steps(job)} aria-label="Steps done" />
       <ol>
-        {stages.map(({ name, done, now }) => (
+        {rows.map(({ name, count, done, now }) => (
           <li key={name} className={done ? "done" : now ? "now" : ""}>
             {done ? (
               <CircleCheck aria-label="done" />
             ) : (
               <span className={now ? "spinner" : "pip"} aria-hidden />
             )}
-            {name}
+            {name} <span className="muted">{count}</span>
           </li>
         ))}
       </ol>

@@ -1,13 +1,23 @@
 /** One study: its image with the heatmap, its findings, and what one can do with it. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Download, FileText, GitCompareArrows, Link2, RotateCw, Trash2 } from "lucide-react";
-import { lazy, Suspense, useState } from "react";
+import { lazy, Suspense, useCallback, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { type Finding, type Job, Problem } from "../api/client";
-import { eraseJob, isFinal, type JobRef, modelsQuery, retryJob, useJob, viewPath } from "../api/jobs";
+import {
+  eraseJob,
+  isFinal,
+  type JobRef,
+  type Metrics,
+  modelsQuery,
+  retryJob,
+  useJob,
+  usePriors,
+  viewPath,
+} from "../api/jobs";
 import { Button, Confirm } from "../ui/controls";
 import { Empty, ErrorNote, Loading, Picture } from "../ui/states";
-import { download, seconds, when } from "../ui/words";
+import { ago, download, FINDINGS, seconds, taken, when } from "../ui/words";
 import { BackboneTable, Findings } from "./findings";
 import { Progress, State, timings } from "./progress";
 
@@ -20,9 +30,9 @@ export function Study({ job: ref }: { job: JobRef }) {
   return <Loaded job={job} at={ref} key={job.id} />;
 }
 
-function Missing({ error, onRetry }: { error: unknown; onRetry: () => void }) {
+export function Missing({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
   if (!(error instanceof Problem && error.status === 404))
-    return <ErrorNote error={error} onRetry={onRetry} />;
+    return <ErrorNote error={error} {...(onRetry && { onRetry })} />;
   return (
     <Empty title="There is no such study here">
       <p>It was erased, or it belongs to somebody else.</p>
@@ -39,6 +49,7 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
   const findings = many && !whole && image ? image.findings : job.study.findings;
   const [chosen, setChosen] = useState<string>();
   const finding = findings.find((one) => one.finding === chosen) ?? top(findings);
+  const onFinding = useCallback((index: number) => setChosen(Object.keys(FINDINGS)[index]), []);
   return (
     <div className="study">
       <div className="study-image">
@@ -48,8 +59,7 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
               key={image.id}
               image={image}
               finding={image.findings.length ? finding : undefined}
-              onFinding={(index) => setChosen(findings[index]?.finding)}
-              name={image.file_name}
+              onFinding={onFinding}
             />
           </Suspense>
         )}
@@ -77,7 +87,9 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         <header>
           <h1>{job.study.title || image?.file_name || "Study"}</h1>
           <p className="muted">
-            <State state={job.state} /> {when(job.created_at)}
+            <State state={job.state} />
+            {job.study.study_date && <span>taken {taken(job.study, job.created_at)}</span>}
+            <span>{job.study.study_date ? `sent ${ago(job.created_at)}` : when(job.created_at)}</span>
           </p>
         </header>
         {many && job.state === "succeeded" && (
@@ -105,9 +117,29 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
           <p className="note">Without {job.missing_backbones.join(", ")}: the ensemble is weaker.</p>
         )}
         <Result job={job} findings={findings} />
+        {at.kind === "studies" && job.state === "succeeded" && <Earlier id={at.key} />}
         <Actions job={job} at={at} />
       </aside>
     </div>
+  );
+}
+
+/** Earlier studies of the same patient, to compare with. */
+function Earlier({ id }: { id: string }) {
+  const items = usePriors(id).data?.items ?? [];
+  if (!items.length) return null;
+  return (
+    <section aria-label="Earlier studies">
+      <h2>Earlier studies of this patient</h2>
+      <ul className="list">
+        {items.slice(0, 3).map((item) => (
+          <li key={item.id}>
+            <Link href={`/compare/${id}/${item.id}`}>Compare with {taken(item, item.created_at)}</Link>
+            <span className="muted">{item.top_finding?.positive ? item.top_finding.label : "negative"}</span>
+          </li>
+        ))}
+      </ul>
+    </section>
   );
 }
 
@@ -115,14 +147,18 @@ function Result({ job, findings }: { job: Job; findings: Finding[] }) {
   const models = useQuery(modelsQuery).data?.items;
   if (job.state !== "succeeded") return null;
   const model = models?.find(({ digest }) => digest === job.bundle.digest);
+  const ece = (model?.metrics as Metrics | undefined)?.ensemble?.ece;
   const took = job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.created_at)) / 1000 : 0;
   return (
     <>
       <BackboneTable findings={findings} model={model} />
       <p className="muted small" title={timings(job)}>
-        Bundle <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link>, analysed in{" "}
-        {seconds(took)}. A probability says how often such a finding is there in images that look alike to the
-        ensemble, not how severe it is. The heatmap shows what raised it, not the borders of a lesion.
+        {ece === undefined
+          ? "The probabilities of this bundle have not been checked against outcomes (no calibration figure). "
+          : `Calibrated: on test images the probabilities were off by ${(100 * ece).toFixed(1)} points on average (ECE). `}
+        A probability says how often such a finding is there in images that look alike to the ensemble, not
+        how severe it is. The heatmap shows what raised it, not the borders of a lesion. Bundle{" "}
+        <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link>, analysed in {seconds(took)}.
       </p>
     </>
   );

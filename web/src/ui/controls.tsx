@@ -116,6 +116,26 @@ export function Field({ label, help, error, ...props }: FieldProps) {
   );
 }
 
+type SelectProps = {
+  label: string;
+  value: string;
+  onChange: (value: string) => void;
+  options: Record<string, string>;
+};
+
+/** A choice of few: the browser's own, as it is the best on a phone. */
+export function Select({ label, value, onChange, options }: SelectProps) {
+  return (
+    <select aria-label={label} value={value} onChange={(event) => onChange(event.target.value)}>
+      {Object.entries(options).map(([name, word]) => (
+        <option key={name} value={name}>
+          {word}
+        </option>
+      ))}
+    </select>
+  );
+}
+
 type DialogProps = {
   trigger: ReactNode;
   title: string;

@@ -5,6 +5,21 @@ export const seconds = (value: number) => (value < 10 ? `${value.toFixed(1)} s` 
 const WHEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 export const when = (iso: string | null) => (iso ? WHEN.format(new Date(iso)) : "—");
 
+/** The findings in canonical order, and their names. */
+export const FINDINGS: Record<string, string> = {
+  atelectasis: "Atelectasis",
+  cardiomegaly: "Cardiomegaly",
+  consolidation: "Consolidation",
+  edema: "Edema",
+  pleural_effusion: "Pleural effusion",
+};
+
+const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
+const day = (iso: string) => DAY.format(new Date(iso));
+/** When a study was taken, as far as one knows. */
+export const taken = (study: { study_date: string | null }, created: string) =>
+  day(study.study_date ?? created);
+
 const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
 const STEPS = [
   ["second", 60],

@@ -2,19 +2,23 @@
 import { picture } from "./codecs";
 import { readDicom } from "./dicom";
 import { type DecodeAnswer, type DecodeRequest, type Pixels, pyramid, spread } from "./pixels";
+import { deepPng } from "./png";
 
 async function decode({ data, mediaType, note }: DecodeRequest): Promise<Pixels> {
   if (mediaType === "application/dicom") return readDicom(data);
-  const image = await picture(new Blob([data], { type: mediaType }));
-  const { minimum, maximum } = spread(image.data);
+  const deep = mediaType === "image/png" ? await deepPng(data) : null;
+  const image = deep ?? (await picture(new Blob([data], { type: mediaType })));
+  const { minimum, maximum, low, high } = spread(image.data);
   return {
     levels: pyramid(image),
     slope: 1,
     intercept: 0,
     range: [minimum, Math.max(maximum, minimum + 1)],
-    window: { center: 127.5, width: 255 },
+    window: deep
+      ? { center: (low + high) / 2, width: Math.max(high - low, 1) }
+      : { center: 127.5, width: 255 },
     inverse: false,
-    bits: 8,
+    bits: deep ? 16 : 8,
     spacing: null,
     orientation: null,
     header: [],

@@ -1,78 +1,72 @@
 /** Mouse, pen and fingers on the canvas: drag by tool, middle or two fingers pan, wheel and pinch zoom. */
 import { type RefObject, useEffect, useRef } from "react";
-import type { Pixels } from "./pixels";
-import { type Change, panned, type State, windowed, zoomed } from "./use_look";
+import { type Change, panned, type Size, type State, windowed, zoomed } from "./use_look";
 
 type Point = { x: number; y: number };
+const MIDDLE_BUTTON = 4;
+const RIGHT_BUTTON = 2;
 
+/** `size`: of the whole image at zoom 1, in CSS pixels; null while there is none. */
 export function useGestures(
   canvas: RefObject<HTMLCanvasElement | null>,
   look: State,
-  pixels: Pixels | undefined,
+  size: Size | null,
   change: (by: Change) => void,
 ) {
-  const now = useRef({ look, pixels });
-  now.current = { look, pixels };
+  const now = useRef({ look, size });
+  now.current = { look, size };
   useEffect(() => {
     const element = canvas.current;
     if (!element) return;
     const fingers = new Map<number, Point>();
     let swiping = false;
-
-    const down = (event: PointerEvent) => {
-      fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-      element.setPointerCapture(event.pointerId);
-      const { split, swipe } = now.current.look;
-      const box = element.getBoundingClientRect();
-      swiping = split === "swipe" && Math.abs(event.clientX - box.left - swipe * box.width) < 24;
-      if (event.button === 1) event.preventDefault();
+    const pan = (dx: number, dy: number) => {
+      const { size } = now.current;
+      if (size) change((now) => panned(now, dx, dy, size));
     };
-    const move = (event: PointerEvent) => {
-      const last = fingers.get(event.pointerId);
-      if (!last) return;
-      const to = { x: event.clientX, y: event.clientY };
-      const [dx, dy] = [to.x - last.x, to.y - last.y];
-      const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
-      fingers.set(event.pointerId, to);
-      if (other) return pinch(last, to, other);
-      const box = element.getBoundingClientRect();
-      const { tool } = now.current.look;
-      if (swiping) change({ swipe: Math.min(Math.max((to.x - box.left) / box.width, 0), 1) });
-      else if (event.buttons & 2) change((now) => zoomed(now.view, Math.exp(-dy / 200)));
-      else if (event.buttons & 4 || tool === "pan") change((now) => panned(now.view, dx, dy));
-      else change((now) => (shown() ? windowed(now, shown()!, dx / 600, -dy / 600) : {}));
+    const on = {
+      pointerdown(event: PointerEvent) {
+        fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+        element.setPointerCapture(event.pointerId);
+        const { split, swipe } = now.current.look;
+        const box = element.getBoundingClientRect();
+        swiping = split === "swipe" && Math.abs(event.clientX - box.left - swipe * box.width) < 24;
+        if (event.button === 1) event.preventDefault();
+      },
+      pointermove(event: PointerEvent) {
+        const last = fingers.get(event.pointerId);
+        if (!last) return;
+        const to = { x: event.clientX, y: event.clientY };
+        const [dx, dy] = [to.x - last.x, to.y - last.y];
+        const other = [...fingers].find(([id]) => id !== event.pointerId)?.[1];
+        fingers.set(event.pointerId, to);
+        const box = element.getBoundingClientRect();
+        if (other) {
+          const length = (a: Point) => Math.hypot(a.x - other.x, a.y - other.y);
+          change((now) => zoomed(now, length(to) / Math.max(length(last), 1)));
+          pan(dx / 2, dy / 2);
+        } else if (swiping) change({ swipe: Math.min(Math.max((to.x - box.left) / box.width, 0), 1) });
+        else if (event.buttons & RIGHT_BUTTON) change((now) => zoomed(now, Math.exp(-dy / 200)));
+        else if (event.buttons & MIDDLE_BUTTON || now.current.look.tool === "pan") pan(dx, dy);
+        else change((now) => windowed(now, dx / 200, -dy / 600));
+      },
+      pointerup: (event: PointerEvent) => fingers.delete(event.pointerId),
+      pointercancel: (event: PointerEvent) => fingers.delete(event.pointerId),
+      wheel(event: WheelEvent) {
+        event.preventDefault();
+        const { look, size } = now.current;
+        const box = element.getBoundingClientRect();
+        const side = look.split === "side" ? box.width / 2 : box.width;
+        const x = ((event.clientX - box.left) % side) - side / 2;
+        const y = event.clientY - box.top - box.height / 2;
+        if (size) change((now) => zoomed(now, Math.exp(-event.deltaY / 500), { x, y }, size));
+      },
+      contextmenu: (event: Event) => event.preventDefault(),
     };
-    const shown = () => now.current.pixels;
-    const pinch = (from: Point, to: Point, other: Point) => {
-      const length = (a: Point) => Math.hypot(a.x - other.x, a.y - other.y);
-      change((now) => zoomed(now.view, length(to) / Math.max(length(from), 1)));
-      change((now) => panned(now.view, (to.x - from.x) / 2, (to.y - from.y) / 2));
-    };
-    const up = (event: PointerEvent) => fingers.delete(event.pointerId);
-    const wheel = (event: WheelEvent) => {
-      event.preventDefault();
-      const box = element.getBoundingClientRect();
-      const side = now.current.look.split === "side" ? box.width / 2 : box.width;
-      const at = {
-        x: ((event.clientX - box.left) % side) - side / 2,
-        y: event.clientY - box.top - box.height / 2,
-      };
-      change((now) => zoomed(now.view, Math.exp(-event.deltaY / 500), at));
-    };
-    const menu = (event: Event) => event.preventDefault();
-    element.addEventListener("pointerdown", down);
-    element.addEventListener("pointermove", move);
-    element.addEventListener("pointerup", up);
-    element.addEventListener("pointercancel", up);
-    element.addEventListener("wheel", wheel, { passive: false });
-    element.addEventListener("contextmenu", menu);
+    const bound = Object.entries(on) as [string, EventListener][];
+    for (const [name, listener] of bound) element.addEventListener(name, listener, { passive: false });
     return () => {
-      element.removeEventListener("pointerdown", down);
-      element.removeEventListener("pointermove", move);
-      element.removeEventListener("pointerup", up);
-      element.removeEventListener("pointercancel", up);
-      element.removeEventListener("wheel", wheel);
-      element.removeEventListener("contextmenu", menu);
+      for (const [name, listener] of bound) element.removeEventListener(name, listener);
     };
   }, [canvas, change]);
 }

@@ -2,15 +2,15 @@
 import type { Schemas } from "../api/client";
 import { percent } from "../ui/words";
 import type { Pixels } from "./pixels";
-import type { State } from "./use_look";
+import type { Shown } from "./renderer";
 
-type Props = { look: State; pixels: Pixels; image: Schemas["ImageView"]; width: number };
+type Props = { shown: Shown; pixels: Pixels; image: Schemas["ImageView"]; width: number };
 
 const OPPOSITE: Record<string, string> = { L: "R", R: "L", A: "P", P: "A", H: "F", F: "H" };
 const opposite = (way: string) => [...way].map((letter) => OPPOSITE[letter] ?? letter).join("");
 
-export function Marks({ look, pixels, image, width }: Props) {
-  const { center, width: across } = look.window;
+export function Marks({ shown, pixels, image, width }: Props) {
+  const { center, width: across } = shown.window;
   const [row, column] = pixels.orientation ?? [null, null];
   const [{ width: columns, height: rows }] = pixels.levels as [Pixels["levels"][0]];
   return (
@@ -19,31 +19,25 @@ export function Marks({ look, pixels, image, width }: Props) {
         {image.view_position ?? ""} {columns} × {rows}, {pixels.bits} bit
       </p>
       <p className="mark bottom-left">
-        {percent(look.view.scale)}
+        {percent(shown.view.scale)}
         <br />
         WL {Math.round(center)} · WW {Math.round(across)}
-        {look.invert && " · inverted"}
+        {shown.invert && " · inverted"}
       </p>
       {row && <span className="mark left">{opposite(row)}</span>}
       {row && <span className="mark right">{row}</span>}
       {column && <span className="mark top">{opposite(column)}</span>}
       {column && <span className="mark bottom">{column}</span>}
-      {pixels.spacing && <Scale {...{ look, spacing: pixels.spacing, width }} />}
+      {pixels.spacing && <Scale scale={shown.view.scale} spacing={pixels.spacing} width={width} />}
       {pixels.note && <p className="mark note-mark">{pixels.note}</p>}
     </div>
   );
 }
 
-function Scale({
-  look,
-  spacing,
-  width,
-}: {
-  look: State;
-  spacing: NonNullable<Pixels["spacing"]>;
-  width: number;
-}) {
-  const perMm = look.view.scale / spacing.mm;
+type ScaleProps = { scale: number; spacing: NonNullable<Pixels["spacing"]>; width: number };
+
+function Scale({ scale, spacing, width }: ScaleProps) {
+  const perMm = scale / spacing.mm;
   const length = [100, 50, 20, 10, 5, 2, 1].find((mm) => mm * perMm < width / 4) ?? 1;
   return (
     <div className="mark scale">

@@ -11,7 +11,8 @@ import type { Pixels, Window } from "./pixels";
 export type View = { x: number; y: number; scale: number };
 export type Split = "single" | "side" | "swipe";
 
-export type Look = {
+/** What is to be drawn of one image. */
+export type Shown = {
   view: View;
   window: Window;
   invert: boolean;
@@ -98,12 +99,6 @@ export class Renderer {
     this.clearHeat();
   }
 
-  /** The size of one pane in CSS pixels. */
-  pane(split: Split): { width: number; height: number } {
-    const { clientWidth, clientHeight } = this.canvas;
-    return { width: split === "side" ? clientWidth / 2 : clientWidth, height: clientHeight };
-  }
-
   setImage(pixels: Pixels): void {
     const { gl } = this;
     const most = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number;
@@ -138,7 +133,7 @@ export class Renderer {
     this.heatReady = false;
   }
 
-  draw(look: Look): void {
+  draw(look: Shown): void {
     const { gl, canvas, pixels } = this;
     const ratio = window.devicePixelRatio;
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
@@ -174,7 +169,7 @@ export class Renderer {
     gl.deleteFramebuffer(this.buffer);
   }
 
-  private drawGrey(look: Look, place: Place, width: number, height: number): void {
+  private drawGrey(look: Shown, place: Place, width: number, height: number): void {
     const { gl, pixels } = this;
     if (!pixels) return;
     const done = JSON.stringify([look.view, look.window, look.invert, width, height]);

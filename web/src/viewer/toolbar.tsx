@@ -16,25 +16,33 @@ import {
 } from "lucide-react";
 import { useState } from "react";
 import { Switch } from "react-aria-components";
-import type { Finding } from "../api/client";
-import { IconButton, Range, Toggle, Window } from "../ui/controls";
+import { IconButton, Range, Select, Toggle, Window } from "../ui/controls";
 import { COLOR_MAPS, type ColorMap } from "./colormaps";
 import type { Pixels } from "./pixels";
-import { type Change, KEYS, keysOn, nextSplit, type State, setKeysOn, zoomed } from "./use_look";
+import {
+  type Change,
+  FITTED,
+  KEYS,
+  keysOn,
+  nextSplit,
+  PLAIN,
+  type State,
+  setKeysOn,
+  zoomed,
+} from "./use_look";
 
 type Props = {
   look: State;
   change: (by: Change) => void;
-  pixels: Pixels | undefined;
-  finding: Finding | undefined;
-  onReset: () => void;
   onFullScreen: () => void;
+  header?: Pixels["header"] | undefined;
+  /** Whether there is a heatmap to set. */
+  heat: boolean;
 };
 
 const SPLITS = { single: "Single view", side: "Side by side", swipe: "Swipe" } as const;
 
-export function Toolbar({ look, change, pixels, finding, onReset, onFullScreen }: Props) {
-  const header = pixels?.header.length ? pixels.header : null;
+export function Toolbar({ look, change, onFullScreen, header, heat }: Props) {
   return (
     <div className="toolbar">
       <div className="tools" role="group" aria-label="Image">
@@ -54,33 +62,33 @@ export function Toolbar({ look, change, pixels, finding, onReset, onFullScreen }
         >
           <Move />
         </Toggle>
-        <IconButton label="Zoom in" keys="+" onPress={() => change((now) => zoomed(now.view, 1.25))}>
+        <IconButton label="Zoom in" keys="+" onPress={() => change((now) => zoomed(now, 1.25))}>
           <ZoomIn />
         </IconButton>
-        <IconButton label="Zoom out" keys="−" onPress={() => change((now) => zoomed(now.view, 0.8))}>
+        <IconButton label="Zoom out" keys="−" onPress={() => change((now) => zoomed(now, 0.8))}>
           <ZoomOut />
         </IconButton>
-        <IconButton label="Fit" keys="F" onPress={() => change({ fitted: true })}>
+        <IconButton label="Fit" keys="F" onPress={() => change(FITTED)}>
           <Scan />
         </IconButton>
         <Toggle label="Invert" keys="I" isSelected={look.invert} onChange={(invert) => change({ invert })}>
           <Contrast />
         </Toggle>
-        <IconButton label="Reset" keys="R" onPress={onReset}>
+        <IconButton label="Reset" keys="R" onPress={() => change(PLAIN)}>
           <RotateCcw />
         </IconButton>
         <Toggle
           label={SPLITS[look.split]}
           keys="S"
           isSelected={look.split !== "single"}
-          onChange={() => change((now) => ({ split: nextSplit(now.split), fitted: true }))}
+          onChange={() => change((now) => ({ split: nextSplit(now.split) }))}
         >
           <Columns2 />
         </Toggle>
         <IconButton label="Full screen" keys="X" onPress={onFullScreen}>
           <Maximize2 />
         </IconButton>
-        {header && (
+        {header && header.length > 0 && (
           <Window
             drawer
             title="DICOM header"
@@ -104,7 +112,7 @@ export function Toolbar({ look, change, pixels, finding, onReset, onFullScreen }
           {() => <Shortcuts />}
         </Window>
       </div>
-      {finding && (
+      {heat && (
         <div className="tools heat-tools" role="group" aria-label="Heatmap">
           <Toggle label="Heatmap" keys="H" text isSelected={look.heat} onChange={(heat) => change({ heat })}>
             <ThermometerSun />
@@ -123,19 +131,16 @@ export function Toolbar({ look, change, pixels, finding, onReset, onFullScreen }
           >
             <Spline />
           </Toggle>
-          <select
-            aria-label="Colour map"
+          <Select
+            label="Colour map"
             value={look.colorMap}
-            onChange={(event) => change({ colorMap: event.target.value as ColorMap })}
-          >
-            {COLOR_MAPS.map((name) => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
-          {look.split === "swipe" && (
-            <Range label="Swipe" value={look.swipe} onChange={(swipe) => change({ swipe })} />
-          )}
+            onChange={(name) => change({ colorMap: name as ColorMap })}
+            options={Object.fromEntries(COLOR_MAPS.map((name) => [name, name]))}
+          />
         </div>
+      )}
+      {look.split === "swipe" && (
+        <Range label="Swipe" value={look.swipe} onChange={(swipe) => change({ swipe })} />
       )}
     </div>
   );

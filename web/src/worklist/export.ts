@@ -1,20 +1,28 @@
 /** The worklist as a file, all of what the filters let through (up to 5,000 studies). */
 import type { JobSummary } from "../api/client";
-import { download } from "../ui/words";
-import { type Filters, readPage } from "./worklist";
+import { download, FINDINGS } from "../ui/words";
+import { type Filters, readPage } from "./jobs";
 
 const COLUMNS: Record<string, (item: JobSummary) => unknown> = {
   id: (item) => item.id,
   title: (item) => item.title,
   state: (item) => item.state,
   priority: (item) => item.priority,
+  study_date: (item) => item.study_date,
   created_at: (item) => item.created_at,
   finished_at: (item) => item.finished_at,
   images: (item) => item.images,
   top_finding: (item) => item.top_finding?.finding,
-  probability: (item) => item.top_finding?.probability,
-  threshold: (item) => item.top_finding?.threshold,
-  positive: (item) => item.top_finding?.positive,
+  ...Object.fromEntries(
+    Object.keys(FINDINGS).flatMap((name) => {
+      const of = (item: JobSummary) => item.findings.find(({ finding }) => finding === name);
+      return [
+        [name, (item: JobSummary) => of(item)?.probability],
+        [`${name}_threshold`, (item: JobSummary) => of(item)?.threshold],
+        [`${name}_positive`, (item: JobSummary) => of(item)?.positive],
+      ];
+    }),
+  ),
 };
 
 export async function exportAs(format: "csv" | "json", filters: Filters): Promise<void> {
@@ -32,7 +40,7 @@ export async function exportAs(format: "csv" | "json", filters: Filters): Promis
 }
 
 /** RFC 4180, and no formula for a spreadsheet to run. */
-export function cell(value: unknown): string {
+function cell(value: unknown): string {
   const text = value === null || value === undefined ? "" : String(value);
   const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

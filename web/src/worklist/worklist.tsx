@@ -1,54 +1,45 @@
-/** The tenant's studies: find, open, compare, export, erase. */
-import { keepPreviousData, useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
-import { Trash2, Upload } from "lucide-react";
+/** The tenant's studies: find, sort, open, compare, export, erase. */
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { Download, Trash2, Upload } from "lucide-react";
 import { useDeferredValue, useState } from "react";
 import { Checkbox } from "react-aria-components";
 import { Link, useLocation } from "wouter";
-import { api, type JobSummary, ok } from "../api/client";
+import type { JobSummary } from "../api/client";
 import { eraseJob, isFinal, ownJob } from "../api/jobs";
-import { State } from "../study/progress";
-import { Button, Confirm } from "../ui/controls";
+import { STATES, State } from "../study/progress";
+import { Button, Confirm, Select } from "../ui/controls";
 import { Empty, ErrorNote, Loading, Picture } from "../ui/states";
-import { ago, percent, plural, when } from "../ui/words";
+import { ago, FINDINGS, percent, plural, taken, when } from "../ui/words";
 import { exportAs } from "./export";
+import { type Filters, NO_FILTERS, useJobs } from "./jobs";
 
-export type Filters = { title: string; state: string; finding: string };
+const ORDERS = {
+  newest: "Newest first",
+  oldest: "Oldest first",
+  suspicion: "Most suspicious first",
+  title: "By title",
+};
 
-const FINDINGS = ["atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion"];
-const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
-const words = (name: string) => name.replace("_", " ").replace(/^./, (letter) => letter.toUpperCase());
-
-/** One page of the list. */
-export function readPage(filters: Filters, cursor: string | null, limit: number) {
-  const query = {
-    limit,
-    cursor: cursor ?? undefined,
-    title: filters.title || undefined,
-    state: (filters.state || undefined) as JobSummary["state"] | undefined,
-    finding: filters.finding || undefined,
+/** What was sought stays when one comes back from a study, and goes when somebody else logs in. */
+function useFilters() {
+  const client = useQueryClient();
+  const [filters, setFilters] = useState(() => client.getQueryData<Filters>(["filters"]) ?? NO_FILTERS);
+  const change = (by: Partial<Filters>) => {
+    const now = { ...filters, ...by };
+    client.setQueryData(["filters"], now);
+    setFilters(now);
   };
-  return ok(api.GET("/v1/jobs", { params: { query } }));
-}
-
-export function useJobs(filters: Filters, limit = 25) {
-  return useInfiniteQuery({
-    queryKey: ["jobs", filters, limit],
-    queryFn: ({ pageParam }) => readPage(filters, pageParam, limit),
-    initialPageParam: null as string | null,
-    getNextPageParam: ({ next }) => next,
-    placeholderData: keepPreviousData,
-    refetchInterval: ({ state }) =>
-      state.data?.pages.some(({ items }) => items.some((item) => !isFinal(item))) ? 2000 : 30_000,
-  });
+  return [filters, change] as const;
 }
 
 export function Worklist() {
-  const [filters, setFilters] = useState<Filters>({ title: "", state: "", finding: "" });
+  const [filters, change] = useFilters();
   const sought = useDeferredValue(filters);
   const jobs = useJobs(sought);
   const [picked, setPicked] = useState<ReadonlySet<string>>(new Set());
+  const save = useMutation({ mutationFn: (format: "csv" | "json") => exportAs(format, filters) });
   const items = jobs.data?.pages.flatMap((page) => page.items) ?? [];
-  const filtered = Object.values(filters).some(Boolean);
+  const filtered = Boolean(filters.title || filters.state || filters.finding);
   const pick = (id: string, on: boolean) =>
     setPicked((now) => new Set(on ? [...now, id] : [...now].filter((other) => other !== id)));
   return (
@@ -56,24 +47,31 @@ export function Worklist() {
       <div className="row between head">
         <h1>Studies</h1>
         <div className="row">
-          <Button kind="quiet" onPress={() => exportAs("csv", filters)}>
-            CSV
-          </Button>
-          <Button kind="quiet" onPress={() => exportAs("json", filters)}>
-            JSON
-          </Button>
+          {(["csv", "json"] as const).map((format) => (
+            <Button
+              key={format}
+              kind="quiet"
+              onPress={() => save.mutate(format)}
+              isPending={save.isPending && save.variables === format}
+              isDisabled={!items.length}
+            >
+              <Download aria-hidden /> {format.toUpperCase()}
+            </Button>
+          ))}
           <Link href="/" className="button primary">
             <Upload aria-hidden /> Upload
           </Link>
         </div>
       </div>
-      <Search filters={filters} onChange={setFilters} />
-      <Picked picked={picked} items={items} onDone={() => setPicked(new Set())} />
+      <Search filters={filters} onChange={change} />
+      <ErrorNote error={save.error} />
+      <Picked picked={picked} items={items} onPick={setPicked} />
       <ErrorNote error={jobs.error} onRetry={() => jobs.refetch()} />
       {jobs.isPending && !jobs.error && <Loading what="Loading the worklist…" />}
       {jobs.data && items.length === 0 && (
         <Empty inside title={filtered ? "No study matches" : "No studies yet"}>
           <p>{filtered ? "Loosen the filters." : "What you upload will be listed here."}</p>
+          {filtered && <Button onPress={() => change(NO_FILTERS)}>Clear the filters</Button>}
         </Empty>
       )}
       {items.length > 0 && (
@@ -84,15 +82,17 @@ export function Worklist() {
         </ul>
       )}
       {jobs.hasNextPage && (
-        <Button onPress={() => jobs.fetchNextPage()} isPending={jobs.isFetchingNextPage}>
-          Show more
-        </Button>
+        <div className="row more">
+          <Button onPress={() => jobs.fetchNextPage()} isPending={jobs.isFetchingNextPage}>
+            Show more
+          </Button>
+        </div>
       )}
     </>
   );
 }
 
-function Search({ filters, onChange }: { filters: Filters; onChange: (filters: Filters) => void }) {
+function Search({ filters, onChange }: { filters: Filters; onChange: (by: Partial<Filters>) => void }) {
   return (
     <search className="filters">
       <input
@@ -100,32 +100,29 @@ function Search({ filters, onChange }: { filters: Filters; onChange: (filters: F
         aria-label="Search titles"
         placeholder="Search titles"
         value={filters.title}
-        onChange={(event) => onChange({ ...filters, title: event.target.value })}
+        onChange={(event) => onChange({ title: event.target.value })}
       />
-      <select
-        aria-label="State"
+      <Select
+        label="State"
         value={filters.state}
-        onChange={(event) => onChange({ ...filters, state: event.target.value })}
-      >
-        <option value="">Any state</option>
-        {STATES.map((state) => (
-          <option key={state} value={state}>
-            {words(state)}
-          </option>
-        ))}
-      </select>
-      <select
-        aria-label="Positive for"
+        onChange={(state) => onChange({ state })}
+        options={{ "": "Any state", ...STATES }}
+      />
+      <Select
+        label="Positive for"
         value={filters.finding}
-        onChange={(event) => onChange({ ...filters, finding: event.target.value })}
-      >
-        <option value="">Any finding</option>
-        {FINDINGS.map((finding) => (
-          <option key={finding} value={finding}>
-            {words(finding)} positive
-          </option>
-        ))}
-      </select>
+        onChange={(finding) => onChange({ finding })}
+        options={{
+          "": "Any finding",
+          ...Object.fromEntries(Object.entries(FINDINGS).map(([name, word]) => [name, `${word} positive`])),
+        }}
+      />
+      <Select
+        label="Order"
+        value={filters.sort}
+        onChange={(sort) => onChange({ sort: sort as Filters["sort"] })}
+        options={ORDERS}
+      />
     </search>
   );
 }
@@ -147,7 +144,8 @@ function Row({ item, picked, onPick }: { item: JobSummary; picked: boolean; onPi
         <span className="study-name">
           <strong>{name}</strong>
           <span className="muted" title={when(item.created_at)}>
-            {ago(item.created_at)} · {plural(item.images, "image")}
+            {item.study_date ? taken(item, item.created_at) : ago(item.created_at)} ·{" "}
+            {plural(item.images, "image")}
             {item.priority === "stat" && " · stat"}
           </span>
         </span>
@@ -159,8 +157,8 @@ function Row({ item, picked, onPick }: { item: JobSummary; picked: boolean; onPi
               </span>
               <span className="muted">
                 {top.positive
-                  ? percent(top.probability)
-                  : `closest: ${top.label} ${percent(top.probability)}`}
+                  ? percent(top.probability, 1)
+                  : `closest: ${top.label} ${percent(top.probability, 1)}`}
               </span>
             </>
           )}
@@ -171,15 +169,13 @@ function Row({ item, picked, onPick }: { item: JobSummary; picked: boolean; onPi
   );
 }
 
-function Picked({
-  picked,
-  items,
-  onDone,
-}: {
+type PickedProps = {
   picked: ReadonlySet<string>;
   items: JobSummary[];
-  onDone: () => void;
-}) {
+  onPick: (ids: ReadonlySet<string>) => void;
+};
+
+function Picked({ picked, items, onPick }: PickedProps) {
   const client = useQueryClient();
   const [, go] = useLocation();
   const erase = useMutation({
@@ -191,7 +187,7 @@ function Picked({
       }
     },
     onSettled: () => {
-      onDone();
+      onPick(new Set());
       void client.invalidateQueries({ queryKey: ["jobs"] });
     },
   });
@@ -201,6 +197,11 @@ function Picked({
     <div className="picked row between" role="status">
       {plural(picked.size, "study", "studies")} picked
       <div className="row">
+        {picked.size < items.length && (
+          <Button kind="quiet" onPress={() => onPick(new Set(items.map(({ id }) => id)))}>
+            Pick all {items.length}
+          </Button>
+        )}
         {picked.size === 2 && <Button onPress={() => go(`/compare/${a}/${b}`)}>Compare</Button>}
         <Confirm
           title={`Erase ${plural(picked.size, "study", "studies")}?`}
@@ -214,7 +215,7 @@ function Picked({
         >
           Their images, findings and heatmaps are erased for everybody. This can't be undone.
         </Confirm>
-        <Button kind="quiet" onPress={onDone}>
+        <Button kind="quiet" onPress={() => onPick(new Set())}>
           Unpick
         </Button>
       </div>

@@ -1,0 +1,103 @@
+"""One platform and one browser for all tests of the page."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.e2e.person import ROOT, SAMPLES, Account, Person, until
+from tests.e2e.test_make_run import Run
+from tests.factories.images import chest_png
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The platform as `make run` starts it, with auth-service, behind the built page."""
+    if CHROMIUM is None:
+        pytest.skip("needs Debian's chromium")
+    if not (ROOT / "web/dist/index.html").is_file():
+        pytest.skip("needs the built page (make web)")
+    bundle = os.environ.get("THORAX_PAGE_BUNDLE")
+    run = Run(
+        tmp_path_factory.mktemp("page"),
+        THORAX_PAGE=str(ROOT / "web/dist"),
+        THORAX_ANONYMOUS_JOBS_PER_HOUR="1000",
+        **({"BUNDLE": bundle} if bundle else {}),
+    )
+    try:
+        run.until_ready()
+        yield run
+    finally:
+        run.process.send_signal(signal.SIGINT)
+        run.process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, drawing in software."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (make install)")
+    with playwright.sync_playwright() as program:
+        browser = program.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def person(browser: Any, stack: Run) -> Iterator[Person]:
+    """Somebody without an account."""
+    person = Person(browser, stack)
+    yield person
+    person.context.close()
+    assert not person.wrong
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who has been here before, and the jobs of his studies."""
+
+    account: Account
+    prior: str
+    current: str
+    pair: str
+    broken: str
+    deep: str
+
+
+def dated(date: str, patient: str = "THORAX-1") -> bytes:
+    """The sample as DICOM, of some day and patient."""
+    from io import BytesIO
+
+    import pydicom
+
+    ds = pydicom.dcmread(SAMPLES / "chest.dcm")
+    ds.PatientID, ds.StudyDate = patient, date
+    file = BytesIO()
+    ds.save_as(file)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="session")
+def reader(stack: Run) -> Reader:
+    """Two DICOM studies of one patient, a pair of images, a broken file, 16 bits, and many small ones."""
+    account = Account(stack)
+    png, jpg, deep = ((SAMPLES / name).read_bytes() for name in ("chest.png", "chest.jpg", "chest-16bit.png"))
+    for i in range(24):
+        account.send((f"{i}.png", chest_png(i, 64)), title=f"Screening {i:02}")
+    ids = [
+        account.send(("prior.dcm", dated("20240311")), title="Chest PA, first visit"),
+        account.send(("current.dcm", dated("20260102")), title="Chest PA, follow-up"),
+        account.send(("front.png", png), ("again.jpg", jpg), title="Two images"),
+        account.send(("notes.png", png[:4000]), title="Cut off in transfer"),
+        account.send(("deep.png", deep), title="Sixteen bits"),
+    ]
+    for job in ids:
+        account.final(job)
+    listed = lambda: account.api.get("/v1/jobs", params={"state": "queued"}).json()["items"]  # noqa: E731
+    until(lambda: not listed(), "the studies are not analysed")
+    return Reader(account, *ids)

@@ -1,0 +1,32 @@
+/** The tenant's jobs, page by page, filtered and sorted by the server. */
+import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
+import { api, type JobSummary, ok, type Schemas } from "../api/client";
+import { isFinal } from "../api/jobs";
+
+export type Filters = { title: string; state: string; finding: string; sort: Schemas["Order"] };
+export const NO_FILTERS: Filters = { title: "", state: "", finding: "", sort: "newest" };
+
+/** One page of the list. */
+export function readPage(filters: Filters, cursor: string | null, limit: number) {
+  const query = {
+    limit,
+    cursor: cursor ?? undefined,
+    sort: filters.sort,
+    title: filters.title || undefined,
+    state: (filters.state || undefined) as JobSummary["state"] | undefined,
+    finding: filters.finding || undefined,
+  };
+  return ok(api.GET("/v1/jobs", { params: { query } }));
+}
+
+export function useJobs(filters: Filters, limit = 25) {
+  return useInfiniteQuery({
+    queryKey: ["jobs", filters, limit],
+    queryFn: ({ pageParam }) => readPage(filters, pageParam, limit),
+    initialPageParam: null as string | null,
+    getNextPageParam: ({ next }) => next,
+    placeholderData: keepPreviousData,
+    refetchInterval: ({ state }) =>
+      state.data?.pages.some(({ items }) => items.some((item) => !isFinal(item))) ? 2000 : 30_000,
+  });
+}
