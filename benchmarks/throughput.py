@@ -115,7 +115,9 @@ def row(name: str, value: str, goal: str) -> None:
     print(f"| {name:<58} | {value:>16} | {goal:>14} |", flush=True)
 
 
-def started(stack: ExitStack, bundle: Bundle, workers: int = CORES) -> tuple[Platform, dict[str, int]]:
+def started(
+    stack: ExitStack, bundle: Bundle, workers: int = CORES, settings: Mapping[str, str] | None = None
+) -> tuple[Platform, dict[str, int]]:
     """The platform on embedded stores, durability on, and the process ids of these."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     postgres = stack.enter_context(Postgres(folder / "postgres"))
@@ -126,7 +128,7 @@ def started(stack: ExitStack, bundle: Bundle, workers: int = CORES) -> tuple[Pla
     def url_as(role: str) -> str:
         return login(postgres, "thorax", role)
 
-    platform = Platform(folder, bundle, url_as, owner, valkey.url, workers=workers)
+    platform = Platform(folder, bundle, url_as, owner, valkey.url, workers=workers, settings=settings)
     return stack.enter_context(platform), {"postgres": postgres.pid, "valkey": valkey.pid}
 
 
