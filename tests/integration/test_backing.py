@@ -1,5 +1,6 @@
 """The stores as `make run` sees them: given ones are knocked at, and what is current is not migrated again."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from local_stack.backing import Backing
 from local_stack.settings import LocalSettings
+from local_stack.stores import Postgres
 from local_stack.supervisor import StartError
 from tests.factories.bundles import make_bundle
 
@@ -35,6 +37,18 @@ def test_a_wrong_password_is_one_sentence_without_it(
         with pytest.raises(StartError, match=f"THORAX_{key.upper()} can't be used") as refused:
             backing(tmp_path, **{key: wrong}).knock()
         assert "wrong@" not in str(refused.value)
+
+
+def test_the_database_of_the_running_platform_is_told_by_its_run_file(
+    tmp_path: Path, postgres: Postgres, database_url: str
+) -> None:
+    run_file = tmp_path / "run.json"
+    with pytest.raises(StartError, match="No platform runs here"):
+        backing(tmp_path).running_url(run_file)
+    (tmp_path / "postgres").symlink_to(postgres.folder)
+    run_file.write_text(json.dumps({"ports": {"postgres": postgres.port}}))
+    assert backing(tmp_path).running_url(run_file) == postgres.url_of("thorax")
+    assert backing(tmp_path, database_url=database_url).running_url(run_file) == database_url
 
 
 def test_current_means_newest_schema_and_this_bundle(

@@ -8,6 +8,7 @@ import orjson
 import pytest
 from sqlalchemy import Engine, text
 
+from aggregator import sweeper
 from thorax import database, ledger
 from thorax.ledger import Appetite, NewStep
 from thorax.models import SHADOW_PRIORITY, StepKind
@@ -158,3 +159,15 @@ def test_the_gateway_sees_no_shadow_even_of_its_own_tenant(book: Book) -> None:
         connection.execute(text("delete from jobs where id = :id"), {"id": job})
     assert book.do("select count(*) from jobs") == [(0,)]
     assert book.do("select count(*) from steps") == [(0,)]
+
+
+def test_an_expired_job_takes_its_shadow_along(book: Book) -> None:
+    book.bundle("shadow", INPUT, share=1)
+    job = book.job()
+    book.cast()
+    book.do("update jobs set expires_at = now() where id = :id", id=job)
+    with book.aggregator.begin() as connection:
+        connection.execute(sweeper._EXPIRED)
+    for table in ("jobs", "steps", "studies"):
+        assert book.do(f"select count(*) from {table}") == [(0,)]
+    assert book.do("select count(*) from doomed_blobs") == [(1,)]
