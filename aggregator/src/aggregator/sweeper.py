@@ -158,7 +158,9 @@ class Sweeper:
         with self._engine.begin() as connection:
             counts = ledger.overdue(connection, older_than_s=self._settings.hint_again_s)
         # A worker listens for the backbones that it knew at its start, and for this, which stands for any other.
-        counts[StepKind.INFER] = sum(count for queue, count in counts.items() if queue.startswith(StepKind.INFER))
+        counts[StepKind.INFER] = sum(
+            count for queue, count in counts.items() if queue.startswith(StepKind.INFER)
+        )
         self._hints.send(queue for queue, count in counts.items() for _ in range(min(count, HINTS_AT_ONCE)))
 
     def expire(self) -> None:

@@ -110,7 +110,7 @@ def _description(name: str, points: tuple[float, ...]) -> Description:
 
 
 def _resnet(path: Path) -> nn.Module:
-    network = ResNet50(CLASSES)
+    network: nn.Module = ResNet50(CLASSES)
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # pickle, I/O and shape errors share no base class
