@@ -21,6 +21,11 @@ pytestmark = [
 ]
 
 
+LOADED = """[...document.images]
+  .filter((image) => image.getBoundingClientRect().top < innerHeight)
+  .every((image) => image.complete && image.naturalWidth)"""
+
+
 class Gallery:
     """Looks at views one after the other."""
 
@@ -42,6 +47,7 @@ class Gallery:
         """Keep what is on the screen, and what is wrong with it."""
         self.page.wait_for_load_state("networkidle")
         until(lambda: not self.page.locator(".loading").count())
+        until(lambda: self.page.evaluate(LOADED), "a picture does not come")
         self.page.screenshot(path=SHOTS / f"{name}-{self.suffix}.png")
         wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         problems = self.person.axe() + ([f"{wide} px too wide"] if wide > 0 else [])
@@ -68,6 +74,7 @@ def test_every_view(browser: Any, stack: Run, reader: Reader, theme: str, width:
     gallery.look("studies-picked")
     gallery.open("study", f"/studies/{reader.current}", 1)
     page.get_by_text("Each backbone's own probability").click()
+    page.get_by_text("Small figures are weights").scroll_into_view_if_needed()
     gallery.look("study-backbones")
     page.get_by_role("button", name="DICOM header").click()
     page.get_by_role("dialog").wait_for()

@@ -147,7 +147,10 @@ function Header() {
           Upload
         </Link>
         {me && (
-          <Link href="/studies" aria-current={here("/studies")}>
+          <Link
+            href="/studies"
+            aria-current={here("/studies") ?? (/^\/(studies|compare)\//.test(path) || undefined)}
+          >
             Studies
           </Link>
         )}

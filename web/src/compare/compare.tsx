@@ -19,7 +19,7 @@ export function Compare({ a, b }: { a: string; b: string | undefined }) {
   const [passed, setPassed] = useState<string>();
   if (!priors.data) return priors.error ? <Missing error={priors.error} /> : <Loading what="Loading…" />;
   return (
-    <div className="compare">
+    <div className={other && other !== passed ? "compare both" : "compare"}>
       <header className="row between">
         <h1>Compare</h1>
         {other && <Choice a={a} b={other} priors={priors.data} onOther={() => setPassed(other)} />}
@@ -153,8 +153,12 @@ function Table({ then, now, finding, onChoose }: TableProps) {
         <thead>
           <tr>
             <th scope="col">Finding</th>
-            <th scope="col">Then, {taken(then.study, then.created_at)}</th>
-            <th scope="col">Now, {taken(now.study, now.created_at)}</th>
+            <th scope="col">
+              Then <small>{taken(then.study, then.created_at)}</small>
+            </th>
+            <th scope="col">
+              Now <small>{taken(now.study, now.created_at)}</small>
+            </th>
             <th scope="col">Change</th>
           </tr>
         </thead>
@@ -185,7 +189,7 @@ function Value({ finding }: { finding: Finding | undefined }) {
   const word = finding.positive ? "positive" : "negative";
   return (
     <td>
-      {percent(finding.probability, 1)} <span className={`verdict ${word}`}>{word}</span>
+      {percent(finding.probability, 1)} <small className={`verdict ${word}`}>{word}</small>
     </td>
   );
 }
@@ -194,6 +198,7 @@ function Value({ finding }: { finding: Finding | undefined }) {
 function change(before: Finding | undefined, after: Finding | undefined): string {
   if (!before || !after) return "—";
   const points = 100 * (after.probability - before.probability);
+  if (Math.abs(points) < 0.05) return "none";
   const crossed = before.positive === after.positive ? "" : after.positive ? ", new" : ", gone";
   return `${points >= 0 ? "+" : "−"}${Math.abs(points).toFixed(1)} points${crossed}`;
 }

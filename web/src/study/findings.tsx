@@ -95,7 +95,8 @@ export function BackboneTable({ findings, model }: { findings: Finding[]; model:
               <th scope="col">Backbone</th>
               {findings.map((finding) => (
                 <th scope="col" key={finding.finding} title={finding.label}>
-                  {finding.label.split(" ").at(-1)}
+                  <span aria-hidden>{finding.label.split(" ").at(-1)?.slice(0, 4)}.</span>
+                  <span className="visually-hidden">{finding.label}</span>
                 </th>
               ))}
             </tr>
@@ -113,9 +114,9 @@ export function BackboneTable({ findings, model }: { findings: Finding[]; model:
               </tr>
             ))}
             <tr>
-              <th scope="row">Disagreement</th>
+              <th scope="row">Differ by</th>
               {findings.map((finding) => (
-                <td key={finding.finding}>± {percent(finding.disagreement, 1)}</td>
+                <td key={finding.finding}>± {(100 * finding.disagreement).toFixed(1)}</td>
               ))}
             </tr>
             <tr className="total">
@@ -127,7 +128,7 @@ export function BackboneTable({ findings, model }: { findings: Finding[]; model:
           </tbody>
         </table>
       </section>
-      <p className="muted">
+      <p className="muted small">
         Small figures are weights. The ensemble is their weighted mean and then calibrated on validation data;
         the backbones' own values are not.
       </p>

@@ -53,7 +53,8 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
   return (
     <div className="study">
       <div className="study-image">
-        {image && (
+        {image?.state === "failed" && <Empty inside title="There is no image to show" />}
+        {image && image.state !== "failed" && (
           <Suspense fallback={<Loading what="Loading the viewer…" />}>
             <Viewer
               key={image.id}
