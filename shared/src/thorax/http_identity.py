@@ -25,7 +25,7 @@ _SCOPES = {
     str(Scope.STUDIES_WRITE): "Send studies, cancel, retry and erase them.",
     str(Scope.STUDIES_READ): "Read jobs, findings and images of the tenant.",
     str(Scope.MODELS_WRITE): "Register and activate model bundles.",
-    str(Scope.ADMIN): "List, disable and promote users.",
+    str(Scope.ADMIN): "List, disable and promote users; see and retry failed work of all tenants.",
 }
 _oauth2 = OAuth2(
     flows=OAuthFlows(
