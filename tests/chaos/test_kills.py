@@ -19,26 +19,24 @@ STALLING = """
 import os, pathlib, time
 import thorax.ledger as ledger
 from model_worker.craft import ModelCraft
-hold, perform = ledger.hold, ModelCraft.perform
+complete, perform = ledger.complete, ModelCraft.perform
 folder = os.environ.get("STALL") and pathlib.Path(os.environ["STALL"])
-def stalling(connection, claims):
+def stalling(connection, claims, *rest, **options):
     if folder and claims[0].kind == "infer" and not folder.exists():
         folder.mkdir()
         while not (folder / "go").exists():
             time.sleep(0.02)
-    return hold(connection, claims)
+    return complete(connection, claims, *rest, **options)
 def performing(self, claims):
     perform(self, claims)
     if folder and folder.exists():
         (folder / "done").touch()
-ledger.hold, ModelCraft.perform = stalling, performing
+ledger.complete, ModelCraft.perform = stalling, performing
 """
 UNGUARDED = """
-import sqlalchemy
-sql = str(ledger._HOLD.text)
 guard = " and s.attempts = mine.attempts and s.state = 'running'"
-assert guard in sql
-ledger._HOLD = sqlalchemy.text(sql.replace(guard, ""))
+assert guard in ledger.HELD
+ledger.HELD = ledger.HELD.replace(guard, "")
 """
 RUN = "from model_worker.__main__ import main; main()"
 POISONED = """

@@ -49,9 +49,7 @@ class Book:
 
     def complete(self, claims: list[Claim], follow_ups: list[tuple[UUID, NewStep]] | None = None) -> int:
         with self.worker.begin() as connection:
-            held = ledger.hold(connection, claims)
-            ledger.advance(connection, held, follow_ups if follow_ups and held else ())
-        return len(held)
+            return len(ledger.complete(connection, claims, follow_ups or ()).held)
 
     def prepared(self, priority: int = 1) -> tuple[UUID, UUID]:
         """A job whose image is prepared, with three infer steps waiting."""

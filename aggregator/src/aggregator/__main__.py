@@ -12,7 +12,7 @@ def main() -> None:
     """Serve until told to stop."""
     settings = AggregatorSettings()
     telemetry.configure("aggregator", level=settings.log_level, form=settings.log_format)
-    engine = database.engine(settings.database_url.get_secret_value())
+    engine = database.engine(settings.database_url.get_secret_value(), autocommit=True)
     app = celery_app(settings.redis_url.get_secret_value(), "aggregator")
     craft = AggregateCraft(engine, quorum=settings.quorum)
     workforce = Workforce(engine, craft, service="aggregator", lease_s=settings.lease_s)

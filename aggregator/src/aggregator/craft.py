@@ -15,25 +15,30 @@ from thorax import ledger
 from thorax.bundle import Manifest
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
-from thorax.models import JobState, StepKind
+from thorax.models import StepKind
 
+# A row for each prediction of each usable image, and one without a backbone for an image that has none.
 _PREDICTIONS = text("""
-select instance_id, backbone, probabilities, maps, map_shape from predictions where job_id = :job_id""")
+select i.id as instance_id, p.backbone, p.probabilities, p.maps, p.map_shape
+from jobs j join instances i on i.study_id = j.study_id and i.state <> 'failed'
+left join predictions p on p.job_id = j.id and p.instance_id = i.id where j.id = :job_id""")
 _FAILED_IMAGES = text("""
 select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id
 where j.id = :job_id and i.state = 'failed' order by i.position""")
-_PREPARED = text("""
-select count(*) from instances i join jobs j on j.study_id = i.study_id where j.id = :job_id and i.state <> 'failed'""")
 _MANIFEST = text("select manifest from bundles where digest = :digest")
-_FINDINGS = text("""
-insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
-values (:job_id, :instance_id, :finding, :probability, :threshold, :positive, :disagreement)""")
-_HEATMAP = text("""
-insert into heatmaps (job_id, instance_id, maps, map_shape) values (:job_id, :instance_id, :maps, :map_shape)""")
-_SUCCEED = text("""
-with spans as (
+_SUCCEED = ledger.completing("""
+findings as (
+  insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
+  select held.job_id, f.* from held, unnest(
+    cast(:owners as uuid[]), cast(:findings as text[]), cast(:probabilities as real[]),
+    cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[])) as f),
+pictures as (
+  insert into heatmaps (job_id, instance_id, maps, map_shape)
+  select held.job_id, p.instance_id, p.maps, cast(:shape as smallint[])
+  from held, unnest(cast(:images as uuid[]), cast(:maps as bytea[])) as p (instance_id, maps)),
+spans as (
   select kind, min(started_at) as began, coalesce(max(finished_at), clock_timestamp()) as ended
-  from steps where job_id = :job_id group by kind),
+  from steps where job_id = any(:jobs) group by kind),
 seconds as (
   select jsonb_object_agg(kind || '_s', round(extract(epoch from ended - began)::numeric, 4)) as by_kind,
     min(began) as began from spans),
@@ -41,9 +46,15 @@ ended as (
   update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = :missing,
     steps_done = steps_done + 1, version = version + 1,
     timings = by_kind || jsonb_build_object(
-      'queued_s', round(extract(epoch from began - created_at)::numeric, 4),
+      'queued_s', round(extract(epoch from seconds.began - created_at)::numeric, 4),
       'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
-  from seconds where j.id = :job_id returning id, version, state)
+  from seconds, held where j.id = held.job_id returning j.id, j.version, j.state)
+select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
+_FAIL = ledger.completing("""
+ended as (
+  update jobs j set state = 'failed', error_code = :code, error_detail = :detail, finished_at = now(),
+    version = version + 1
+  from held where j.id = held.job_id and j.state in ('queued', 'running') returning j.id, j.version, j.state)
 select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
 
 
@@ -70,15 +81,15 @@ class AggregateCraft:
     def perform(self, claims: Sequence[ledger.Claim]) -> None:
         """One job's last step."""
         (claim,) = claims
-        with self._engine.begin() as connection:
+        with self._engine.connect() as connection:
             manifest = self._manifest(connection, claim.bundle_digest)
             results = self._results(connection, claim.job_id, manifest)
-            if not ledger.hold(connection, claims):
-                return
-            if results:
-                _record(connection, claim.job_id, manifest, results)
-            else:
-                _fail(connection, claim.job_id)
+            statement, values = (
+                (_SUCCEED, _columns(manifest, results))
+                if results
+                else (_FAIL, _reason(connection, claim.job_id))
+            )
+            connection.execute(statement, {**values, **ledger.held_by(claims)})
 
     def _manifest(self, connection: Connection, digest: str) -> Manifest:
         if digest not in self._manifests:
@@ -90,9 +101,9 @@ class AggregateCraft:
         """Every image's answer. Raises CodedError(INTERNAL) unless each has exactly the manifest's backbones."""
         images: dict[UUID, dict[str, Any]] = {}
         for row in connection.execute(_PREDICTIONS, {"job_id": job_id}):
+            if row.backbone is None:
+                raise CodedError(Code.INTERNAL, "An image has no prediction at all.")
             images.setdefault(row.instance_id, {})[row.backbone] = row
-        if connection.execute(_PREPARED, {"job_id": job_id}).scalar_one() != len(images):
-            raise CodedError(Code.INTERNAL, "An image has no prediction at all.")
         degraded = self._quorum > 0
         return [
             ImageResult(
@@ -112,45 +123,26 @@ class AggregateCraft:
         ]
 
 
-def _record(connection: Connection, job_id: UUID, manifest: Manifest, results: Sequence[ImageResult]) -> None:
+def _columns(manifest: Manifest, results: Sequence[ImageResult]) -> dict[str, Any]:
+    """The values of `_SUCCEED`: a column per array, the study's five findings before each image's."""
     whole = study([result.ensemble for result in results])
     answers = [(None, whole), *((result.instance_id, result.ensemble) for result in results)]
-    rows = [row for owner, ensemble in answers for row in _finding_rows(job_id, owner, manifest, ensemble)]
-    connection.execute(_FINDINGS, rows)
-    connection.execute(
-        _HEATMAP,
-        [
-            {
-                "job_id": job_id,
-                "instance_id": result.instance_id,
-                "maps": result.maps.tobytes(),
-                "map_shape": list(result.maps.shape),
-            }
-            for result in results
-        ],
-    )
-    connection.execute(_SUCCEED, {"job_id": job_id, "missing": list(whole.missing)})
+    return {
+        "owners": [owner for owner, _ in answers for _ in FINDINGS],
+        "findings": [str(finding) for _ in answers for finding in FINDINGS],
+        "probabilities": [float(p) for _, ensemble in answers for p in ensemble.probabilities],
+        "thresholds": list(manifest.thresholds) * len(answers),
+        "positives": [bool(p) for _, ensemble in answers for p in ensemble.positive],
+        "disagreements": [float(d) for _, ensemble in answers for d in ensemble.disagreement],
+        "images": [result.instance_id for result in results],
+        "maps": [result.maps.tobytes() for result in results],
+        "shape": list(results[0].maps.shape),
+        "missing": list(whole.missing),
+    }
 
 
-def _finding_rows(
-    job_id: UUID, instance_id: UUID | None, manifest: Manifest, ensemble: Ensemble
-) -> list[dict[str, Any]]:
-    return [
-        {
-            "job_id": job_id,
-            "instance_id": instance_id,
-            "finding": str(finding),
-            "probability": float(ensemble.probabilities[i]),
-            "threshold": manifest.thresholds[i],
-            "positive": bool(ensemble.positive[i]),
-            "disagreement": float(ensemble.disagreement[i]),
-        }
-        for i, finding in enumerate(FINDINGS)
-    ]
-
-
-def _fail(connection: Connection, job_id: UUID) -> None:
-    """No image could be analysed: the job fails, with the image's own code if there is just one."""
+def _reason(connection: Connection, job_id: UUID) -> dict[str, Any]:
+    """Why no image could be analysed: the image's own code if there is just one."""
     failed = connection.execute(_FAILED_IMAGES, {"job_id": job_id}).all()
     code, detail = failed[0] if len(failed) == 1 else (Code.NO_USABLE_IMAGE, "No image could be analysed.")
-    ledger.end(connection, job_id, JobState.FAILED, code=code, detail=detail)
+    return {"code": str(code), "detail": detail}

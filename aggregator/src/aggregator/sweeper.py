@@ -83,6 +83,7 @@ class Sweeper:
 
     def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore, hints: Hints) -> None:
         self._settings, self._engine, self._blobs, self._hints = settings, engine, blobs, hints
+        self._whole = engine.execution_options(isolation_level="READ COMMITTED")
         self._housework_at = self._orphans_at = 0.0
         self.stopping = threading.Event()
 
@@ -97,12 +98,11 @@ class Sweeper:
             self.revive,
             self.degrade,
             self.bury,
-            self.shadow,
             self.hint,
         )
         if monotonic() >= self._housework_at:
             self._housework_at = monotonic() + HOUSEWORK_S
-            duties += (self.expire, self.erase, self.forget, self.orphans)
+            duties += (self.shadow, self.expire, self.erase, self.forget, self.orphans)
         for duty in duties:
             try:
                 duty()
@@ -122,7 +122,7 @@ class Sweeper:
         with self._engine.connect() as connection:
             jobs = ledger.spent(connection, max_attempts=limit)
         for job_id in jobs:
-            with self._engine.begin() as connection:
+            with self._whole.begin() as connection:
                 dead = ledger.bury(connection, job_id, max_attempts=limit)
                 if not dead or self._quorum_may_do(dead):
                     continue
@@ -142,7 +142,7 @@ class Sweeper:
         with self._engine.connect() as connection:
             late = list(connection.execute(_LATE, values).scalars())
         for job_id in late:
-            with self._engine.begin() as connection:
+            with self._whole.begin() as connection:
                 connection.execute(_LOCK, {"job_id": job_id})
                 if connection.execute(_GIVE_UP, {"job_id": job_id}).first():
                     ledger.add(connection, [(job_id, ledger.NewStep(StepKind.AGGREGATE))])
@@ -150,7 +150,7 @@ class Sweeper:
 
     def shadow(self) -> None:
         """Jobs that have succeeded are repeated by the shadow bundle, if there is one (docs/adr/0011)."""
-        with self._engine.begin() as connection:
+        with self._whole.begin() as connection:
             connection.execute(_CAST_SHADOWS, {"at_most": SHADOWS_AT_ONCE})
 
     def hint(self) -> None:
@@ -165,14 +165,14 @@ class Sweeper:
 
     def expire(self) -> None:
         """The open API's jobs go when their day is over, a tenant's when nobody of it is left."""
-        with self._engine.begin() as connection:
+        with self._whole.begin() as connection:
             connection.execute(_EXPIRED)
-        with self._engine.begin() as connection:
+        with self._whole.begin() as connection:
             connection.execute(_TENANT_GONE)
 
     def erase(self) -> None:
         """Delete the blobs of erased instances; what can't be deleted now stays on the list."""
-        with self._engine.begin() as connection:
+        with self._whole.begin() as connection:
             ids = list(connection.execute(_DOOMED).scalars())
             for instance_id in ids:
                 self._blobs.erase(instance_id)
@@ -180,7 +180,7 @@ class Sweeper:
 
     def forget(self) -> None:
         """Old keys, signs of life and steps of ended jobs."""
-        with self._engine.begin() as connection:
+        with self._whole.begin() as connection:
             for statement in _OLD:
                 connection.execute(statement)
             connection.execute(_OLD_STEPS, {"age_s": self._settings.keep_steps_h * 3600})
@@ -211,7 +211,7 @@ def main() -> None:
     """`sweeper`: sweep until told to stop."""
     settings = AggregatorSettings()
     telemetry.configure("sweeper", level=settings.log_level, form=settings.log_format)
-    engine = database.engine(settings.database_url.get_secret_value())
+    engine = database.engine(settings.database_url.get_secret_value(), autocommit=True)
     hints = Hints(celery_app(settings.redis_url.get_secret_value(), "sweeper"))
     sweeper = Sweeper(settings, engine, BlobStore(settings.blobs), hints)
     for number in (signal.SIGTERM, signal.SIGINT):

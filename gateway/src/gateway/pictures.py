@@ -1,18 +1,18 @@
-"""Pictures of a job's images, rendered when somebody looks: the image, a heatmap, both, and the raw maps."""
+"""Pictures of a job's images, rendered when somebody looks: the image, a heatmap, both, and the raw maps.
+
+OpenCV and numpy are imported by the first who looks: 25 MB, of which a gateway that only takes uploads has no use.
+"""
 
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from gateway import rendering
 from gateway.jobs.documentation import OWNERS_ERRORS, READ_ERRORS
 from gateway.jobs.endpoints import (
     Dependency,
@@ -27,6 +27,12 @@ from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
 from thorax.problems import responses
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore
+
+if TYPE_CHECKING:
+    from numpy import float16
+    from numpy.typing import NDArray
+
+    Map = NDArray[float16]
 
 jobs = APIRouter(prefix="/v1/jobs", tags=["images"], responses=OWNERS_ERRORS)
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
@@ -80,15 +86,15 @@ class Look:
         png = await to_thread.run_sync(render, display, *maps)
         return Response(png, media_type="image/png", headers=headers)
 
-    async def _map(self, name: str) -> npt.NDArray[np.float16]:
+    async def _map(self, name: str) -> "Map":
         place = FINDINGS.index(known_finding(name))
-        chosen: npt.NDArray[np.float16] = _array(*await self.service.maps(self.access, self.instance_id))[
-            place
-        ]
+        chosen: Map = _array(*await self.service.maps(self.access, self.instance_id))[place]
         return chosen
 
 
-def _array(maps: bytes, shape: list[int]) -> npt.NDArray[np.float16]:
+def _array(maps: bytes, shape: list[int]) -> "Map":
+    import numpy as np
+
     return np.frombuffer(maps, np.float16).reshape(shape)
 
 
@@ -115,7 +121,13 @@ def _add_pictures(router: APIRouter, base: str, look: Callable[..., Awaitable[Lo
     @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
     async def image(looking: Looking, size: Size = 1024) -> Response:
         """The image as it was prepared for display: 8-bit grey, the right way round, bright is dense."""
-        return await looking.picture(lambda display: rendering.grey(display, size))
+
+        def render(display: bytes) -> bytes:
+            from gateway import rendering
+
+            return rendering.grey(display, size)
+
+        return await looking.picture(render)
 
     @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def heatmap(
@@ -123,7 +135,9 @@ def _add_pictures(router: APIRouter, base: str, look: Callable[..., Awaitable[Lo
     ) -> Response:
         """The heatmap of one finding alone, transparent where it is cold."""
 
-        def render(display: bytes, chosen: npt.NDArray[np.float16]) -> bytes:
+        def render(display: bytes, chosen: "Map") -> bytes:
+            from gateway import rendering
+
             return rendering.heatmap(chosen, rendering.fitted(display, size), colormap)
 
         return await looking.picture(render, finding)
@@ -138,7 +152,9 @@ def _add_pictures(router: APIRouter, base: str, look: Callable[..., Awaitable[Lo
     ) -> Response:
         """The heatmap of one finding over the image."""
 
-        def render(display: bytes, chosen: npt.NDArray[np.float16]) -> bytes:
+        def render(display: bytes, chosen: "Map") -> bytes:
+            from gateway import rendering
+
             return rendering.overlay(display, chosen, opacity, colormap, size)
 
         return await looking.picture(render, finding)
@@ -152,6 +168,8 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
     )
     async def archive(service: Service, access: Reach, instance_id: UUID) -> Response:
         """For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
+        import numpy as np
+
         arrays = {"ensemble": _array(*await service.maps(access, instance_id))}
         for name, stored in (await service.backbone_maps(access, instance_id)).items():
             arrays[f"backbone_{name}"] = _array(*stored)

@@ -15,7 +15,7 @@ def main() -> None:
     """Load the default bundle, then serve hints until told to stop."""
     settings = WorkerSettings()
     telemetry.configure("model-worker", level=settings.log_level, form=settings.log_format)
-    engine = database.engine(settings.database_url.get_secret_value())
+    engine = database.engine(settings.database_url.get_secret_value(), autocommit=True)
     app = celery_app(settings.redis_url.get_secret_value(), "model-worker")
     shelf = Shelf(
         settings.models,

@@ -1,6 +1,7 @@
-"""The worker's craft: `prepare` an upload, `infer` with backbones, and record either in one transaction."""
+"""The worker's craft: `prepare` an upload, `infer` with backbones, and record either in one statement."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from model_worker.backbone import Prediction
 from model_worker.config import WorkerSettings
 from model_worker.decode import Decoded, decode
+from model_worker.facts import DicomFacts
 from model_worker.shelf import Shelf
 from thorax import ledger
 from thorax.errors import CodedError
@@ -29,21 +30,31 @@ select b.digest, not (b.active or t.bundle_digest is not null or coalesce(b.want
 from bundles b left join (select distinct bundle_digest from tenant_bundles) t on t.bundle_digest = b.digest
 where b.active or t.bundle_digest is not null or b.wanted_until > now() or b.shadow_share is not null
 order by shadow, b.active desc, b.digest""")
-_MEDIA_TYPE = text("select media_type from instances where id = :id")
-_PREPARED = text("""
-update instances set state = 'prepared', error_code = null, error_detail = null, rows = :rows, columns = :columns,
-  sop_instance_uid = :sop, series_instance_uid = :series, modality = :modality, view_position = :view
-where id = :id returning study_id""")
-_STUDY = text("update studies set study_instance_uid = :uid, study_date = :study_date where id = :id")
-_PATIENT = text("select remember_patient(:id, :digest)")
-_FAILED = text(
-    "update instances set state = 'failed', error_code = :code, error_detail = :detail where id = :id"
-)
-_PREDICTED = text("""
-insert into predictions (job_id, instance_id, backbone, probabilities, maps, map_shape)
-values (:job_id, :instance_id, :backbone, :probabilities, :maps, :map_shape)
-on conflict (job_id, instance_id, backbone) do update set probabilities = excluded.probabilities,
-  maps = excluded.maps, map_shape = excluded.map_shape""")
+_STUDY = text("""
+update studies set study_instance_uid = :uid, study_date = :study_date
+where id = (select study_id from instances where id = :id)""")
+_PATIENT = text("select remember_patient(study_id, :digest) from instances where id = :id")
+
+# What `ledger.complete` writes for the steps that were still ours.
+_PREPARED = """
+image as (
+  update instances set state = 'prepared', error_code = null, error_detail = null, rows = :rows, columns = :columns,
+    sop_instance_uid = :sop, series_instance_uid = :series, modality = :modality, view_position = :view
+  where id in (select instance_id from held))"""
+_FAILED = """
+image as (
+  update instances set state = 'failed', error_code = :code, error_detail = :detail
+  where id in (select instance_id from held))"""
+_PREDICTED = """
+predicted as (
+  insert into predictions (job_id, instance_id, backbone, probabilities, maps, map_shape)
+  select held.job_id, held.instance_id, held.backbone,
+    (cast(:probabilities as real[]))[5 * p.place - 4 : 5 * p.place], p.maps,
+    (cast(:shapes as smallint[]))[3 * p.place - 2 : 3 * p.place]
+  from unnest(cast(:ids as bigint[]), cast(:maps as bytea[])) with ordinality as p (id, maps, place)
+  join held on held.id = p.id
+  on conflict (job_id, instance_id, backbone) do update set probabilities = excluded.probabilities,
+    maps = excluded.maps, map_shape = excluded.map_shape)"""
 
 
 class ModelCraft:
@@ -53,6 +64,7 @@ class ModelCraft:
         self, settings: WorkerSettings, engine: Engine, blobs: BlobStore, shelf: Shelf, hints: Hints
     ) -> None:
         self._settings, self._engine, self._blobs = settings, engine, blobs
+        self._whole = engine.execution_options(isolation_level="READ COMMITTED")
         self._shelf, self._hints = shelf, hints
 
     def appetite(self) -> ledger.Appetite:
@@ -78,7 +90,7 @@ class ModelCraft:
 
     def _want(self) -> str:
         """Tell the shelf which bundles are wanted; returns the first of them, or nothing."""
-        with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        with self._engine.connect() as connection:
             rows = connection.execute(_WANTED).all()
         wanted = [row.digest for row in rows if not row.shadow]
         self._shelf.want(wanted, next((row.digest for row in rows if row.shadow), None))
@@ -93,13 +105,12 @@ class ModelCraft:
 
     def _prepare(self, claim: ledger.Claim) -> None:
         assert claim.instance_id
+        assert claim.media_type
         bundle = self._shelf.bundle(claim.bundle_digest)
-        with self._engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            media_type = connection.execute(_MEDIA_TYPE, {"id": claim.instance_id}).scalar_one()
         try:
             decoded = decode(
                 self._blobs.get(claim.instance_id, ORIGINAL),
-                media_type,
+                claim.media_type,
                 [spec.input for spec in bundle.manifest.backbones],
                 timeout_s=self._settings.decode_timeout_s,
             )
@@ -107,45 +118,62 @@ class ModelCraft:
             if claim.shadow:
                 raise  # the image was readable for its own job
             # The file is at fault and will be so next time: the step has done its work by finding out.
-            values = {"id": claim.instance_id, "code": str(error.code), "detail": error.detail}
-            self._complete([claim], lambda connection: connection.execute(_FAILED, values), ())
+            values = {"code": str(error.code), "detail": error.detail}
+            self._complete(self._engine, [claim], record=_FAILED, values=values)
             return
         for key, image in decoded.inputs.items():
             self._blobs.put(claim.instance_id, input_name(key), image.tobytes())
-        steps = [ledger.NewStep(StepKind.INFER, claim.instance_id, name) for name in bundle.names]
+        steps = [
+            (claim.job_id, ledger.NewStep(StepKind.INFER, claim.instance_id, name)) for name in bundle.names
+        ]
         if claim.shadow:  # it wanted the input only; the image is as its own job has left it
-            self._complete([claim], lambda _: None, steps)
+            self._complete(self._engine, [claim], steps)
             return
         self._blobs.put(claim.instance_id, DISPLAY, decoded.display_png)
-        self._complete([claim], lambda connection: _record_decoded(connection, claim, decoded), steps)
+        values = _facts(decoded)
+        if decoded.facts is None:
+            self._complete(self._engine, [claim], steps, record=_PREPARED, values=values)
+            return
+        self._complete(self._whole, [claim], steps, record=_PREPARED, values=values, facts=decoded.facts)
 
     def _infer(self, claims: Sequence[ledger.Claim]) -> None:
-        rows: dict[int, dict[str, Any]] = {}
+        rows: dict[int, tuple[NDArray[np.float32], NDArray[np.float16]]] = {}
+        read = cache(self._input)  # backbones mostly share one
         for digest, backbone in dict.fromkeys((c.bundle_digest, c.backbone) for c in claims):
             assert backbone
             batch = [c for c in claims if (c.bundle_digest, c.backbone) == (digest, backbone)]
             session = self._shelf.sessions(digest)[backbone]
             spec = session.spec.input
-            images = np.stack([self._input(c.instance_id, spec.key, spec.size) for c in batch])
-            rows |= _rows(batch, session.predict(images))
-        with self._engine.begin() as connection:
-            held = ledger.hold(connection, claims)
-            if held:
-                connection.execute(_PREDICTED, [rows[c.step_id] for c in held])
-            added = ledger.advance(connection, held)
-        self._hint(added)
+            images = np.stack([read(c.instance_id, spec.key, spec.size) for c in batch])
+            answer = session.predict(images)
+            rows |= {c.step_id: (answer.probabilities[i], answer.maps[i]) for i, c in enumerate(batch)}
+        answers = [rows[c.step_id] for c in claims]
+        values = {
+            "probabilities": [float(p) for five, _ in answers for p in five],
+            "maps": [maps.tobytes() for _, maps in answers],
+            "shapes": [edge for _, maps in answers for edge in maps.shape],
+        }
+        self._complete(self._engine, claims, record=_PREDICTED, values=values)
 
     def _input(self, instance_id: UUID | None, key: str, size: int) -> NDArray[np.uint8]:
         assert instance_id
         return np.frombuffer(self._blobs.get(instance_id, input_name(key)), np.uint8).reshape(size, size)
 
-    def _complete(self, claims: Sequence[ledger.Claim], record: Any, steps: Sequence[ledger.NewStep]) -> None:
-        with self._engine.begin() as connection:
-            held = ledger.hold(connection, claims)
-            if held:
-                record(connection)
-            added = ledger.advance(connection, held, [(c.job_id, step) for c in held for step in steps])
-        self._hint(added)
+    def _complete(
+        self,
+        engine: Engine,
+        claims: Sequence[ledger.Claim],
+        follow_ups: Sequence[tuple[UUID, ledger.NewStep]] = (),
+        *,
+        record: str = "",
+        values: Mapping[str, Any] | None = None,
+        facts: DicomFacts | None = None,
+    ) -> None:
+        with engine.begin() as connection:
+            done = ledger.complete(connection, claims, follow_ups, record=record, values=values)
+            if facts and done.held:
+                _record_facts(connection, claims[0], facts)
+        self._hint(done.added)
 
     def _hint(self, added: Sequence[ledger.NewStep]) -> None:
         """Hints for what others have to do; what this worker can do itself it claims next."""
@@ -153,10 +181,9 @@ class ModelCraft:
         self._hints.send(queue for queue in dict.fromkeys(step.queue for step in added) if queue not in own)
 
 
-def _record_decoded(connection: Connection, claim: ledger.Claim, decoded: Decoded) -> None:
+def _facts(decoded: Decoded) -> dict[str, Any]:
     facts = decoded.facts
-    values = {
-        "id": claim.instance_id,
+    return {
         "rows": decoded.rows,
         "columns": decoded.columns,
         "sop": facts.sop_instance_uid if facts else None,
@@ -164,24 +191,12 @@ def _record_decoded(connection: Connection, claim: ledger.Claim, decoded: Decode
         "modality": facts.modality if facts else None,
         "view": facts.view_position if facts else None,
     }
-    study_id = connection.execute(_PREPARED, values).scalar()
-    if facts and (facts.study_instance_uid or facts.study_date):
-        study = {"uid": facts.study_instance_uid, "study_date": facts.study_date, "id": study_id}
+
+
+def _record_facts(connection: Connection, claim: ledger.Claim, facts: DicomFacts) -> None:
+    """What a DICOM file says of its study."""
+    if facts.study_instance_uid or facts.study_date:
+        study = {"uid": facts.study_instance_uid, "study_date": facts.study_date, "id": claim.instance_id}
         connection.execute(_STUDY, study)
-    if facts and facts.patient:
-        connection.execute(_PATIENT, {"id": study_id, "digest": bytes.fromhex(facts.patient)})
-
-
-def _rows(batch: Sequence[ledger.Claim], predicted: Prediction) -> dict[int, dict[str, Any]]:
-    """The prediction's rows by step id."""
-    return {
-        claim.step_id: {
-            "job_id": claim.job_id,
-            "instance_id": claim.instance_id,
-            "backbone": claim.backbone,
-            "probabilities": predicted.probabilities[i].tolist(),
-            "maps": predicted.maps[i].tobytes(),
-            "map_shape": list(predicted.maps[i].shape),
-        }
-        for i, claim in enumerate(batch)
-    }
+    if facts.patient:
+        connection.execute(_PATIENT, {"id": claim.instance_id, "digest": bytes.fromhex(facts.patient)})

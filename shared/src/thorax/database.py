@@ -15,9 +15,13 @@ _CONFINE = text("select set_config('thorax.tenant', :tenant, :local)")
 _OPTIONS = "-c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout=60000"
 
 
-def engine(url: str, *, pool_size: int = 2) -> Engine:
-    """A blocking engine for workers and commands."""
-    return create_engine(url, pool_size=pool_size, max_overflow=2, **_options())
+def engine(url: str, *, pool_size: int = 2, autocommit: bool = False) -> Engine:
+    """A blocking engine for workers and commands.
+
+    With `autocommit` each statement is a transaction of its own, without the round trips of BEGIN and COMMIT.
+    """
+    own: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
+    return create_engine(url, pool_size=pool_size, max_overflow=2, **own, **_options())
 
 
 def async_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
@@ -44,13 +48,20 @@ async def tenant_scope(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[As
 
 
 @asynccontextmanager
+async def autocommit(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """For a statement that concerns no tenant. (A ROLLBACK would make psycopg forget all that it has prepared.)"""
+    async with engine.connect() as connection:
+        await connection.execution_options(isolation_level="AUTOCOMMIT")
+        yield connection
+
+
+@asynccontextmanager
 async def tenant_autocommit(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """The same for work that is one statement, which needs no transaction around it: one round trip, not four.
 
     The tenant is set for the connection and remembered with it, and set anew before anybody else's statement.
     """
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
+    async with autocommit(engine) as connection:
         info = connection.sync_connection.info if connection.sync_connection else {}
         if info.get("tenant") != tenant_id:
             info.pop("tenant", None)

@@ -1,18 +1,19 @@
 """The work ledger: a row in `steps` is the truth, a message about it only a hint.
 
 Claim  = one UPDATE that sets a lease and raises `attempts`. Complete = guarded by that attempt number, so that a
-late twin changes nothing. Whoever completes a job's last step adds the next one in the same transaction.
+late twin changes nothing. Whoever completes a job's last step adds the next one in the same statement.
 
 Locks are taken in one order, jobs (by id) before steps; a claim takes step locks only and skips what is locked.
 All functions work inside the caller's transaction and never commit.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, TextClause, text
 
 from thorax.errors import Code
 from thorax.models import SHADOW_PRIORITY, StepKind
@@ -46,6 +47,7 @@ class Claim:
     backbone: str | None
     bundle_digest: str
     priority: int
+    media_type: str | None  # of the instance
 
     @property
     def shadow(self) -> bool:
@@ -84,7 +86,7 @@ def add(connection: Connection, steps: Sequence[tuple[UUID, NewStep]]) -> None:
     connection.execute(_ADD, _columns(steps))
 
 
-def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, list[object]]:
+def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
     return {
         "job_ids": [job_id for job_id, _ in steps],
         "instance_ids": [step.instance_id for _, step in steps],
@@ -120,7 +122,8 @@ started as (
                where j.state = 'queued' for update of j skip locked)
   returning id, version, state),
 told as (select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from started)
-select claimed.* from claimed left join (select count(*) from told) as notified on true order by claimed.id""")
+select claimed.*, (select media_type from instances i where i.id = claimed.instance_id) as media_type
+from claimed left join (select count(*) from told) as notified on true order by claimed.id""")
 
 
 def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: float) -> list[Claim]:
@@ -141,32 +144,36 @@ def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: f
 
 
 _LOCK_JOBS = text("select id from jobs where id = any(:ids) order by id for no key update")
-_HOLD = text("""
-with mine as (
-  select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
-locked as (select id from jobs where id = any(:jobs) order by id for no key update)
-update steps s set state = 'done', finished_at = now(), lease_until = null from mine, locked
-where s.id = mine.id and s.job_id = locked.id and s.attempts = mine.attempts and s.state = 'running'
-returning s.id""")
+
+HELD = """
+mine as (select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
+locked as (select id from jobs where id = any(:jobs) order by id for no key update),
+held as (
+  update steps s set state = 'done', finished_at = now(), lease_until = null from mine, locked
+  where s.id = mine.id and s.job_id = locked.id and s.attempts = mine.attempts and s.state = 'running'
+  returning s.id, s.job_id, s.instance_id, s.backbone)"""
+"""The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.
+
+What follows writes for the rows of `held` only, whose names are the columns returned; `held_by` gives its values.
+"""
 
 
-def hold(connection: Connection, claims: Iterable[Claim]) -> list[Claim]:
-    """Lock the claims' jobs, mark the steps done, and return the claims that were still ours.
+def completing(rest: str) -> TextClause:
+    """A statement that completes steps: `HELD` and what follows it."""
+    return text(f"with {HELD}, {rest}")
 
-    First half of a completion: write results for the returned claims only, then call `advance`.
-    """
-    mine = list(claims)
-    values = {
-        "ids": [c.step_id for c in mine],
-        "attempts": [c.attempts for c in mine],
-        "jobs": sorted({c.job_id for c in mine}),
+
+def held_by(claims: Sequence[Claim]) -> dict[str, Any]:
+    """The values of `HELD`."""
+    return {
+        "ids": [c.step_id for c in claims],
+        "attempts": [c.attempts for c in claims],
+        "jobs": sorted({c.job_id for c in claims}),
     }
-    kept = set(connection.execute(_HOLD, values).scalars())
-    return [c for c in mine if c.step_id in kept]
 
 
-_ADVANCE = text("""
-with new as (
+_COMPLETE = """
+{record}new as (
   select * from unnest(
     cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
     with ordinality as n (job_id, instance_id, kind, backbone, place)),
@@ -174,9 +181,9 @@ moved as (
   update jobs j set steps_done = j.steps_done + d.done, version = j.version + 1,
     state = case when j.state = 'queued' then 'running' else j.state end,
     steps_total = j.steps_total + d.added
-  from (select mine.id, mine.done, (select count(*) from new where new.job_id = mine.id) as added
-        from unnest(cast(:ids as uuid[]), cast(:done as integer[])) as mine (id, done)) as d
-  where j.id = d.id and j.state in ('queued', 'running')
+  from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added
+        from held group by job_id) as d
+  where j.id = d.job_id and j.state in ('queued', 'running')
   returning j.id, j.version, j.state, j.bundle_digest, j.priority,
     j.steps_done + 1 = j.steps_total as exhausted),
 added as (
@@ -185,31 +192,46 @@ added as (
   from new join moved on moved.id = new.job_id order by new.place),
 last as (
   insert into steps (job_id, kind, bundle_digest, priority)
-  select id, 'aggregate', bundle_digest, priority from moved where exhausted)
-select exhausted, pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from moved""")
+  select id, 'aggregate', bundle_digest, priority from moved where exhausted),
+told as (select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from moved)
+select held.id, held.job_id, coalesce(moved.exhausted, false) as exhausted
+from held left join moved on moved.id = held.job_id left join (select count(*) from told) as notified on true"""
 
 
-def advance(
-    connection: Connection, held: Sequence[Claim], follow_ups: Sequence[tuple[UUID, NewStep]] = ()
-) -> list[NewStep]:
-    """Count the held steps as done, add what follows, and `aggregate` where a job has no other step left.
+@cache
+def _recording(record: str) -> TextClause:
+    return completing(_COMPLETE.format(record=record and f"{record}, "))
 
-    `jobs.steps_total` counts that last step from the beginning.
-    Second half of a completion. Returns the steps that were added, for hints after the commit.
+
+@dataclass(frozen=True)
+class Completion:
+    """What completing came to: the steps that were still ours (by id), and those that were added, for hints."""
+
+    held: frozenset[int]
+    added: tuple[NewStep, ...]
+
+
+def complete(
+    connection: Connection,
+    claims: Sequence[Claim],
+    follow_ups: Sequence[tuple[UUID, NewStep]] = (),
+    *,
+    record: str = "",
+    values: Mapping[str, Any] | None = None,
+) -> Completion:
+    """Mark the claims as done, write their results, count them and add what follows, all in one statement.
+
+    `record` is SQL, one or more CTEs that write `values` for the rows of `held` (see `HELD`): a claim that was lost
+    writes nothing. `follow_ups` are of the claims' jobs. `aggregate` follows by itself where a job has no other step
+    left; `jobs.steps_total` counts it from the beginning.
     """
-    if not held:
-        return []
-    done = Counter(c.job_id for c in held)
     rows = connection.execute(
-        _ADVANCE,
-        {
-            "ids": list(done),
-            "done": list(done.values()),
-            **_columns(follow_ups),
-        },
+        _recording(record), {**(values or {}), **held_by(claims), **_columns(follow_ups)}
     ).all()
-    last = [NewStep(StepKind.AGGREGATE) for row in rows if row.exhausted]
-    return [*(step for _, step in follow_ups), *last]
+    jobs = {row.job_id: row.exhausted for row in rows}
+    added = [step for job_id, step in follow_ups if job_id in jobs]
+    added += [NewStep(StepKind.AGGREGATE) for exhausted in jobs.values() if exhausted]
+    return Completion(frozenset(row.id for row in rows), tuple(added))
 
 
 _RELEASE = text("""

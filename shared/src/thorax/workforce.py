@@ -54,9 +54,6 @@ class Workforce:
     def __init__(self, engine: Engine, craft: Craft, *, service: str, lease_s: float) -> None:
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._engine, self._craft, self._lease_s = engine, craft, lease_s
-        self._claiming = engine.execution_options(
-            isolation_level="AUTOCOMMIT"
-        )  # one statement, one round trip
         self._stopping = threading.Event()
         self.busy_since: float | None = None
 
@@ -77,7 +74,7 @@ class Workforce:
             self.busy_since = None
 
     def _take(self) -> bool:
-        with self._claiming.connect() as connection:
+        with self._engine.begin() as connection:
             claims = ledger.claim(connection, self._craft.appetite(), worker=self.name, lease_s=self._lease_s)
         if not claims:
             return False

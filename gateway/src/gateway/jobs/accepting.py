@@ -19,7 +19,7 @@ from gateway.intake.service import Upload
 from gateway.jobs import repository
 from gateway.jobs.schemas import Accepted, Priority
 from thorax import ledger
-from thorax.database import tenant_autocommit, tenant_scope
+from thorax.database import autocommit, tenant_autocommit, tenant_scope
 from thorax.errors import Code, CodedError
 from thorax.hints import Hints
 from thorax.models import StepKind
@@ -62,7 +62,7 @@ class Acceptance:
     async def check_capacity(self) -> None:
         """Refuse before a body is read when too much work is waiting; the count may be half a second old."""
         if monotonic() > self._waiting_until:
-            async with self._engine.connect() as connection:
+            async with autocommit(self._engine) as connection:
                 self._waiting = await connection.run_sync(ledger.waiting)
             self._waiting_until = monotonic() + CAPACITY_AGE_S
             STEPS_WAITING.set(self._waiting)

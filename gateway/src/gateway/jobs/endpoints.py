@@ -155,7 +155,6 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
 
     @router.get(place, responses={**told.JOB, **told.READ_ERRORS, 304: {"description": "not changed"}})
     async def get_job(
-        response: Response,
         service: Service,
         access: Annotated[Access, Depends(readable)],
         wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer")] = 0,
@@ -169,10 +168,11 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
             if version == seen:
                 return Response(status_code=304, headers={"ETag": entity_tag(version)})  # type: ignore[return-value]
         view = await service.view(access)
-        response.headers.update({"ETag": entity_tag(view.version), "Cache-Control": "private, no-cache"})
+        headers = {"ETag": entity_tag(view.version), "Cache-Control": "private, no-cache"}
         if not view.state.final:
-            response.headers["Retry-After"] = "1"
-        return view
+            headers["Retry-After"] = "1"
+        # Written here, as FastAPI would check it once more.
+        return Response(view.model_dump_json(), headers=headers, media_type="application/json")  # type: ignore[return-value]
 
     @router.get(
         f"{place}/events", responses={**told.EVENTS, **told.READ_ERRORS}, response_class=EventSourceResponse
