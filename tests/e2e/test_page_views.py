@@ -48,6 +48,7 @@ class Gallery:
         self.page.wait_for_load_state("networkidle")
         until(lambda: not self.page.locator(".loading").count())
         until(lambda: self.page.evaluate(LOADED), "a picture does not come")
+        self.page.evaluate("Promise.all([...document.images].map((one) => one.naturalWidth && one.decode()))")
         self.page.screenshot(path=SHOTS / f"{name}-{self.suffix}.png")
         wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         problems = self.person.axe() + ([f"{wide} px too wide"] if wide > 0 else [])
@@ -100,7 +101,7 @@ def test_every_view(browser: Any, stack: Run, reader: Reader, theme: str, width:
     person.enter(Account(stack, about["user"], about["password"]))
     gallery.open("admin", "/admin")
     person.context.close()
-    assert not gallery.found
+    assert not gallery.found, gallery.found
 
 
 def test_who_wants_less_motion_gets_it(person: Person) -> None:

@@ -116,12 +116,12 @@ function Pictures({ image }: { image: Image }) {
   return (
     <div className="report-pictures">
       <figure>
-        <Picture src={`${image.links.image}?size=768`} alt={`X-ray ${image.file_name}`} />
+        <Picture paper src={`${image.links.image}?size=768`} alt={`X-ray ${image.file_name}`} />
         <figcaption>Image</figcaption>
       </figure>
       {image.findings.map(({ finding, label, probability }) => (
         <figure key={finding}>
-          <Picture src={`${image.links[`overlay:${finding}`]}?size=512`} alt={`Heatmap of ${label}`} />
+          <Picture paper src={`${image.links[`overlay:${finding}`]}?size=512`} alt={`Heatmap of ${label}`} />
           <figcaption>
             {label}, {percent(probability, 1)}
           </figcaption>

@@ -51,8 +51,11 @@ export function Empty({
   );
 }
 
-/** A picture behind the session: when it fails, the session is renewed and it is asked for once more. */
-export function Picture({ src, alt, className }: { src: string; alt: string; className?: string }) {
+/**
+ * A picture behind the session: when it fails, the session is renewed and it is asked for once more.
+ * `paper`: it has to be there before somebody prints, in sight or not.
+ */
+export function Picture({ src, alt, paper = false }: { src: string; alt: string; paper?: boolean }) {
   const [tries, setTries] = useState(0);
   const again = () =>
     tries < 2 &&
@@ -60,5 +63,5 @@ export function Picture({ src, alt, className }: { src: string; alt: string; cla
       .then(() => setTries(tries + 1))
       .catch(() => undefined);
   const url = tries ? `${src}${src.includes("?") ? "&" : "?"}try=${tries}` : src;
-  return <img src={url} alt={alt} className={className} onError={again} loading="lazy" decoding="async" />;
+  return <img src={url} alt={alt} onError={again} loading={paper ? "eager" : "lazy"} decoding="async" />;
 }
