@@ -38,9 +38,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         run.process.wait(60)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, drawing in software."""
+    """Chromium, drawing in software. Closed with its module: Playwright keeps an event loop running in this thread,
+    and the asynchronous tests that may come next in the same process need their own."""
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (make install)")
     with playwright.sync_playwright() as program:
         browser = program.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
