@@ -327,7 +327,7 @@ def until_closed(connection: socket.socket) -> bytes:
 def raw(platform: Platform, data: bytes) -> bytes:
     """What the gateway answers to these bytes until it closes the connection."""
     with socket.create_connection(("127.0.0.1", platform.port)) as connection:
-        with suppress(ConnectionError):
+        with suppress(OSError):  # it may have hung up by then
             connection.sendall(data)
             connection.shutdown(socket.SHUT_WR)
         return until_closed(connection)
