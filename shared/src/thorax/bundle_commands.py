@@ -71,8 +71,15 @@ def register(folder: Path, activate: bool, wait_s: int) -> None:
 
 
 def publish(folder: Path, *, activate: bool, wait_s: int = 0) -> None:
-    """Check a bundle and register it; with `activate` it becomes the default."""
-    found = checked(folder)
+    """Check a bundle and register it; with `activate` it becomes the default.
+
+    The graphs of the one that is the default already are not opened again, so that a start does not wait for it.
+    """
+    found = _whole(folder)
+    with _owner() as connection:
+        serving = any(row.active and row.digest == found.digest for row in registry.known(connection))
+    if not serving:
+        _open_graphs(folder)
     with _owner() as connection:
         registry.register(connection, found)
     click.echo(f"Registered {_title(found)} ({found.digest[:12]}).")
@@ -181,26 +188,34 @@ def _told(found: comparison.Comparison) -> Iterator[str]:
 
 
 def checked(folder: Path) -> Bundle:
-    """FOLDER's bundle, when nothing is wrong with it: CodedError, or the sentence of the deep check.
+    """FOLDER's bundle, when nothing is wrong with it: CodedError, or the sentence of the deep check."""
+    found = _whole(folder)
+    _open_graphs(folder)
+    return found
 
-    The graphs are opened in a process of their own, which may crash, by the model worker if it is installed here.
-    """
+
+def _whole(folder: Path) -> Bundle:
+    """FOLDER's bundle, when its manifest and all digests are right; else CodedError."""
     found = load_bundle(folder)
     for spec in found.manifest.backbones:
         found.graph(spec)
+    return found
+
+
+def _open_graphs(folder: Path) -> None:
+    """Open them in a process of their own, which may crash, by the model worker if it is installed here."""
     if importlib.util.find_spec("model_worker") is None:
         click.echo(
             "Manifest and digests are right. The graphs were not opened, as the model worker is not installed here; "
             "each worker checks them when it loads them.",
             err=True,
         )
-        return found
+        return
     ended = subprocess.call([sys.executable, "-m", "model_worker.check", str(folder)])
     if ended < 0:
         raise click.ClickException(f"{folder}: expected graphs that can be opened; ended by signal {-ended}.")
     if ended:
         raise click.exceptions.Exit(ended)
-    return found
 
 
 @contextmanager

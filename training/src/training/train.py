@@ -167,8 +167,9 @@ class Run:
         if path.suffix != ".ckpt":
             load_body(classifier.body, self.options.name, path)
             return
-        donor = averaged_classifier(load_checkpoint(path))
-        if isinstance(donor.body, DenseNet) and load_checkpoint(path).name != self.options.name:
+        saved = load_checkpoint(path)
+        donor = averaged_classifier(saved)
+        if isinstance(donor.body, DenseNet) and saved.name != self.options.name:
             transplant(donor.body, cast(DenseNet, classifier.body))
         else:
             classifier.load_state_dict(donor.state_dict())

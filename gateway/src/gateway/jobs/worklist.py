@@ -65,10 +65,6 @@ def _read_cursor(cursor: str | None, order: Order) -> tuple[Any, UUID] | None:
             raise ValueError("another order")
         if order is Order.TITLE:
             return str(key).replace("\0", ""), UUID(job_id)
-        return float(key) if order is Order.SUSPICION else _moment(key), UUID(job_id)
+        return float(key) if order is Order.SUSPICION else datetime.fromisoformat(key), UUID(job_id)
     except (ValueError, TypeError, AttributeError):
         raise CodedError(Code.VALIDATION, "The cursor is not one of ours.") from None
-
-
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text)
