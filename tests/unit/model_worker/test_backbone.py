@@ -1,5 +1,8 @@
 """The session's checks and its mapping to canonical order, on real tiny graphs."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +124,15 @@ def test_without_a_device_the_cpu_serves_unless_that_is_not_wanted(tmp_path: Pat
     with pytest.raises(CodedError) as caught:
         Backbone(bundle, bundle.manifest.backbones[0], [CUDA], cpu_fallback=False)
     assert caught.value.code is Code.UNAVAILABLE
+
+
+def test_the_runtime_reports_nothing_to_its_maker(tmp_path: Path) -> None:
+    (tmp_path / "graph.onnx").write_bytes(tiny_graph())
+    home = tmp_path / "home"  # where its telemetry would keep a device id and what waits to be sent
+    home.mkdir()
+    code = "import sys; from model_worker.backbone import ort; ort.InferenceSession(sys.argv[1])"
+    kept = {k: v for k, v in os.environ.items() if k not in {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}}
+    subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "graph.onnx"], env={**kept, "HOME": str(home)}, check=True
+    )
+    assert not list(home.iterdir())
