@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs.service import Access, JobService
 from thorax.errors import Code, CodedError
+from thorax.http_cursors import cursor_of, newest_first
 from thorax.http_identity import Admin
 from thorax.models import JobState, StepKind
 from thorax.problems import responses
@@ -69,25 +70,17 @@ async def failed(
     _: Admin,
     request: Request,
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
-    cursor: Annotated[str | None, Query(max_length=100)] = None,
+    cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> FailedPage:
     """Failed and degraded jobs of all tenants."""
     engine: AsyncEngine = request.app.state.engine
-    before, job_id = _place(cursor) if cursor else (None, None)
+    before, job_id = newest_first(cursor) if cursor else (None, None)
     async with engine.connect() as connection:
         values = {"limit": limit + 1, "before": before, "id": job_id}
         rows = (await connection.execute(_FAILED, values)).all()
     items = [FailedJob.model_validate({**row._mapping, "dead": row.dead or []}) for row in rows[:limit]]
-    last = f"{items[-1].finished_at.isoformat()}_{items[-1].id}" if len(rows) > limit else None
-    return FailedPage(items=items, next=last)
-
-
-def _place(cursor: str) -> tuple[datetime, UUID]:
-    moment, _, job_id = cursor.partition("_")
-    try:
-        return datetime.fromisoformat(moment), UUID(job_id)
-    except ValueError:
-        raise CodedError(Code.VALIDATION, "The cursor is not one of ours.") from None
+    last = items[-1] if len(rows) > limit else None
+    return FailedPage(items=items, next=cursor_of(last.finished_at, last.id) if last else None)
 
 
 @router.post(

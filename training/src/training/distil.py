@@ -47,7 +47,7 @@ def look(classifier: Classifier, pixels: Images) -> Iterator[tuple[Tensor, Tenso
         for first in range(0, len(pixels), 32):
             images = torch.from_numpy(pixels[first : first + 32].copy()).to(device)
             middle, final = (maps.float() for maps in classifier.both_maps(images))
-            yield classifier.probabilities(classifier.head(final.mean((2, 3)))), middle, final
+            yield classifier.probabilities(classifier.answer(final)[0]), middle, final
 
 
 def see(classifier: Classifier, pixels: Images) -> dict[str, NDArray[np.generic]]:

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from training.backbones import Classifier
 from training.backbones.densenet import DenseNet
-from training.backbones.heads import Head
 from training.datasets import DataError, Table, read_soft_labels
 
 TEACHER_SHARE = 0.5
@@ -99,8 +98,7 @@ class Learner(nn.Module):
         """Mean loss of a batch: views [N, s, s] float in 0..255 and their grid matrices [N, 2, 3] on the device,
         `rows` of the targets."""
         maps = self.classifier.both_maps(views)
-        pooled = maps[1].float().mean((2, 3))
-        logits = cast(Head, self.classifier.head)(pooled)
+        logits, pooled = self.classifier.answer(maps[1])
 
         def of(values: NDArray[np.float32] | NDArray[np.float16]) -> Tensor:
             return torch.from_numpy(values[rows]).to(logits.device).float()

@@ -1,7 +1,5 @@
 """What an administrator may do to others: list, disable, enable, promote, demote."""
 
-import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +11,7 @@ from sqlalchemy import Row
 from auth_service.models import User
 from auth_service.repository import Repository
 from thorax.errors import Code, CodedError
+from thorax.http_cursors import cursor_of, newest_first
 from thorax.identity import Scope
 
 _log = structlog.get_logger(__name__)
@@ -35,9 +34,9 @@ class Users:
 
     async def page(self, cursor: str | None, limit: int) -> tuple[list[User], str | None]:
         """Users, newest first, and the cursor of the next page, if there is one."""
-        rows = await self.repository.users.page(_place(cursor) if cursor else None, limit + 1)
-        more = len(rows) > limit
-        return rows[:limit], _cursor(rows[limit - 1]) if more else None
+        rows = await self.repository.users.page(newest_first(cursor) if cursor else None, limit + 1)
+        last = rows[limit - 1] if len(rows) > limit else None
+        return rows[:limit], cursor_of(last.created_at, last.id) if last else None
 
     async def tenants(self, ids: list[UUID]) -> Sequence[Row[tuple[UUID, str, int]]]:
         """Id, name (that of the one who has been there longest) and members of these tenants."""
@@ -80,19 +79,3 @@ class Users:
     def _done(user: User, what: str) -> User:
         _log.info("user_changed", user=str(user.id), what=what)
         return user
-
-
-def _cursor(user: User) -> str:
-    place = f"{user.created_at.isoformat()} {user.id}"
-    return base64.urlsafe_b64encode(place.encode()).decode()
-
-
-def _place(cursor: str) -> tuple[datetime, UUID]:
-    try:
-        when, _, user_id = base64.b64decode(cursor, b"-_", validate=True).decode().partition(" ")
-        place = datetime.fromisoformat(when), UUID(user_id)
-    except (ValueError, binascii.Error) as error:
-        raise CodedError(Code.VALIDATION, "The cursor is none of ours; begin without one.") from error
-    if place[0].tzinfo is None:
-        raise CodedError(Code.VALIDATION, "The cursor is none of ours; begin without one.")
-    return place

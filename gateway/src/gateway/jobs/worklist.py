@@ -1,12 +1,9 @@
 """Lists of jobs: the worklist page by page, and what there is to compare a study with."""
 
-import base64
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.jobs import views, worklist_rows
@@ -14,6 +11,7 @@ from gateway.jobs.schemas import JobPage, JobSummary, Priors
 from gateway.jobs.worklist_rows import AnyRow, Order
 from thorax.database import tenant_scope
 from thorax.errors import Code, CodedError
+from thorax.http_cursors import cursor_of, moment, place_of
 
 MOST_PRIORS = 50
 
@@ -28,14 +26,14 @@ class Worklist:
         self, tenant_id: UUID, *, limit: int, order: Order, cursor: str | None, filters: Mapping[str, Any]
     ) -> JobPage:
         """One page of the tenant's jobs."""
-        after = _read_cursor(cursor, order)
+        after = _place(cursor, order) if cursor is not None else None
         async with tenant_scope(self._engine, tenant_id) as connection:
             rows = await worklist_rows.page(
                 connection, tenant_id, limit=limit + 1, order=order, after=after, **filters
             )
             items = await _summaries(connection, rows[:limit])
         last = rows[limit - 1] if len(rows) > limit else None
-        return JobPage(items=items, next=_cursor(order, last.key, last.id) if last else None)
+        return JobPage(items=items, next=cursor_of(order, last.key, last.id) if last else None)
 
     async def priors(self, tenant_id: UUID, job_id: UUID) -> Priors:
         """Earlier studies of the same patient; CodedError(NOT_FOUND) if the tenant has no such job."""
@@ -52,19 +50,12 @@ async def _summaries(connection: AsyncConnection, rows: Sequence[AnyRow]) -> lis
     return [views.summary(row, [f for f in findings if f.job_id == row.id]) for row in rows]
 
 
-def _cursor(order: Order, key: Any, job_id: UUID) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([order, key, job_id])).decode().rstrip("=")
+def _place(text: str, order: Order) -> tuple[Any, UUID]:
+    """The sort key and the id that a page of this order ended with."""
+    keys: dict[Order, Callable[[Any], Any]] = {Order.TITLE: _title, Order.SUSPICION: float}
+    key, job_id = place_of(text, {str(order): order}.__getitem__, keys.get(order, moment), UUID)[1:]
+    return key, job_id
 
 
-def _read_cursor(cursor: str | None, order: Order) -> tuple[Any, UUID] | None:
-    if cursor is None:
-        return None
-    try:
-        made_for, key, job_id = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        if made_for != order:
-            raise ValueError("another order")
-        if order is Order.TITLE:
-            return str(key).replace("\0", ""), UUID(job_id)
-        return float(key) if order is Order.SUSPICION else datetime.fromisoformat(key), UUID(job_id)
-    except (ValueError, TypeError, AttributeError):
-        raise CodedError(Code.VALIDATION, "The cursor is not one of ours.") from None
+def _title(key: object) -> str:
+    return str(key).replace("\0", "")

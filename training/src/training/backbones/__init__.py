@@ -75,7 +75,11 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Images as above -> logits [N, 5] and pooled features [N, K], both float32."""
-        pooled = self.final_map(images).float().mean((2, 3))
+        return self.answer(self.final_map(images))
+
+    def answer(self, final: Tensor) -> tuple[Tensor, Tensor]:
+        """The same of the last convolution's map [N, K, h', w']."""
+        pooled = final.float().mean((2, 3))
         return cast(Head, self.head)(pooled), pooled
 
 
