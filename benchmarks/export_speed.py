@@ -5,18 +5,15 @@ probabilities out, fp32 weights. Both run on one thread in turns; the ratio is o
 """
 
 import argparse
-import io
 import statistics
 import time
-import warnings
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from torch import nn
 from training.backbones import ARCHITECTURES, Classifier, build_classifier
 from training.bundle_random import settle_batch_norms
-from training.export import OPSET, export_graph
+from training.export import export_graph, open_graph, to_onnx
 from training.quantise import store_int8
 
 
@@ -30,34 +27,6 @@ class Plain(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """float [N, 1, h, w] -> [N, 5]."""
         return torch.sigmoid(self.head(self.body(images).mean((2, 3))))
-
-
-def plain_graph(classifier: Classifier, size: int) -> bytes:
-    """What `torch.onnx.export` gives anybody."""
-    buffer = io.BytesIO()
-    with torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        images = torch.rand(2, 1, size, size)
-        names = {"input_names": ["images"], "output_names": ["probabilities"]}
-        torch.onnx.export(
-            Plain(classifier).eval(),
-            (images,),
-            buffer,
-            dynamo=False,
-            opset_version=OPSET,
-            dynamic_axes={"images": {0: "batch"}},
-            **names,
-        )
-    return buffer.getvalue()
-
-
-def session(graph: bytes) -> ort.InferenceSession:
-    """As the worker opens one on a CPU."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def main() -> None:
@@ -74,8 +43,12 @@ def main() -> None:
     for name in arguments.backbones:
         classifier = build_classifier(name)
         settle_batch_norms(classifier, arguments.size)
-        served = session(store_int8(export_graph(classifier, arguments.size)).SerializeToString())
-        plain = session(plain_graph(classifier, arguments.size))
+        served = open_graph(store_int8(export_graph(classifier, arguments.size)))
+        plain = open_graph(
+            to_onnx(
+                Plain(classifier).eval(), torch.rand(2, 1, arguments.size, arguments.size), ["probabilities"]
+            )
+        )
         runs = ((plain, {"images": grey[:, None].astype(np.float32) / 255}), (served, {"images": grey}))
         spent: tuple[list[float], list[float]] = ([], [])
         for _ in range(arguments.rounds):

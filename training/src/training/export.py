@@ -50,6 +50,15 @@ def export_graph(classifier: Classifier, size: int = 224) -> onnx.ModelProto:
     """
     module = Explained(classifier.float()).eval()
     images = torch.from_numpy(_noise(2, size))
+    graph = to_onnx(module, images, ["probabilities", "maps"])
+    gap = max_gap(run_graph(graph, images.numpy()), run_torch(module, images))
+    if gap > TOLERANCE:
+        raise ValueError(f"The exported graph is {gap:.2g} away from torch; at most {TOLERANCE} is allowed.")
+    return graph
+
+
+def to_onnx(module: nn.Module, images: Tensor, outputs: list[str]) -> onnx.ModelProto:
+    """A module of one input, `images`, as a checked graph with a dynamic batch."""
     buffer = io.BytesIO()
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -60,24 +69,25 @@ def export_graph(classifier: Classifier, size: int = 224) -> onnx.ModelProto:
             dynamo=False,
             opset_version=OPSET,
             input_names=["images"],
-            output_names=["probabilities", "maps"],
-            dynamic_axes={name: {0: "batch"} for name in ("images", "probabilities", "maps")},
+            output_names=outputs,
+            dynamic_axes={name: {0: "batch"} for name in ("images", *outputs)},
         )
     graph = onnx.load_from_string(buffer.getvalue())
     onnx.checker.check_model(graph)
-    gap = max_gap(run_graph(graph, images.numpy()), run_torch(module, images))
-    if gap > TOLERANCE:
-        raise ValueError(f"The exported graph is {gap:.2g} away from torch; at most {TOLERANCE} is allowed.")
     return graph
 
 
 def run_graph(graph: onnx.ModelProto, images: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
     """Probabilities [N, 5] and maps [N, 5, h', w'] of uint8 [N, h, w] images, by ONNX Runtime on one thread."""
+    return [np.asarray(output, np.float32) for output in open_graph(graph).run(None, {"images": images})]
+
+
+def open_graph(graph: onnx.ModelProto) -> ort.InferenceSession:
+    """A session on one thread of the CPU, as a worker opens one: int8 weights are folded to fp32 at load."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return [np.asarray(output, np.float32) for output in session.run(None, {"images": images})]
+    return ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def run_torch(module: nn.Module, images: Tensor) -> list[npt.NDArray[np.float32]]:
