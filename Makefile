@@ -45,12 +45,18 @@ install: .venv/ready ## create .venv from the hashed lock (done by itself where 
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ./,$(SERVICES))
 	@touch $@
 
+.venv/dev: .venv/ready requirements-dev.lock
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-annotate --no-emit-package thorax-shared $(LOCK_FLAGS)
+
 .PHONY: lock
-lock: ## resolve all dependencies anew into requirements.lock (universal, hashed, without host names)
+lock: ## resolve all dependencies anew into the locks (universal, hashed, without host names)
 	@test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv==$(UV_VERSION); }
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-header --no-annotate --no-emit-package thorax-shared $(LOCK_FLAGS) \
-		$(PROJECTS) requirements-dev.in -o requirements.lock
+	$(COMPILE) $(PROJECTS) requirements.in -o requirements.lock
+	$(COMPILE) -c requirements.lock requirements-dev.in -o requirements-dev.lock
 	$(UV) pip compile --quiet --python-version 3.12 --python-platform x86_64-manylinux_2_28 --generate-hashes \
 		--no-emit-index-url --no-header --no-annotate $(LOCK_FLAGS) -c requirements.lock \
 		model-worker/requirements-gpu.in -o model-worker/requirements-gpu.lock
@@ -58,43 +64,43 @@ lock: ## resolve all dependencies anew into requirements.lock (universal, hashed
 # --- checks ---------------------------------------------------------------------------------------------------
 
 .PHONY: check
-check: .venv/ready lint types imports k8s-check compose-check ## everything that is checked without running it
+check: .venv/dev lint types imports k8s-check compose-check ## everything that is checked without running it
 
 .PHONY: lint
-lint: .venv/ready
+lint: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 .PHONY: types
-types: .venv/ready
+types: .venv/dev
 	$(BIN)/mypy $(SOURCES)
 
 .PHONY: imports
-imports: .venv/ready
+imports: .venv/dev
 	$(BIN)/lint-imports
 
 .PHONY: format
-format: .venv/ready ## put the source into its one form
+format: .venv/dev ## put the source into its one form
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 
 .PHONY: k8s-check
-k8s-check: .venv/ready ## kustomize, strict Kubernetes and KEDA schemas, Dockerfiles
+k8s-check: .venv/dev ## kustomize, strict Kubernetes and KEDA schemas, Dockerfiles
 	$(BIN)/python k8s/check.py
 	$(BIN)/hadolint --failure-threshold warning */Dockerfile
 
 .PHONY: compose-check
-compose-check: .venv/ready
+compose-check: .venv/dev
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
 # --- tests ----------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: .venv/ready ## every test that needs no optional program (TESTS=path for fewer)
+test: .venv/dev ## every test that needs no optional program (TESTS=path for fewer)
 	$(BIN)/pytest -n 2 --dist loadscope $(TESTS)
 
 .PHONY: chaos
-chaos: .venv/ready ## kill processes at random: nothing may be lost or counted twice (minutes)
+chaos: .venv/dev ## kill processes at random: nothing may be lost or counted twice (minutes)
 	THORAX_CHAOS=long $(BIN)/pytest -m chaos tests/chaos
 
 # --- the page -------------------------------------------------------------------------------------------------
@@ -124,14 +130,14 @@ web-check: web/node_modules/.ready web-api ## types and lint of the page; its AP
 	git diff --exit-code --stat -- web/src/api/schema.d.ts
 
 .PHONY: screenshots
-screenshots: .venv/ready web ## every view of the page, both themes, two widths, into build/screenshots (needs chromium)
+screenshots: .venv/dev web ## every view of the page, both themes, two widths, into build/screenshots (needs chromium)
 	THORAX_PAGE_SCREENSHOTS=all THORAX_PAGE_BUNDLE=$(or $(BUNDLE),$(CURDIR)/models/default) \
 		$(BIN)/pytest -q tests/e2e/test_page_views.py
 
 # --- the rest -------------------------------------------------------------------------------------------------
 
 .PHONY: bench
-bench: .venv/ready ## measure speed and memory, with the machine's description
+bench: .venv/dev ## measure speed and memory, with the machine's description
 	$(BIN)/python benchmarks/throughput.py --bundle $(or $(BUNDLE),models/default)
 
 .PHONY: bundle

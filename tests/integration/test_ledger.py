@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from thorax import database, ledger
 from thorax.ledger import Appetite, Claim, NewStep
-from thorax.models import StepKind
+from thorax.states import StepKind
 
 JOB = text("""
 with study as (insert into studies (id, tenant_id) values (:study, :study)),

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from aggregator import sweeper
 from thorax import database, ledger
 from thorax.ledger import Appetite, NewStep
-from thorax.models import SHADOW_PRIORITY, StepKind
+from thorax.states import SHADOW_PRIORITY, StepKind
 
 JOB = text("""
 with study as (insert into studies (id, tenant_id) values (:study, :tenant)),

@@ -4,7 +4,7 @@ from aggregator.config import AggregatorSettings
 from aggregator.craft import AggregateCraft
 from thorax import database, telemetry
 from thorax.hints import celery_app
-from thorax.models import StepKind
+from thorax.states import StepKind
 from thorax.workforce import Heartbeat, Workforce, run_celery
 
 

@@ -15,7 +15,7 @@ from thorax import ledger
 from thorax.bundle import Manifest
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
-from thorax.models import StepKind
+from thorax.states import StepKind
 
 # A row for each prediction of each usable image, and one without a backbone for an image that has none.
 _PREDICTIONS = text("""

@@ -18,7 +18,7 @@ from aggregator.config import AggregatorSettings
 from thorax import database, ledger, telemetry
 from thorax.errors import Code
 from thorax.hints import Hints, celery_app
-from thorax.models import JobState, StepKind
+from thorax.states import JobState, StepKind
 from thorax.storage import BlobStore
 from thorax.workforce import Heartbeat
 

@@ -13,8 +13,8 @@ from gateway.jobs.service import Access, JobService
 from thorax.errors import Code, CodedError
 from thorax.http_cursors import cursor_of, newest_first
 from thorax.http_identity import Admin
-from thorax.models import JobState, StepKind
 from thorax.problems import responses
+from thorax.states import JobState, StepKind
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)

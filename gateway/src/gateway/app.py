@@ -19,8 +19,8 @@ from gateway.jobs.service import JobService
 from gateway.jobs.worklist import Worklist
 from gateway.waiting import JobBell
 from thorax import http_document, problems
-from thorax.database import async_engine
 from thorax.hints import Hints, celery_app
+from thorax.http_database import async_engine
 from thorax.http_identity import Doorkeeper
 from thorax.http_telemetry import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier

@@ -10,11 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs.schemas import DISCLAIMER
 from thorax.bundle import Manifest
-from thorax.database import tenant_autocommit
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
-from thorax.models import ANONYMOUS_TENANT, BundleRow, TenantBundle
+from thorax.http_database import tenant_autocommit
+from thorax.models import BundleRow, TenantBundle
 from thorax.problems import responses
+from thorax.states import ANONYMOUS_TENANT
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 

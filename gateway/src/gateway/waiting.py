@@ -11,7 +11,7 @@ import psycopg
 import structlog
 
 from thorax.ledger import JOBS_CHANNEL
-from thorax.models import JobState
+from thorax.states import JobState
 
 _log = structlog.get_logger(__name__)
 

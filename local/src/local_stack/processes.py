@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from local_stack.server import HOST, Server
@@ -54,8 +55,19 @@ def program(name: str) -> str:
     return str(Path(sys.executable).parent / name)
 
 
-def services(settings: LocalSettings, places: Places) -> list[Process]:
-    """Every process of the platform but the stores; each knows the database by its own role only."""
+class Services(NamedTuple):
+    """Every process of the platform but the stores; each knows the database by its own role only.
+
+    With `auth` and `needed` an image is accepted and analysed; `more` adds capacity.
+    """
+
+    auth: Process
+    needed: list[Process]
+    more: list[Process]
+
+
+def services(settings: LocalSettings, places: Places) -> Services:
+    """The platform's processes, as `settings` want them."""
     auth_url = f"http://{HOST}:{places.auth_port}"
     issuer = {"THORAX_ISSUER": f"{settings.base_url}/auth"}
 
@@ -97,8 +109,8 @@ def services(settings: LocalSettings, places: Places) -> list[Process]:
         row(f"model-worker-{n}", "thorax_worker", "model-worker", THORAX_BACKBONES="all")
         for n in range(1, settings.model_workers + 1)
     ]
-    behind = [row(name, "thorax_aggregator") for name in ("aggregator", "sweeper")]
-    return [auth, gateway, *workers, *behind]
+    aggregator, sweeper = (row(name, "thorax_aggregator") for name in ("aggregator", "sweeper"))
+    return Services(auth, [gateway, workers[0], aggregator, sweeper], workers[1:])
 
 
 def answers(url: str) -> Callable[[int], bool]:

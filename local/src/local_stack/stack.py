@@ -42,10 +42,13 @@ class Stack:
         await self.supervisor.start(*map(processes.store, self._backing.embedded))
         if not self._backing.is_current(load_bundle(settings.bundle).digest):
             await self._migrate()
-        auth, *others = processes.services(settings, self._places())
-        # Asked in this order: a gateway that is asked before auth-service answers waits long to ask it again.
-        await self.supervisor.start(auth, *others)
+        auth, needed, more = processes.services(settings, self._places())
+        self.supervisor.begin(auth, *needed)
+        # Asked first: a gateway that is asked before auth-service answers waits long to ask it again.
+        await self.supervisor.ready(auth)
         await self._let_in(auth)
+        await self.supervisor.ready(*needed)
+        await self.supervisor.start(*more)
         self._write_run_file()
 
     async def down(self) -> None:

@@ -67,11 +67,19 @@ class Supervisor:
 
     async def start(self, *processes: Process) -> None:
         """Start all of them at once and return when all are ready; StartError when one won't be."""
-        batch = [_Kept(process, self._log) for process in processes]
-        self._kept += batch
-        for kept in batch:
+        self.begin(*processes)
+        await self.ready(*processes)
+
+    def begin(self, *processes: Process) -> None:
+        """Start all of them at once."""
+        for process in processes:
+            kept = _Kept(process, self._log)
             kept.keeper = asyncio.create_task(self._keep(kept))
-        for kept in batch:
+            self._kept.append(kept)
+
+    async def ready(self, *processes: Process) -> None:
+        """Return when these, which have begun, are ready; StartError when one won't be."""
+        for kept in [kept for kept in self._kept if kept.process in processes]:
             try:
                 async with asyncio.timeout(START_S):
                     await self._until_ready(kept)

@@ -6,7 +6,7 @@ from model_worker.craft import ModelCraft
 from model_worker.shelf import Shelf
 from thorax import database, ledger, telemetry
 from thorax.hints import Hints, celery_app
-from thorax.models import StepKind
+from thorax.states import StepKind
 from thorax.storage import BlobStore
 from thorax.workforce import Heartbeat, Workforce, run_celery
 

@@ -18,7 +18,7 @@ from model_worker.shelf import Shelf
 from thorax import ledger
 from thorax.errors import CodedError
 from thorax.hints import Hints
-from thorax.models import StepKind
+from thorax.states import StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
 
 GPU_BATCH = 8

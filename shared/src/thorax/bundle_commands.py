@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Row
 
 from thorax import comparison, database, registry
 from thorax.bundle import Bundle, find_bundles, load_bundle
-from thorax.models import ANONYMOUS_TENANT
 from thorax.settings import CommandSettings
+from thorax.states import ANONYMOUS_TENANT
 
 _FOLDER = click.Path(path_type=Path)
 _wait = click.option(

@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Connection, TextClause, text
 
 from thorax.errors import Code
-from thorax.models import SHADOW_PRIORITY, StepKind
+from thorax.states import SHADOW_PRIORITY, StepKind
 
 JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries id, version and state of the job that changed
 

@@ -1,40 +1,12 @@
 """The platform's rows. Migrations create the tables; these classes name their columns for queries."""
 
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, REAL, DateTime, ForeignKey, SmallInteger, String, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-# Jobs of the open API belong to this tenant; their capability is asked for besides.
-ANONYMOUS_TENANT = UUID("00000000-0000-0000-0000-00000000a707")
-SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
-
-
-class JobState(StrEnum):
-    """Where a job is; the last three are final."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing will change any more, short of a retry."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
-
-
-class StepKind(StrEnum):
-    """The kinds of work. Their alphabetical order is the order in which waiting work is taken."""
-
-    AGGREGATE = "aggregate"
-    INFER = "infer"
-    PREPARE = "prepare"
 
 
 class Base(DeclarativeBase):

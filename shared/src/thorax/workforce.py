@@ -112,15 +112,18 @@ def run_celery(
     app.task(name=TASK)(workforce.work)
 
     worker_shutting_down.connect(lambda **_: workforce.stop(), weak=False)
-    options = [
-        "--pool=solo",
-        f"--queues={','.join(queues)}",
-        "--loglevel=WARNING",
-        f"--hostname={workforce.name}",
-    ]
-    app.worker_main(
-        ["--quiet", "worker", *options, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    # Not by its command line, whose import takes longer than all of ours.
+    worker = app.Worker(
+        pool_cls="solo",
+        queues=",".join(queues),
+        loglevel="WARNING",
+        hostname=workforce.name,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
     )
+    worker.start()
 
 
 _BEAT = text("""

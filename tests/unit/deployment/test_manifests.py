@@ -35,8 +35,8 @@ Told = dict[str, set[str]]
 def local() -> Told:
     """Process name to the names of its variables, as `make run` starts them."""
     places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"))
-    rows = services(LocalSettings(model_workers=1), places)
-    return {row.name.removesuffix("-1"): set(row.env) for row in rows}
+    auth, needed, more = services(LocalSettings(model_workers=1), places)
+    return {row.name.removesuffix("-1"): set(row.env) for row in [auth, *needed, *more]}
 
 
 def compose() -> dict[str, Any]:

@@ -11,7 +11,8 @@ from local_stack.settings import LocalSettings
 def rows(**settings: object) -> dict[str, Process]:
     databases = {role: f"postgresql+psycopg://{role}:secret-{role}@127.0.0.1/thorax" for role in ROLES}
     places = Places(databases, "redis://:secret@127.0.0.1/0", 8001, Path("/state/auth-secret"))
-    return {row.name: row for row in services(LocalSettings(**settings), places)}
+    auth, needed, more = services(LocalSettings(**settings), places)
+    return {row.name: row for row in [auth, *needed, *more]}
 
 
 def test_every_process_of_the_platform_is_there() -> None:

@@ -19,10 +19,10 @@ from gateway.intake.service import Upload
 from gateway.jobs import repository
 from gateway.jobs.schemas import Accepted, Priority
 from thorax import ledger
-from thorax.database import autocommit, tenant_autocommit, tenant_scope
 from thorax.errors import Code, CodedError
 from thorax.hints import Hints
-from thorax.models import StepKind
+from thorax.http_database import autocommit, tenant_autocommit, tenant_scope
+from thorax.states import StepKind
 from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
 
 CAPACITY_AGE_S = 0.5

@@ -19,8 +19,8 @@ from gateway.jobs.worklist_rows import Order
 from thorax.errors import Code, CodedError
 from thorax.http_address import client_address
 from thorax.http_identity import Reader, Writer
-from thorax.models import ANONYMOUS_TENANT, JobState
 from thorax.problems import responses
+from thorax.states import ANONYMOUS_TENANT, JobState
 
 Key = Annotated[
     str | None,

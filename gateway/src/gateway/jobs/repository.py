@@ -16,13 +16,12 @@ from thorax.models import (
     IdempotencyKey,
     Instance,
     Job,
-    JobState,
     PredictionRow,
     Step,
-    StepKind,
     Study,
     StudyFinding,
 )
+from thorax.states import JobState, StepKind
 
 AnyRow = Row[*tuple[Any, ...]]
 OPEN = (JobState.QUEUED, JobState.RUNNING)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from thorax.errors import Code
 from thorax.findings import Finding
-from thorax.models import JobState, StepKind
+from thorax.states import JobState, StepKind
 
 DISCLAIMER = "Demonstration. Not a medical device, not for diagnosis."
 

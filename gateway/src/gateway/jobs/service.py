@@ -14,10 +14,10 @@ from gateway.jobs import repository, views
 from gateway.jobs.accepting import HintSender
 from gateway.jobs.schemas import JobView
 from gateway.waiting import JobBell
-from thorax.database import tenant_autocommit, tenant_scope
 from thorax.errors import Code, CodedError
 from thorax.findings import Finding
-from thorax.models import ANONYMOUS_TENANT, JobState
+from thorax.http_database import tenant_autocommit, tenant_scope
+from thorax.states import ANONYMOUS_TENANT, JobState
 from thorax.storage import BlobStore
 
 _log = structlog.get_logger(__name__)

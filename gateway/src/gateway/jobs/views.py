@@ -19,7 +19,7 @@ from gateway.jobs.schemas import (
 )
 from thorax.errors import SPECS, Code
 from thorax.findings import FINDINGS, Finding
-from thorax.models import JobState, StepKind
+from thorax.states import JobState, StepKind
 
 _PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
 

@@ -9,9 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.jobs import views, worklist_rows
 from gateway.jobs.schemas import JobPage, JobSummary, Priors
 from gateway.jobs.worklist_rows import AnyRow, Order
-from thorax.database import tenant_scope
 from thorax.errors import Code, CodedError
 from thorax.http_cursors import cursor_of, moment, place_of
+from thorax.http_database import tenant_scope
 
 MOST_PRIORS = 50
 

@@ -21,7 +21,8 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from thorax.models import Instance, Job, JobState, Study, StudyFinding
+from thorax.models import Instance, Job, Study, StudyFinding
+from thorax.states import JobState
 
 AnyRow = Row[*tuple[Any, ...]]
 
