@@ -176,7 +176,9 @@ def test_bad_weights_of_torchxrayvision_are_told_in_one_sentence(tmp_path: Path)
     with pytest.raises(ValueError, match=r"net\.pt: expected the sha256 0a, found"):
         load_published("resnet50-res512-all", path, "0a")
     with pytest.raises(ValueError, match=r"net\.pt is a pickled module: .* --sha256"):
-        load_published("densenet121-res224-all", path)
+        load_published("densenet121-res224-nih", path)
+    with pytest.raises(ValueError, match=r"net\.pt: expected the sha256 56524913dd16.*, found"):
+        load_published("densenet121-res224-all", path)  # pinned in the table
     with pytest.raises(ValueError, match="there are densenet121-res224-all, "):
         load_published("densenet121-res224-rsna")
     with pytest.raises(
