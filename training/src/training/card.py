@@ -29,7 +29,7 @@ def write_card(
         _auc_table(figures["val"]),
         "## Ways of weighing",
         "Mean AUC and AUC per finding on the validation part; fitted weights were scored on patients that they\n"
-        "were not fitted on (five folds).",
+        "were not fitted on (five folds, the mean of six ways to divide them).",
         _rows(compared),
         "## Members",
         _members(manifest),

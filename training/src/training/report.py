@@ -52,6 +52,20 @@ def brief(labels: Floats, probabilities: Floats) -> Report:
     }
 
 
+def mean_report(briefs: Sequence[Report]) -> Report:
+    """The mean of several of them, of the same labels."""
+    first, *_ = briefs
+    aucs = {
+        f: None if a is None else float(np.mean([b["auc"][f] for b in briefs]))
+        for f, a in first["auc"].items()
+    }
+    means = {
+        key: None if first[key] is None else float(np.mean([b[key] for b in briefs]))
+        for key in ("mean_auc", "ece")
+    }
+    return {"mean_auc": means["mean_auc"], "auc": aucs, "ece": means["ece"]}
+
+
 def by_group(labels: Floats, probabilities: Floats, column: Sequence[str]) -> dict[str, Report]:
     """`brief` and `n` for each value of a column (view, source) that at least 30 images have."""
     values, counts = np.unique(np.array(column), return_counts=True)
