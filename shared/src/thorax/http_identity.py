@@ -112,5 +112,4 @@ async def principal(
 Caller = Annotated[Principal, Security(principal)]
 Reader = Annotated[Principal, Security(principal, scopes=[Scope.STUDIES_READ])]
 Writer = Annotated[Principal, Security(principal, scopes=[Scope.STUDIES_WRITE])]
-Modeller = Annotated[Principal, Security(principal, scopes=[Scope.MODELS_WRITE])]
 Admin = Annotated[Principal, Security(principal, scopes=[Scope.ADMIN])]
