@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from thorax import database, ledger
+from thorax import database, ledger, upkeep
 from thorax.ledger import Appetite, Claim, NewStep
 from thorax.states import StepKind
 
@@ -114,7 +114,7 @@ def test_a_late_twin_changes_nothing(book: Book) -> None:
     book.prepared()
     late = book.claim(lease_s=-1)
     with book.owner.begin() as connection:
-        assert ledger.revive(connection, max_attempts=5) == 3
+        assert upkeep.revive(connection, max_attempts=5) == 3
     again = book.claim()
     assert book.complete(late) == 0
     assert book.complete(again) == 3
@@ -142,8 +142,8 @@ def test_a_released_step_waits_longer_each_time_and_is_buried_in_the_end(book: B
         assert float(waits) == pytest.approx(10 * 2 ** (attempt - 1), abs=2)
         book.do("update steps set not_before = now()")
     with book.owner.begin() as connection:
-        assert ledger.spent(connection, max_attempts=5) == [job]
-        assert [step.kind for step in ledger.bury(connection, job, max_attempts=5)] == [StepKind.PREPARE]
+        assert upkeep.spent(connection, max_attempts=5) == [job]
+        assert [step.kind for step in upkeep.bury(connection, job, max_attempts=5)] == [StepKind.PREPARE]
         assert ledger.end(connection, job, "failed", code="step_gave_up", detail="x")
     assert book.do("select state, error_code from jobs") == [("failed", "step_gave_up")]
 
@@ -161,7 +161,7 @@ def test_a_cancelled_job_stays_cancelled_whatever_completes_later(book: Book) ->
 def test_only_overdue_steps_are_hinted_again(book: Book) -> None:
     book.job()
     with book.owner.begin() as connection:
-        assert ledger.overdue(connection, older_than_s=5) == {}
+        assert upkeep.overdue(connection, older_than_s=5) == {}
         connection.execute(text("update steps set hinted_at = now() - interval '6 seconds'"))
-        assert ledger.overdue(connection, older_than_s=5) == {"prepare": 1}
-        assert ledger.overdue(connection, older_than_s=5) == {}
+        assert upkeep.overdue(connection, older_than_s=5) == {"prepare": 1}
+        assert upkeep.overdue(connection, older_than_s=5) == {}

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from aggregator.config import AggregatorSettings
-from thorax import database, ledger, telemetry
+from thorax import database, ledger, telemetry, upkeep
 from thorax.errors import Code
 from thorax.hints import Hints, celery_app
 from thorax.states import JobState, StepKind
@@ -112,7 +112,7 @@ class Sweeper:
     def revive(self) -> None:
         """Steps whose worker did not come back are claimable again."""
         with self._engine.begin() as connection:
-            count = ledger.revive(connection, max_attempts=self._settings.max_attempts)
+            count = upkeep.revive(connection, max_attempts=self._settings.max_attempts)
         if count:
             _log.warning("leases_ran_out", steps=count)
 
@@ -120,10 +120,10 @@ class Sweeper:
         """A job with a step that failed too often fails, with that step's code."""
         limit = self._settings.max_attempts
         with self._engine.connect() as connection:
-            jobs = ledger.spent(connection, max_attempts=limit)
+            jobs = upkeep.spent(connection, max_attempts=limit)
         for job_id in jobs:
             with self._whole.begin() as connection:
-                dead = ledger.bury(connection, job_id, max_attempts=limit)
+                dead = upkeep.bury(connection, job_id, max_attempts=limit)
                 if not dead or self._quorum_may_do(dead):
                     continue
                 names = ", ".join(sorted({step.queue for step in dead}))
@@ -156,7 +156,7 @@ class Sweeper:
     def hint(self) -> None:
         """Waiting steps whose hint got lost are hinted again."""
         with self._engine.begin() as connection:
-            counts = ledger.overdue(connection, older_than_s=self._settings.hint_again_s)
+            counts = upkeep.overdue(connection, older_than_s=self._settings.hint_again_s)
         # A worker listens for the backbones that it knew at its start, and for this, which stands for any other.
         counts[StepKind.INFER] = sum(
             count for queue, count in counts.items() if queue.startswith(StepKind.INFER)

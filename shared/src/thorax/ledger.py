@@ -15,7 +15,6 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
-from thorax.errors import Code
 from thorax.states import SHADOW_PRIORITY, StepKind
 
 JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries id, version and state of the job that changed
@@ -143,8 +142,6 @@ def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: f
     return [Claim(r[0], r[1], r[2], r[3], StepKind(r[4]), *r[5:]) for r in rows]
 
 
-_LOCK_JOBS = text("select id from jobs where id = any(:ids) order by id for no key update")
-
 HELD = """
 mine as (select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
 locked as (select id from jobs where id = any(:jobs) order by id for no key update),
@@ -257,39 +254,7 @@ def release(connection: Connection, claims: Sequence[Claim], *, code: str, delay
     )
 
 
-_REVIVE = text("""
-update steps set state = 'waiting', lease_until = null, not_before = now(), hinted_at = '-infinity'
-where id in (select id from steps where state = 'running' and lease_until < now() and attempts < :max_attempts
-             for update skip locked) returning id""")
-
-
-def revive(connection: Connection, *, max_attempts: int) -> int:
-    """Make steps whose lease ran out claimable again; returns how many."""
-    return len(connection.execute(_REVIVE, {"max_attempts": max_attempts}).all())
-
-
-_SPENT = text("""
-select distinct job_id from steps where attempts >= :max_attempts
-  and (state = 'waiting' or (state = 'running' and lease_until < now())) order by job_id limit 100""")
-_BURY = text("""
-update steps set state = 'dead', finished_at = now(), error_code = coalesce(error_code, :code)
-where job_id = :job_id and attempts >= :max_attempts
-  and (state = 'waiting' or (state = 'running' and lease_until < now())) returning kind, backbone""")
-
-
-def spent(connection: Connection, *, max_attempts: int) -> list[UUID]:
-    """Jobs that have a step without attempts left."""
-    return list(connection.execute(_SPENT, {"max_attempts": max_attempts}).scalars())
-
-
-def bury(connection: Connection, job_id: UUID, *, max_attempts: int) -> list[NewStep]:
-    """Mark a job's spent steps dead and return them; the caller decides what that means for the job."""
-    connection.execute(_LOCK_JOBS, {"ids": [job_id]})
-    rows = connection.execute(
-        _BURY, {"job_id": job_id, "max_attempts": max_attempts, "code": str(Code.STEP_DEAD)}
-    )
-    return [NewStep(StepKind(row.kind), backbone=row.backbone) for row in rows]
-
+LOCK_JOBS = text("select id from jobs where id = any(:ids) order by id for no key update")
 
 _END = text("""
 with ended as (
@@ -303,27 +268,10 @@ select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""
 
 def end(connection: Connection, job_id: UUID, state: str, *, code: str, detail: str) -> bool:
     """End an open job without a result and cancel its open steps; False if it had ended already."""
-    connection.execute(_LOCK_JOBS, {"ids": [job_id]})
+    connection.execute(LOCK_JOBS, {"ids": [job_id]})
     return bool(
         connection.execute(_END, {"job_id": job_id, "state": state, "code": code, "detail": detail}).all()
     )
-
-
-_OVERDUE = text("""
-update steps set hinted_at = now() where id in (
-  select id from steps where state = 'waiting' and not_before <= now()
-    and hinted_at < now() - make_interval(secs => :older_than_s)
-  order by priority, kind, id limit 1000 for update skip locked)
-returning kind, backbone""")
-
-
-def overdue(connection: Connection, *, older_than_s: float) -> dict[str, int]:
-    """Waiting steps whose last hint is old, counted by queue; they count as hinted from now on."""
-    counts: dict[str, int] = {}
-    for kind, backbone in connection.execute(_OVERDUE, {"older_than_s": older_than_s}):
-        queue = queue_of(kind, backbone)
-        counts[queue] = counts.get(queue, 0) + 1
-    return counts
 
 
 _WAITING = text("select count(*) from steps where state = 'waiting' and priority < :shadow")
