@@ -159,7 +159,7 @@ def _server(kind: str = RASTER) -> _ForkServer:
 def _environment() -> dict[str, str]:
     """No secrets for a process that reads hostile files, and no threads: a fork copies only one.
 
-    Large pages, and arrays from the heap, where what one leaves another takes: a child faults 650 pages in, not 2,250.
+    Large pages, and arrays from the heap, where what one leaves another takes: a child faults a third of the pages in.
     """
     kept = {
         k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV") if k in os.environ
