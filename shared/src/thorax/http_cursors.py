@@ -22,7 +22,7 @@ def place_of(cursor: str, *kinds: Callable[[Any], Any]) -> tuple[Any, ...]:
     CodedError(VALIDATION) for what is no cursor, or another list's: a kind raises ValueError, TypeError or KeyError.
     """
     try:
-        parts = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        parts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
         return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
     except (ValueError, TypeError, AttributeError, KeyError):
         raise CodedError(Code.VALIDATION, "The cursor is none of ours; begin without one.") from None
