@@ -1,3 +1,1 @@
-import os
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # as in model_worker
+import model_worker  # noqa: F401  (switches ONNX Runtime's usage reports off before that is loaded)
