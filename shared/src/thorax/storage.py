@@ -18,7 +18,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 ORIGINAL: Final = "original"
 DISPLAY: Final = "display.png"
 S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts (but for the last)
-FILE_PART_BYTES: Final = 512 * 1024
+FILE_PART_BYTES: Final = 1024 * 1024
 
 
 def blob_key(instance_id: UUID, name: str) -> str:
@@ -65,10 +65,15 @@ class BlobStore:
         """Store a stream of bytes. Returns after fsync; a stream that raises leaves no blob behind."""
         key = blob_key(instance_id, name)
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
+        head = await _first(chunks, part)
         try:
+            if len(head) < part:  # as most images: one visit to a thread, where a stream makes several a chunk
+                await asyncio.to_thread(self._put, key, head, folders=2)
+                return
             with _as_os_errors():
-                await obstore.put_async(self._store, key, chunks, chunk_size=part, max_concurrency=1)
-            await asyncio.to_thread(self._sync, key)
+                whole = _chain(head, chunks)
+                await obstore.put_async(self._store, key, whole, chunk_size=part, max_concurrency=1)
+            await asyncio.to_thread(self._sync, key, folders=2)
         except BaseException:
             if self._folder:  # obstore takes its half-written file away, but not the folder around it
                 with suppress(OSError):
@@ -77,10 +82,12 @@ class BlobStore:
 
     def put(self, instance_id: UUID, name: str, data: bytes) -> None:
         """Store bytes beside an instance's original, replacing what was there. Returns after fsync."""
-        key = blob_key(instance_id, name)
+        self._put(blob_key(instance_id, name), data, folders=1)
+
+    def _put(self, key: str, data: bytes, *, folders: int) -> None:
         with _as_os_errors():
             obstore.put(self._store, key, data)
-        self._sync(key, folders=1)
+        self._sync(key, folders=folders)
 
     def get(self, instance_id: UUID, name: str) -> bytes:
         """The bytes of a blob; FileNotFoundError if there is none."""
@@ -143,7 +150,7 @@ class BlobStore:
             with _as_os_errors():
                 next(iter(obstore.list(self._store, "instances/", chunk_size=1)), None)
 
-    def _sync(self, key: str, *, folders: int = 2) -> None:
+    def _sync(self, key: str, *, folders: int) -> None:
         """fsync the file and so many folders above it (two, where the instance's own may be new): obstore renames
         into place, but does not sync."""
         if not self._folder:
@@ -155,3 +162,20 @@ class BlobStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+async def _first(chunks: AsyncIterator[bytes], size: int) -> bytes:
+    """What the chunks begin with: at least `size` bytes, or less if that is all."""
+    taken, length = [], 0
+    async for chunk in chunks:
+        taken.append(chunk)
+        length += len(chunk)
+        if length >= size:
+            break
+    return b"".join(taken)
+
+
+async def _chain(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for chunk in rest:
+        yield chunk
