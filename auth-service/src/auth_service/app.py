@@ -10,12 +10,12 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_service.endpoints import router
+from auth_service.endpoints import routers
 from auth_service.keys import RELOAD_S
 from auth_service.parts import Parts
 from auth_service.repository import Repository
 from auth_service.service.keys import forget_old, load_keys
-from thorax import problems
+from thorax import http_document, problems
 from thorax.http_identity import Doorkeeper
 from thorax.http_telemetry import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, TokenVerifier
@@ -37,9 +37,11 @@ def create_app(parts: Parts) -> FastAPI:
     )
     app.state.parts = parts
     app.state.doorkeeper = Doorkeeper(TokenVerifier(parts.settings.issuer, AUDIENCE, parts.keyring))
-    app.include_router(router)
+    for router in routers:
+        app.include_router(router)
     _add_probes(app)
     problems.install(app)
+    http_document.install(app)
     app.add_middleware(BodyLimits)
     app.add_middleware(RequestTelemetry, service=SERVICE)
     return app

@@ -8,9 +8,21 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from auth_service.models import Client, Session, User
 from thorax.identity import Scope
+from thorax.problems import Problem
 
 Name = Annotated[str, Field(max_length=254, examples=["dr.roentgen@hospital.example"])]
 Password = Annotated[SecretStr, Field(max_length=1024, examples=["a-long-enough-passphrase"])]
+# What `passwords` asks of new ones is told here and not checked: its answers have codes of their own.
+NewName = Annotated[
+    str,
+    Field(
+        max_length=254,
+        description="an e-mail address, or 2 to 64 letters, digits and `._+-`",
+        examples=["dr.roentgen@hospital.example"],
+        json_schema_extra={"minLength": 2},
+    ),
+]
+NewPassword = Annotated[Password, Field(json_schema_extra={"minLength": 12})]
 Scopes = Annotated[list[Scope], Field(examples=[["studies:read", "studies:write"]])]
 _ID = UUID("0e0f8f3e-5a0e-4d0e-9d67-3b0c7f2b6a11")
 
@@ -35,9 +47,11 @@ class Credentials(_In):
     password: Password
 
 
-class SignUp(Credentials):
+class SignUp(_In):
     """A new account: at least 12 characters of password, and not the name."""
 
+    name: NewName
+    password: NewPassword
     invitation: str | None = Field(default=None, max_length=100, description="to join a tenant")
 
 
@@ -51,7 +65,7 @@ class PasswordChange(_In):
     """The password as it is, and as it shall be."""
 
     current: Password
-    new: Password
+    new: NewPassword
 
 
 class Logout(_In):
@@ -224,6 +238,13 @@ class TokenAnswer(BaseModel):
     expires_in: int = Field(examples=[600])
     scope: str = Field(examples=["studies:read studies:write"])
     refresh_token: str | None = Field(default=None, examples=["Jt3…"])
+
+
+class TokenRefusal(Problem):
+    """RFC 6749's error (section 5.2), with the members of every other problem."""
+
+    error: str = Field(examples=["invalid_grant"])
+    error_description: str
 
 
 class JsonWebKeySet(BaseModel):

@@ -11,7 +11,7 @@ from thorax.errors import Code, CodedError
 from thorax.http_address import client_address
 
 router = APIRouter(include_in_schema=False)
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 # Hop-by-hop headers (RFC 9110, 7.6.1), and those that the new connection sets itself.
 _DROPPED = {
     "connection",

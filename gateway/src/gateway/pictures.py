@@ -13,6 +13,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from gateway.intake.sniff import DICOM, JPEG, PNG
 from gateway.jobs.documentation import OWNERS_ERRORS, READ_ERRORS
 from gateway.jobs.endpoints import (
     Dependency,
@@ -49,13 +50,15 @@ PICTURE: dict[int | str, dict[str, Any]] = {
     **READ_ERRORS,
     **responses(Code.NOT_FOUND, Code.UNKNOWN_FINDING, Code.NOT_READY, Code.UNREADABLE_IMAGE),
 }
-FILE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "the file",
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    },
-    **READ_ERRORS,
-}
+ARCHIVE = "application/octet-stream"
+
+
+def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    content = dict.fromkeys(media_types, binary)
+    return {200: {"description": "the file", "content": content}, **READ_ERRORS}
+
+
 # A stored picture never changes, yet a retry may replace it: let browsers keep it for an hour.
 CACHE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
@@ -164,7 +167,9 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
     Reach = Annotated[Access, Depends(readable)]  # noqa: N806
 
     @router.get(
-        f"{base}/heatmaps.npz", responses={**FILE, **responses(Code.NOT_READY)}, response_class=Response
+        f"{base}/heatmaps.npz",
+        responses={**_file(ARCHIVE), **responses(Code.NOT_READY)},
+        response_class=Response,
     )
     async def archive(service: Service, access: Reach, instance_id: UUID) -> Response:
         """For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
@@ -177,9 +182,9 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
         np.savez_compressed(buffer, findings=np.array(FINDINGS), allow_pickle=False, **arrays)
         name = f'attachment; filename="{instance_id}.npz"'
         headers = {**CACHE, "Content-Disposition": name}
-        return Response(buffer.getvalue(), media_type="application/octet-stream", headers=headers)
+        return Response(buffer.getvalue(), media_type=ARCHIVE, headers=headers)
 
-    @router.get(f"{base}/original", responses=FILE, response_class=StreamingResponse)
+    @router.get(f"{base}/original", responses=_file(DICOM, PNG, JPEG), response_class=StreamingResponse)
     async def original(request: Request, service: Service, access: Reach, instance_id: UUID) -> Response:
         """The very bytes that were sent."""
         found = await service.image(access, instance_id)

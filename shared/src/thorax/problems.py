@@ -107,7 +107,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> JSONResponse:
         code = _BY_STATUS.get(error.status_code, Code.VALIDATION)
-        return response(request, CodedError(code), error.headers)
+        headers = dict(error.headers or {})
+        if code == Code.METHOD_NOT_ALLOWED:
+            headers["Allow"] = _methods(request) or headers["Allow"]
+        return response(request, CodedError(code), headers)
 
     @app.exception_handler(OperationalError)
     @app.exception_handler(InterfaceError)
@@ -134,6 +137,12 @@ def install(app: FastAPI) -> None:
         if error.connection_invalidated:
             return await away(request, error)
         return unexpected(request, error)
+
+
+def _methods(request: Request) -> str:
+    """All methods of the request's path (RFC 9110, 10.2.1); the router names those of its first route only."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, ()))
 
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:

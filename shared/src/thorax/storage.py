@@ -67,7 +67,7 @@ class BlobStore:
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
         head = await _first(chunks, part)
         try:
-            if len(head) < part:  # as most images: one visit to a thread, where a stream makes several a chunk
+            if len(head) < part:  # as most images: a stream would visit threads twice a chunk
                 await asyncio.to_thread(self._put, key, head, folders=2)
                 return
             with _as_os_errors():

@@ -44,6 +44,10 @@ async def test_every_endpoint_is_documented_with_its_errors(visitor: Visitor) ->
         assert operation.get("description"), (path, method)
         errors = [status for status in operation["responses"] if status.startswith(("4", "5"))]
         assert errors, (path, method)
+        for status in errors:
+            kinds = set(operation["responses"][status]["content"])
+            oauth = path == "/auth/token" and status != "422"  # RFC 6749 has a form of its own
+            assert kinds == {"application/json" if oauth else "application/problem+json"}, (path, status)
 
 
 async def test_every_foreign_or_missing_thing_is_a_problem_document(visitor: Visitor) -> None:
@@ -51,6 +55,8 @@ async def test_every_foreign_or_missing_thing_is_a_problem_document(visitor: Vis
         answer = await visitor.request(method, path)
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert {"code", "title", "detail", "remedy", "instance"} <= set(answer.json())
+    assert (await visitor.put("/auth/me")).headers["Allow"] == "GET, DELETE"
+    assert 'route="/auth/me"' in (await visitor.get("/metrics")).text
 
 
 async def test_what_is_answered_is_committed(app: FastAPI, parts: Parts) -> None:

@@ -25,7 +25,7 @@ from thorax.http_identity import Caller
 from thorax.identity import unauthenticated
 from thorax.problems import responses
 
-router = APIRouter(tags=["account"])
+router = APIRouter(prefix="/auth", tags=["account"])
 _SIGN_UP = (Code.SIGN_UP_CLOSED, Code.NAME_TAKEN, Code.WEAK_PASSWORD, Code.TOO_MANY_ATTEMPTS)
 _PROOF = (Code.UNAUTHENTICATED, Code.BAD_CREDENTIALS, Code.CSRF, Code.TOO_MANY_ATTEMPTS)
 

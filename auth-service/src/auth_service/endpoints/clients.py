@@ -9,7 +9,7 @@ from auth_service.schemas import ClientInfo, ClientWithSecret, NewClient, Rotati
 from thorax.errors import Code
 from thorax.problems import responses
 
-router = APIRouter(prefix="/clients", tags=["machine clients"])
+router = APIRouter(prefix="/auth/clients", tags=["machine clients"])
 _MINE = (Code.UNAUTHENTICATED, Code.CSRF, Code.NOT_FOUND)
 
 

@@ -13,7 +13,7 @@ from thorax.errors import Code, CodedError
 from thorax.http_identity import ACCESS_COOKIE, CSRF_COOKIE, CSRF_HEADER
 from thorax.identity import unauthenticated
 
-router = APIRouter(prefix="/session", tags=["page session"])
+router = APIRouter(prefix="/auth/session", tags=["page session"])
 REFRESH_COOKIE = "thorax_refresh"
 REFRESH_PATH = "/auth/session"  # sent to these three endpoints only
 

@@ -17,13 +17,13 @@ from auth_service.endpoints.dependencies import (
     SessionService,
     UserAgent,
 )
-from auth_service.schemas import JsonWebKeySet, Logout, TokenAnswer, TokenForm
+from auth_service.schemas import JsonWebKeySet, Logout, TokenAnswer, TokenForm, TokenRefusal
 from auth_service.service import login
 from auth_service.service.sessions import Grant
 from thorax import problems
 from thorax.errors import Code, CodedError
 
-router = APIRouter(tags=["tokens"])
+router = APIRouter(prefix="/auth", tags=["tokens"])
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 # Our code -> RFC 6749, section 5.2, and its status. All else keeps our status.
 _ERRORS = {
@@ -33,11 +33,13 @@ _ERRORS = {
     Code.FORBIDDEN: ("invalid_scope", 400),
 }
 _REFUSALS: dict[int | str, dict[str, Any]] = {
-    400: {
-        "model": problems.Problem,
-        "description": "RFC 6749's `error` and `error_description`, and the members of every other problem",
-    },
-    **problems.responses(Code.UNAUTHENTICATED, Code.TOO_MANY_ATTEMPTS, Code.OVERLOADED),
+    status: {"model": TokenRefusal, "description": what}
+    for status, what in (
+        (400, "`bad_credentials`, or the request is not one of the three"),
+        (401, "`invalid_client`"),
+        (429, "`too_many_attempts`"),
+        (503, "`overloaded`"),
+    )
 }
 
 

@@ -10,8 +10,8 @@ from auth_service.schemas import Account, TenantView, UserPage
 from thorax.errors import Code
 from thorax.problems import responses
 
-router = APIRouter(prefix="/users", tags=["administration"])
-tenants = APIRouter(tags=["administration"])
+router = APIRouter(prefix="/auth/users", tags=["administration"])
+tenants = APIRouter(prefix="/auth", tags=["administration"])
 _ADMIN = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _CHANGE = responses(*_ADMIN, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT)
 
