@@ -15,7 +15,7 @@ def main() -> None:
     engine = database.engine(settings.database_url.get_secret_value(), autocommit=True)
     app = celery_app(settings.redis_url.get_secret_value(), "aggregator")
     craft = AggregateCraft(engine, quorum=settings.quorum)
-    workforce = Workforce(engine, craft, service="aggregator", lease_s=settings.lease_s, greedy=False)
+    workforce = Workforce(engine, craft, service="aggregator", lease_s=settings.lease_s)
     heartbeat = Heartbeat(
         engine,
         name=workforce.name,

@@ -49,17 +49,11 @@ class Craft(Protocol):
 
 
 class Workforce:
-    """Claims and performs until nothing is left. One per process, on the process's main thread.
+    """Claims and performs until nothing is left. One per process, on the process's main thread."""
 
-    Without `greedy` a hint means one claim: for work of which every piece has a hint of its own, so that looking for
-    more would find nothing.
-    """
-
-    def __init__(
-        self, engine: Engine, craft: Craft, *, service: str, lease_s: float, greedy: bool = True
-    ) -> None:
+    def __init__(self, engine: Engine, craft: Craft, *, service: str, lease_s: float) -> None:
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-        self._engine, self._craft, self._lease_s, self._greedy = engine, craft, lease_s, greedy
+        self._engine, self._craft, self._lease_s = engine, craft, lease_s
         self._stopping = threading.Event()
         self.busy_since: float | None = None
 
@@ -70,7 +64,7 @@ class Workforce:
     def work(self) -> None:
         """What a hint sets off: take work until there is none. Database trouble ends it until the next hint."""
         try:
-            while not self._stopping.is_set() and self._take() and self._greedy:
+            while not self._stopping.is_set() and self._take():
                 pass
         except DBAPIError as error:
             _log.error(
