@@ -51,6 +51,15 @@ class Book:
         with self.worker.begin() as connection:
             return len(ledger.complete(connection, claims, follow_ups or ()).held)
 
+    def alive(self, name: str, bundle: str = "b") -> None:
+        """A worker that can do all of it gave a sign of life."""
+        self.do(
+            "insert into workers (id, service, kinds, backbones, bundles, loaded, provider, seen_at) values "
+            "(:id, 'model-worker', '{}', '{x,y,z}', array[:bundle], array[:bundle], '', now())",
+            id=name,
+            bundle=bundle,
+        )
+
     def prepared(self, priority: int = 1) -> tuple[UUID, UUID]:
         """A job whose image is prepared, with three infer steps waiting."""
         job, image = self.job(priority)
@@ -69,6 +78,20 @@ def test_a_claim_takes_an_image_s_infer_steps_together(book: Book) -> None:
     book.prepared()
     claims = book.claim()
     assert [(c.instance_id, c.backbone) for c in claims] == [(image, "x"), (image, "y"), (image, "z")]
+
+
+def test_an_image_is_shared_with_other_workers_when_nothing_else_waits(book: Book) -> None:
+    for name in ("one", "two"):
+        book.alive(name)
+    book.alive("of another bundle", bundle="c")
+    book.prepared()
+    book.prepared()
+    assert [(c.backbone, c.rest) for c in book.claim()] == [("x", False), ("y", False), ("z", False)]
+    assert [(c.backbone, c.rest) for c in book.claim()] == [("x", True), ("y", True)]
+    assert [(c.backbone, c.rest) for c in book.claim()] == [("z", False)]
+    book.do("update workers set seen_at = now() - interval '1 minute'")
+    book.prepared()
+    assert len(book.claim()) == 3
 
 
 def test_a_worker_claims_its_own_backbones_only(book: Book) -> None:

@@ -137,6 +137,8 @@ class ModelCraft:
         self._complete(self._whole, [claim], steps, record=_PREPARED, values=values, facts=decoded.facts)
 
     def _infer(self, claims: Sequence[ledger.Claim]) -> None:
+        if claims[0].rest:
+            self._hints.send([ledger.queue_of(StepKind.INFER, claims[0].backbone)])
         rows: dict[int, tuple[NDArray[np.float32], NDArray[np.float16]]] = {}
         read = cache(self._input)  # backbones mostly share one
         for digest, backbone in dict.fromkeys((c.bundle_digest, c.backbone) for c in claims):

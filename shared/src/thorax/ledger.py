@@ -47,6 +47,7 @@ class Claim:
     bundle_digest: str
     priority: int
     media_type: str | None  # of the instance
+    rest: bool = False  # other steps of the same image are left for other workers
 
     @property
     def shadow(self) -> bool:
@@ -94,13 +95,23 @@ def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
     }
 
 
-# A step that has been claimed twice before may be poison, so it never shares a batch with others.
+# A step that has been claimed twice before may be poison, so it never shares a batch with others. An image that nothing
+# else waits for is shared with the other workers (`crew`), so that its backbones run side by side.
 _CLAIM = text("""
 with head as (
-  select id, kind, priority, instance_id, attempts from steps
+  select id, kind, priority, job_id, instance_id, attempts, bundle_digest from steps
   where state = 'waiting' and kind = any(:kinds) and (backbone is null or backbone = any(:backbones))
     and (kind = 'aggregate' or bundle_digest = any(:bundles)) and not_before <= now()
   order by priority, kind, id limit 1 for update skip locked),
+image as (
+  select count(*) as steps, count(*) filter (where s.state = 'waiting') as waiting from steps s, head
+  where s.job_id = head.job_id and s.instance_id = head.instance_id and s.kind = 'infer'
+    and s.backbone = any(:backbones)),
+crew as (
+  select count(*) as size from workers w, head
+  where w.backbones && cast(:backbones as text[]) and head.bundle_digest = any(w.loaded)
+    and w.seen_at > now() - interval '15 seconds' and not exists (
+      select from steps o where o.state = 'waiting' and o.kind <> 'aggregate' and o.instance_id <> head.instance_id)),
 taken as (
   select s.id from steps s, head
   where s.state = 'waiting' and s.kind = head.kind and s.priority = head.priority
@@ -109,7 +120,9 @@ taken as (
     and case when s.kind <> 'infer' then s.id = head.id
              when head.attempts >= 2 or :max_batch = 1 then s.instance_id = head.instance_id
              else s.attempts < 2 end
-  order by s.id limit :rows for update of s skip locked),
+  order by s.id limit (select case when :max_batch > 1 then :rows
+    else ceil(greatest(image.steps, 1) / greatest(crew.size, 1)::numeric)::bigint end from image, crew)
+  for update of s skip locked),
 claimed as (
   update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
     lease_until = now() + make_interval(secs => :lease_s)
@@ -121,12 +134,17 @@ started as (
                where j.state = 'queued' for update of j skip locked)
   returning id, version, state),
 told as (select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from started)
-select claimed.*, (select media_type from instances i where i.id = claimed.instance_id) as media_type
+select claimed.*, (select media_type from instances i where i.id = claimed.instance_id) as media_type,
+  kind = 'infer' and (select waiting from image) > count(*) over () as rest
 from claimed left join (select count(*) from told) as notified on true order by claimed.id""")
 
 
 def claim(connection: Connection, appetite: Appetite, *, worker: str, lease_s: float) -> list[Claim]:
-    """Take the most urgent waiting step that fits, and for `infer` the waiting steps of the same images."""
+    """Take the most urgent waiting step that fits, and for `infer` the waiting steps of the same images.
+
+    With a `max_batch` of 1, and if no other image waits, it is this worker's share of them: `Claim.rest` then asks for
+    a hint to the others.
+    """
     rows = connection.execute(
         _CLAIM,
         {
