@@ -23,6 +23,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from model_worker.seccomp import confine
+
 MEMORY = 512 * 2**20
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
@@ -70,7 +72,7 @@ def _child(server: int, memory: int, request: dict[str, Any], upload: int, answe
 
 
 def _limit(server: int, timeout_s: float, memory: int) -> None:
-    """From here on, nothing the file makes a decoder do can last, grow or be written."""
+    """From here on, nothing the file makes a decoder do can last, grow, be written or reach anything."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server:
         os._exit(1)
@@ -85,6 +87,7 @@ def _limit(server: int, timeout_s: float, memory: int) -> None:
         (resource.RLIMIT_NOFILE, NO_FILES),
     ):
         resource.setrlimit(limit, (value, value))
+    confine()
 
 
 def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
@@ -133,7 +136,8 @@ def _load(kind: str) -> None:
     """Import the decoders now, so that no child has to, and nothing else: each fork pays for every page of ours."""
     import cv2
 
-    import_module("model_worker.pixels")
+    for module in ("model_worker.pixels", "numpy.ma"):  # np.percentile asks for numpy.ma
+        import_module(module)
     if kind == "application/dicom":
         import pydicom
 

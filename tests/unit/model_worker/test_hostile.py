@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ import pytest
 from tests.factories.hostile import BOMBS, DICOM, JPEG, PNG, dicom, png, png_of
 
 from model_worker import decode as decoding
+from model_worker import seccomp
 from model_worker.decode import decode
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
@@ -135,6 +138,37 @@ def test_a_decoder_that_never_returns_is_stopped(monkeypatch: pytest.MonkeyPatch
 def test_the_fork_server_can_gain_no_privileges() -> None:
     status = Path(f"/proc/{decoding._server()._process.pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status
+
+
+@pytest.mark.skipif(os.uname().machine not in seccomp.MACHINES, reason="no filter for this machine")
+def test_a_child_may_compute_and_answer_and_nothing_else() -> None:
+    script = (
+        "import ctypes, os, signal, socket; from model_worker.seccomp import confine\n"
+        "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)\n"
+        "deeds = [lambda: open('/proc/self/environ'), lambda: os.unlink('/tmp/none'), socket.socket, os.fork,\n"
+        "         lambda: os.execv('/bin/true', ['true']), lambda: os.kill(os.getppid(), 0), os.getcwd,\n"
+        "         lambda: signal.setitimer(signal.ITIMER_REAL, 9)]\n"
+        "assert confine()\n"
+        "for deed in deeds:\n"
+        "    try: deed()\n"
+        "    except OSError as error: print(error.errno)\n"
+        "print(len(bytearray(2**26)), flush=True)"
+    )
+    said = subprocess.check_output([sys.executable, "-c", script], text=True)
+    assert said.split() == ["1"] * 8 + [str(2**26)]
+
+
+@pytest.mark.skipif(os.uname().machine not in seccomp.MACHINES, reason="no filter for this machine")
+def test_a_decoding_child_is_confined() -> None:
+    slow = threading.Thread(target=decode, args=(png_of(np.zeros((6000, 6000), np.uint16)), PNG, []))
+    slow.start()
+    seen, deadline = "", time.monotonic() + 30
+    while "Seccomp:\t2" not in seen and time.monotonic() < deadline:
+        for child in _children():
+            with suppress(OSError):
+                seen = Path(f"/proc/{child.pid}/status").read_text()
+    slow.join()
+    assert "Seccomp:\t2" in seen
 
 
 def test_a_killed_fork_server_is_replaced() -> None:
