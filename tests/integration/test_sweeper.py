@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import text
@@ -77,6 +77,73 @@ def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
         connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
     house.sweeper.round()
     assert house.left() == (0, 0, 0, False)
+
+
+def test_what_its_last_token_uploads_later_goes_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "HOUSEWORK_S", 0)
+    with house.auth.begin() as connection:
+        connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
+    house.sweeper.round()
+    house.job(None)
+    house.sweeper.round()
+    assert house.left() == (0, 0, 0, False)
+    with house.owner.begin() as connection:
+        connection.execute(text("update doomed_tenants set doomed_at = now() - interval '16 minutes'"))
+    house.sweeper.round()
+    with house.owner.connect() as connection:
+        assert connection.execute(text("select count(*) from doomed_tenants")).scalar_one() == 0
+
+
+def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeping, "HOUSEWORK_S", 0)
+    house.job("-1 second")
+    stuck, erase = uuid4(), house.blobs.erase
+
+    def erase_others(instance_id: UUID) -> None:
+        if instance_id == stuck:
+            raise PermissionError
+        erase(instance_id)
+
+    monkeypatch.setattr(house.blobs, "erase", erase_others)
+    with house.owner.begin() as connection:
+        connection.execute(
+            text("insert into doomed_blobs values (:id, now() - interval '1 day')"), {"id": stuck}
+        )
+    house.sweeper.round()
+    assert house.left() == (0, 0, 1, False)
+    with house.owner.connect() as connection:
+        recent = text("select instance_id from doomed_blobs where doomed_at > now() - interval '1 minute'")
+        assert list(connection.execute(recent).scalars()) == [stuck]
+
+
+def test_what_is_no_instance_is_left_alone(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "ORPHAN_AGE", timedelta(0))
+    foreign = tmp_path / "instances" / ".DS_Store"
+    foreign.mkdir()
+    stray = uuid4()
+    house.blobs.put(stray, ORIGINAL, b"x")
+    house.sweeper.round()
+    assert foreign.exists()
+    assert not (tmp_path / "instances" / str(stray)).exists()
+
+
+@pytest.mark.parametrize(("quorum", "state"), [(2, "failed"), (1, "running")])
+def test_a_quorum_out_of_reach_fails_the_job(house: House, quorum: int, state: str) -> None:
+    house.job(None)
+    spent = text(
+        "insert into steps (job_id, instance_id, kind, backbone, state, attempts, priority, bundle_digest) "
+        "select id, :image, 'infer', b.name, case b.name when 'z' then 'done' else 'waiting' end, 5, 1, bundle_digest "
+        "from jobs, unnest(array['x', 'y', 'z']) as b(name)"
+    )
+    with house.owner.begin() as connection:
+        connection.execute(text("update jobs set state = 'running'"))
+        connection.execute(spent, house.ids)
+    house.sweeper._settings = house.sweeper._settings.model_copy(update={"quorum": quorum})
+    house.sweeper.bury()
+    with house.owner.connect() as connection:
+        assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 
 
 def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
 
 from aggregator.config import AggregatorSettings
 from thorax import database, ledger, telemetry, upkeep
@@ -44,6 +43,9 @@ with given_up as (
   where job_id = :job_id and kind = 'infer' and state in ('waiting', 'running', 'dead') returning id)
 update jobs set steps_total = steps_done + 1, version = version + 1
 where id = :job_id and state = 'running' and exists (select from given_up) returning id""")
+_TOO_FEW_LEFT = text("""
+select instance_id from steps where job_id = :job_id and kind = 'infer'
+group by instance_id having count(*) filter (where state <> 'dead') < :quorum limit 1""")
 _CAST_SHADOWS = text("select cast_shadows(:at_most)")
 _LOCK = text("select id from jobs where id = :job_id and state = 'running' for no key update")
 
@@ -55,17 +57,21 @@ images as (
   insert into doomed_blobs (instance_id)
   select i.id from instances i join expired e on e.study_id = i.study_id on conflict do nothing)
 delete from studies where id in (select study_id from expired) returning id""")
-# A tenant whose last user has left; open jobs go with it.
-_TENANT_GONE = text("""
-with gone as (select tenant_id from doomed_tenants order by doomed_at limit 1 for update skip locked),
+# A tenant whose last user has left; open jobs go with it. It stays on the list until its last access token has ended,
+# since until then one may still upload.
+_TENANTS_GONE = text("""
+with gone as (select tenant_id from doomed_tenants for update skip locked),
 images as (
   insert into doomed_blobs (instance_id)
-  select i.id from instances i join gone g on g.tenant_id = i.tenant_id on conflict do nothing),
+  select i.id from instances i join studies s on s.id = i.study_id join gone g on g.tenant_id = s.tenant_id
+  on conflict do nothing),
 own_bundle as (delete from tenant_bundles where tenant_id in (select tenant_id from gone)),
 studies as (delete from studies where tenant_id in (select tenant_id from gone)),
 secrets as (delete from patient_secrets where tenant_id in (select tenant_id from gone))
-delete from doomed_tenants where tenant_id in (select tenant_id from gone)""")
-_DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50 for update skip locked")
+delete from doomed_tenants where tenant_id in (select tenant_id from gone)
+  and doomed_at < now() - interval '15 minutes'""")
+_DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50")
+_LATER = text("update doomed_blobs set doomed_at = now() where instance_id = :id")
 _ERASED = text("delete from doomed_blobs where instance_id = any(:ids)")
 _OLD = (
     text("delete from idempotency_keys where created_at < now() - interval '24 hours'"),
@@ -106,7 +112,7 @@ class Sweeper:
         for duty in duties:
             try:
                 duty()
-            except (DBAPIError, OSError) as error:
+            except Exception as error:  # whatever it is, the other duties go on
                 _log.warning("duty_failed", duty=duty.__name__, error=type(error).__name__)
 
     def revive(self) -> None:
@@ -124,15 +130,19 @@ class Sweeper:
         for job_id in jobs:
             with self._whole.begin() as connection:
                 dead = upkeep.bury(connection, job_id, max_attempts=limit)
-                if not dead or self._quorum_may_do(dead):
+                if not dead or self._quorum_may_do(connection, job_id, dead):
                     continue
                 names = ", ".join(sorted({step.queue for step in dead}))
                 detail = f"{names} failed {limit} times."
                 ledger.end(connection, job_id, JobState.FAILED, code=Code.STEP_DEAD, detail=detail)
             _log.error("job_failed", job=str(job_id), dead=names)
 
-    def _quorum_may_do(self, dead: list[ledger.NewStep]) -> bool:
-        return self._settings.quorum > 0 and all(step.kind is StepKind.INFER for step in dead)
+    def _quorum_may_do(self, connection: Connection, job_id: UUID, dead: list[ledger.NewStep]) -> bool:
+        """Whether what has died still leaves each image as many backbones as the quorum."""
+        quorum = self._settings.quorum
+        if not quorum or any(step.kind is not StepKind.INFER for step in dead):
+            return False
+        return not connection.execute(_TOO_FEW_LEFT, {"job_id": job_id, "quorum": quorum}).first()
 
     def degrade(self) -> None:
         """With a quorum set, jobs past the deadline are answered by the backbones that did."""
@@ -168,15 +178,23 @@ class Sweeper:
         with self._whole.begin() as connection:
             connection.execute(_EXPIRED)
         with self._whole.begin() as connection:
-            connection.execute(_TENANT_GONE)
+            connection.execute(_TENANTS_GONE)
 
     def erase(self) -> None:
-        """Delete the blobs of erased instances; what can't be deleted now stays on the list."""
-        with self._whole.begin() as connection:
+        """Delete the blobs of erased instances; what can't be deleted now goes to the end of the list."""
+        with self._engine.connect() as connection:
             ids = list(connection.execute(_DOOMED).scalars())
-            for instance_id in ids:
+        erased = []
+        for instance_id in ids:
+            try:
                 self._blobs.erase(instance_id)
-            connection.execute(_ERASED, {"ids": ids})
+                erased.append(instance_id)
+            except OSError as error:
+                _log.warning("not_erased", instance=str(instance_id), error=type(error).__name__)
+                with self._whole.begin() as connection:
+                    connection.execute(_LATER, {"id": instance_id})
+        with self._whole.begin() as connection:
+            connection.execute(_ERASED, {"ids": erased})
 
     def forget(self) -> None:
         """Old keys, signs of life and steps of ended jobs."""

@@ -50,13 +50,15 @@ def rotate_command(compromised: bool) -> None:
 
 @cli.command("create-admin")
 @click.option("--name", required=True, help="an e-mail address or a simple name")
-def create_admin_command(name: str) -> None:
+@click.option("--promote", is_flag=True, help="Make an existing account of this name an administrator's.")
+def create_admin_command(name: str, promote: bool) -> None:
     """Make sure that NAME is an administrator.
 
-    A new account gets the password from THORAX_ADMIN_PASSWORD_FILE or stdin; an existing one keeps its own.
+    A new account gets the password from THORAX_ADMIN_PASSWORD_FILE or stdin; an administrator keeps the old one. Anybody
+    else's account is refused unless the password is its own.
     """
     password = _admin_password()
-    created = _in_transaction(lambda parts, repo: create_admin(parts, repo, name, password))
+    created = _in_transaction(lambda parts, repo: create_admin(parts, repo, name, password, promote=promote))
     click.echo("The administrator was created." if created else "The administrator exists.")
 
 

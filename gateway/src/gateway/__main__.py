@@ -10,7 +10,8 @@ def main() -> None:
     """Serve until told to stop."""
     settings = GatewaySettings()
     telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
-    serve(create_app(settings), settings.host, settings.port)
+    app = create_app(settings)
+    serve(app, settings.host, settings.port, leaving=app.state.bell.close)
 
 
 if __name__ == "__main__":

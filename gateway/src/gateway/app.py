@@ -48,6 +48,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.docs`
     )
     app.state.settings = settings
+    app.state.bell = JobBell(settings.database_url.get_secret_value())
     routers = (
         endpoints.jobs,
         pictures.jobs,
@@ -88,7 +89,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.doorkeeper = Doorkeeper(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
     state.door = Door(settings)
     state.intake = Intake(settings, state.blobs)
-    state.bell = JobBell(database)
     hints = HintSender(Hints(celery_app(redis)))
     state.acceptance = Acceptance(settings, state.engine, hints)
     state.worklist = Worklist(state.engine)

@@ -52,18 +52,23 @@ class JobBell:
         self._url = database_url.replace("postgresql+psycopg://", "postgresql://")
         self._waiters: defaultdict[UUID, set[Watch]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
+        self.closing = False
+
+    def close(self) -> None:
+        """The gateway is about to stop: whoever waits answers now, with what there is, and nobody waits any more."""
+        self.closing = True
+        self._ring_all()
 
     async def start(self) -> None:
         """Begin to listen."""
         self._task = asyncio.create_task(self._run(), name="job-bell")
 
     async def stop(self) -> None:
-        """Stop listening, and let everybody who waits answer with what there is."""
+        """Stop listening."""
         if self._task:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        self._ring_all()
 
     @contextlib.asynccontextmanager
     async def watch(self, job_id: UUID) -> AsyncIterator[Watch]:

@@ -164,7 +164,10 @@ def load_bundle(folder: Path) -> Bundle:
         where = ".".join(str(part) for part in first["loc"]) or "manifest"
         raise CodedError(Code.BUNDLE_INVALID, f"{path}: {where}: {first['msg']}.") from error
     card = folder / CARD
-    text = card.read_text("utf-8") if card.is_file() else ""
+    try:
+        text = card.read_text("utf-8") if card.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise CodedError(Code.BUNDLE_INVALID, f"{card} can't be read as UTF-8 text.") from error
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), text)
 
 

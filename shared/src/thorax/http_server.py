@@ -4,6 +4,10 @@ import asyncio
 import ctypes
 import json
 import resource
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -87,13 +91,23 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._header_bytes = 0
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
-    """Serve until SIGTERM or SIGINT; open requests get 5 s to finish."""
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, leaving: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._leaving = leaving
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._leaving()
+        await super().shutdown(sockets)
+
+
+def serve(app: FastAPI, host: str, port: int, *, leaving: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT; `leaving` is called then, and open requests get 5 s to finish."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
     # An arena per thread holds memory that only one of them ever needs; two do as well (mallopt(3)).
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
@@ -108,3 +122,8 @@ def serve(app: FastAPI, host: str, port: int) -> None:
         timeout_graceful_shutdown=5,
         backlog=4096,
     )
+    server = _Server(config, leaving)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(3)

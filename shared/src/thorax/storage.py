@@ -19,6 +19,7 @@ ORIGINAL: Final = "original"
 DISPLAY: Final = "display.png"
 S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts (but for the last)
 FILE_PART_BYTES: Final = 1024 * 1024
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def blob_key(instance_id: UUID, name: str) -> str:
@@ -126,18 +127,22 @@ class BlobStore:
                         obstore.delete(self._store, item["path"])
 
     def older_than(self, age: timedelta) -> Iterator[UUID]:
-        """Instances that have a blob older than `age` (in a folder: to which none was added since), each once."""
+        """Instances that have a blob older than `age` (in a folder: to which none was added since), each once.
+
+        What is named otherwise than an instance is somebody else's, and left alone.
+        """
         limit, last = datetime.now(UTC) - age, None
         if self._folder:
             for entry in os.scandir(self._folder / "instances"):
-                if entry.stat().st_mtime < limit.timestamp():
-                    yield UUID(entry.name)
+                with suppress(FileNotFoundError):  # erased a moment ago
+                    if _UUID.fullmatch(entry.name) and entry.stat().st_mtime < limit.timestamp():
+                        yield UUID(entry.name)
             return
         with _as_os_errors():
             for batch in obstore.list(self._store, "instances/"):
                 for item in batch:
                     owner = item["path"].removeprefix("instances/").split("/")[0]
-                    if owner != last and item["last_modified"] < limit:
+                    if owner != last and item["last_modified"] < limit and _UUID.fullmatch(owner):
                         last = owner
                         yield UUID(owner)
 

@@ -156,7 +156,10 @@ class Heartbeat(threading.Thread):
     def run(self) -> None:
         """Beat until `stop`."""
         while not self._done.is_set():
-            self._beat()
+            try:
+                self._beat()
+            except Exception as error:  # a full disk, a lost database: it must not end the signs of life
+                _log.warning("heartbeat_lost", error=type(error).__name__)
             self._done.wait(BEAT_S)
 
     def stop(self) -> None:
@@ -183,10 +186,7 @@ class Heartbeat(threading.Thread):
             "loaded": list(appetite.loaded),
             "provider": self._provider,
         }
-        try:
-            with self._engine.begin() as connection:
-                connection.execute(_BEAT, row)
-        except DBAPIError as error:
-            _log.warning("heartbeat_lost", error=type(error).__name__)
         if self._file:
             self._file.touch()
+        with self._engine.begin() as connection:
+            connection.execute(_BEAT, row)

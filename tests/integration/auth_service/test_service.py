@@ -182,6 +182,18 @@ def test_create_admin_is_idempotent_and_keeps_the_password(run: Run, tmp_path: P
     assert not any(PASSWORD in a.stdout + a.stderr for a in answers)
 
 
+def test_create_admin_does_not_promote_a_stranger(served: tuple[str, Path], run: Run) -> None:
+    base, _ = served
+    for name in ("squatter", "friend"):
+        account = {"name": name, "password": PASSWORD}
+        assert httpx.post(f"{base}/auth/register", json=account, timeout=30).status_code == 201
+    refused = run("create-admin", "--name", "squatter", input="quite another passphrase\n")
+    assert refused.returncode == 1
+    assert "--promote" in refused.stderr
+    assert run("create-admin", "--name", "friend", input=f"{PASSWORD}\n").returncode == 0
+    assert run("create-admin", "--name", "squatter", "--promote", input="any passphrase\n").returncode == 0
+
+
 def test_what_an_operator_can_mend_is_one_sentence(run: Run, tmp_path: Path) -> None:
     weak = run("create-admin", "--name", "root", input="short\n")
     missing = run("rotate-keys", env={"THORAX_AUTH_SECRET_FILE": str(tmp_path / "none")})

@@ -1,9 +1,11 @@
 """Waiting for a job: the held answer and the event stream, both woken by the database."""
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -178,6 +180,23 @@ def test_a_waiting_client_survives_the_loss_of_the_listening_connection(
     began = time.monotonic()
     assert client.get(job, params={"wait": "60"}).json()["state"] == "cancelled"
     assert time.monotonic() - began < 20, "it does not listen again"
+
+
+def test_a_gateway_that_is_told_to_stop_answers_who_waits(
+    idle: Idle, client: httpx.Client, platform: Platform
+) -> None:
+    job = idle().headers["location"]
+    with platform.beside("leaving", ready=False) as leaving, ThreadPoolExecutor() as pool:
+
+        def ask(path: str) -> httpx.Response:
+            return httpx.get(leaving.base + path, headers=client.headers, timeout=60)
+
+        asked = [pool.submit(ask, f"{job}{what}") for what in ("?wait=40", "/events")]
+        time.sleep(2)
+        leaving.processes["leaving"].send_signal(signal.SIGTERM)
+        held, stream = (answer.result(20) for answer in asked)
+        assert (held.status_code, held.json()["state"]) == (200, "queued")
+        assert (stream.status_code, stream.text.count("event: job")) == (200, 1)
 
 
 def test_finished_is_a_fact_for_everybody_at_once(client: httpx.Client) -> None:

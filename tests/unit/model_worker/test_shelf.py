@@ -38,6 +38,11 @@ def test_what_is_wanted_is_loaded_beside_the_work(bundles: list[Bundle]) -> None
     assert set(shelf.sessions(a)) == {"tiny_0"}
 
 
+def test_a_broken_bundle_takes_no_other_with_it(bundles: list[Bundle]) -> None:
+    bundles[0].folder.joinpath("card.md").write_bytes("Größe".encode("latin-1"))
+    assert set(shelf_of(bundles).digests) == {bundle.digest for bundle in bundles[1:]}
+
+
 def test_a_shadow_is_served_once_it_is_loaded_and_not_before(bundles: list[Bundle]) -> None:
     a, b, c, _ = (bundle.digest for bundle in bundles)
     shelf = shelf_of(bundles)

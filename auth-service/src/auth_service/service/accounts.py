@@ -103,14 +103,24 @@ class Accounts:
         return found
 
 
-async def create_admin(parts: Parts, repository: Repository, name: str, password: str) -> bool:
+async def create_admin(
+    parts: Parts, repository: Repository, name: str, password: str, *, promote: bool = False
+) -> bool:
     """Make sure that `name` is an administrator who can log in; whether the account had to be created.
 
-    An account that exists keeps its password: the one given may be years old.
+    An administrator keeps the password, as the one given may be years old. Any other account of that name may be a
+    stranger's, who signed up first: CodedError(CONFLICT) unless the password is the account's, or with `promote`.
     """
     normal = normal_name(name)
     user = await repository.users.by_name(normal)
     if user is not None:
+        known = promote or set(user.scopes) >= set(ADMIN_SCOPES)
+        if not known and not await parts.passwords.matches(password, user.password_hash):
+            raise CodedError(
+                Code.CONFLICT,
+                f"An account {normal} exists that is no administrator's and has another password. "
+                "Take another name, or say --promote if you know whose it is.",
+            )
         user.scopes, user.disabled_at = sorted(ADMIN_SCOPES), None
         return False
     check_password(password, normal)

@@ -220,7 +220,7 @@ async def _changes(
                 seen = view.version
                 data = orjson.dumps(view.model_dump(mode="json", include=_EVENT_FIELDS)).decode()
                 yield ServerSentEvent(event="job", id=str(view.version), data=data)
-            if view.state.final:
+            if view.state.final or bell.closing:
                 return
             await watch.next(30)
 

@@ -79,6 +79,8 @@ class JobService:
         async with self._bell.watch(access.job_id) as watch:
             version, state = await self.version(access)
             while not state.final and version == (seen or version) and (left := deadline - monotonic()) > 0:
+                if self._bell.closing:
+                    break
                 version, state = await watch.next(left) or await self.version(access)
             return version, state
 
@@ -108,7 +110,8 @@ class JobService:
                 raise CodedError(Code.NOT_FOUND, "There is no such job.")
             if job.state not in (JobState.FAILED, JobState.CANCELLED) and not job.missing_backbones:
                 raise CodedError(
-                    Code.CONFLICT, f"The job is {job.state}; only failed or cancelled ones restart."
+                    Code.CONFLICT,
+                    f"The job is {job.state}; only failed, cancelled and degraded ones restart.",
                 )
             ids = await repository.restart(connection, job.id, job.study_id)
         self._hints.prepare(len(ids))
