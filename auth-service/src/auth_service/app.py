@@ -14,7 +14,7 @@ from auth_service.endpoints import routers
 from auth_service.keys import RELOAD_S
 from auth_service.parts import Parts
 from auth_service.repository import Repository
-from auth_service.service.keys import forget_old, load_keys
+from auth_service.service.keys import load_keys
 from thorax import http_document, problems
 from thorax.http_identity import Doorkeeper
 from thorax.http_telemetry import BodyLimits, RequestTelemetry
@@ -69,7 +69,7 @@ async def _refresh(parts: Parts) -> None:
         async with parts.database() as session:
             repository = Repository(session)
             await load_keys(parts, repository)
-            await forget_old(parts, repository)
+            await repository.forget_old(parts.settings.session_idle)
             await session.commit()
     except (SQLAlchemyError, OSError) as error:
         _log.warning("database_away", error=type(error).__name__)

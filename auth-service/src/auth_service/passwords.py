@@ -28,7 +28,7 @@ def normal_name(name: str) -> str:
     raise CodedError(Code.VALIDATION, "A name is an e-mail address, or 2 to 64 letters, digits and `._+-`.")
 
 
-def check_password(password: str, name: str) -> None:
+def refuse_weak(password: str, name: str) -> None:
     """Refuse a password that is too short, too long or the name itself: CodedError(WEAK_PASSWORD)."""
     if len(password.encode()) > MAX_BYTES:
         raise CodedError(Code.WEAK_PASSWORD, f"The password is longer than {MAX_BYTES} bytes.")

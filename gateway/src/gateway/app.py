@@ -92,7 +92,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     hints = HintSender(Hints(celery_app(redis)))
     state.acceptance = Acceptance(settings, state.engine, hints)
     state.worklist = Worklist(state.engine)
-    state.jobs = JobService(settings, state.engine, state.blobs, hints, state.bell)
+    state.jobs = JobService(state.engine, state.blobs, hints, state.bell)
     await state.bell.start()
     try:
         yield

@@ -21,12 +21,10 @@ class GatewaySettings(Settings):
 
     max_body_bytes: int = 100_000_000
     max_files: int = 20
-    max_pixels: int = 64_000_000
     body_idle_s: float = 15
     body_total_s: float = 120
     open_jobs_per_tenant: int = Field(default=500, description="past this, 429")
     high_water_steps: int = Field(default=2_000, description="waiting steps past which uploads get 503")
-    max_wait_s: int = 60
 
     anonymous: bool = Field(default=True, description="whether the open API is on")
     anonymous_jobs_per_hour: int = 30

@@ -80,7 +80,7 @@ class Look:
         if version == self.seen:
             return Response(status_code=304, headers=headers)
         if finding is None:
-            await self.service.display(self.access, self.instance_id)
+            await self.service.prepared(self.access, self.instance_id)
         maps = () if finding is None else (await self._map(finding),)
         try:
             display = await self.blobs.get_async(self.instance_id, DISPLAY)

@@ -79,7 +79,6 @@ def services(settings: LocalSettings, places: Places) -> Services:
             "THORAX_REDIS_URL": places.redis_url,
             "THORAX_BLOBS": settings.blob_store,
             "THORAX_MODELS": str(settings.bundle.absolute().parent),
-            "THORAX_BASE_URL": settings.base_url,
             "THORAX_LOG_FORMAT": "json",
             **own,
         }

@@ -218,9 +218,8 @@ def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
 
 
 def _facts(fields: dict[str, Any]) -> DicomFacts:
-    spacing = fields.pop("pixel_spacing")
     fields |= {name: uid(value) for name, value in fields.items() if name.endswith("_uid")}
     fields["study_date"] = iso_date(fields["study_date"])
     if fields["patient"] is not None and not _DIGEST.fullmatch(fields["patient"]):
         raise ValueError("no digest")
-    return DicomFacts(**fields, pixel_spacing=spacing and (float(spacing[0]), float(spacing[1])))
+    return DicomFacts(**fields)

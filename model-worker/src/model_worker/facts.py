@@ -5,7 +5,6 @@ which is keyed before it is kept (migration 0004).
 """
 
 import hashlib
-import math
 import re
 from dataclasses import dataclass
 from datetime import date
@@ -42,9 +41,8 @@ NOBODY = frozenset(
 
 @dataclass(frozen=True)
 class DicomFacts:
-    """Identity and geometry of one DICOM image; whatever is missing or not valid is None.
+    """What one DICOM image says of itself; whatever is missing or not valid is None.
 
-    `pixel_spacing`: millimetres between rows and between columns, at the patient or else at the detector.
     `study_date`: ISO 8601. `patient`: sha256 (hex) over the patient's id and who issued it.
     """
 
@@ -55,7 +53,6 @@ class DicomFacts:
     modality: str | None
     view_position: str | None
     body_part: str | None
-    pixel_spacing: tuple[float, float] | None
     study_date: str | None = None
     patient: str | None = None
 
@@ -70,7 +67,6 @@ def read_facts(ds: "Dataset") -> DicomFacts:
         _code(ds.get("Modality")),
         _code(ds.get("ViewPosition")),
         _code(ds.get("BodyPartExamined")),
-        _spacing(ds.get("PixelSpacing")) or _spacing(ds.get("ImagerPixelSpacing")),
         iso_date(ds.get("StudyDate")),
         _patient(ds),
     )
@@ -113,11 +109,3 @@ def _patient(ds: "Dataset") -> str | None:
 def _code(value: object) -> str | None:
     text = str(value or "").strip().upper()
     return text if _CODE_STRING.fullmatch(text) else None
-
-
-def _spacing(value: object) -> tuple[float, float] | None:
-    try:
-        rows, columns = (float(v) for v in value)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        return None
-    return (rows, columns) if all(math.isfinite(v) and 0 < v < 100 for v in (rows, columns)) else None

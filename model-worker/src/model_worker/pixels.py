@@ -2,13 +2,11 @@
 
 import struct
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from model_worker.facts import DicomFacts
 from model_worker.headers import PNG_SIGNATURE, unreadable
@@ -19,17 +17,6 @@ if TYPE_CHECKING:
 
 DICOM = "application/dicom"
 DISPLAY_EDGE = 1024
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded file: canonical inputs uint8 `[size, size]` in the order asked for, and an 8-bit grey PNG."""
-
-    inputs: list[NDArray[np.uint8]]
-    display_png: bytes
-    rows: int
-    columns: int
-    facts: DicomFacts | None
 
 
 @dataclass(frozen=True)
@@ -48,9 +35,8 @@ class Image:
 def read_image(data: bytes, media_type: str) -> Image:
     """Decode a file. Polarity is always the display's: bone light, air dark."""
     if media_type == DICOM:
-        from model_worker.dicom import (
-            decode_dicom,
-        )  # only here: pictures are decoded where pydicom is not loaded
+        # Only here: pictures are decoded where pydicom is not loaded.
+        from model_worker.dicom import decode_dicom
 
         grey, facts = decode_dicom(data)
         rows, columns = grey.shape
@@ -60,13 +46,6 @@ def read_image(data: bytes, media_type: str) -> Image:
     else:
         raise unreadable("The file is no DICOM, PNG or JPEG.")
     return Image(halved(grey), rows, columns, facts)
-
-
-def read_picture(data: bytes, media_type: str, inputs: "Sequence[InputSpec]") -> Picture:
-    """Decode once, derive everything."""
-    image = read_image(data, media_type)
-    made = [canonical(image.grey, spec) for spec in inputs]
-    return Picture(made, png(shown(image.grey)), image.rows, image.columns, image.facts)
 
 
 def canonical(grey: Grey, spec: "InputSpec") -> Grey:

@@ -93,12 +93,14 @@ def _limit(server: int, timeout_s: float, memory: int) -> None:
 def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     """The picture, or a code and a sentence; never an exception's own text, which may quote the file."""
     from model_worker.headers import unreadable
-    from model_worker.pixels import read_picture
+    from model_worker.pixels import canonical, png, read_image, shown
     from thorax.errors import Code, CodedError
 
     try:
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
-        picture = read_picture(data, request["media_type"], inputs)
+        image = read_image(data, request["media_type"])
+        made = [canonical(image.grey, spec).tobytes() for spec in inputs]
+        display = png(shown(image.grey))
     except CodedError as error:
         coded = error
     except Exception as error:
@@ -108,13 +110,9 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
             else unreadable("The image is truncated, damaged or of a kind that can't be decoded.")
         )
     else:
-        facts = asdict(picture.facts) if picture.facts else None
-        header = {"rows": picture.rows, "columns": picture.columns, "facts": facts}
-        return [
-            *_sized(json.dumps(header).encode()),
-            *_sized(picture.display_png),
-            *map(bytes, picture.inputs),
-        ]
+        facts = asdict(image.facts) if image.facts else None
+        header = {"rows": image.rows, "columns": image.columns, "facts": facts}
+        return [*_sized(json.dumps(header).encode()), *_sized(display), *made]
     return _sized(json.dumps({"code": coded.code, "detail": coded.detail}).encode())
 
 

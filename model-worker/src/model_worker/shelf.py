@@ -100,10 +100,12 @@ class Shelf:
         return found
 
     def _load(self, bundle: Bundle) -> dict[str, Backbone]:
-        _log.info("bundle_loading", bundle=bundle.manifest.name, backbones=self._share(bundle))
+        share = self._share(bundle)
+        _log.info("bundle_loading", bundle=bundle.manifest.name, backbones=share)
         return {
-            name: Backbone(bundle, bundle.backbone(name), cpu_fallback=self._cpu_fallback)
-            for name in self._share(bundle)
+            spec.name: Backbone(bundle, spec, cpu_fallback=self._cpu_fallback)
+            for spec in bundle.manifest.backbones
+            if spec.name in share
         }
 
     def _missing(self) -> list[str]:

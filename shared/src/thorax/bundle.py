@@ -125,13 +125,6 @@ class Bundle:
         """The backbones' names, in the manifest's order."""
         return tuple(b.name for b in self.manifest.backbones)
 
-    def backbone(self, name: str) -> BackboneSpec:
-        """The backbone called `name`; CodedError(BUNDLE_INVALID) if there is none."""
-        for spec in self.manifest.backbones:
-            if spec.name == name:
-                return spec
-        raise CodedError(Code.BUNDLE_INVALID, f"Bundle {self.manifest.name} has no backbone {name}.")
-
     def graph(self, spec: BackboneSpec) -> bytes:
         """The bytes of a backbone's graph, given out only when their sha256 is the manifest's."""
         path = self.folder / spec.file

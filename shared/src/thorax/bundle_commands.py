@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Row
 
 from thorax import comparison, database, registry
 from thorax.bundle import Bundle, find_bundles, load_bundle
-from thorax.settings import CommandSettings
+from thorax.settings import Settings
 from thorax.states import ANONYMOUS_TENANT
 
 _FOLDER = click.Path(path_type=Path)
@@ -220,7 +220,7 @@ def _open_graphs(folder: Path) -> None:
 
 @contextmanager
 def _owner() -> Iterator[Connection]:
-    engine = database.engine(CommandSettings().database_url.get_secret_value())
+    engine = database.engine(Settings().database_url.get_secret_value())
     with engine.begin() as connection:
         yield connection
     engine.dispose()
@@ -247,7 +247,7 @@ def _prepared(name: str, wait_s: int) -> Row[Any]:
     with _owner() as connection:
         row = _named(connection, name)
         manifest = registry.manifest(connection, row.digest)
-    here = find_bundles(CommandSettings().models).get(row.digest)
+    here = find_bundles(Settings().models).get(row.digest)
     if here:
         checked(here.folder)
     _let_load(row.digest, [spec.name for spec in manifest.backbones], wait_s)

@@ -8,7 +8,7 @@ import click
 from thorax import database
 from thorax.bundle_commands import bundle, publish
 from thorax.errors import CodedError
-from thorax.settings import CommandSettings
+from thorax.settings import Settings
 
 
 @click.group()
@@ -23,7 +23,7 @@ cli.add_command(bundle)
 @click.option("--bundle", "folder", type=click.Path(path_type=Path), help="Then make it the default.")
 def migrate(folder: Path | None) -> None:
     """Bring the database at THORAX_DATABASE_URL to the newest schema."""
-    database.migrate(CommandSettings().database_url.get_secret_value())
+    database.migrate(Settings().database_url.get_secret_value())
     click.echo("The database has the newest schema.")
     if folder is not None:
         publish(folder, activate=True)

@@ -1,7 +1,7 @@
 """Bearer token or page cookie in, Principal out: FastAPI's side of thorax.identity (extra [http]).
 
-A service puts a `Doorkeeper` on `app.state.doorkeeper` and its endpoints ask for a `Caller`, `Reader`, `Writer`,
-`Modeller` or `Admin`. An Authorization header, when there is one, is all that counts; the cookie comes with CSRF.
+A service puts a `Doorkeeper` on `app.state.doorkeeper` and its endpoints ask for a `Caller`, `Reader`, `Writer`
+or `Admin`. An Authorization header, when there is one, is all that counts; the cookie comes with CSRF.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _SCOPES = {
     str(Scope.STUDIES_WRITE): "Send studies, cancel, retry and erase them.",
     str(Scope.STUDIES_READ): "Read jobs, findings and images of the tenant.",
-    str(Scope.MODELS_WRITE): "Register and activate model bundles.",
+    str(Scope.MODELS_WRITE): "Reserved: bundles are registered by a command, not over HTTP.",
     str(Scope.ADMIN): "List, disable and promote users; see and retry failed work of all tenants.",
 }
 _oauth2 = OAuth2(

@@ -43,7 +43,7 @@ def responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for an endpoint that may answer with these codes."""
     by_status: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        status = code_status(code)
+        status = CodedError(code).spec.status
         entry = by_status.setdefault(
             status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
         )
@@ -51,11 +51,6 @@ def responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
         example = render(CodedError(code), "urn:uuid:00000000-0000-0000-0000-000000000000")
         entry["content"][MEDIA_TYPE]["examples"][str(code)] = {"value": example}
     return by_status
-
-
-def code_status(code: Code) -> int:
-    """The HTTP status of a code."""
-    return CodedError(code).spec.status
 
 
 def render(error: CodedError, instance: str) -> dict[str, Any]:

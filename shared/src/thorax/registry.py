@@ -51,9 +51,8 @@ class Loading:
     workers: int
 
 
-def register(connection: Connection, found: Bundle) -> bool:
-    """Make a bundle known, or take over its new card; whether it was new."""
-    known = connection.execute(text("select from bundles where digest = :d"), {"d": found.digest}).first()
+def register(connection: Connection, found: Bundle) -> None:
+    """Make a bundle known, or take over its new card."""
     values = {
         "digest": found.digest,
         "name": found.manifest.name,
@@ -62,7 +61,6 @@ def register(connection: Connection, found: Bundle) -> bool:
         "card": found.card,
     }
     connection.execute(_REGISTER, values)
-    return known is None
 
 
 def known(connection: Connection) -> Sequence[Row[Any]]:

@@ -40,9 +40,3 @@ class Settings(BaseSettings):
 
     def __init__(self, **values: object) -> None:
         super().__init__(_secrets_dir=_secrets_dir(), **values)  # type: ignore[arg-type]
-
-
-class CommandSettings(Settings):
-    """The commands connect as the owner of the schema."""
-
-    database_url: SecretStr = Field(description="postgresql+psycopg://owner:password@host:port/database")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.factories.hostile import JPEG, PNG, png, png_chunk, png_of
 
-from model_worker.pixels import DICOM, canonical, halved, read_image, read_picture
+from model_worker.pixels import DICOM, canonical, halved, read_image
 from model_worker.raster import Grey, decode_raster
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
@@ -167,10 +167,10 @@ def test_a_jpeg_that_was_held_sideways_has_its_upright_size() -> None:
 
 
 def test_the_four_samples_are_one_picture() -> None:
-    spec = [InputSpec(size=64)]
+    spec = InputSpec(size=64)
     kinds = {"chest.png": PNG, "chest-16bit.png": PNG, "chest.jpg": JPEG, "chest.dcm": DICOM}
     first, *others = (
-        read_picture((SAMPLES / name).read_bytes(), kind, spec).inputs[0].astype(int)
+        canonical(read_image((SAMPLES / name).read_bytes(), kind).grey, spec).astype(int)
         for name, kind in kinds.items()
     )
     assert first.std() > 30

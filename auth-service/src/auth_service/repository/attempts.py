@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.models import LoginFailure
@@ -49,7 +49,3 @@ class AttemptRows:
         await self._session.execute(
             delete(LoginFailure).where(LoginFailure.account == account, LoginFailure.address == address)
         )
-
-    async def forget_old(self) -> None:
-        """Delete what no longer counts."""
-        await self._session.execute(delete(LoginFailure).where(LoginFailure.failed_at < func.now() - WINDOW))

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, or_, select, text, update
+from sqlalchemy import func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.models import SigningKey
@@ -34,7 +34,3 @@ class KeyRows:
         """Let every key retire at this time, unless it retires earlier."""
         later = or_(SigningKey.retires_at.is_(None), SigningKey.retires_at > at)
         await self._session.execute(update(SigningKey).where(later).values(retires_at=at))
-
-    async def forget_old(self) -> None:
-        """Delete the private halves of keys that nobody needs any more."""
-        await self._session.execute(delete(SigningKey).where(SigningKey.retires_at < func.now()))

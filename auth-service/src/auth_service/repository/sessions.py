@@ -1,9 +1,8 @@
 """Sessions, each a family of refresh tokens. A revoked one is deleted: what is not there opens nothing."""
 
-from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.models import RefreshToken, Session
@@ -54,8 +53,3 @@ class SessionRows:
         """End all sessions of a user, or all but one."""
         statement = delete(Session).where(Session.user_id == user_id)
         await self._session.execute(statement if keep is None else statement.where(Session.id != keep))
-
-    async def forget_old(self, idle: timedelta) -> None:
-        """Delete sessions that have expired."""
-        old = or_(Session.expires_at < func.now(), Session.last_used_at < func.now() - idle)
-        await self._session.execute(delete(Session).where(old))

@@ -99,7 +99,3 @@ class UserRows:
             .returning(Invitation.tenant_id)
         )
         return found
-
-    async def forget_old_invitations(self) -> None:
-        """Delete what nobody can use any more."""
-        await self._session.execute(delete(Invitation).where(Invitation.expires_at < func.now()))

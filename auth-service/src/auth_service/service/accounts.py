@@ -8,7 +8,7 @@ import structlog
 
 from auth_service.models import User
 from auth_service.parts import Parts
-from auth_service.passwords import check_password, normal_name
+from auth_service.passwords import normal_name, refuse_weak
 from auth_service.repository import Repository
 from auth_service.service import login
 from auth_service.service.users import keep_an_admin
@@ -38,7 +38,7 @@ class Accounts:
         if invitation is None and self.parts.settings.sign_up == "closed":
             raise CodedError(Code.SIGN_UP_CLOSED)
         normal = normal_name(name)
-        check_password(password, normal)
+        refuse_weak(password, normal)
         pair = self.parts.settings.sign_ups_per_address
         await login.limit(self.parts, self.repository, _SIGN_UPS, address, pair=pair)
         if await self.repository.users.by_name(normal) is not None:  # before the slow hash
@@ -73,7 +73,7 @@ class Accounts:
         self, user: User, current: str, new: str, address: str, session: UUID | None
     ) -> None:
         """Set a new password and end all sessions but the one that asks."""
-        check_password(new, user.name)
+        refuse_weak(new, user.name)
         await login.check_password(self.parts, self.repository, user.name, current, address)
         hashed = await self.parts.passwords.hash(new)
         user = await self._locked(user)
@@ -123,7 +123,7 @@ async def create_admin(
             )
         user.scopes, user.disabled_at = sorted(ADMIN_SCOPES), None
         return False
-    check_password(password, normal)
+    refuse_weak(password, normal)
     hashed = await parts.passwords.hash(password)
     tenant = await repository.users.add_tenant()
     await Accounts(parts, repository).add(normal, hashed, tenant, ADMIN_SCOPES)

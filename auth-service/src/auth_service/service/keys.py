@@ -30,13 +30,4 @@ async def rotate_keys(parts: Parts, repository: Repository, *, compromised: bool
     starts = datetime.now(UTC) + (timedelta(0) if compromised else LEAD)
     await repository.keys.retire_all(starts + (timedelta(0) if compromised else OVERLAP))
     await repository.keys.add(await asyncio.to_thread(parts.vault.new_key, starts))
-    await repository.keys.forget_old()
     return starts
-
-
-async def forget_old(parts: Parts, repository: Repository) -> None:
-    """Delete sessions, invitations, failures and keys that nobody can use any more."""
-    await repository.sessions.forget_old(parts.settings.session_idle)
-    await repository.users.forget_old_invitations()
-    await repository.attempts.forget_old()
-    await repository.keys.forget_old()

@@ -102,7 +102,7 @@ class Intake:
             if len(head) >= HEAD_BYTES:
                 break
         try:
-            sniffed = sniff(head, max_pixels=self._settings.max_pixels)
+            media_type = sniff(head)
         except CodedError as error:
             error.context["file"] = len(upload.images)  # its place in the request, not its name
             raise
@@ -119,7 +119,7 @@ class Intake:
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
         upload.images.append(
-            StoredImage(instance_id, _plain(file_name), sniffed.media_type, size, digest.hexdigest())
+            StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest())
         )
 
     async def discard(self, upload: Upload) -> None:

@@ -4,48 +4,40 @@ Pixel counts are checked here too where the header tells them, so that an absurd
 """
 
 import struct
-from dataclasses import dataclass
 
 from thorax.errors import Code, CodedError
 
 HEAD_BYTES = 64 * 1024
-MIN_EDGE = 32
+MIN_EDGE, MAX_PIXELS = 32, 64_000_000
 DICOM, PNG, JPEG = "application/dicom", "image/png", "image/jpeg"
 
 # Start-of-frame markers that carry a size (ITU-T T.81, table B.1); C4, C8 and CC are not frames.
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 
 
-@dataclass(frozen=True)
-class Sniffed:
-    """A media type of ours, and width and height in pixels where the header told them."""
-
-    media_type: str
-    size: tuple[int, int] | None
-
-
-def sniff(head: bytes, *, max_pixels: int) -> Sniffed:
-    """Recognise DICOM, PNG or JPEG from the first `HEAD_BYTES` of a file.
+def sniff(head: bytes) -> str:
+    """The media type of a file by its first `HEAD_BYTES`: DICOM, PNG or JPEG.
 
     Raises CodedError: EMPTY_FILE, UNSUPPORTED_MEDIA, IMAGE_SIZE, IMAGE_TOO_LARGE.
     """
     if not head:
         raise CodedError(Code.EMPTY_FILE, "The file has no bytes.")
     if head[128:132] == b"DICM":  # PS3.10, 7.1
-        return Sniffed(DICOM, None)
+        return DICOM
+    size: tuple[int, int] | None
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        found = Sniffed(PNG, _png_size(head))
+        media_type, size = PNG, _png_size(head)
     elif head.startswith(b"\xff\xd8\xff"):
-        found = Sniffed(JPEG, _jpeg_size(head))
+        media_type, size = JPEG, _jpeg_size(head)
     else:
         raise CodedError(Code.UNSUPPORTED_MEDIA, "The file's first bytes are of no DICOM, PNG or JPEG file.")
-    if found.size:
-        _check(*found.size, max_pixels)
-    return found
+    if size:
+        _check(*size)
+    return media_type
 
 
-def _check(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
+def _check(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
         raise CodedError(Code.IMAGE_TOO_LARGE, f"The image claims {width} x {height} pixels.")
     if min(width, height) < MIN_EDGE or max(width, height) > 8 * min(width, height):
         raise CodedError(Code.IMAGE_SIZE, f"The image claims {width} x {height} pixels.")

@@ -35,7 +35,7 @@ UPLOAD_BODY: dict[str, Any] = {
         },
     }
 }
-UPLOAD_ERRORS = responses(
+_UPLOAD_CODES = (
     Code.MALFORMED_MULTIPART,
     Code.BODY_TOO_LARGE,
     Code.BODY_TIMEOUT,
@@ -53,11 +53,8 @@ UPLOAD_ERRORS = responses(
     Code.BUNDLE_MISSING,
     Code.STORAGE_FULL,
 )
-OPEN_UPLOAD_ERRORS = responses(
-    *(Code(code) for entry in UPLOAD_ERRORS.values() for code in entry["content"]["application/problem+json"]["examples"]),
-    Code.RATE_LIMITED,
-    Code.FEATURE_OFF,
-)  # fmt: skip
+UPLOAD_ERRORS = responses(*_UPLOAD_CODES)
+OPEN_UPLOAD_ERRORS = responses(*_UPLOAD_CODES, Code.RATE_LIMITED, Code.FEATURE_OFF)
 READ_ERRORS = responses(Code.NOT_FOUND)
 OWNERS_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN)
 

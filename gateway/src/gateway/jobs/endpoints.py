@@ -13,7 +13,7 @@ from gateway.intake.service import Intake
 from gateway.jobs import documentation as told
 from gateway.jobs.accepting import Acceptance, Sender
 from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority, Priors
-from gateway.jobs.service import Access, JobService, known_finding
+from gateway.jobs.service import MAX_WAIT_S, Access, JobService, known_finding
 from gateway.jobs.worklist import Worklist
 from gateway.jobs.worklist_rows import Order
 from thorax.errors import Code, CodedError
@@ -157,7 +157,7 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
     async def get_job(
         service: Service,
         access: Annotated[Access, Depends(readable)],
-        wait: Annotated[float, Query(ge=0, le=60, description="seconds to hold the answer")] = 0,
+        wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="seconds to hold the answer")] = 0,
         prefer: Annotated[str | None, Header()] = None,
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> JobView:

@@ -24,7 +24,6 @@ from thorax.models import (
 from thorax.states import JobState, StepKind
 
 AnyRow = Row[*tuple[Any, ...]]
-OPEN = (JobState.QUEUED, JobState.RUNNING)
 
 
 _RECORD = text("""

@@ -9,7 +9,6 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.config import GatewaySettings
 from gateway.jobs import repository, views
 from gateway.jobs.accepting import HintSender
 from gateway.jobs.schemas import JobView
@@ -20,6 +19,7 @@ from thorax.http_database import tenant_autocommit, tenant_scope
 from thorax.states import ANONYMOUS_TENANT, JobState
 from thorax.storage import BlobStore
 
+MAX_WAIT_S = 60
 _log = structlog.get_logger(__name__)
 
 
@@ -35,16 +35,8 @@ class Access:
 class JobService:
     """All that can be done with a job that is there; holds no state of it."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        engine: AsyncEngine,
-        blobs: BlobStore,
-        hints: HintSender,
-        bell: JobBell,
-    ) -> None:
-        self._settings, self._engine, self._blobs = settings, engine, blobs
-        self._hints, self._bell = hints, bell
+    def __init__(self, engine: AsyncEngine, blobs: BlobStore, hints: HintSender, bell: JobBell) -> None:
+        self._engine, self._blobs, self._hints, self._bell = engine, blobs, hints, bell
 
     # reading
 
@@ -75,7 +67,7 @@ class JobService:
 
     async def wait(self, access: Access, seconds: float, seen: int | None) -> tuple[int, JobState]:
         """Hold on until the job has another version than `seen` (without one: until it is final)."""
-        deadline = monotonic() + min(seconds, self._settings.max_wait_s)
+        deadline = monotonic() + min(seconds, MAX_WAIT_S)
         async with self._bell.watch(access.job_id) as watch:
             version, state = await self.version(access)
             while not state.final and version == (seen or version) and (left := deadline - monotonic()) > 0:
@@ -118,14 +110,13 @@ class JobService:
 
     # images
 
-    async def display(self, access: Access, instance_id: UUID) -> UUID:
-        """An image whose display picture is stored; CodedError(NOT_FOUND, NOT_READY) or the image's own."""
+    async def prepared(self, access: Access, instance_id: UUID) -> None:
+        """Refuse an image that has no display picture: CodedError(NOT_FOUND, NOT_READY) or the image's own."""
         image = await self.image(access, instance_id)
         if image.state == "failed":
             raise CodedError(Code(image.error_code), image.error_detail or "")
         if image.state != "prepared":
             raise CodedError(Code.NOT_READY, "The image has not been prepared yet.", retry_after=1)
-        return instance_id
 
     async def image(self, access: Access, instance_id: UUID) -> repository.AnyRow:
         """An image of the job; CodedError(NOT_FOUND) for any other."""
@@ -137,7 +128,7 @@ class JobService:
 
     async def maps(self, access: Access, instance_id: UUID) -> tuple[bytes, list[int]]:
         """The fused maps of an image, float16 bytes and their shape [5, h, w]."""
-        await self.display(access, instance_id)
+        await self.prepared(access, instance_id)
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.heatmap(connection, access.job_id, instance_id)
         if row is None:

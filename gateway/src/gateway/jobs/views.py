@@ -33,7 +33,7 @@ def error_view(code: str | None, detail: str | None) -> ErrorView | None:
     """A stored error code with its sentences; None without one."""
     if not code:
         return None
-    spec = SPECS.get(Code(code), SPECS[Code.INTERNAL])
+    spec = SPECS[Code(code)]
     return ErrorView(code=code, title=spec.title, detail=detail or spec.title, remedy=spec.remedy)
 
 

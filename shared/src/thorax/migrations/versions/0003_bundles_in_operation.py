@@ -26,7 +26,7 @@ create index jobs_succeeded on jobs (finished_at) where state = 'succeeded' and 
 # With its owner's rights, as the sweeper may neither add jobs nor see whose they are. Looks at jobs in the order in
 # which they ended, from where it stopped (`shadow_seen`); the two seconds are for transactions that commit late.
 # Where the shadow's inputs are all among the original's, the prepared pixels are used, and only `infer` is added.
-# Priority 9 is `thorax.models.SHADOW_PRIORITY`: after all real work.
+# Priority 9 is `thorax.states.SHADOW_PRIORITY`: after all real work.
 CAST_SHADOWS = """
 create function cast_shadows(at_most integer) returns bigint language sql security definer
 set search_path = public, pg_temp as $$

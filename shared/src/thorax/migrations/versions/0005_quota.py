@@ -21,8 +21,3 @@ end $$;
 def upgrade() -> None:
     """Add the function."""
     op.execute(FUNCTION)
-
-
-def downgrade() -> None:
-    """Remove it."""
-    op.execute("drop function open_jobs(uuid)")
