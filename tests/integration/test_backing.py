@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
 
 from local_stack.backing import Backing
 from local_stack.settings import LocalSettings
 from local_stack.stores import Postgres
 from local_stack.supervisor import StartError
 from tests.factories.bundles import make_bundle
+from thorax import database
 
 THORAX = Path(sys.executable).parent / "thorax"
 
@@ -62,3 +65,14 @@ def test_current_means_newest_schema_and_this_bundle(
     subprocess.run([THORAX, "migrate", "--bundle", bundle.folder], env=env, check=True, capture_output=True)
     assert migrated.is_current(bundle.digest)
     assert not migrated.is_current("0" * 64)
+
+
+def test_a_given_database_is_used_with_each_service_s_role(tmp_path: Path, database_url: str) -> None:
+    urls = backing(tmp_path, database_url=database_url).databases()
+    for role, url in urls.items():
+        with database.engine(url).connect() as connection:
+            assert connection.execute(
+                text("select current_user, current_setting('statement_timeout')")
+            ).one() == (role, "30s")
+    with database.engine(urls["thorax_gateway"]).connect() as connection, pytest.raises(ProgrammingError):
+        connection.execute(text("select * from auth.users"))

@@ -61,13 +61,13 @@ def house(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis
 
 def test_an_expired_job_goes_with_its_blobs(house: House) -> None:
     house.job("-1 second")
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert house.left() == (0, 0, 0, False)
 
 
 def test_a_job_that_has_not_expired_stays(house: House) -> None:
     house.job("1 hour")
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert house.left() == (1, 1, 0, True)
 
 
@@ -75,27 +75,25 @@ def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
     house.job(None)
     with house.auth.begin() as connection:  # with the rights of auth-service, which sees no study
         connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert house.left() == (0, 0, 0, False)
 
 
-def test_what_its_last_token_uploads_later_goes_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "HOUSEWORK_S", 0)
+def test_what_its_last_token_uploads_later_goes_too(house: House) -> None:
     with house.auth.begin() as connection:
         connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
-    house.sweeper.round()
+    house.sweeper.keep_house()
     house.job(None)
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert house.left() == (0, 0, 0, False)
     with house.owner.begin() as connection:
         connection.execute(text("update doomed_tenants set doomed_at = now() - interval '16 minutes'"))
-    house.sweeper.round()
+    house.sweeper.keep_house()
     with house.owner.connect() as connection:
         assert connection.execute(text("select count(*) from doomed_tenants")).scalar_one() == 0
 
 
 def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "HOUSEWORK_S", 0)
     house.job("-1 second")
     stuck, erase = uuid4(), house.blobs.erase
 
@@ -109,7 +107,7 @@ def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch:
         connection.execute(
             text("insert into doomed_blobs values (:id, now() - interval '1 day')"), {"id": stuck}
         )
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert house.left() == (0, 0, 1, False)
     with house.owner.connect() as connection:
         recent = text("select instance_id from doomed_blobs where doomed_at > now() - interval '1 minute'")
@@ -124,9 +122,44 @@ def test_what_is_no_instance_is_left_alone(
     foreign.mkdir()
     stray = uuid4()
     house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert foreign.exists()
     assert not (tmp_path / "instances" / str(stray)).exists()
+
+
+def test_a_database_erases_no_other_s_blobs(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeping, "ORPHAN_AGE", timedelta(0))
+    (tmp_path / "platform").write_bytes(uuid4().bytes)  # this one is new, or staging
+    stray = uuid4()
+    house.blobs.put(stray, ORIGINAL, b"x")
+    house.sweeper.keep_house()
+    assert house.blobs.get(stray, ORIGINAL) == b"x"
+
+
+@pytest.mark.parametrize(("has", "state"), [("this one", "queued"), ("another", "failed")])
+def test_a_job_whose_bundle_no_worker_has_fails_in_the_end(house: House, has: str, state: str) -> None:
+    house.job(None)
+    with house.owner.begin() as connection:
+        connection.execute(
+            text(
+                "insert into steps (job_id, instance_id, kind, priority, bundle_digest, created_at) "
+                "select id, :image, 'prepare', 1, bundle_digest, now() - interval '2 hours' from jobs"
+            ),
+            house.ids,
+        )
+        connection.execute(
+            text(
+                "insert into workers (id, service, kinds, backbones, bundles, loaded, provider, seen_at) select 'w', "
+                "'model-worker', '{}', '{}', array[case :has when 'this one' then digest else 'x' end], '{}', '', now() "
+                "from bundles"
+            ),
+            {"has": has},
+        )
+    house.sweeper.keep_house()
+    with house.owner.connect() as connection:
+        assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 
 
 @pytest.mark.parametrize(("quorum", "state"), [(2, "failed"), (1, "running")])
@@ -151,7 +184,7 @@ def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.
     house.job(None)
     stray = uuid4()
     house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweeper.round()
+    house.sweeper.keep_house()
     assert house.left() == (1, 1, 0, True)
     with pytest.raises(FileNotFoundError):
         house.blobs.get(stray, ORIGINAL)

@@ -3,12 +3,14 @@
 Several may run at once: every round takes only rows that nobody else has locked.
 """
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy import Connection, Engine, text
@@ -61,15 +63,15 @@ delete from studies where id in (select study_id from expired) returning id""")
 # since until then one may still upload.
 _TENANTS_GONE = text("""
 with gone as (select tenant_id from doomed_tenants for update skip locked),
+batch as (select s.id from studies s join gone g on g.tenant_id = s.tenant_id limit 200),
 images as (
   insert into doomed_blobs (instance_id)
-  select i.id from instances i join studies s on s.id = i.study_id join gone g on g.tenant_id = s.tenant_id
-  on conflict do nothing),
+  select i.id from instances i join batch on batch.id = i.study_id on conflict do nothing),
 own_bundle as (delete from tenant_bundles where tenant_id in (select tenant_id from gone)),
-studies as (delete from studies where tenant_id in (select tenant_id from gone)),
+erased as (delete from studies where id in (select id from batch)),
 secrets as (delete from patient_secrets where tenant_id in (select tenant_id from gone))
 delete from doomed_tenants where tenant_id in (select tenant_id from gone)
-  and doomed_at < now() - interval '15 minutes'""")
+  and doomed_at < now() - interval '15 minutes' and not exists (select from batch)""")
 _DOOMED = text("select instance_id from doomed_blobs order by doomed_at limit 50")
 _LATER = text("update doomed_blobs set doomed_at = now() where instance_id = :id")
 _ERASED = text("delete from doomed_blobs where instance_id = any(:ids)")
@@ -79,8 +81,15 @@ _OLD = (
 )
 _OLD_STEPS = text("""
 delete from steps where id in (
-  select s.id from steps s join jobs j on j.id = s.job_id
-  where j.finished_at < now() - make_interval(secs => :age_s) limit 1000)""")
+  select s.id from (select id, job_id from steps order by id limit 2000) s join jobs j on j.id = s.job_id
+  where j.finished_at < now() - make_interval(secs => :age_s))""")
+_PLATFORM = text("select id from platform")
+# Jobs that nobody can do: workers live, and none has had their bundle for an hour (a rollout took it away).
+_UNSERVED = text("""
+with living as (select bundles from workers where service = 'model-worker' and seen_at > now() - interval '30 seconds')
+select distinct s.job_id from steps s
+where s.state = 'waiting' and s.kind <> 'aggregate' and s.created_at < now() - interval '1 hour'
+  and exists (select from living) and not exists (select from living where s.bundle_digest = any(bundles)) limit 100""")
 _KNOWN = text("select id from instances where id = any(:ids)")
 
 
@@ -90,25 +99,36 @@ class Sweeper:
     def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore, hints: Hints) -> None:
         self._settings, self._engine, self._blobs, self._hints = settings, engine, blobs, hints
         self._whole = engine.execution_options(isolation_level="READ COMMITTED")
-        self._housework_at = self._orphans_at = 0.0
+        self._orphans_at = 0.0
+        self._rounds: dict[str, float] = {}
         self.stopping = threading.Event()
 
     def run(self) -> None:
-        """Sweep until `stopping` is set."""
-        while not self.stopping.wait(self._settings.sweep_s):
-            self.round()
+        """Sweep until `stopping` is set; a blob store that is slow does not hold up the ledger's duties."""
+        house = threading.Thread(target=self._repeat, args=(self.keep_house, HOUSEWORK_S), daemon=True)
+        house.start()
+        self._repeat(self.round, self._settings.sweep_s)
+        house.join(5)
+
+    def busy_since(self) -> float | None:
+        """When the oldest round that has not ended began."""
+        return min(list(self._rounds.values()), default=None)
 
     def round(self) -> None:
-        """The ledger's duties; the house-keeping as well, when its time has come."""
-        duties: tuple[Callable[[], None], ...] = (
-            self.revive,
-            self.degrade,
-            self.bury,
-            self.hint,
-        )
-        if monotonic() >= self._housework_at:
-            self._housework_at = monotonic() + HOUSEWORK_S
-            duties += (self.shadow, self.expire, self.erase, self.forget, self.orphans)
+        """The ledger's duties."""
+        self._do(self.revive, self.degrade, self.bury, self.hint)
+
+    def keep_house(self) -> None:
+        """What can wait a little."""
+        self._do(self.shadow, self.unserved, self.expire, self.erase, self.forget, self.orphans)
+
+    def _repeat(self, what: Callable[[], None], pause_s: float) -> None:
+        while not self.stopping.wait(pause_s):
+            self._rounds[what.__name__] = monotonic()
+            what()
+            del self._rounds[what.__name__]
+
+    def _do(self, *duties: Callable[[], None]) -> None:
         for duty in duties:
             try:
                 duty()
@@ -136,6 +156,16 @@ class Sweeper:
                 detail = f"{names} failed {limit} times."
                 ledger.end(connection, job_id, JobState.FAILED, code=Code.STEP_DEAD, detail=detail)
             _log.error("job_failed", job=str(job_id), dead=names)
+
+    def unserved(self) -> None:
+        """A job whose bundle no worker has any more fails, and is done by today's bundle when it is retried."""
+        with self._engine.connect() as connection:
+            jobs = list(connection.execute(_UNSERVED).scalars())
+        for job_id in jobs:
+            with self._whole.begin() as connection:
+                detail = "No worker has had this job's bundle for an hour. A retry takes the bundle of today."
+                ledger.end(connection, job_id, JobState.FAILED, code=Code.BUNDLE_MISSING, detail=detail)
+            _log.error("job_unserved", job=str(job_id))
 
     def _quorum_may_do(self, connection: Connection, job_id: UUID, dead: list[ledger.NewStep]) -> bool:
         """Whether what has died still leaves each image as many backbones as the quorum."""
@@ -193,6 +223,8 @@ class Sweeper:
                 _log.warning("not_erased", instance=str(instance_id), error=type(error).__name__)
                 with self._whole.begin() as connection:
                     connection.execute(_LATER, {"id": instance_id})
+                if isinstance(error, ConnectionError):  # the others would fail as slowly
+                    break
         with self._whole.begin() as connection:
             connection.execute(_ERASED, {"ids": erased})
 
@@ -208,6 +240,11 @@ class Sweeper:
         if monotonic() < self._orphans_at:
             return
         self._orphans_at = monotonic() + ORPHAN_ROUND_S
+        with self._engine.connect() as connection:
+            platform: UUID = connection.execute(_PLATFORM).scalar_one()
+        if not self._blobs.belong_to(platform):
+            _log.error("blobs_of_another_database", platform=str(platform))
+            return
         batch: list[UUID] = []
         with self._engine.connect() as connection:
             for instance_id in self._blobs.older_than(ORPHAN_AGE):
@@ -236,7 +273,8 @@ def main() -> None:
         signal.signal(number, lambda *_: sweeper.stopping.set())
     heartbeat = Heartbeat(
         engine,
-        name=f"sweeper-{id(sweeper):x}",
+        name=f"sweeper-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}",
+        busy_since=sweeper.busy_since,
         service="sweeper",
         appetite=lambda: ledger.Appetite(()),
         kinds=["sweep"],

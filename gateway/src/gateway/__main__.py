@@ -11,7 +11,7 @@ def main() -> None:
     settings = GatewaySettings()
     telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
     app = create_app(settings)
-    serve(app, settings.host, settings.port, leaving=app.state.bell.close)
+    serve(app, settings.host, settings.port, grace_s=settings.grace_s, leaving=app.state.bell.close)
 
 
 if __name__ == "__main__":

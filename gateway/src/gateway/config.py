@@ -10,6 +10,7 @@ from thorax.settings import Networks, Settings
 class GatewaySettings(Settings):
     """Limits and neighbours of the gateway."""
 
+    grace_s: int = Field(default=5, description="how long uploads may go on after SIGTERM")
     host: str = "127.0.0.1"
     port: int = 8080
     auth_url: str = Field(default="http://127.0.0.1:8081", description="where auth-service is reached")

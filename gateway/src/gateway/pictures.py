@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
@@ -60,6 +60,7 @@ def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
 
 
 # A stored picture never changes, yet a retry may replace it: let browsers keep it for an hour.
+_RENDERERS = CapacityLimiter(2)  # one needs up to 80 MB
 CACHE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
 
 
@@ -86,7 +87,7 @@ class Look:
             display = await self.blobs.get_async(self.instance_id, DISPLAY)
         except FileNotFoundError:
             raise CodedError(Code.NOT_FOUND, "The picture has been erased.") from None
-        png = await to_thread.run_sync(render, display, *maps)
+        png = await to_thread.run_sync(render, display, *maps, limiter=_RENDERERS)
         return Response(png, media_type="image/png", headers=headers)
 
     async def _map(self, name: str) -> "Map":

@@ -10,6 +10,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
+from thorax.database import KEEPALIVES
 from thorax.ledger import JOBS_CHANNEL
 from thorax.states import JobState
 
@@ -86,7 +87,7 @@ class JobBell:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=5, keepalives_idle=30
+                    self._url, autocommit=True, connect_timeout=5, **KEEPALIVES
                 ) as connection:
                     await connection.execute(f"listen {JOBS_CHANNEL}")
                     self._ring_all()

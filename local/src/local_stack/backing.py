@@ -78,9 +78,13 @@ class Backing:
                 return False
 
     def databases(self) -> Mapping[str, str]:
-        """Role to URL, after the migration made the roles. A given database has one URL for all."""
-        if self._database_url:
-            return dict.fromkeys(ROLES, self._database_url)
+        """Role to URL, after the migration made the roles. In a given database the one login takes each service's role."""
+        if given := self._database_url:
+            with psycopg.connect(given.replace("+psycopg", ""), autocommit=True) as connection:
+                for role in ROLES:
+                    connection.execute(f"GRANT {role} TO CURRENT_USER")
+            join = "&" if "?" in given else "?"
+            return {role: f"{given}{join}options=-c%20role%3D{role}" for role in ROLES}
         return logins(self._postgres, DATABASE)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from model_worker.config import WorkerSettings
-from model_worker.decode import Decoded, decode
+from model_worker.decode import CODES, Decoded, decode
 from model_worker.facts import DicomFacts
 from model_worker.shelf import Shelf
 from thorax import ledger
@@ -115,8 +115,8 @@ class ModelCraft:
                 timeout_s=self._settings.decode_timeout_s,
             )
         except CodedError as error:
-            if claim.shadow:
-                raise  # the image was readable for its own job
+            if claim.shadow or error.code not in CODES:
+                raise  # the image was readable for its own job; or it is this worker that can't read any
             # The file is at fault and will be so next time: the step has done its work by finding out.
             values = {"code": str(error.code), "detail": error.detail}
             self._complete(self._engine, [claim], record=_FAILED, values=values)

@@ -1,12 +1,20 @@
 """Hints: empty Celery messages which say that a queue has work. Losing one costs time, never a job."""
 
+from collections import Counter
 from collections.abc import Iterable
+from time import monotonic
 
 import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
 TASK = "thorax.work"
+ENOUGH = 32  # hints in one queue
+SILENT_S = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -27,6 +35,8 @@ def celery_app(redis_url: str, name: str = "thorax") -> Celery:
             "socket_keepalive": True,
             "health_check_interval": 10,
         },
+        broker_connection_timeout=1,
+        broker_channel_error_retry=True,  # a broker without memory left is an error that passes
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
@@ -36,16 +46,26 @@ def celery_app(redis_url: str, name: str = "thorax") -> Celery:
 
 
 class Hints:
-    """Sends hints. A broker that is away is logged and forgotten: the sweeper hints again."""
+    """Sends hints. A broker that is away is left alone for a while: the sweeper hints again."""
 
     def __init__(self, app: Celery) -> None:
-        self._app = app
+        self._app, self._silent_until = app, 0.0
+        once_more = Retry(NoBackoff(), 1)  # a connection that was kept may have died meanwhile
+        self._broker = Redis.from_url(
+            app.conf.broker_url, socket_timeout=2, socket_connect_timeout=2, retry=once_more
+        )
 
     def send(self, queues: Iterable[str]) -> None:
-        """One hint for each entry of `queues`; several for one queue wake several workers."""
-        for queue in queues:
-            try:
-                self._app.send_task(TASK, queue=queue, expires=120, ignore_result=True, retry=False)
-            except (OperationalError, OSError) as error:
-                _log.warning("hint_lost", queue=queue, error=type(error).__name__)
+        """One hint for each entry of `queues`; several for one queue wake several workers.
+
+        A queue that holds `ENOUGH` gets no more: workers that are all busy take none, and must not find heaps of old ones.
+        """
+        for queue, count in Counter(queues).items():
+            if monotonic() < self._silent_until:
                 return
+            try:
+                for _ in range(min(count, ENOUGH - self._broker.llen(queue))):
+                    self._app.send_task(TASK, queue=queue, expires=120, ignore_result=True, retry=False)
+            except (OperationalError, RedisError, OSError) as error:
+                self._silent_until = monotonic() + SILENT_S
+                _log.warning("hint_lost", queue=queue, error=type(error).__name__)

@@ -19,6 +19,7 @@ from thorax import problems
 from thorax.errors import Code, CodedError
 
 HEADER_DEADLINE_S = 10
+STALLED_S = 30  # without a byte of an answer read
 MAX_HEADER_BYTES = 32 * 1024
 _M_ARENA_MAX = -8
 
@@ -30,6 +31,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     """
 
     _deadline: asyncio.TimerHandle | None = None
+    _stalled: asyncio.TimerHandle | None = None
     _header_bytes = 0  # of the header that has begun and is not complete
     _refusal: CodedError | None = None
 
@@ -76,9 +78,34 @@ class DeadlineProtocol(HttpToolsProtocol):
         self.transport.write(head.encode() + body)
         self.transport.close()
 
+    def pause_writing(self) -> None:
+        """The client reads slower than we write: it has to go on reading."""
+        super().pause_writing()
+        self._watch(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        super().resume_writing()
+        self._unwatch()
+
+    def _watch(self, left: int) -> None:
+        self._stalled = self.loop.call_later(STALLED_S, self._look, left)
+
+    def _look(self, before: int) -> None:
+        if (left := self.transport.get_write_buffer_size()) >= before:
+            self.transport.abort()  # an answer is held in memory until it is read
+        else:
+            self._watch(left)
+
+    def _unwatch(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Forget the clocks."""
         self._stop_clock()
+        self._unwatch()
         super().connection_lost(exc)
 
     def _start_clock(self) -> None:
@@ -101,8 +128,10 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(app: FastAPI, host: str, port: int, *, leaving: Callable[[], None] = lambda: None) -> None:
-    """Serve until SIGTERM or SIGINT; `leaving` is called then, and open requests get 5 s to finish."""
+def serve(
+    app: FastAPI, host: str, port: int, *, grace_s: int = 5, leaving: Callable[[], None] = lambda: None
+) -> None:
+    """Serve until SIGTERM or SIGINT; `leaving` is called then, and open requests get `grace_s` to finish."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
     # An arena per thread holds memory that only one of them ever needs; two do as well (mallopt(3)).
@@ -119,7 +148,7 @@ def serve(app: FastAPI, host: str, port: int, *, leaving: Callable[[], None] = l
         proxy_headers=False,  # uvicorn would believe X-Forwarded-For of anybody on this machine
         date_header=True,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=grace_s,
         backlog=4096,
     )
     server = _Server(config, leaving)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 # Jobs of the open API belong to this tenant; their capability is asked for besides.
 ANONYMOUS_TENANT = UUID("00000000-0000-0000-0000-00000000a707")
+OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
 
 

@@ -1,6 +1,7 @@
 """The blob store: a local folder or S3, through one library (obstore). What `put` returned from is durable."""
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -19,6 +20,8 @@ ORIGINAL: Final = "original"
 DISPLAY: Final = "display.png"
 S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts (but for the last)
 FILE_PART_BYTES: Final = 1024 * 1024
+OWNER: Final = "platform"
+RESERVE_BYTES: Final = 2**30  # or a twentieth of the disk: Postgres may well write to the same one
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -63,7 +66,11 @@ class BlobStore:
             self._store = LocalStore(self._folder)
 
     async def put_stream(self, instance_id: UUID, name: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store a stream of bytes. Returns after fsync; a stream that raises leaves no blob behind."""
+        """Store a stream of bytes. Returns after fsync; a stream that raises leaves no blob behind.
+
+        Takes nothing once the disk is nearly full (ENOSPC), so that what has been taken can still be worked on.
+        """
+        self._check_room()
         key = blob_key(instance_id, name)
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
         head = await _first(chunks, part)
@@ -146,6 +153,18 @@ class BlobStore:
                         last = owner
                         yield UUID(owner)
 
+    def belong_to(self, platform: UUID) -> bool:
+        """Whether these blobs are of the platform with this id; the first that asks gets them.
+
+        A database that is new, or another platform's, knows none of them, and must not take them for orphans.
+        """
+        with _as_os_errors():
+            try:
+                return bytes(obstore.get(self._store, OWNER).bytes()) == platform.bytes
+            except FileNotFoundError:
+                obstore.put(self._store, OWNER, platform.bytes)
+                return True
+
     def check(self) -> None:
         """Raise if the store can't be reached or, being a folder, can't be written."""
         if self._folder:
@@ -154,6 +173,12 @@ class BlobStore:
         else:
             with _as_os_errors():
                 next(iter(obstore.list(self._store, "instances/", chunk_size=1)), None)
+
+    def _check_room(self) -> None:
+        if self._folder:
+            disk = os.statvfs(self._folder)
+            if disk.f_bavail * disk.f_frsize < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 20):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _sync(self, key: str, *, folders: int) -> None:
         """fsync the file and so many folders above it (two, where the instance's own may be new): obstore renames

@@ -1,6 +1,7 @@
 """A process that takes work from the ledger: its settings, its claim loop, and the sign of life it gives."""
 
 import os
+import signal
 import socket
 import threading
 import warnings
@@ -24,12 +25,14 @@ from thorax.hints import TASK
 from thorax.settings import Settings
 
 BEAT_S = 5.0
+SICK_AFTER = 10  # claims that failed one after the other: it is not the work, and a new process may do better
+STORE_AWAY_S = 30.0  # before a step is tried again whose files could not be reached
 STUCK_S = 300.0  # no claim may keep a process busy for longer; a liveness probe then lets it be restarted
 _log = structlog.get_logger(__name__)
 
 
 class LedgerSettings(Settings):
-    """How patient the ledger is. Every service that touches steps must agree on these."""
+    """How patient the ledger is."""
 
     lease_s: float = Field(default=30, gt=0, description="how long a claim lasts; longer than any step takes")
     max_attempts: int = Field(default=5, ge=1, description="after so many claims a step is dead")
@@ -55,6 +58,7 @@ class Workforce:
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         self._engine, self._craft, self._lease_s = engine, craft, lease_s
         self._stopping = threading.Event()
+        self._failures = 0  # in a row
         self.busy_since: float | None = None
 
     def stop(self) -> None:
@@ -85,7 +89,20 @@ class Workforce:
             raise  # the lease will run out
         except Exception as error:
             self._give_back(claims, error)
+            self._rest()
+        else:
+            self._failures = 0
         return True
+
+    def _rest(self) -> None:
+        """Who fails is quicker than who works, and would fail the whole queue: so it waits longer each time, then ends."""
+        self._failures += 1
+        self.busy_since = None
+        if self._failures >= SICK_AFTER:
+            _log.critical("sick", failures=self._failures)
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.stop()
+        self._stopping.wait(min(30.0, 2.0 ** (self._failures - 2)) if self._failures > 1 else 0)
 
     def _give_back(self, claims: Sequence[ledger.Claim], error: Exception) -> None:
         coded = isinstance(error, CodedError)
@@ -95,8 +112,9 @@ class Workforce:
         _log.warning(
             "step_failed", steps=steps, code=str(code), error=what, exc_info=None if coded else error
         )
+        away = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
         with self._engine.begin() as connection:
-            ledger.release(connection, claims, code=code)
+            ledger.release(connection, claims, code=code, delay_s=STORE_AWAY_S if away else 1.0)
 
 
 def run_celery(
@@ -152,6 +170,8 @@ class Heartbeat(threading.Thread):
         self._engine, self._id, self._service, self._file = engine, name, service, file
         self._appetite, self._kinds, self._provider, self._busy_since = appetite, kinds, provider, busy_since
         self._done = threading.Event()
+        if file:  # of the process before, in a container that was restarted
+            file.unlink(missing_ok=True)
 
     def run(self) -> None:
         """Beat until `stop`."""

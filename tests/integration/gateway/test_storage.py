@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import boto3
@@ -19,6 +20,7 @@ from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from tests.integration.gateway.stored import stored
+from thorax import storage
 from thorax.errors import Code
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore
 
@@ -133,6 +135,22 @@ async def test_old_instances_are_found_each_once(store: BlobStore) -> None:
     found: list[UUID] = list(store.older_than(timedelta(seconds=-10)))
     assert (len(found), set(found)) == (5, ids)
     assert list(store.older_than(timedelta(hours=1))) == []
+
+
+async def test_a_disk_that_is_nearly_full_takes_no_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def bytes_of_an_image() -> AsyncIterator[bytes]:
+        yield b"x"
+
+    store, one = BlobStore(str(tmp_path)), uuid4()
+    disk = os.statvfs(tmp_path)
+    nearly = SimpleNamespace(f_bavail=disk.f_blocks // 50, f_blocks=disk.f_blocks, f_frsize=disk.f_frsize)
+    monkeypatch.setattr(storage, "RESERVE_BYTES", 2**60)
+    monkeypatch.setattr(os, "statvfs", lambda _: nearly)
+    with pytest.raises(OSError, match="No space left"):
+        await store.put_stream(one, ORIGINAL, bytes_of_an_image())
+    store.put(one, DISPLAY, b"what has been taken is still worked on")
 
 
 def test_what_a_killed_process_left_half_written_is_found_and_erased(tmp_path: Path) -> None:

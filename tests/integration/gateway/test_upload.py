@@ -135,6 +135,8 @@ def test_past_its_quota_of_open_jobs_a_tenant_is_refused(
         assert post(other, chest_png(4, 64)).status_code == 202, "another tenant has a quota of its own"
         client.delete(posted[0].headers["location"])
         assert post(client, chest_png(5, 64)).status_code == 202, "a cancelled job is not open"
+        again = f"{posted[0].headers['location']}/retry"
+        problem(client.post(again), Code.QUOTA_EXCEEDED)  # a retry is as much work
 
 
 def test_the_quota_holds_for_posts_at_once(strict: Platform, standstill: None) -> None:

@@ -26,6 +26,7 @@ OF_THE_PLACE = {
     "THORAX_HEARTBEAT_FILE",
     "THORAX_TRUSTED_PROXIES",
     "THORAX_LOG_LEVEL",
+    "THORAX_GRACE_S",  # a laptop's Ctrl-C shall be quick
     "THORAX_PAGE",  # in the gateway's image
 }
 

@@ -1,10 +1,10 @@
 """Accepting a job: from an upload that is durable to a receipt, once and only once."""
 
-import asyncio
 import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -17,12 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.config import GatewaySettings
 from gateway.intake.service import Upload
 from gateway.jobs import repository
-from gateway.jobs.schemas import Accepted, Priority
+from gateway.jobs.schemas import Accepted
 from thorax import ledger
 from thorax.errors import Code, CodedError
 from thorax.hints import Hints
 from thorax.http_database import autocommit, tenant_autocommit, tenant_scope
-from thorax.states import StepKind
+from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, StepKind
 from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
 
 CAPACITY_AGE_S = 0.5
@@ -42,14 +42,11 @@ class HintSender:
 
     def __init__(self, hints: Hints) -> None:
         self._hints = hints
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = ThreadPoolExecutor(1, "hints")  # its own: a slow broker must not hold up blobs
 
     def prepare(self, images: int) -> None:
         """One hint for each image that waits to be prepared."""
-        queues = [str(StepKind.PREPARE)] * images
-        task = asyncio.create_task(asyncio.to_thread(self._hints.send, queues))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._thread.submit(self._hints.send, [str(StepKind.PREPARE)] * images)
 
 
 class Acceptance:
@@ -59,15 +56,27 @@ class Acceptance:
         self._settings, self._engine, self._hints = settings, engine, hints
         self._waiting, self._waiting_until = 0, 0.0
 
-    async def check_capacity(self) -> None:
-        """Refuse before a body is read when too much work is waiting; the count may be half a second old."""
+    async def check_capacity(self, *, anonymous: bool = False) -> None:
+        """Refuse before a body is read when too much work is waiting; the count may be half a second old.
+
+        The open API is refused at half the mark, so that strangers can't shut out those who have an account.
+        """
         if monotonic() > self._waiting_until:
             async with autocommit(self._engine) as connection:
                 self._waiting = await connection.run_sync(ledger.waiting)
             self._waiting_until = monotonic() + CAPACITY_AGE_S
             STEPS_WAITING.set(self._waiting)
-        if self._waiting > self._settings.high_water_steps:
+        if self._waiting > self._settings.high_water_steps // (2 if anonymous else 1):
             raise CodedError(Code.OVERLOADED, "Too much work is waiting.", retry_after=15)
+
+    async def readmit(self, tenant_id: UUID) -> None:
+        """Refuse a retry as an upload would be: it is as much work."""
+        anonymous = tenant_id == ANONYMOUS_TENANT
+        await self.check_capacity(anonymous=anonymous)
+        async with tenant_autocommit(self._engine, tenant_id) as connection:
+            opened = await repository.opened(connection, tenant_id)
+        if not anonymous and opened >= self._settings.open_jobs_per_tenant:
+            raise CodedError(Code.QUOTA_EXCEEDED, f"{opened} jobs are open.", retry_after=10)
 
     async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
         """Record study, job and first steps at once; hints follow the commit.
@@ -118,7 +127,7 @@ class Acceptance:
                 "title": upload.title,
                 "job_id": job_id,
                 "owner": sender.owner,
-                "priority": (Priority.ROUTINE if sender.anonymous else upload.priority).rank,
+                "priority": OPEN_PRIORITY if sender.anonymous else upload.priority.rank,
                 "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
                 "hours": self._settings.anonymous_hours if sender.anonymous else None,
             },

@@ -67,13 +67,14 @@ async def post_anonymous_job(request: Request, response: Response, key: Key = No
 async def _accept(request: Request, response: Response, sender: Sender, key: str | None) -> Accepted:
     acceptance: Acceptance = request.app.state.acceptance
     intake: Intake = request.app.state.intake
-    await acceptance.check_capacity()
+    await acceptance.check_capacity(anonymous=sender.anonymous)
     upload = await intake.receive(request)
     try:
         accepted, fresh = await acceptance.accept(sender, upload, key)
-    except BaseException:
+    except CodedError:
         await intake.discard(upload)
         raise
+    # After any other error nobody knows whether it was recorded: the sweeper erases what was not, an hour later.
     if not fresh:
         await intake.discard(upload)
     response.headers.update({"Location": accepted.links["self"], "Retry-After": "1"})
@@ -198,10 +199,16 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         return await service.view(access)
 
     @router.post(
-        f"{place}/retry", status_code=202, responses={**told.READ_ERRORS, **responses(Code.CONFLICT)}
+        f"{place}/retry",
+        status_code=202,
+        responses={**told.READ_ERRORS, **responses(Code.CONFLICT, Code.QUOTA_EXCEEDED, Code.OVERLOADED)},
     )
-    async def retry_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> JobView:
+    async def retry_job(
+        service: Service, request: Request, access: Annotated[Access, Depends(changeable)]
+    ) -> JobView:
         """Begin a failed, cancelled or degraded job anew."""
+        acceptance: Acceptance = request.app.state.acceptance
+        await acceptance.readmit(access.tenant_id)
         await service.retry(access)
         return await service.view(access)
 

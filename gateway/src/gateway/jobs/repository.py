@@ -62,6 +62,11 @@ async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
     return (await connection.execute(_RECORD, values)).one()
 
 
+async def opened(connection: AsyncConnection, tenant_id: UUID) -> int:
+    """How many of a tenant's jobs are open."""
+    return int((await connection.execute(text("select open_jobs(:id)"), {"id": tenant_id})).scalar_one())
+
+
 async def lock_key(connection: AsyncConnection, tenant_id: UUID, owner: str, key: str) -> None:
     """Let one request at a time handle an Idempotency-Key; held until the transaction ends."""
     await connection.execute(
@@ -152,6 +157,14 @@ async def prediction_maps(connection: AsyncConnection, job_id: UUID, instance_id
     return (await connection.execute(query.where(*where).order_by(PredictionRow.backbone))).all()
 
 
+_PIN_ANEW = text("""
+update jobs j set bundle_digest = coalesce((select t.bundle_digest from tenant_bundles t where t.tenant_id = j.tenant_id),
+  (select digest from bundles where active), j.bundle_digest)
+where j.id = :job_id and not exists (
+  select from workers w where w.service = 'model-worker' and w.seen_at > now() - interval '30 seconds'
+    and j.bundle_digest = any(w.bundles))""")
+
+
 async def cancel(connection: AsyncConnection, job_id: UUID) -> bool:
     """End an open job; False if it has ended already."""
     return await connection.run_sync(
@@ -175,7 +188,11 @@ async def erase(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> li
 
 
 async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> list[UUID]:
-    """Begin a failed or cancelled job anew: its steps go, and every image is prepared again."""
+    """Begin a job that has ended anew: its steps go, and every image is prepared again.
+
+    It keeps its bundle, unless no worker has that any more.
+    """
+    await connection.execute(_PIN_ANEW, {"job_id": job_id})
     ids = list(
         (
             await connection.execute(

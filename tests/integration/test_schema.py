@@ -1,0 +1,35 @@
+"""The schema as a whole, and what a connection does when it changes."""
+
+import psycopg
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from thorax import database
+
+# A row that goes takes those that refer to it along: without an index each time by reading the whole table.
+_UNINDEXED = """
+select c.conrelid::regclass || ' (' || a.attname || ')' from pg_constraint c
+join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
+where c.contype = 'f' and c.confdeltype <> 'a' and not exists (
+  select from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1])"""
+
+
+def test_whatever_goes_with_another_row_is_found_by_an_index(database_url: str) -> None:
+    with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
+        assert connection.execute(_UNINDEXED).fetchall() == []
+
+
+def test_a_prepared_statement_survives_a_migration(database_url: str) -> None:
+    engine = database.engine(database_url, autocommit=True, pool_size=1)
+    with engine.connect() as connection:
+        connection.execute(text("create table t as select 1 as a"))
+        for _ in range(8):  # psycopg prepares it
+            connection.execute(text("select * from t"))
+    with database.engine(database_url, autocommit=True).connect() as other:
+        other.execute(text("alter table t add column b integer"))
+    with pytest.raises(DBAPIError) as lost, engine.connect() as connection:
+        connection.execute(text("select * from t"))
+    assert lost.value.connection_invalidated
+    with engine.connect() as connection:
+        assert connection.execute(text("select * from t")).one() == (1, None)
