@@ -70,14 +70,14 @@ class BlobStore:
 
         Takes nothing once the disk is nearly full (ENOSPC), so that what has been taken can still be worked on.
         """
-        self._check_room()
         key = blob_key(instance_id, name)
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
         head = await _first(chunks, part)
         try:
             if len(head) < part:  # as most images: a stream would visit threads twice a chunk
-                await asyncio.to_thread(self._put, key, head, folders=2)
+                await asyncio.to_thread(self._put, key, head, folders=2, keep_reserve=True)
                 return
+            await asyncio.to_thread(self._check_room)
             with _as_os_errors():
                 whole = _chain(head, chunks)
                 await obstore.put_async(self._store, key, whole, chunk_size=part, max_concurrency=1)
@@ -92,7 +92,9 @@ class BlobStore:
         """Store bytes beside an instance's original, replacing what was there. Returns after fsync."""
         self._put(blob_key(instance_id, name), data, folders=1)
 
-    def _put(self, key: str, data: bytes, *, folders: int) -> None:
+    def _put(self, key: str, data: bytes, *, folders: int, keep_reserve: bool = False) -> None:
+        if keep_reserve:
+            self._check_room()
         with _as_os_errors():
             obstore.put(self._store, key, data)
         self._sync(key, folders=folders)
