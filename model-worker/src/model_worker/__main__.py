@@ -25,21 +25,20 @@ def main() -> None:
     )
     craft = ModelCraft(settings, engine, BlobStore(settings.blobs), shelf, Hints(app))
     workforce = Workforce(engine, craft, service="model-worker", lease_s=settings.lease_s)
+    heartbeat = Heartbeat(
+        engine,
+        name=workforce.name,
+        service="model-worker",
+        appetite=craft.survey,
+        busy_since=lambda: workforce.busy_since,
+        file=settings.heartbeat_file,
+    )
     # The last one is for backbones that came after this process had started; see the sweeper.
     queues = [*(ledger.queue_of(StepKind.INFER, name) for name in shelf.backbones), str(StepKind.INFER)]
     if settings.prepares:
         queues.append(StepKind.PREPARE)
         decode.start()
     craft.open()
-    heartbeat = Heartbeat(
-        engine,
-        name=workforce.name,
-        service="model-worker",
-        appetite=craft.survey,
-        provider=shelf.provider,
-        busy_since=lambda: workforce.busy_since,
-        file=settings.heartbeat_file,
-    )
     try:
         run_celery(app, workforce, queues, prepare=heartbeat.start)
     finally:

@@ -67,14 +67,8 @@ class Shelf:
     @property
     def on_gpu(self) -> bool:
         """Whether a loaded backbone runs on something better than the CPU."""
-        return self.provider != CPU
-
-    @property
-    def provider(self) -> str:
-        """The provider that serves, for readiness and logs."""
         with self._guard:
-            providers = {b.provider for sessions in self._loaded.values() for b in sessions.values()}
-        return next(iter(sorted(providers - {CPU})), CPU)
+            return any(b.provider != CPU for sessions in self._loaded.values() for b in sessions.values())
 
     def _share(self, bundle: Bundle) -> tuple[str, ...]:
         return tuple(name for name in bundle.names if self._chosen is None or name in self._chosen)

@@ -195,5 +195,4 @@ class WorkerRow(Base):
     kinds: Mapped[list[str]]
     backbones: Mapped[list[str]]
     bundles: Mapped[list[str]]
-    provider: Mapped[str]
     seen_at: Mapped[datetime]

@@ -72,10 +72,10 @@ class BlobStore:
         """
         key = blob_key(instance_id, name)
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
-        head = await _first(chunks, part)
+        head = [await _first(chunks, part)]
         try:
-            if len(head) < part:  # as most images: a stream would visit threads twice a chunk
-                await asyncio.to_thread(self._put, key, head, folders=2, keep_reserve=True)
+            if len(head[0]) < part:  # as most images: a stream would visit threads twice a chunk
+                await asyncio.to_thread(self._put, key, head[0], folders=2, keep_reserve=True)
                 return
             await asyncio.to_thread(self._check_room)
             with _as_os_errors():
@@ -207,7 +207,7 @@ async def _first(chunks: AsyncIterator[bytes], size: int) -> bytes:
     return b"".join(taken)
 
 
-async def _chain(head: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head
+async def _chain(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head.pop()  # nobody else keeps it
     async for chunk in rest:
         yield chunk

@@ -145,8 +145,8 @@ def run_celery(
 
 
 _BEAT = text("""
-insert into workers (id, service, kinds, backbones, bundles, loaded, provider, seen_at)
-values (:id, :service, :kinds, :backbones, :bundles, :loaded, :provider, now())
+insert into workers (id, service, kinds, backbones, bundles, loaded, seen_at)
+values (:id, :service, :kinds, :backbones, :bundles, :loaded, now())
 on conflict (id) do update set seen_at = now(), backbones = excluded.backbones, bundles = excluded.bundles,
   loaded = excluded.loaded""")
 
@@ -162,13 +162,12 @@ class Heartbeat(threading.Thread):
         service: str,
         appetite: Callable[[], ledger.Appetite],
         kinds: Sequence[str] = (),
-        provider: str = "",
         busy_since: Callable[[], float | None] = lambda: None,
         file: Path | None = None,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._engine, self._id, self._service, self._file = engine, name, service, file
-        self._appetite, self._kinds, self._provider, self._busy_since = appetite, kinds, provider, busy_since
+        self._appetite, self._kinds, self._busy_since = appetite, kinds, busy_since
         self._done = threading.Event()
         if file:  # of the process before, in a container that was restarted
             file.unlink(missing_ok=True)
@@ -204,7 +203,6 @@ class Heartbeat(threading.Thread):
             "backbones": list(appetite.backbones),
             "bundles": list(appetite.bundles),
             "loaded": list(appetite.loaded),
-            "provider": self._provider,
         }
         if self._file:
             self._file.touch()
