@@ -208,6 +208,8 @@ class Wreck:
         images = jobs * IMAGES
         if counts != (images * BACKBONES, (images + jobs) * 5, images, 0):
             found.append(f"predictions, findings, heatmaps, open steps: {counts} of {jobs} jobs")
+            failed = "select error_code, error_detail from instances where state = 'failed'"
+            found.append(f"images: {sql(failed)}, {self.platform.logs()[-3000:]}")
         steps = images * (1 + BACKBONES) + jobs
         counted = sql("select coalesce(sum(steps_done), 0), (select count(*) from steps) from jobs")[0]
         if counted != (steps, steps):

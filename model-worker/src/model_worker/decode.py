@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,7 @@ RASTER, DICOM = "raster", "application/dicom"
 MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
 GRACE_S = 2.0
+TRIES = 4  # whether the file killed a child or somebody else did shows when a second one is tried
 
 
 @dataclass(frozen=True)
@@ -63,38 +65,41 @@ def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout
         "inputs": [spec.model_dump() for spec in specs],
         "timeout_s": timeout_s,
     }
-    kind = DICOM if media_type == DICOM else RASTER
-    started = time.monotonic()
-    answer = _ask(kind, json.dumps(request).encode(), data, specs, timeout_s)
-    if answer is None and time.monotonic() - started < timeout_s / 2:
-        # Whether the file killed the child or somebody else did shows when a second one is tried.
-        answer = _ask(kind, json.dumps(request).encode(), data, specs, timeout_s)
-    if answer is None:
-        raise CodedError(Code.DECODE_LIMIT, "Decoding the image was stopped at its limit of memory or time.")
-    return answer
+    started, blamed = time.monotonic(), 0
+    for _ in range(TRIES):
+        server = _server(DICOM if media_type == DICOM else RASTER)
+        try:
+            answer = _ask(server, json.dumps(request).encode(), data, specs, timeout_s)
+        except ConnectionError:  # the server was killed a moment ago
+            server.stop()
+            continue
+        if answer is not None:
+            return answer
+        blamed += server.outlives_its_child()
+        if blamed == 2 or (blamed and time.monotonic() - started > timeout_s / 2):
+            raise _at_its_limit()
+    raise CodedError(Code.INTERNAL, "The decoding sandbox was killed again and again, and not by the file.")
+
+
+def _at_its_limit() -> CodedError:
+    return CodedError(Code.DECODE_LIMIT, "Decoding the image was stopped at its limit of memory or time.")
 
 
 def _ask(
-    kind: str, request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float
+    server: "_ForkServer", request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float
 ) -> Decoded | None:
-    """One child's answer; None if it ended, or was ended, without one."""
-    server = _server(kind)
+    """One child's answer; None if it ended, or was ended, without one. ConnectionError without a server."""
     ours, childs = socket.socketpair()
     with ours:
         with childs:
-            try:
-                server.fork(request, data, childs)
-            except ConnectionError:  # the server was killed a moment ago
-                server.stop()
-                server = _server(kind)
-                server.fork(request, data, childs)
+            server.fork(request, data, childs)
         try:
             return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
         except (EOFError, ValueError, KeyError, TypeError, RecursionError):  # killed, or taken over
             return None
         except TimeoutError:
             server.stop()  # the alarm should have ended the child; now its parent's death does
-            return None
+            raise _at_its_limit() from None
 
 
 def start() -> None:
@@ -120,11 +125,17 @@ class _ForkServer:
     def wait(self) -> None:
         """Wait until it says that its decoders are loaded."""
         if not self._ready and not self._control.recv(16):
-            raise CodedError(Code.INTERNAL, "The decoding sandbox did not start; its log says why.")
+            raise ConnectionResetError
         self._ready = True
 
     def alive(self) -> bool:
         return self.pid == os.getpid() and self._process.poll() is None
+
+    def outlives_its_child(self) -> bool:
+        """Whether a child that ended without an answer did so alone: no file can kill the server as well."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.1)
+        return self._process.poll() is None
 
     def fork(self, request: bytes, data: bytes, answer: socket.socket) -> None:
         """Have a child forked that decodes `data` and writes to `answer`."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -176,6 +177,22 @@ def test_a_killed_fork_server_is_replaced() -> None:
     os.kill(server._process.pid, 9)
     assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200
     assert decoding._server() is not server
+
+
+def test_who_kills_server_and_child_together_is_not_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an operator's `pkill`, or the chaos test, does: the file is not at fault, and is decoded in the end."""
+    ask, killed = decoding._ask, 0
+
+    def under_fire(server: decoding._ForkServer, *rest: Any) -> decoding.Decoded | None:
+        nonlocal killed
+        if killed < 3:
+            killed += 1
+            os.kill(server._process.pid, 9)
+            return None
+        return ask(server, *rest)
+
+    monkeypatch.setattr(decoding, "_ask", under_fire)
+    assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200
 
 
 def test_nothing_outlives_a_killed_worker(tmp_path: Path) -> None:
