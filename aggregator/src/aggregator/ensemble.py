@@ -19,7 +19,7 @@ class Ensemble:
     """What the ensemble says of one image, or of a study; every array is `[5]` in canonical order.
 
     `probabilities`: float64, calibrated, 0..1. `positive`: bool, probability ≥ the manifest's threshold.
-    `disagreement`: float64, weighted standard deviation of the backbones' probabilities, before calibration.
+    `disagreement`: float64, weighted standard deviation of the backbones' probabilities, each calibrated as the ensemble's is.
     `missing`: backbones of the manifest that took no part, in its order; empty unless degraded.
     """
 
@@ -51,8 +51,11 @@ def combine(
     p = np.stack([_checked(name, probabilities[name]) for name in names])
     weights = weights_of(manifest, names)
     mean = (weights * p).sum(axis=0)
-    disagreement = np.sqrt((weights * (p - mean) ** 2).sum(axis=0))
-    calibrated = np.array([scale(float(m)) for scale, m in zip(manifest.calibration, mean, strict=True)])
+    *each, calibrated = [
+        np.array([scale(float(value)) for scale, value in zip(manifest.calibration, five, strict=True)])
+        for five in (*p, mean)
+    ]
+    disagreement = np.sqrt((weights * (np.stack(each) - calibrated) ** 2).sum(axis=0))
     return Ensemble(calibrated, calibrated >= np.array(manifest.thresholds), disagreement, missing)
 
 

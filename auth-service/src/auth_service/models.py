@@ -49,6 +49,7 @@ class Invitation(Base):
     __tablename__ = "invitations"
     digest: Mapped[bytes] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID]
+    host_id: Mapped[UUID | None]
     expires_at: Mapped[datetime]
 
 

@@ -105,6 +105,30 @@ async def test_an_invitation_opens_the_tenant_once(visitor: Visitor, visit: Visi
     assert eve.status_code == 422
 
 
+async def test_an_invitation_goes_with_its_host_and_tells_nothing_of_names(
+    visitor: Visitor, visit: Visit, admin: Visitor
+) -> None:
+    ada = await visitor.sign_up("ada")
+    await visitor.come_in("ada")
+    invitation = (await visitor.post("/auth/invitations")).json()["invitation"]
+    assert (await admin.post(f"/auth/users/{ada['id']}/disable")).status_code == 200
+    for name in ("eve", "ada"):
+        body = {"name": name, "password": PASSWORD, "invitation": invitation}
+        answer = await visit().post("/auth/register", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (422, Code.VALIDATION)
+
+
+async def test_many_who_change_a_password_at_once_hold_nobody_up(visitor: Visitor, visit: Visit) -> None:
+    await visitor.sign_up("ada")
+    await visitor.come_in("ada")
+    body = {"current": "not the passphrase", "new": "another long passphrase"}
+    answers = asyncio.gather(*(visitor.post("/auth/password", json=body) for _ in range(30)))
+    await asyncio.sleep(0.05)
+    other = visit()
+    await other.sign_up("bob")
+    assert {answer.status_code for answer in await answers} == {401, 429}
+
+
 async def test_a_refused_sign_up_does_not_use_up_the_invitation(visitor: Visitor, visit: Visit) -> None:
     await visitor.sign_up("ada")
     await visitor.come_in("ada")

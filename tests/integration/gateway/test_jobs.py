@@ -123,8 +123,12 @@ def test_an_open_job_is_cancelled_and_a_cancelled_one_erased(
 ) -> None:
     receipt = idle().json()
     job = f"/v1/jobs/{receipt['job_id']}"
-    cancelled = client.delete(job)
+    problem(client.delete(job, params={"only": "erase"}), Code.CONFLICT)
+    cancelled = client.delete(job, params={"only": "cancel"})
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
+    problem(
+        client.delete(job, params={"only": "cancel"}), Code.CONFLICT
+    )  # who wants to stop it erases nothing
     assert cancelled.json()["error"]["code"] == Code.CANCELLED
     steps = platform.sql("select distinct state from steps where job_id = %s", receipt["job_id"])
     assert steps == [("cancelled",)]

@@ -24,7 +24,7 @@ def test_weighted_average_per_finding(manifest: Manifest) -> None:
     np.testing.assert_allclose(result.probabilities, [0.5, 0.4, 0.6, 0.4, 0.0], atol=1e-5)
     assert result.positive.tolist() == [True, False, True, False, False]
     # sqrt(1/4·0.3² + 3/4·0.1²), agreement, one vote only, sqrt(1/2·0.4² + 1/2·0.4²), one vote only
-    np.testing.assert_allclose(result.disagreement, [np.sqrt(0.03), 0, 0, 0.4, 0], atol=1e-12)
+    np.testing.assert_allclose(result.disagreement, [np.sqrt(0.03), 0, 0, 0.4, 0], atol=1e-5)
     assert result.missing == ()
 
 
@@ -37,6 +37,9 @@ def test_calibration_comes_after_the_average(manifest: Manifest) -> None:
     calibration = (Calibration(a=1, b=1), *[Calibration()] * 4)
     result = combine(manifest.model_copy(update={"calibration": calibration}), {"a": A, "b": B})
     assert result.probabilities[0] == pytest.approx(1 / (1 + np.exp(-1)))
+    a, b = (calibration[0](p) for p in (0.2, 0.6))  # comparable with the probability, as both are calibrated
+    spread = 0.25 * (a - result.probabilities[0]) ** 2 + 0.75 * (b - result.probabilities[0]) ** 2
+    assert result.disagreement[0] == pytest.approx(np.sqrt(spread))
 
 
 @pytest.mark.parametrize("names", [("a",), (), ("a", "b", "c")])

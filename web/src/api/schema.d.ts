@@ -871,6 +871,7 @@ export interface components {
         JobSummary: {
             /** Format: date-time */
             created_at: string;
+            degraded: boolean;
             findings: components["schemas"]["FindingView"][];
             finished_at: string | null;
             first_image: string | null;
@@ -2548,7 +2549,9 @@ export interface operations {
     };
     delete_job_v1_anonymous_jobs__secret__delete: {
         parameters: {
-            query?: never;
+            query?: {
+                only?: ("cancel" | "erase") | null;
+            };
             header?: never;
             path: {
                 secret: string;
@@ -2572,6 +2575,14 @@ export interface operations {
                 content?: never;
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3190,7 +3201,9 @@ export interface operations {
     };
     delete_job_v1_jobs__job_id__delete: {
         parameters: {
-            query?: never;
+            query?: {
+                only?: ("cancel" | "erase") | null;
+            };
             header?: never;
             path: {
                 job_id: string;
@@ -3230,6 +3243,14 @@ export interface operations {
                 };
             };
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -86,10 +86,22 @@ class UserRows:
             doom = text("insert into public.doomed_tenants (tenant_id) values (:id) on conflict do nothing")
             await self._session.execute(doom, {"id": user.tenant_id})
 
-    async def invite(self, digest: bytes, tenant: UUID, expires_at: datetime) -> None:
-        """Keep an invitation into a tenant."""
-        self._session.add(Invitation(digest=digest, tenant_id=tenant, expires_at=expires_at))
+    async def invite(self, digest: bytes, host: User, expires_at: datetime) -> None:
+        """Keep an invitation into a user's tenant; it goes with the user."""
+        row = Invitation(digest=digest, tenant_id=host.tenant_id, host_id=host.id, expires_at=expires_at)
+        self._session.add(row)
         await self._session.flush()
+
+    async def withdraw_invitations(self, host: UUID) -> None:
+        """Delete what a user has handed out."""
+        await self._session.execute(delete(Invitation).where(Invitation.host_id == host))
+
+    async def invited(self, digest: bytes) -> bool:
+        """Whether the invitation is valid; it is not used up."""
+        valid = select(Invitation.digest).where(
+            Invitation.digest == digest, Invitation.expires_at > func.now()
+        )
+        return await self._session.scalar(valid) is not None
 
     async def take_invitation(self, digest: bytes) -> UUID | None:
         """The tenant that the invitation opens, which is used up by this; None when it is not valid."""

@@ -41,6 +41,8 @@ class Accounts:
         refuse_weak(password, normal)
         pair = self.parts.settings.sign_ups_per_address
         await login.limit(self.parts, self.repository, _SIGN_UPS, address, pair=pair)
+        if invitation is not None and not await self.repository.users.invited(digest(invitation)):
+            raise _no_invitation()  # before anything is told about names
         if await self.repository.users.by_name(normal) is not None:  # before the slow hash
             raise CodedError(Code.NAME_TAKEN)
         await self.repository.settle()
@@ -66,7 +68,7 @@ class Accounts:
                 Code.SIGN_UP_CLOSED, "While sign-up is closed, only an administrator may invite."
             )
         token, expires_at = new_secret(), datetime.now(UTC) + INVITATION_LIFE
-        await self.repository.users.invite(digest(token), user.tenant_id, expires_at)
+        await self.repository.users.invite(digest(token), user, expires_at)
         return token, expires_at
 
     async def change_password(
@@ -75,6 +77,7 @@ class Accounts:
         """Set a new password and end all sessions but the one that asks."""
         refuse_weak(new, user.name)
         await login.check_password(self.parts, self.repository, user.name, current, address)
+        await self.repository.settle()
         hashed = await self.parts.passwords.hash(new)
         user = await self._locked(user)
         user.password_hash = hashed
@@ -84,6 +87,7 @@ class Accounts:
     async def delete(self, user: User, password: str, address: str) -> None:
         """Erase the account, its sessions and its clients; the last admin can't go."""
         await login.check_password(self.parts, self.repository, user.name, password, address)
+        await self.repository.settle()  # admins are locked in one order
         await keep_an_admin(self.repository, user.id)
         await self.repository.users.delete(await self._locked(user))
         _log.info("account_deleted", user=str(user.id), tenant=str(user.tenant_id))
@@ -93,7 +97,7 @@ class Accounts:
             return await self.repository.users.add_tenant()
         tenant = await self.repository.users.take_invitation(digest(invitation))
         if tenant is None:
-            raise CodedError(Code.VALIDATION, "The invitation is not valid, or was used already.")
+            raise _no_invitation()
         return tenant
 
     async def _locked(self, user: User) -> User:
@@ -101,6 +105,10 @@ class Accounts:
         if found is None:
             raise CodedError(Code.NOT_FOUND)
         return found
+
+
+def _no_invitation() -> CodedError:
+    return CodedError(Code.VALIDATION, "The invitation is not valid, or was used already.")
 
 
 async def create_admin(

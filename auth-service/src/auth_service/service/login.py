@@ -15,11 +15,12 @@ _log = structlog.get_logger(__name__)
 async def check_password(
     parts: Parts, repository: Repository, name: str, password: str, address: str
 ) -> User:
-    """The user whose name and password these are.
+    """The user whose name and password these are, locked: a session that follows comes before or after a change of password.
 
     Raises CodedError: BAD_CREDENTIALS alike for a wrong password, an unknown name and a disabled account, and
     TOO_MANY_ATTEMPTS after five failures of this account from this address in 15 minutes.
     """
+    await repository.settle()  # waiting for one's turn must not hold a connection
     try:
         normal = normal_name(name)
     except CodedError:
@@ -40,7 +41,6 @@ async def check_password(
         if parts.passwords.outdated(fresh.password_hash):
             fresh.password_hash = await parts.passwords.hash(password)
         await repository.attempts.forgive(account, address)
-        await repository.settle()
         return fresh
 
 

@@ -43,11 +43,12 @@ class Users:
         return await self.repository.users.tenants(ids)
 
     async def disable(self, user_id: UUID) -> User:
-        """Keep a user and his machines out; ends all sessions. Access tokens last ten minutes at most."""
+        """Keep a user and his machines out; ends all sessions and invitations. Access tokens last ten minutes at most."""
         await keep_an_admin(self.repository, user_id)
         user = await self._locked(user_id)
         user.disabled_at = user.disabled_at or datetime.now(UTC)
         await self.repository.sessions.delete_all(user.id)
+        await self.repository.users.withdraw_invitations(user.id)
         return self._done(user, "disabled")
 
     async def enable(self, user_id: UUID) -> User:
@@ -67,6 +68,7 @@ class Users:
         await keep_an_admin(self.repository, user_id)
         user = await self._locked(user_id)
         user.scopes = sorted(set(user.scopes) - {Scope.ADMIN, Scope.MODELS_WRITE})
+        await self.repository.users.withdraw_invitations(user.id)
         return self._done(user, "demoted")
 
     async def _locked(self, user_id: UUID) -> User:

@@ -1,7 +1,7 @@
 """HTTP for jobs. The same routes serve signed-in callers (`/v1/jobs`) and the open API (`/v1/anonymous/jobs`)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -190,11 +190,23 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         return EventSourceResponse(_changes(service, bell, access, seen_version(last_event_id)), ping=15)
 
     @router.delete(
-        place, responses={**told.READ_ERRORS, 200: {"model": JobView}, 204: {"description": "erased"}}
+        place,
+        responses={
+            **told.READ_ERRORS,
+            **responses(Code.CONFLICT),
+            200: {"model": JobView},
+            204: {"description": "erased"},
+        },
     )
-    async def delete_job(service: Service, access: Annotated[Access, Depends(changeable)]) -> Any:
+    async def delete_job(
+        service: Service,
+        access: Annotated[Access, Depends(changeable)],
+        only: Annotated[
+            Literal["cancel", "erase"] | None, Query(description="refuse (409) to do the other of the two")
+        ] = None,
+    ) -> Any:
         """Cancel a job that is open (200, the cancelled job), or erase one that has ended (204)."""
-        if await service.remove(access):
+        if await service.remove(access, only):
             return Response(status_code=204)
         return await service.view(access)
 

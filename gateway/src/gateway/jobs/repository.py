@@ -92,6 +92,7 @@ _VERSION = text("select version, state from jobs where id = :job_id")
 _VIEW = text("""
 select j.*, s.title, s.study_instance_uid, s.study_date, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i where i.study_id = j.study_id) as images,
+  b.manifest->'calibration' as calibration,
   (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
   (select jsonb_agg(jsonb_build_object(
      'instance_id', p.instance_id, 'backbone', p.backbone, 'probabilities', p.probabilities) order by p.backbone)

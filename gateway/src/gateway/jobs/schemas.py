@@ -37,9 +37,12 @@ class FindingView(BaseModel):
     probability: Probability
     threshold: Probability
     positive: bool
-    disagreement: float = Field(description="weighted standard deviation over the backbones", examples=[0.08])
+    disagreement: float = Field(
+        description="weighted standard deviation of the backbones around the ensemble", examples=[0.08]
+    )
     backbones: dict[str, Probability] = Field(
-        default_factory=dict, description="each backbone's own probability, before calibration"
+        default_factory=dict,
+        description="each backbone's own probability, calibrated as the ensemble's is: comparable with `threshold`",
     )
 
 
@@ -118,6 +121,7 @@ class JobSummary(BaseModel):
     study_date: date | None
     findings: list[FindingView] = Field(description="of the whole study, once it has succeeded")
     top_finding: FindingView | None
+    degraded: bool = Field(description="true if backbones are missing from the ensemble")
     images: int
     first_image: UUID | None
 

@@ -78,14 +78,21 @@ class JobService:
 
     # changing
 
-    async def remove(self, access: Access) -> bool:
-        """Cancel an open job (False), or erase a finished one with all its blobs (True)."""
+    async def remove(self, access: Access, only: str | None = None) -> bool:
+        """Cancel an open job (False), or erase a finished one with all its blobs (True).
+
+        With `only` (cancel or erase) the other of the two is CodedError(CONFLICT): a job may end before one is done asking.
+        """
         async with tenant_scope(self._engine, access.tenant_id) as connection:
-            if await repository.cancel(connection, access.job_id):
+            if only != "erase" and await repository.cancel(connection, access.job_id):
                 return False
             job = await repository.locked_job(connection, access.job_id)
             if job is None:
                 raise CodedError(Code.NOT_FOUND, "There is no such job.")
+            if only == "cancel":
+                raise CodedError(Code.CONFLICT, "The job has ended already; nothing was erased.")
+            if only == "erase" and not JobState(job.state).final:
+                raise CodedError(Code.CONFLICT, "The job is open again; nothing was erased.")
             doomed = await repository.erase(connection, job.id, job.study_id)
         for instance_id in doomed:  # the sweeper repeats this for what fails here
             try:

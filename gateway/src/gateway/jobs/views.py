@@ -17,10 +17,12 @@ from gateway.jobs.schemas import (
     Stage,
     StudyView,
 )
+from thorax.bundle import Calibration
 from thorax.errors import SPECS, Code
 from thorax.findings import FINDINGS, Finding
 from thorax.states import JobState, StepKind
 
+_UNCHANGED = [Calibration()] * len(FINDINGS)
 _PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
 
 
@@ -57,8 +59,10 @@ def job_view(job: AnyRow, base: str) -> JobView:
     """A whole job, from `repository.whole_job`; `base` is the path under which the caller reaches it."""
     images = [SimpleNamespace(**image) for image in job.images or ()]
     own: dict[str | None, dict[str, list[float]]] = {}
+    scales = [Calibration.model_validate(scale) for scale in job.calibration or ()] or _UNCHANGED
     for row in job.predictions or ():
-        own.setdefault(row["instance_id"], {})[row["backbone"]] = row["probabilities"]
+        five = [scale(p) for scale, p in zip(scales, row["probabilities"], strict=True)]
+        own.setdefault(row["instance_id"], {})[row["backbone"]] = five
     if len(images) == 1:
         own[None] = own.get(images[0].id, {})
     grouped: dict[str | None, list[SimpleNamespace]] = {}
@@ -157,4 +161,5 @@ def summary(job: AnyRow, findings: Sequence[AnyRow]) -> JobSummary:
         progress=Progress(done=job.steps_done, total=job.steps_total),
         findings=views,
         top_finding=top,
+        degraded=bool(job.missing_backbones),
     )

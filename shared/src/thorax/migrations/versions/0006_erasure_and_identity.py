@@ -1,4 +1,4 @@
-"""Erasing an image reads no whole table; blobs know their database."""
+"""Erasing an image reads no whole table; blobs know their database; invitations go with who made them."""
 
 from alembic import op
 
@@ -13,7 +13,10 @@ alter table predictions drop constraint predictions_instance_id_fkey;
 alter table study_findings drop constraint study_findings_instance_id_fkey;
 alter table heatmaps drop constraint heatmaps_instance_id_fkey;
 create index idempotency_keys_job on idempotency_keys (job_id);
+
+alter table auth.invitations add column host_id uuid references auth.users on delete cascade;
 create index invitations_tenant on auth.invitations (tenant_id);
+create index invitations_host on auth.invitations (host_id);
 
 create table platform (id uuid primary key default gen_random_uuid(), only_one boolean not null unique default true
   check (only_one));
@@ -23,5 +26,5 @@ grant select on platform to thorax_aggregator;
 
 
 def upgrade() -> None:
-    """Let the second cascade go, and name the database."""
+    """Let the second cascade go, name the database, and ask invitations whose they are."""
     op.execute(TABLES)
