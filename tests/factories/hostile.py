@@ -61,7 +61,7 @@ def j2k_tiles(columns: int = 65535, rows: int = 1, tile: int = 1) -> bytes:
 
 
 def dicom(pixel_data: bytes | None = None, syntax: UID = ExplicitVRLittleEndian, **elements: Any) -> bytes:
-    """A DICOM file: a 64×64 black 8-bit CR image, except for the elements given (None leaves one out)."""
+    """A DICOM file: a 64×64 8-bit CR image, except for the elements given (None leaves one out)."""
     ds = Dataset()
     defaults: dict[str, Any] = {
         "SOPClassUID": CR_STORAGE,
@@ -83,7 +83,7 @@ def dicom(pixel_data: bytes | None = None, syntax: UID = ExplicitVRLittleEndian,
     for keyword, value in {**defaults, **elements}.items():
         if value is not None:
             setattr(ds, keyword, value)
-    ds.PixelData = bytes(64 * 64) if pixel_data is None else pixel_data
+    ds.PixelData = bytes(range(64)) * 64 if pixel_data is None else pixel_data
     ds["PixelData"].VR = "OB" if syntax.is_encapsulated or ds.BitsAllocated == 8 else "OW"
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = syntax

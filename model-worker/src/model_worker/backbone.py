@@ -44,7 +44,7 @@ class Backbone:
     """A checked session for one backbone of a bundle.
 
     `providers` are ONNX Runtime's names, best first; by default CUDA where a device is found, else the CPU.
-    With `cpu_fallback=False` a CUDA provider that was asked for and does not start is an error.
+    With `cpu_fallback=False` a provider that was asked for (CUDA, if none was) and does not start is an error.
     Raises CodedError(BUNDLE_INVALID), naming the file and what was expected of it.
     """
 
@@ -58,7 +58,9 @@ class Backbone:
     ) -> None:
         self.spec = spec
         self.path = bundle.folder / spec.file
-        self._session = _session(self.path, bundle.graph(spec), providers or available(), cpu_fallback)
+        self._session = _session(
+            self.path, bundle.graph(spec), providers or available(cpu_fallback), cpu_fallback
+        )
         self._input = self._checked_input()
         self._try_zero_image()
         log.info("backbone ready", backbone=spec.name, provider=self.provider, bundle=bundle.digest[:12])
@@ -120,9 +122,9 @@ def to_canonical(spec: BackboneSpec, array: NDArray[np.generic]) -> NDArray[np.g
     return array[:, order]
 
 
-def available() -> list[str]:
-    """Providers to try, best first: CUDA only where this build of ONNX Runtime has it."""
-    return [CUDA, CPU] if CUDA in ort.get_available_providers() else [CPU]
+def available(cpu_fallback: bool) -> list[str]:
+    """Providers to try, best first: CUDA where this build of ONNX Runtime has it, or where nothing else will do."""
+    return [CUDA, CPU] if CUDA in ort.get_available_providers() or not cpu_fallback else [CPU]
 
 
 def _session(path: Path, graph: bytes, providers: Sequence[str], cpu_fallback: bool) -> ort.InferenceSession:

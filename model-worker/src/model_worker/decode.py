@@ -29,7 +29,14 @@ from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
 CODES = frozenset(
-    {Code.UNREADABLE_IMAGE, Code.DECODE_LIMIT, Code.IMAGE_TOO_LARGE, Code.IMAGE_SIZE, Code.NOT_A_CHEST}
+    {
+        Code.UNREADABLE_IMAGE,
+        Code.DECODE_LIMIT,
+        Code.IMAGE_TOO_LARGE,
+        Code.IMAGE_SIZE,
+        Code.NOT_A_CHEST,
+        Code.NOT_FRONTAL,
+    }
 )
 _DIGEST = re.compile("[0-9a-f]{64}")
 RASTER, DICOM = "raster", "application/dicom"

@@ -124,6 +124,7 @@ def _decode_words(ds: FileDataset) -> NDArray[Any]:
     )
     if ds.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, ds)
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # big-endian files keep their order
     if values.dtype.kind == "i":
         values = values.view(values.dtype.str.replace("i", "u"))
     if values.dtype not in (np.uint8, np.uint16) or values.shape[:2] != (ds.Rows, ds.Columns):

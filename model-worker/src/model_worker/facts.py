@@ -24,6 +24,8 @@ SOP_CLASSES = frozenset(
     STORAGE + leaf
     for leaf in ("1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4")  # CR, DX (both), secondary capture
 )
+# View Position of lateral views (PS3.3 C.8.1.1, C.8.11.5), which the networks were never shown. Decubitus are frontal.
+LATERAL = frozenset({"LL", "RL", "LAT", "LATERAL"})
 # Body parts of PS3.16 annex L, and their plain spellings, that are not and do not contain the chest.
 NO_CHEST = frozenset(
     """ABDOMEN ABDOMENPELVIS PELVIS HIP HEAD SKULL FACE SINUS ORBIT JAW MANDIBLE MAXILLA TOOTH TEETH NOSE EAR EYE
@@ -73,12 +75,14 @@ def read_facts(ds: "Dataset") -> DicomFacts:
 
 
 def refuse_no_chest(facts: DicomFacts) -> None:
-    """NOT_A_CHEST where the file itself says so; saying nothing, or a word of no standard, is accepted."""
+    """NOT_A_CHEST, or NOT_FRONTAL, where the file itself says so; saying nothing, or a word of no standard, is accepted."""
     if facts.modality and facts.modality not in MODALITIES:
         raise CodedError(Code.NOT_A_CHEST, f"The file's modality is {facts.modality}, not CR or DX.")
     sop_class = facts.sop_class_uid or ""
     if sop_class.startswith(STORAGE) and sop_class not in SOP_CLASSES:
         raise CodedError(Code.NOT_A_CHEST, f"The file's SOP class {sop_class} is no radiograph.")
+    if facts.view_position in LATERAL:
+        raise CodedError(Code.NOT_FRONTAL, f"The file says that it is a lateral view: {facts.view_position}.")
     if re.sub("[^A-Z]", "", facts.body_part or "") in NO_CHEST:
         raise CodedError(Code.NOT_A_CHEST, f"The file says that it shows: {facts.body_part}.")
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.uid import RLELossless
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +43,8 @@ def stored_values(ds: Dataset, bits: int, largest: int) -> Floats:
     """
     word = np.arange(2**bits)
     stored, high = int(ds.BitsStored), int(ds.get("HighBit", ds.BitsStored - 1))
-    if ds.file_meta.TransferSyntaxUID.is_encapsulated:
+    syntax = ds.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated and syntax != RLELossless:  # which packs the native words as they are
         stored = bits if ds.PixelRepresentation else max(stored, largest.bit_length())
         high = stored - 1
     value = (word >> max(0, high + 1 - stored)) & (2**stored - 1)
@@ -115,8 +117,13 @@ def _look_up(item: Dataset, values: Floats) -> tuple[Floats, int]:
         first -= 65536  # signed if the LUT's input is, whatever the pixels themselves are
     data = item.LUTData
     if isinstance(data, bytes):
-        data = np.frombuffer(data, np.uint8 if len(data) == (count or 65536) else np.dtype("<u2"))
+        entries = count or 65536  # bytes are padded to an even length
+        wide = len(data) > entries + entries % 2
+        data = np.frombuffer(data, np.dtype("<u2") if wide else np.uint8)[:entries]
     lut = np.atleast_1d(np.asarray(data, dtype=np.float64))
+    bits = min(
+        bits, max(1, int(lut.max())).bit_length()
+    )  # some say 16 and hold 12, which would be all but black
     return lut[np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)], bits
 
 

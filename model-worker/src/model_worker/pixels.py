@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 DICOM = "application/dicom"
 DISPLAY_EDGE = 1024
+BLANK_BELOW = 4  # grey levels of 255
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ def read_image(data: bytes, media_type: str) -> Image:
     else:
         raise unreadable("The file is no DICOM, PNG or JPEG.")
     return Image(halved(grey), rows, columns, facts)
+
+
+def is_blank(grey: Grey) -> bool:
+    """Whether there is nothing in it, as after a failed exposure: networks answer that with findings."""
+    low, high = np.percentile(grey[::8, ::8], [1, 99])
+    return bool(high - low < BLANK_BELOW)
 
 
 def canonical(grey: Grey, spec: "InputSpec") -> Grey:

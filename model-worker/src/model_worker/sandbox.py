@@ -93,12 +93,14 @@ def _limit(server: int, timeout_s: float, memory: int) -> None:
 def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     """The picture, or a code and a sentence; never an exception's own text, which may quote the file."""
     from model_worker.headers import unreadable
-    from model_worker.pixels import canonical, png, read_image, shown
+    from model_worker.pixels import canonical, is_blank, png, read_image, shown
     from thorax.errors import Code, CodedError
 
     try:
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
         image = read_image(data, request["media_type"])
+        if is_blank(image.grey):
+            raise unreadable("The image is blank: all of it is one grey.")
         made = [canonical(image.grey, spec).tobytes() for spec in inputs]
         display = png(shown(image.grey))
     except CodedError as error:

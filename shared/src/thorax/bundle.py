@@ -65,13 +65,13 @@ class BackboneSpec(_Part):
 class Calibration(_Part):
     """Platt scaling of the ensemble's probability p: sigmoid(a * logit(p) + b) (Platt 1999)."""
 
-    a: float = 1.0
-    b: float = 0.0
+    a: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    b: float = Field(default=0.0, allow_inf_nan=False)
 
     def __call__(self, probability: float) -> float:
         """The calibrated probability, in (0, 1)."""
         p = min(max(probability, 1e-6), 1 - 1e-6)
-        return 1 / (1 + math.exp(-(self.a * math.log(p / (1 - p)) + self.b)))
+        return 0.5 + 0.5 * math.tanh((self.a * math.log(p / (1 - p)) + self.b) / 2)
 
 
 class Manifest(_Part):

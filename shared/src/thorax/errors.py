@@ -56,6 +56,7 @@ class Code(StrEnum):
     UNREADABLE_IMAGE = "unreadable_image"
     DECODE_LIMIT = "decode_limit_exceeded"
     NOT_A_CHEST = "not_a_chest_radiograph"
+    NOT_FRONTAL = "not_a_frontal_view"
     STEP_DEAD = "step_gave_up"
     NO_USABLE_IMAGE = "no_usable_image"
     CANCELLED = "cancelled"
@@ -118,6 +119,9 @@ SPECS: dict[Code, ErrorSpec] = {
     ),
     Code.NOT_A_CHEST: ErrorSpec(
         422, "The file says that it is no chest radiograph", "Send chest radiographs only."
+    ),
+    Code.NOT_FRONTAL: ErrorSpec(
+        422, "The file says that it is a lateral view", "The networks know frontal views only (PA, AP)."
     ),
     Code.STEP_DEAD: ErrorSpec(
         500, "A step failed again and again", "Retry the job; the operator sees the step."

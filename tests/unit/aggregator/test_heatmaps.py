@@ -22,8 +22,10 @@ def blank(grid: int) -> np.ndarray:
 
 def test_weights_grids_relu_and_normalisation(manifest: Manifest) -> None:
     a, b = blank(7), blank(5)
-    a[0] = 1.0  # finding 0: a says 1 everywhere and weighs 1/4, b says 4 on its left half and weighs 3/4
-    b[0] = np.array([4, 4, 0, 0, 0])
+    a[0] = (
+        1 / 49
+    )  # finding 0: a says 1 everywhere (per image) and weighs 1/4, b says 4 on its left half and weighs 3/4
+    b[0] = np.array([4, 4, 0, 0, 0]) / 25
     a[1] = -1.0  # finding 1: speaks against it everywhere
     b[2] = 9.0  # finding 2: b has no weight, a says nothing
     fused = fuse(manifest, {"a": a, "b": b})
@@ -42,6 +44,23 @@ def test_grids_of_different_size_agree_on_where(manifest: Manifest) -> None:
     np.testing.assert_allclose(fused, fused[::-1, ::-1], atol=1e-3)
     assert fused.max() == 1.0
     assert np.unravel_index(fused.argmax(), fused.shape) in [(13, 13), (13, 14), (14, 13), (14, 14)]
+
+
+def test_a_coarse_grid_counts_no_more_than_a_fine_one(manifest: Manifest) -> None:
+    a, b = blank(7), blank(3)
+    a[3, 0], b[3, 2] = 1 / 7, 1 / 3  # the same logit, at the top and at the bottom; both weigh 1/2
+    fused = fuse(manifest, {"a": a, "b": b})[3].astype(np.float32)
+    assert fused[:14].sum() == pytest.approx(fused[14:].sum(), rel=0.2)
+
+
+def test_a_crop_is_put_where_it_was_cut_out(manifest: Manifest) -> None:
+    cropped = [
+        s.model_copy(update={"input": s.input.model_copy(update={"crop": 0.5})}) for s in manifest.backbones
+    ]
+    ones = {"a": blank(7) + 1, "b": blank(5) + 1}
+    fused = fuse(manifest.model_copy(update={"backbones": tuple(cropped)}), ones)[0]
+    assert fused[7:21, 7:21].min() == 1
+    assert fused.astype(np.float32).sum() == 14 * 14
 
 
 def test_pixel_centres_are_at_halves(manifest: Manifest) -> None:

@@ -40,7 +40,7 @@ def test_one_decoding_serves_every_backbone() -> None:
 
 
 def test_a_dicom_files_facts_come_along() -> None:
-    data = dicom(bytes(64 * 64), BodyPartExamined="CHEST", ViewPosition="PA")
+    data = dicom(BodyPartExamined="CHEST", ViewPosition="PA")
     facts = decode(data, DICOM, []).facts
     assert facts is not None
     assert (facts.study_instance_uid, facts.modality, facts.view_position) == ("1.2.3.4.1", "CR", "PA")

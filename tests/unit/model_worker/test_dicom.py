@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from tests.factories.hostile import dicom
 
 from model_worker.dicom import decode_dicom
@@ -197,3 +197,25 @@ def test_six_transfer_syntaxes_of_one_real_image_agree() -> None:
         assert (lossless == images[0]).all()
     for lossy in images[4:]:
         assert np.abs(lossy - images[0]).mean() < 3
+
+
+def test_a_big_endian_file_looks_the_same() -> None:
+    layout = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "Rows": 64, "Columns": 256}
+    assert the_same(
+        decode_dicom(dicom(RAMP.astype(">u2").tobytes(), ExplicitVRBigEndian, **layout, **WINDOW))[0]
+    )
+
+
+def test_rle_keeps_the_bits_above_high_bit_that_it_packed() -> None:
+    """Signed numbers of 12 bits whose sign is not extended: the upper four bits are 0."""
+    layout = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "Rows": 64, "Columns": 256}
+    data = dicom(((RAMP - 2048) & 0xFFF).astype("<u2").tobytes(), **layout, **SIGNED)
+    ds = dcmread(BytesIO(data))
+    ds.compress(RLELossless)
+    packed = BytesIO()
+    ds.save_as(packed)
+    assert the_same(decode_dicom(packed.getvalue())[0])
+
+
+def test_a_lut_that_holds_less_than_it_says_is_not_black() -> None:
+    assert the_same(shown(RAMP, VOILUTSequence=lut(np.arange(4096), bits=16)))

@@ -79,6 +79,9 @@ def jpeg() -> bytes:
         (dicom(Modality="CT"), DICOM, Code.NOT_A_CHEST),
         (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.2"), DICOM, Code.NOT_A_CHEST),
         (dicom(BodyPartExamined="KNEE"), DICOM, Code.NOT_A_CHEST),
+        (dicom(ViewPosition="LL"), DICOM, Code.NOT_FRONTAL),
+        (dicom(bytes(64 * 64)), DICOM, Code.UNREADABLE_IMAGE),  # blank, as after a failed exposure
+        (png_of(np.full((200, 200), 128, np.uint8)), PNG, Code.UNREADABLE_IMAGE),
         (dicom(SOPClassUID="1.2.840.10008.5.1.4.1.1.1.1.1"), DICOM, Code.UNREADABLE_IMAGE),
         (dicom(PresentationIntentType="FOR PROCESSING"), DICOM, Code.UNREADABLE_IMAGE),
     ],
@@ -161,7 +164,9 @@ def test_a_child_may_compute_and_answer_and_nothing_else() -> None:
 
 @pytest.mark.skipif(os.uname().machine not in seccomp.MACHINES, reason="no filter for this machine")
 def test_a_decoding_child_is_confined() -> None:
-    slow = threading.Thread(target=decode, args=(png_of(np.zeros((6000, 6000), np.uint16)), PNG, []))
+    slow = threading.Thread(
+        target=decode, args=(png_of(np.tile(np.arange(6000, dtype=np.uint16), (6000, 1))), PNG, [])
+    )
     slow.start()
     seen, deadline = "", time.monotonic() + 30
     while "Seccomp:\t2" not in seen and time.monotonic() < deadline:
@@ -198,8 +203,8 @@ def test_who_kills_server_and_child_together_is_not_the_file(monkeypatch: pytest
 def test_nothing_outlives_a_killed_worker(tmp_path: Path) -> None:
     script = (
         "import sys, numpy as np; from tests.factories.hostile import png_of; from model_worker.decode import decode\n"
-        "data = png_of(np.zeros((6000, 6000), np.uint16))\n"
-        "decode(png_of(np.zeros((99, 99), np.uint8)), 'image/png', []); print('ready', flush=True)\n"
+        "data = png_of(np.tile(np.arange(6000, dtype=np.uint16), (6000, 1)))\n"
+        "decode(png_of(np.tile(np.arange(99, dtype=np.uint8), (99, 1))), 'image/png', []); print('ready', flush=True)\n"
         "while True: decode(data, 'image/png', [])"
     )
     root = Path(__file__).parents[3]

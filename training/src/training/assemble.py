@@ -128,10 +128,12 @@ def assemble(arguments: argparse.Namespace) -> None:
     write_bundle(arguments.out, members, ensemble, **said)
     bundle = load_bundle(arguments.out)
     figures = {part: measure(bundle, rows, seen[part])[0] for part, rows in parts.items()}
-    ensemble = replace(ensemble, metrics=metrics_of(figures["test"], arguments.data.name))
+    ensemble = replace(
+        ensemble, metrics=metrics_of(figures["test"], arguments.data.name, arguments.split_seed)
+    )
     manifest = write_bundle(arguments.out, members, ensemble, **said)
     notes = arguments.notes.read_text("utf-8") if arguments.notes else ""
-    write_card(arguments.out, manifest, figures, compared, notes)
+    write_card(arguments.out, manifest, figures, compared, notes, seed=arguments.split_seed)
     (cache / "figures.json").write_text(json.dumps(figures, indent=1), "utf-8")
     print("\n\n".join(f"{part}\n{summary(figures[part])}" for part in figures))
 
@@ -146,10 +148,10 @@ def _members(arguments: argparse.Namespace, val: Table) -> list[Member]:
     return members
 
 
-def metrics_of(figures: report.Report, data: str) -> report.Report:
+def metrics_of(figures: report.Report, data: str, seed: int) -> report.Report:
     """What the manifest says of itself: the test part's figures, without the intervals."""
     ensemble = {key: figures["ensemble"][key] for key in ("mean_auc", "mean_auc_95", "auc", "ece")}
-    split = "test part, patients apart from training and validation (training.splits, seed 20)"
+    split = f"test part, patients apart from training and validation (training.splits, seed {seed})"
     return {
         "data": data,
         "split": split,

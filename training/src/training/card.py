@@ -10,7 +10,13 @@ _COMMAND = "python -m training.evaluate --data labels.csv --images images --bund
 
 
 def write_card(
-    folder: Path, manifest: Manifest, figures: dict[str, Report], compared: dict[str, Report], notes: str
+    folder: Path,
+    manifest: Manifest,
+    figures: dict[str, Report],
+    compared: dict[str, Report],
+    notes: str,
+    *,
+    seed: int = 20,
 ) -> None:
     """`figures` has the reports of the parts `val` and `test`, `compared` one `brief` per way of weighing."""
     parts = [
@@ -19,13 +25,13 @@ def write_card(
         notes.strip(),
         "## Figures on the test part",
         _parts_line(figures["test"], "never used for training, weights, thresholds or calibration"),
-        _command(folder, "test"),
+        _command(folder, "test", seed),
         _auc_table(figures["test"]),
         _detail_table(figures["test"]),
         _groups(figures["test"]),
         "## Figures on the validation part",
         _parts_line(figures["val"], "used for weights, thresholds and calibration, so these are too good"),
-        _command(folder, "val"),
+        _command(folder, "val", seed),
         _auc_table(figures["val"]),
         "## Ways of weighing",
         "Mean AUC and AUC per finding on the validation part; fitted weights were scored on patients that they\n"
@@ -38,9 +44,10 @@ def write_card(
     (folder / CARD).write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
 
 
-def _command(folder: Path, part: str) -> str:
+def _command(folder: Path, part: str, seed: int) -> str:
     name = "models/default" if folder.name == "default" else folder.name
-    return f"```\n{_COMMAND.format(folder=name, part=part)}\n```"
+    cut = "" if seed == 20 else f" --seed {seed}"
+    return f"```\n{_COMMAND.format(folder=name, part=part)}{cut}\n```"
 
 
 def _parts_line(figures: Report, said: str) -> str:

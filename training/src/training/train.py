@@ -191,7 +191,8 @@ def read_parts(options: Options) -> dict[str, Table]:
         parts = {"train": table, "val": read_table(options.val, options.policy)}
         check_patients(parts)
         return parts
-    where = split_by_patient(table.patients, table.labels, options.split_seed)
+    # Cut by what the file says, as every other command does, or a policy would move patients between the parts.
+    where = split_by_patient(table.patients, read_table(options.data).labels, options.split_seed)
     return {part: table.take(where == part) for part in ("train", "val")}
 
 
