@@ -124,7 +124,7 @@ def _add_pictures(router: APIRouter, base: str, look: Callable[..., Awaitable[Lo
 
     @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
     async def image(looking: Looking, size: Size = 1024) -> Response:
-        """The image as it was prepared for display: 8-bit grey, the right way round, bright is dense."""
+        """The image as it was prepared for display: 8-bit grey, bright is dense, turned as EXIF says (DICOM: as it is stored)."""
 
         def render(display: bytes) -> bytes:
             from gateway import rendering
