@@ -4,14 +4,13 @@ import { CircleUserRound, Moon, Sun, WifiOff } from "lucide-react";
 import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from "react";
 import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Link, Redirect, Route, Switch, useLocation } from "wouter";
-import { csrf } from "./api/client";
 import { useOnline } from "./api/connection";
 import { useActiveModel } from "./api/jobs";
 import { Login } from "./session/login";
-import { useMe, useSession } from "./session/session";
+import { hasEnded, useMe, useSession } from "./session/session";
 import { theme, toggleTheme } from "./theme";
 import { IconButton } from "./ui/controls";
-import { Empty, ErrorNote, Loading } from "./ui/states";
+import { Boundary, Empty, ErrorNote, Loading } from "./ui/states";
 import { DropAnywhere } from "./upload/drop";
 import { Home } from "./upload/home";
 import { Worklist } from "./worklist/worklist";
@@ -40,9 +39,11 @@ export function App() {
       <Header />
       <Connection />
       <main id="main" className={WIDE.test(path) ? "wide" : ""}>
-        <Suspense fallback={<Loading what="Loading…" />}>
-          <Views />
-        </Suspense>
+        <Boundary of={path}>
+          <Suspense fallback={<Loading what="Loading…" />}>
+            <Views />
+          </Suspense>
+        </Boundary>
       </main>
       <Disclaimer />
       <DropAnywhere />
@@ -50,6 +51,17 @@ export function App() {
   );
 }
 
+/** A part of the page did not come: most likely it is of a build that is no more. Reload, once a minute at most. */
+export async function reloadOnce(): Promise<void> {
+  if (Date.now() - Number(sessionStorage.getItem(RELOADED)) < 60_000) return;
+  // While the server is away, a reload would leave nothing of the page.
+  const answer = await fetch("/healthz", { cache: "no-store" }).catch(() => null);
+  if (!answer?.ok) return;
+  sessionStorage.setItem(RELOADED, String(Date.now()));
+  location.reload();
+}
+
+const RELOADED = "thorax.reloaded";
 const TITLES: Record<string, string> = {
   "": "Upload",
   "log-in": "Log in",
@@ -127,10 +139,11 @@ function Views() {
 function Private({ children }: { children: ReactNode }) {
   const { me, waiting, error } = useMe();
   const [path] = useLocation();
+  const client = useQueryClient();
   if (error && !me) return <ErrorNote error={error} />;
   if (waiting) return <Loading what="Loading…" />;
-  const ended = csrf() ? "&ended" : "";
-  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}${ended}`} />;
+  const ended = hasEnded(client) ? "&ended" : "";
+  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}${ended}`} replace />;
 }
 
 function Header() {
@@ -220,7 +233,7 @@ function Disclaimer() {
   const { model, auc } = useActiveModel();
   return (
     <footer className="disclaimer">
-      <strong>Demonstration, not for diagnosis.</strong>{" "}
+      <strong>Demonstration. Not a medical device, not for diagnosis.</strong>{" "}
       {model && <Link href="/model">{`${model.name} ${model.version}: ${auc}`}</Link>}
     </footer>
   );

@@ -7,9 +7,9 @@ import "./report/print.css";
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { onEnd, Problem } from "./api/client";
-import { App } from "./app";
-import { meQuery } from "./session/session";
+import { Problem } from "./api/client";
+import { App, reloadOnce } from "./app";
+import { watchSession } from "./session/session";
 import { applyTheme } from "./theme";
 
 applyTheme();
@@ -26,7 +26,8 @@ const client = new QueryClient({
   },
 });
 
-onEnd(() => client.setQueryData(meQuery.queryKey, null));
+watchSession(client);
+window.addEventListener("vite:preloadError", reloadOnce);
 
 const root = document.getElementById("root");
 if (root) {

@@ -4,7 +4,7 @@ import { useState } from "react";
 import { Form } from "react-aria-components";
 import { useLocation } from "wouter";
 import { api, ok } from "../api/client";
-import { useMe } from "../session/session";
+import { useMe, useSession } from "../session/session";
 import { Button, Field, Window } from "../ui/controls";
 import { ErrorNote, Loading } from "../ui/states";
 import { ago, when } from "../ui/words";
@@ -143,13 +143,13 @@ function Password() {
 }
 
 function Leave() {
-  const client = useQueryClient();
+  const { logOut } = useSession();
   const [, go] = useLocation();
   const [password, setPassword] = useState("");
   const leave = useMutation({
     mutationFn: () => ok(api.DELETE("/auth/me", { body: { password } })),
-    onSuccess: () => {
-      client.clear();
+    onSuccess: async () => {
+      await logOut(); // the session has gone with the account; here and in other tabs it is forgotten
       go("/");
     },
   });

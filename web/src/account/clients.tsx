@@ -45,9 +45,19 @@ export function Clients() {
               </span>
             </span>
             <span className="row">
-              <Button onPress={() => rotate.mutate(one.id)} aria-label={`New secret for ${one.name}`}>
-                New secret
-              </Button>
+              <Confirm
+                title={`A new secret for ${one.name}?`}
+                act="New secret"
+                onConfirm={() => rotate.mutate(one.id)}
+                trigger={
+                  // Two at a time would show only one of the secrets.
+                  <Button aria-label={`New secret for ${one.name}`} isDisabled={rotate.isPending}>
+                    New secret
+                  </Button>
+                }
+              >
+                Whatever uses the present one has 24 hours to change. One from before that ends at once.
+              </Confirm>
               <Confirm
                 title={`Revoke ${one.name}?`}
                 act="Revoke"

@@ -26,7 +26,7 @@ export class Problem extends Error {
   static of(status: number, body: unknown, retryAfter: string | null = null): Problem {
     const told = (typeof body === "object" && body ? body : {}) as Partial<Schemas["Problem"]>;
     const detail = told.detail ?? "The server gave an answer that nobody expected.";
-    return new Problem(status, told.code ?? `http_${status}`, detail, told.remedy, Number(retryAfter ?? 0));
+    return new Problem(status, told.code ?? `http_${status}`, detail, told.remedy, Number(retryAfter) || 0);
   }
 }
 
@@ -57,9 +57,12 @@ async function reach(request: Request): Promise<Response> {
   }
 }
 
+const refused = async (answer: Response) =>
+  Problem.of(answer.status, await answer.json().catch(() => null), answer.headers.get("Retry-After"));
+
 let refreshing: Promise<boolean> | null = null;
 
-/** New cookies for old, once for all who ask at the same time; false when the session has ended. */
+/** New cookies for old, once for all who ask at the same time; false when the session has ended, which is told. */
 export function refresh(): Promise<boolean> {
   refreshing ??= renew().finally(() => {
     refreshing = null;
@@ -68,13 +71,24 @@ export function refresh(): Promise<boolean> {
 }
 
 async function renew(): Promise<boolean> {
-  if (!csrf()) return false;
-  const headers = { "X-CSRF-Token": csrf() };
-  const answer = await reach(new Request("/auth/session/refresh", { method: "POST", headers }));
-  if (answer.status === 409) await new Promise((done) => setTimeout(done, 1000)); // another tab did it
-  if (answer.ok || answer.status === 409) return true;
-  if (answer.status === 401 || answer.status === 403) return false;
-  throw Problem.of(answer.status, await answer.json().catch(() => null));
+  const token = csrf();
+  if (token) {
+    const headers = { "X-CSRF-Token": token };
+    const answer = await reach(new Request("/auth/session/refresh", { method: "POST", headers }));
+    if (answer.status === 409) await new Promise((done) => setTimeout(done, 1000)); // another tab did it
+    if (answer.ok || answer.status === 409) return true;
+    if (answer.status !== 401 && answer.status !== 403) throw await refused(answer);
+    if (csrf() !== token) return false; // somebody has logged in meanwhile, in another tab
+  }
+  end();
+  return false;
+}
+
+/** Without its cookie nobody takes the session for alive, after a reload neither. */
+function end(): void {
+  // biome-ignore lint/suspicious/noDocumentCookie: the Cookie Store API is not in every browser.
+  document.cookie = "thorax_csrf=; Max-Age=0; Path=/";
+  ended();
 }
 
 let ended = () => {};
@@ -91,10 +105,8 @@ export async function send(request: Request): Promise<Response> {
     return reach(copy);
   };
   const answer = await attempt();
-  if (answer.status !== 401 || !csrf() || !(await isStale(answer))) return answer;
-  if (await refresh()) return attempt();
-  ended();
-  return answer;
+  if (answer.status !== 401 || !(await isStale(answer))) return answer;
+  return (await refresh()) ? attempt() : answer;
 }
 
 /** A wrong password is a 401 too, and no reason to renew anything. */
@@ -118,6 +130,6 @@ export async function ok<T>(call: Promise<{ data?: T; error?: unknown; response:
 /** Bytes of a picture or an original. */
 export async function bytes(path: string, signal?: AbortSignal): Promise<ArrayBuffer> {
   const answer = await send(new Request(path, { signal }));
-  if (!answer.ok) throw Problem.of(answer.status, await answer.json().catch(() => null));
+  if (!answer.ok) throw await refused(answer);
   return answer.arrayBuffer();
 }

@@ -1,7 +1,7 @@
 /** Jobs of the own tenant and of the open API, which differ in nothing but their address. */
-import { queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
+import { type QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useEffect, useState } from "react";
-import { api, type Job, ok } from "./client";
+import { api, type Job, ok, Problem } from "./client";
 
 /** A job of the signed-in tenant by its id, or one of the open API by its secret link. */
 export type JobRef = { kind: "studies" | "open"; key: string };
@@ -20,6 +20,8 @@ export function refOf(self: string): JobRef {
 
 export const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 export const isFinal = (job?: { state: string }) => job !== undefined && FINAL.has(job.state);
+/** Erased, or never one's own: what is cached of it must not be shown any longer. */
+export const isGone = (error: unknown) => error instanceof Problem && error.status === 404;
 
 const readJob = ({ kind, key }: JobRef) =>
   kind === "open"
@@ -36,9 +38,10 @@ export function useJob(ref: JobRef, live = true) {
   const { queryKey } = jobQuery(ref);
   const query = useQuery({
     ...jobQuery(ref),
-    refetchInterval: ({ state }) => (isFinal(state.data) ? false : streaming ? 20_000 : 1_500),
+    refetchInterval: ({ state }) =>
+      isFinal(state.data) || isGone(state.error) ? false : streaming ? 20_000 : 1_500,
   });
-  const open = query.data !== undefined && !isFinal(query.data);
+  const open = query.data !== undefined && !isFinal(query.data) && !isGone(query.error);
   const path = apiPath(ref);
   useEffect(() => {
     if (!open || !live) return;
@@ -59,15 +62,36 @@ export function useJob(ref: JobRef, live = true) {
   return query;
 }
 
-export const eraseJob = ({ kind, key }: JobRef) =>
-  kind === "open"
-    ? ok(api.DELETE("/v1/anonymous/jobs/{secret}", { params: { path: { secret: key } } }))
-    : ok(api.DELETE("/v1/jobs/{job_id}", { params: { path: { job_id: key } } }));
+/** Cancels an open job, erases one that has ended. With `only` the other of the two is refused (409). */
+export function eraseJob({ kind, key }: JobRef, only?: "cancel" | "erase") {
+  const query = only && { only };
+  return kind === "open"
+    ? ok(api.DELETE("/v1/anonymous/jobs/{secret}", { params: { path: { secret: key }, query } }))
+    : ok(api.DELETE("/v1/jobs/{job_id}", { params: { path: { job_id: key }, query } }));
+}
+
+/** Drops what is cached of an erased job. */
+export function forget(client: QueryClient, { kind, key }: JobRef, { images }: Job): void {
+  client.removeQueries({ queryKey: ["job", kind, key] });
+  for (const { id } of images)
+    for (const what of ["pixels", "heat"]) client.removeQueries({ queryKey: [what, id] });
+}
 
 export const retryJob = ({ kind, key }: JobRef) =>
   kind === "open"
     ? ok(api.POST("/v1/anonymous/jobs/{secret}/retry", { params: { path: { secret: key } } }))
     : ok(api.POST("/v1/jobs/{job_id}/retry", { params: { path: { job_id: key } } }));
+
+/** What a result lacks, a sentence each. */
+export function caveats({ state, missing_backbones, images }: Job): string[] {
+  const said: string[] = [];
+  if (missing_backbones.length)
+    said.push(`Without ${missing_backbones.join(", ")}: the ensemble is weaker, and not measured like this.`);
+  const done = images.filter((image) => image.state !== "failed").length;
+  if (state === "succeeded" && done < images.length)
+    said.push(`${done} of ${images.length} images could be analysed.`);
+  return said;
+}
 
 /** Earlier studies of the same patient. */
 export function usePriors(id: string, enabled = true) {

@@ -2,7 +2,7 @@
 import { type PointerEvent, type ReactNode, useCallback, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Finding, Job, JobSummary, Schemas } from "../api/client";
-import { ownJob, useJob, usePriors } from "../api/jobs";
+import { isGone, ownJob, useJob, usePriors } from "../api/jobs";
 import { Missing, top } from "../study/study";
 import { ErrorNote, Loading } from "../ui/states";
 import { percent, taken, when } from "../ui/words";
@@ -17,7 +17,8 @@ export function Compare({ a, b }: { a: string; b: string | undefined }) {
   const priors = usePriors(a);
   const other = b ?? priors.data?.items[0]?.id;
   const [passed, setPassed] = useState<string>();
-  if (!priors.data) return priors.error ? <Missing error={priors.error} /> : <Loading what="Loading…" />;
+  if (!priors.data || isGone(priors.error))
+    return priors.error ? <Missing error={priors.error} /> : <Loading what="Loading…" />;
   return (
     <div className={other && other !== passed ? "compare both" : "compare"}>
       <header className="row between">
@@ -66,8 +67,9 @@ function Both({ a, b }: { a: string; b: string }) {
   const onFullScreen = useCallback(() => toggleFullScreen(frame.current), []);
   const names = one.data?.study.findings.map(({ finding }) => finding) ?? [];
   useKeys({ change, onFullScreen, onFinding: (index) => setChosen(names[index]) });
-  const error = one.error ?? other.error;
-  if (!one.data || !other.data) return error ? <Missing error={error} /> : <Loading what="Loading…" />;
+  const error = [one.error, other.error].find(isGone) ?? one.error ?? other.error;
+  if (!one.data || !other.data || isGone(error))
+    return error ? <Missing error={error} /> : <Loading what="Loading…" />;
   const [then, now] =
     moment(one.data) <= moment(other.data) ? [one.data, other.data] : [other.data, one.data];
   const finding = chosen ?? top(now.study.findings)?.finding;
@@ -149,6 +151,7 @@ function Table({ then, now, finding, onChoose }: TableProps) {
   const value = (job: Job, name: string) => job.study.findings.find((one) => one.finding === name);
   return (
     <section className="card scroll-x" aria-label="Findings then and now">
+      <Strangers {...{ then, now }} />
       <table>
         <thead>
           <tr>
@@ -184,6 +187,13 @@ function Table({ then, now, finding, onChoose }: TableProps) {
   );
 }
 
+/** The server knows studies as one patient's by a patient id that both have, and lists the earlier ones. */
+function Strangers({ then, now }: { then: Job; now: Job }) {
+  const priors = usePriors(now.id).data;
+  if (!priors || priors.items.some(({ id }) => id === then.id)) return null;
+  return <p className="note">Not known to be the same patient.</p>;
+}
+
 function Value({ finding }: { finding: Finding | undefined }) {
   if (!finding) return <td>—</td>;
   const word = finding.positive ? "positive" : "negative";
@@ -194,13 +204,19 @@ function Value({ finding }: { finding: Finding | undefined }) {
   );
 }
 
+/** Less than this many points is no change to speak of, even across a threshold. */
+const SMALL = 5;
+
 /** In points, and whether the threshold was crossed. */
 function change(before: Finding | undefined, after: Finding | undefined): string {
   if (!before || !after) return "—";
   const points = 100 * (after.probability - before.probability);
-  if (Math.abs(points) < 0.05) return "none";
-  const crossed = before.positive === after.positive ? "" : after.positive ? ", new" : ", gone";
-  return `${points >= 0 ? "+" : "−"}${Math.abs(points).toFixed(1)} points${crossed}`;
+  const crossed = before.positive !== after.positive;
+  if (Math.abs(points) < 0.05 && !crossed) return "none";
+  const moved = `${points >= 0 ? "+" : "−"}${Math.abs(points).toFixed(1)} points`;
+  if (!crossed) return moved;
+  if (Math.abs(points) < SMALL) return `${moved}, crossed the threshold`;
+  return `${moved}, ${after.positive ? "new" : "gone"}`;
 }
 
 /** Any other study, where the files don't say whose they are, or there is no earlier one. */

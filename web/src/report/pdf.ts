@@ -1,5 +1,6 @@
 /** The report as a PDF file, written by hand: pages of A4, Helvetica and JPEGs (ISO 32000-1, 7.5). */
 import { bytes, type Finding, type Job, type Schemas } from "../api/client";
+import { caveats } from "../api/jobs";
 import { percent, when } from "../ui/words";
 import { about, COLUMNS } from "./report";
 
@@ -31,15 +32,20 @@ async function imagePage(job: Job, image: Image, measured: string, summary: bool
   write(WIDTH - MARGIN - 45, 785, 12, "Thorax", true);
   write(MARGIN, 768, 9, about(job, image));
   write(MARGIN, 750, 10, job.disclaimer, true);
+  const lacks = caveats(job);
+  lacks.forEach((sentence, i) => {
+    write(MARGIN, 737 - 12 * i, 9, sentence, true);
+  });
+  const ceiling = 735 - 12 * lacks.length;
   pictures.forEach((picture, i) => {
-    const [x, y] = [MARGIN + (i % 3) * (CELL + 10), 735 - CELL - Math.floor(i / 3) * (CELL + 20)];
+    const [x, y] = [MARGIN + (i % 3) * (CELL + 10), ceiling - CELL - Math.floor(i / 3) * (CELL + 20)];
     const scale = CELL / Math.max(picture.width, picture.height);
     const [w, h] = [picture.width * scale, picture.height * scale];
     lines.push(`q ${w} 0 0 ${h} ${x + (CELL - w) / 2} ${y + (CELL - h) / 2} cm /I${i} Do Q`);
     const finding = findings[i - 1];
     write(x, y - 11, 8, finding ? `${finding.label}, ${percent(finding.probability, 1)}` : "Image");
   });
-  let y = 735 - 2 * (CELL + 20) - 20;
+  let y = ceiling - 2 * (CELL + 20) - 20;
   const row = (cells: string[], bold = false) => {
     cells.forEach((cell, i) => {
       write(MARGIN + (PLACES[i] ?? 0), y, 9, cell, bold);

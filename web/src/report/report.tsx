@@ -3,7 +3,7 @@ import { useMutation, useQuery } from "@tanstack/react-query";
 import { ArrowLeft, Download, Printer } from "lucide-react";
 import { Link } from "wouter";
 import { backbonesOf, type Finding, type Job, type Schemas } from "../api/client";
-import { type JobRef, useActiveModel, useJob, viewPath } from "../api/jobs";
+import { caveats, isGone, type JobRef, useActiveModel, useJob, viewPath } from "../api/jobs";
 import { meQuery } from "../session/session";
 import { Verdict } from "../study/findings";
 import { Missing } from "../study/study";
@@ -47,14 +47,16 @@ export function Report({ job: ref }: { job: JobRef }) {
   const { model, auc } = useActiveModel();
   const me = useQuery(meQuery).data;
   const images = job?.images.filter((one) => one.links.heatmaps) ?? [];
-  const measured = (model?.digest === job?.bundle.digest && auc) || "";
+  // What was measured is the whole ensemble.
+  const measured = (model?.digest === job?.bundle.digest && !job?.degraded && auc) || "";
   const pdf = useMutation({
     mutationFn: async () => {
       const { reportPdf } = await import("./pdf");
       if (job) download(`${job.id}.pdf`, "application/pdf", await reportPdf(job, images, measured));
     },
   });
-  if (!job) return error ? <Missing error={error} /> : <Loading what="Loading the report…" />;
+  if (!job || isGone(error))
+    return error ? <Missing error={error} /> : <Loading what="Loading the report…" />;
   if (job.state !== "succeeded" || !images.length)
     return (
       <Empty title="There is nothing to report yet">
@@ -86,7 +88,7 @@ export function Report({ job: ref }: { job: JobRef }) {
             </div>
             <strong className="report-brand">Thorax</strong>
           </header>
-          <p className="report-warning">{job.disclaimer}</p>
+          <p className="report-warning">{[job.disclaimer, ...caveats(job)].join("\n")}</p>
           <Pictures image={image} />
           {images.length > 1 && <h2>This image</h2>}
           <Table findings={image.findings} />

@@ -21,7 +21,7 @@ export function Login({ signUp = false }: { signUp?: boolean }) {
       if (signUp) await ok(api.POST("/auth/register", { body }));
       await logIn(name, password);
     },
-    onSuccess: () => go(inside(search.get("next"))),
+    onSuccess: () => go(inside(search.get("next")), { replace: true }),
   });
   const weak = enter.error instanceof Problem && enter.error.code === "weak_password";
   const title = signUp ? "Create an account" : "Log in";

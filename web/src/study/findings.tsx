@@ -129,8 +129,9 @@ export function BackboneTable({ findings, model }: { findings: Finding[]; model:
         </table>
       </section>
       <p className="muted small">
-        Small figures are weights. The ensemble is their weighted mean and then calibrated on validation data;
-        the backbones' own values are not.
+        Small figures are weights. The ensemble is the backbones' weighted mean, calibrated on validation
+        data. Each backbone's own value went through the same calibration, so that all of them compare with
+        one another and with the threshold. ± is how far the backbones are from the ensemble.
       </p>
     </details>
   );

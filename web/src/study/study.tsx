@@ -1,12 +1,15 @@
 /** One study: its image with the heatmap, its findings, and what one can do with it. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Download, FileText, GitCompareArrows, Link2, RotateCw, Trash2 } from "lucide-react";
+import { Download, FileText, GitCompareArrows, Link2, RotateCw, Trash2, TriangleAlert } from "lucide-react";
 import { lazy, Suspense, useCallback, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { type Finding, type Job, Problem } from "../api/client";
 import {
+  caveats,
   eraseJob,
+  forget,
   isFinal,
+  isGone,
   type JobRef,
   type Metrics,
   modelsQuery,
@@ -25,14 +28,13 @@ const Viewer = lazy(() => import("../viewer/viewer").then(({ Viewer }) => ({ def
 
 export function Study({ job: ref }: { job: JobRef }) {
   const { data: job, error, refetch } = useJob(ref);
-  if (!job)
+  if (!job || isGone(error))
     return error ? <Missing error={error} onRetry={refetch} /> : <Loading what="Loading the study…" />;
   return <Loaded job={job} at={ref} key={job.id} />;
 }
 
 export function Missing({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
-  if (!(error instanceof Problem && error.status === 404))
-    return <ErrorNote error={error} {...(onRetry && { onRetry })} />;
+  if (!isGone(error)) return <ErrorNote error={error} {...(onRetry && { onRetry })} />;
   return (
     <Empty title="There is no such study here">
       <p>It was erased, or it belongs to somebody else.</p>
@@ -42,14 +44,27 @@ export function Missing({ error, onRetry }: { error: unknown; onRetry?: () => vo
 }
 
 function Loaded({ job, at }: { job: Job; at: JobRef }) {
-  const [place, setPlace] = useState(0);
+  const [picked, setPicked] = useState<number>();
   const [whole, setWhole] = useState(true);
-  const image = job.images[place] ?? job.images[0];
-  const many = job.images.length > 1;
-  const findings = many && !whole && image ? image.findings : job.study.findings;
   const [chosen, setChosen] = useState<string>();
-  const finding = findings.find((one) => one.finding === chosen) ?? top(findings);
-  const onFinding = useCallback((index: number) => setChosen(Object.keys(FINDINGS)[index]), []);
+  const many = job.images.length > 1;
+  const of = (findings: Finding[]) => findings.find((one) => one.finding === chosen) ?? top(findings);
+  const place = picked ?? decisive(job, of(job.study.findings));
+  const image = job.images[place];
+  const findings = many && !whole && image ? image.findings : job.study.findings;
+  const finding = of(findings);
+  const choose = useCallback(
+    (name: string | undefined) => {
+      setChosen(name);
+      if (whole) setPicked(undefined); // of the whole study, the image that decided is shown
+    },
+    [whole],
+  );
+  const look = (all: boolean) => {
+    setWhole(all);
+    setPicked(all ? undefined : place);
+  };
+  const onFinding = useCallback((index: number) => choose(Object.keys(FINDINGS)[index]), [choose]);
   return (
     <div className="study">
       <div className="study-image">
@@ -71,10 +86,12 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
                 type="button"
                 key={one.id}
                 aria-pressed={i === place}
-                aria-label={`Image ${i + 1}, ${one.file_name}`}
-                onClick={() => setPlace(i)}
+                aria-label={`Image ${i + 1}, ${one.file_name}${one.state === "failed" ? ", could not be analysed" : ""}`}
+                onClick={() => setPicked(i)}
               >
-                {one.links.image ? (
+                {one.state === "failed" ? (
+                  <TriangleAlert aria-hidden />
+                ) : one.links.image ? (
                   <Picture src={`${one.links.image}?size=128`} alt="" />
                 ) : (
                   <span>{i + 1}</span>
@@ -95,10 +112,10 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         </header>
         {many && job.state === "succeeded" && (
           <div className="segments" role="group" aria-label="Findings of">
-            <button type="button" aria-pressed={whole} onClick={() => setWhole(true)}>
+            <button type="button" aria-pressed={whole} onClick={() => look(true)}>
               Whole study
             </button>
-            <button type="button" aria-pressed={!whole} onClick={() => setWhole(false)}>
+            <button type="button" aria-pressed={!whole} onClick={() => look(false)}>
               This image
             </button>
           </div>
@@ -110,13 +127,13 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         {job.error && job.error.code !== image?.error?.code && (
           <ErrorNote error={new Problem(422, job.error.code, job.error.detail, job.error.remedy)} />
         )}
-        {findings.length > 0 && (
-          <Findings findings={findings} chosen={finding?.finding} onChoose={setChosen} />
-        )}
+        {findings.length > 0 && <Findings findings={findings} chosen={finding?.finding} onChoose={choose} />}
         {job.expires_at && <p className="muted small">This study is erased on {when(job.expires_at)}.</p>}
-        {job.degraded && (
-          <p className="note">Without {job.missing_backbones.join(", ")}: the ensemble is weaker.</p>
-        )}
+        {caveats(job).map((sentence) => (
+          <p className="note" key={sentence}>
+            {sentence}
+          </p>
+        ))}
         <Result job={job} findings={findings} />
         {at.kind === "studies" && job.state === "succeeded" && <Earlier id={at.key} />}
         <Actions job={job} at={at} />
@@ -135,8 +152,13 @@ function Earlier({ id }: { id: string }) {
       <ul className="list">
         {items.slice(0, 3).map((item) => (
           <li key={item.id}>
-            <Link href={`/compare/${id}/${item.id}`}>Compare with {taken(item, item.created_at)}</Link>
-            <span className="muted">{item.top_finding?.positive ? item.top_finding.label : "negative"}</span>
+            <Link href={`/compare/${id}/${item.id}`}>
+              Compare with {item.study_date ? "" : "one "}
+              {taken(item, item.created_at)}
+            </Link>
+            <span className="muted">
+              {item.top_finding?.positive ? item.top_finding.label : "none of the five"}
+            </span>
           </li>
         ))}
       </ul>
@@ -154,8 +176,8 @@ function Result({ job, findings }: { job: Job; findings: Finding[] }) {
     <>
       <BackboneTable findings={findings} model={model} />
       <p className="muted small" title={timings(job)}>
-        {ece === undefined
-          ? "The probabilities of this bundle have not been checked against outcomes (no calibration figure). "
+        {ece === undefined || job.degraded
+          ? `The probabilities of this ${job.degraded ? "weaker ensemble" : "bundle"} have not been checked against outcomes (no calibration figure). `
           : `Calibrated: on test images the probabilities were off by ${(100 * ece).toFixed(1)} points on average (ECE). `}
         A probability says how often such a finding is there in images that look alike to the ensemble, not
         how severe it is. The heatmap shows what raised it, not the borders of a lesion. Bundle{" "}
@@ -169,13 +191,19 @@ function Actions({ job, at }: { job: Job; at: JobRef }) {
   const client = useQueryClient();
   const [, go] = useLocation();
   const [copied, setCopied] = useState(false);
-  const erase = useMutation({
-    mutationFn: () => eraseJob(at),
-    onSuccess: (_, __, ___) => {
+  const intent = isFinal(job) ? "erase" : "cancel";
+  // What the dialog asks stays what it was when it opened: the job may end before there is an answer.
+  const [asked, setAsked] = useState<keyof typeof REMOVALS>(intent);
+  const removal = REMOVALS[asked];
+  const remove = useMutation({
+    mutationFn: (only: keyof typeof REMOVALS) => eraseJob(at, only),
+    onSuccess: (_, only) => {
       void client.invalidateQueries({ queryKey: ["jobs"] });
-      if (isFinal(job)) go(at.kind === "open" ? "/" : "/studies");
-      else void client.invalidateQueries({ queryKey: ["job", at.kind, at.key] });
+      if (only === "cancel") return client.invalidateQueries({ queryKey: ["job", at.kind, at.key] });
+      go(at.kind === "open" ? "/" : "/studies");
+      forget(client, at, job);
     },
+    onError: () => client.invalidateQueries({ queryKey: ["job", at.kind, at.key] }),
   });
   const retry = useMutation({
     mutationFn: () => retryJob(at),
@@ -213,22 +241,44 @@ function Actions({ job, at }: { job: Job; at: JobRef }) {
         </Button>
       )}
       <Confirm
-        title={isFinal(job) ? "Erase this study?" : "Cancel this analysis?"}
-        act={isFinal(job) ? "Erase" : "Cancel it"}
-        onConfirm={() => erase.mutate()}
+        title={removal.title}
+        act={removal.act}
+        onConfirm={() => remove.mutate(asked)}
         trigger={
-          <Button kind="quiet">
-            <Trash2 aria-hidden /> {isFinal(job) ? "Erase" : "Cancel"}
+          <Button kind="quiet" onPress={() => setAsked(intent)}>
+            <Trash2 aria-hidden /> {REMOVALS[intent].word}
           </Button>
         }
       >
-        {isFinal(job)
-          ? "The images, the findings and the heatmaps are erased for everybody. This can't be undone."
-          : "What has not been looked at yet won't be."}
+        {removal.what}
       </Confirm>
-      <ErrorNote error={erase.error ?? retry.error} />
+      <ErrorNote error={remove.error ?? retry.error} />
     </div>
   );
+}
+
+/** What is asked before a job is taken away, by what the server is asked for. */
+const REMOVALS = {
+  cancel: {
+    word: "Cancel",
+    title: "Cancel this analysis?",
+    act: "Cancel it",
+    what: "What has not been looked at yet won't be.",
+  },
+  erase: {
+    word: "Erase",
+    title: "Erase this study?",
+    act: "Erase",
+    what: "The images, the findings and the heatmaps are erased for everybody. This can't be undone.",
+  },
+} as const;
+
+/** The place of the image with the highest probability of a finding: the study's is that image's. */
+function decisive(job: Job, finding: Finding | undefined): number {
+  const each = job.images.map(
+    ({ findings }) => findings.find((one) => one.finding === finding?.finding)?.probability ?? -1,
+  );
+  return each.indexOf(Math.max(...each));
 }
 
 /** The finding furthest above, or least below, its threshold. */

@@ -1,10 +1,11 @@
 /** What a view shows while it has nothing else to show: loading, empty, broken, away. */
 import { CircleAlert } from "lucide-react";
-import { type ReactNode, useState } from "react";
+import { Component, type ReactNode, useState } from "react";
 import { Offline, Problem, send } from "../api/client";
 import { Button } from "./controls";
+import { plural } from "./words";
 
-/** An error as a sentence, what to do about it, and its code. */
+/** An error as a sentence, what to do about it and when, and its code. */
 export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
   if (!error) return null;
   const problem = error instanceof Problem ? error : null;
@@ -15,12 +16,47 @@ export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => 
         <p>
           {error instanceof Error ? error.message : "Something went wrong."} {problem?.remedy}
         </p>
+        {problem && problem.retryAfter > 0 && <p>Try again in {period(problem.retryAfter)}.</p>}
         {problem && <code>{problem.code}</code>}
         {error instanceof Offline && <p>It will be tried again by itself.</p>}
       </div>
       {onRetry && <Button onPress={onRetry}>Try again</Button>}
     </div>
   );
+}
+
+function period(seconds: number): string {
+  if (seconds < 90) return plural(Math.ceil(seconds), "second");
+  if (seconds < 5400) return plural(Math.ceil(seconds / 60), "minute");
+  return plural(Math.ceil(seconds / 3600), "hour");
+}
+
+type BoundaryProps = { of: string; children: ReactNode };
+
+/** Keeps to its part of the page what breaks there. It is tried anew when it is `of` something else. */
+export class Boundary extends Component<BoundaryProps, { broken: boolean }> {
+  override state = { broken: false };
+
+  static getDerivedStateFromError() {
+    return { broken: true };
+  }
+
+  override componentDidUpdate(before: BoundaryProps) {
+    if (before.of !== this.props.of) this.setState({ broken: false });
+  }
+
+  override render() {
+    if (!this.state.broken) return this.props.children;
+    return (
+      <div className="note error" role="alert">
+        <CircleAlert aria-hidden />
+        <div>
+          <p>This part of the page could not be shown.</p>
+        </div>
+        <Button onPress={() => location.reload()}>Reload</Button>
+      </div>
+    );
+  }
 }
 
 export function Loading({ what }: { what: string }) {

@@ -15,10 +15,11 @@ export const FINDINGS: Record<string, string> = {
 };
 
 const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
-const day = (iso: string) => DAY.format(new Date(iso));
-/** When a study was taken, as far as one knows. */
+/** A date without a time is midnight in UTC to `Date`, which is the day before west of Greenwich. */
+const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
+/** When a study was taken; where nobody knows, when it was sent. */
 export const taken = (study: { study_date: string | null }, created: string) =>
-  day(study.study_date ?? created);
+  study.study_date ? DATE.format(new Date(study.study_date)) : `sent ${DAY.format(new Date(created))}`;
 
 const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "long" });
 const STEPS = [

@@ -3,24 +3,23 @@ import { Upload } from "lucide-react";
 import { useEffect, useState } from "react";
 import { FileTrigger } from "react-aria-components";
 import { useLocation } from "wouter";
-import { csrf } from "../api/client";
 import { viewPath } from "../api/jobs";
 import { Button } from "../ui/controls";
-import { enqueue } from "./queue";
+import { enqueue, useOneStudy } from "./queue";
 
 /** Send files; one alone is shown at once, many are listed. */
 export function useUpload() {
   const [, go] = useLocation();
-  return async (files: File[], oneStudy = false) => {
+  return async (files: File[]) => {
     if (!files.length) return;
-    const jobs = enqueue(files, { oneStudy, open: !csrf() });
+    const jobs = enqueue(files);
     if (jobs.length > 1) return go("/");
     const job = await jobs[0];
-    go(job ? viewPath(job) : "/");
+    if (job !== "cancelled") go(job ? viewPath(job) : "/");
   };
 }
 
-export function DropZone({ oneStudy }: { oneStudy: boolean }) {
+export function DropZone() {
   const upload = useUpload();
   return (
     <div className="drop-zone">
@@ -30,7 +29,7 @@ export function DropZone({ oneStudy }: { oneStudy: boolean }) {
       </p>
       <FileTrigger
         allowsMultiple
-        onSelect={(files) => upload([...(files ?? [])], oneStudy)}
+        onSelect={(files) => upload([...(files ?? [])])}
         acceptedFileTypes={["image/png", "image/jpeg", "application/dicom", ".dcm", ".dicom", ""]}
       >
         <Button kind="primary">Choose files</Button>
@@ -43,6 +42,7 @@ export function DropZone({ oneStudy }: { oneStudy: boolean }) {
 /** Takes what is dropped or pasted anywhere on the page. */
 export function DropAnywhere() {
   const upload = useUpload();
+  const oneStudy = useOneStudy();
   const [over, setOver] = useState(false);
   useEffect(() => {
     const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
@@ -70,5 +70,5 @@ export function DropAnywhere() {
       window.removeEventListener("paste", paste);
     };
   });
-  return over ? <div className="drop-veil">Drop to analyse</div> : null;
+  return over ? <div className="drop-veil">Drop to analyse{oneStudy && " as one study"}</div> : null;
 }

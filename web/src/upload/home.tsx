@@ -12,13 +12,23 @@ import { Button } from "../ui/controls";
 import { ErrorNote } from "../ui/states";
 import { percent } from "../ui/words";
 import { DropZone, useUpload } from "./drop";
-import { clearQueue, type Sending, useQueue } from "./queue";
+import {
+  cancelUploads,
+  clearQueue,
+  isActive,
+  type Sending,
+  setOneStudy,
+  tryAgain,
+  useOneStudy,
+  useQueue,
+} from "./queue";
+import { mayPass } from "./send";
 
 export function Home() {
   const { me } = useMe();
   const { model } = useActiveModel();
   const queue = useQueue();
-  const [oneStudy, setOneStudy] = useState(false);
+  const oneStudy = useOneStudy();
   const upload = useUpload();
   const [fetching, setFetching] = useState(false);
   const sample = async (url: string, name: string) => {
@@ -41,7 +51,7 @@ export function Home() {
         </p>
       </section>
       <section className="card upload" aria-label="Upload">
-        <DropZone oneStudy={oneStudy} />
+        <DropZone />
         <div className="row between">
           <Checkbox isSelected={oneStudy} onChange={setOneStudy} className="checkbox">
             <span className="box" aria-hidden /> All files are one study
@@ -67,9 +77,18 @@ export function Home() {
         <section className="card" aria-label="Uploads">
           <div className="row between">
             <h2>Uploads</h2>
-            <Button kind="quiet" onPress={clearQueue}>
-              Clear
-            </Button>
+            <div className="row">
+              {queue.some(isActive) && (
+                <Button kind="quiet" onPress={cancelUploads}>
+                  Cancel
+                </Button>
+              )}
+              {!queue.every(isActive) && (
+                <Button kind="quiet" onPress={clearQueue}>
+                  Clear
+                </Button>
+              )}
+            </div>
           </div>
           <ul className="uploads">
             {queue.map((item) => (
@@ -105,7 +124,7 @@ function UploadRow({ item }: { item: Sending }) {
           <Link href={viewPath(item.job)}>Open</Link>
         </span>
       )}
-      <ErrorNote error={item.error} />
+      <ErrorNote error={item.error} onRetry={mayPass(item.error) ? () => tryAgain(item) : undefined} />
     </li>
   );
 }

@@ -1,136 +1,111 @@
-/** What is on its way up. It goes on while views change; each study is sent once, however often it has to be tried. */
+/** What is on its way up. It goes on while views change, ends with the session, and sends each study once. */
 import { useSyncExternalStore } from "react";
-import { csrf, Offline, Problem, refresh, type Schemas } from "../api/client";
-import { lost, whenOnline } from "../api/connection";
+import { csrf } from "../api/client";
 import { type JobRef, refOf } from "../api/jobs";
+import { type Parcel, persist } from "./send";
+import { giveSlot, takeSlot } from "./slots";
 
-export type Sending = {
+export type Sending = Parcel & {
   id: number;
-  name: string;
-  files: File[];
   state: "waiting" | "sending" | "sent" | "failed";
   share: number;
   job: JobRef | null;
   error: Error | null;
 };
+/** How an upload ended; null when it failed. */
+export type Outcome = JobRef | "cancelled" | null;
 
-const AT_ONCE = 3;
 const MOST_FILES = 20;
 let all: Sending[] = [];
+let oneStudy = false;
+let stop = new AbortController();
 let counter = 0;
 const listeners = new Set<() => void>();
 
-function update(id: number, change: Partial<Sending>): void {
-  all = all.map((item) => (item.id === id ? { ...item, ...change } : item));
+function subscribe(listener: () => void) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export const useQueue = () => useSyncExternalStore(subscribe, () => all);
+/** Whether all files given at once are one study, however they are given. */
+export const useOneStudy = () => useSyncExternalStore(subscribe, () => oneStudy);
+
+export function setOneStudy(on: boolean): void {
+  oneStudy = on;
   for (const listener of listeners) listener();
 }
 
-export function useQueue(): Sending[] {
-  return useSyncExternalStore(
-    (listener) => {
-      listeners.add(listener);
-      return () => listeners.delete(listener);
-    },
-    () => all,
-  );
+export const isActive = ({ state }: Sending) => state === "waiting" || state === "sending";
+const warn = (event: BeforeUnloadEvent) => event.preventDefault();
+
+function change(now: Sending[]): void {
+  all = now;
+  // Only while it is needed: browsers keep no page for the way back that listens to this.
+  if (all.some(isActive)) window.addEventListener("beforeunload", warn);
+  else window.removeEventListener("beforeunload", warn);
+  for (const listener of listeners) listener();
 }
+
+const update = (id: number, by: Partial<Sending>) =>
+  change(all.map((item) => (item.id === id ? { ...item, ...by } : item)));
 
 /** Forget what has ended. */
-export function clearQueue(): void {
-  all = all.filter(({ state }) => state === "waiting" || state === "sending");
-  for (const listener of listeners) listener();
+export const clearQueue = () => change(all.filter(isActive));
+
+/** Stop what has not ended. */
+export function cancelUploads(): void {
+  stop.abort();
+  stop = new AbortController();
+  change(all.filter((item) => !isActive(item)));
+}
+
+/** Stop and forget everything: it is another one's page now. */
+export function resetQueue(): void {
+  cancelUploads();
+  change([]);
+  setOneStudy(false);
 }
 
 /** Send files, each a study of its own or all as one. Returns what to await for each study. */
-export function enqueue(
-  files: File[],
-  options: { oneStudy: boolean; open: boolean },
-): Promise<JobRef | null>[] {
+export function enqueue(files: File[]): Promise<Outcome>[] {
   const groups: File[][] = [];
-  if (options.oneStudy)
-    for (let i = 0; i < files.length; i += MOST_FILES) groups.push(files.slice(i, i + MOST_FILES));
-  else groups.push(...files.map((file) => [file]));
+  const size = oneStudy ? MOST_FILES : 1;
+  for (let i = 0; i < files.length; i += size) groups.push(files.slice(i, i + size));
   const fresh = groups.map((group): Sending => {
     const more = group.length > 1 ? ` and ${group.length - 1} more` : "";
     const name = `${group[0]?.name ?? "image"}${more}`;
-    return { id: ++counter, name, files: group, state: "waiting", share: 0, job: null, error: null };
+    const parcel = { name, files: group, token: csrf(), key: newKey() };
+    return { ...parcel, id: ++counter, state: "waiting", share: 0, job: null, error: null };
   });
-  all = [...fresh.toReversed(), ...all];
-  return fresh.map((item) => turn(item, options.open));
+  change([...fresh.toReversed(), ...all]);
+  return fresh.map(turn);
 }
 
-let running = 0;
-const waiting: (() => void)[] = [];
+/** Once more, by the same key: should it have arrived after all, it is not stored twice. */
+export function tryAgain(item: Sending): void {
+  update(item.id, { state: "waiting", share: 0, error: null });
+  void turn(item);
+}
 
-async function turn(item: Sending, open: boolean): Promise<JobRef | null> {
-  if (running >= AT_ONCE) await new Promise<void>((done) => waiting.push(done));
-  running++;
-  update(item.id, { state: "sending" });
+async function turn(item: Sending): Promise<Outcome> {
+  const { signal } = stop;
+  await takeSlot();
   try {
-    const receipt = await persist(item, open);
+    signal.throwIfAborted();
+    update(item.id, { state: "sending" });
+    const receipt = await persist(item, (share) => update(item.id, { share }), signal);
     const job = refOf(receipt.links.self ?? "");
     update(item.id, { state: "sent", share: 1, job });
     return job;
   } catch (error) {
+    if (signal.aborted) return "cancelled";
     update(item.id, { state: "failed", error: error as Error });
     return null;
   } finally {
-    running--;
-    waiting.shift()?.();
+    giveSlot();
   }
 }
 
-/** Try until there is a receipt or a refusal; the key makes repetition safe. */
-async function persist(item: Sending, open: boolean): Promise<Schemas["Accepted"]> {
-  const key = [...crypto.getRandomValues(new Uint8Array(16))]
-    .map((b) => b.toString(16).padStart(2, "0"))
-    .join("");
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await post(item, open, key);
-    } catch (error) {
-      if (error instanceof Offline) await whenOnline();
-      else if (error instanceof Problem && error.status === 401 && attempt < 3 && (await refresh())) continue;
-      else if (
-        error instanceof Problem &&
-        [503, 429].includes(error.status) &&
-        error.retryAfter <= 30 &&
-        attempt < 5
-      )
-        await new Promise((done) => setTimeout(done, 1000 * Math.max(error.retryAfter, 1)));
-      else throw error;
-    }
-  }
-}
-
-/** One attempt. XMLHttpRequest, since fetch tells nothing of an upload's progress. */
-function post(item: Sending, open: boolean, key: string): Promise<Schemas["Accepted"]> {
-  const body = new FormData();
-  for (const file of item.files) body.append("files", file);
-  body.append("title", item.name);
-  const request = new XMLHttpRequest();
-  return new Promise((done, fail) => {
-    request.upload.onprogress = ({ loaded, total }) => update(item.id, { share: total ? loaded / total : 0 });
-    request.onerror = () => {
-      lost();
-      fail(new Offline());
-    };
-    request.onload = () => {
-      const answer = parsed(request.responseText);
-      if (request.status === 202) done(answer as Schemas["Accepted"]);
-      else fail(Problem.of(request.status, answer, request.getResponseHeader("Retry-After")));
-    };
-    request.open("POST", open ? "/v1/anonymous/jobs" : "/v1/jobs");
-    request.setRequestHeader("Idempotency-Key", key);
-    if (!open && csrf()) request.setRequestHeader("X-CSRF-Token", csrf());
-    request.send(body);
-  });
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
+const newKey = () =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, "0")).join("");

@@ -10,36 +10,64 @@ const ENCODINGS: Record<string, string> = {
   "ISO_IR 13": "shift-jis",
 };
 
+/** What this page can't show as the standard wants it, while the platform's prepared image has it right. */
+const BEYOND: [(set: DataSet) => boolean, string][] = [
+  [(set) => (set.uint16("x00280002") ?? 1) !== 1, "Colour images are shown as prepared."],
+  [({ elements }) => elements.x00283000 !== undefined, "Its values are a table (Modality LUT)."],
+  [
+    ({ elements }) => elements.x00283010 !== undefined && !elements.x00281050,
+    "Its grey scale is a table (VOI LUT).",
+  ],
+  [(set) => set.string("x00281056") === "SIGMOID", "Its window is a curve (sigmoid)."],
+  [
+    (set) => set.elements.x00280102 !== undefined && set.uint16("x00280102") !== stored(set) - 1,
+    "Its grey values are not in the lowest bits.",
+  ],
+  [
+    // Padding is black whatever the polarity; inverted with the rest, it would be a white surround.
+    (set) => set.elements.x00280120 !== undefined && isInverse(set),
+    "Its surround is filled up (pixel padding).",
+  ],
+  [
+    (set) => (set.floatString("x00281053") ?? 1) < 0,
+    "Its grey scale runs backwards (negative rescale slope).",
+  ],
+];
+
+const stored = (set: DataSet) => set.uint16("x00280101") ?? 0;
+/** PS3.3 C.11.6.1.2: the presentation LUT shape, where there is one, and the photometric interpretation agree. */
+const isInverse = (set: DataSet) =>
+  set.string("x20500020") === "INVERSE" || set.string("x00280004") === "MONOCHROME1";
+
 /** The whole image. Raises Error with a sentence for what this page can't show itself. */
 export async function readDicom(data: ArrayBuffer): Promise<Pixels> {
   const file = new Uint8Array(data);
   const set = dicomParser.parseDicom(file);
   const word = (tag: string) => set.uint16(tag) ?? 0;
-  const [height, width, bits] = [word("x00280010"), word("x00280011"), word("x00280101")];
-  if ((set.uint16("x00280002") ?? 1) !== 1) throw new Error("Colour images are shown as prepared.");
-  if (set.elements.x00283010 && !set.elements.x00281050)
-    throw new Error("Its grey scale is a table (VOI LUT).");
+  const [height, width, bits] = [word("x00280010"), word("x00280011"), stored(set)];
+  for (const [holds, why] of BEYOND) if (holds(set)) throw new Error(why);
   const raw = await frame(set, file);
   if (raw.length < width * height) throw new Error("The image is shorter than its header says.");
-  const stored = unsigned(raw.subarray(0, width * height), bits, word("x00280103") === 1);
+  const words = unsigned(raw.subarray(0, width * height), bits, word("x00280103") === 1);
   const slope = set.floatString("x00281053") || 1;
-  const intercept = (set.floatString("x00281052") ?? 0) + stored.offset * slope;
-  if (slope < 0) throw new Error("Its grey scale runs backwards (negative rescale slope).");
-  const { low, high, minimum, maximum } = spread(stored.data);
+  const intercept = (set.floatString("x00281052") ?? 0) + words.offset * slope;
+  const { low, high, minimum, maximum } = spread(words.data);
   const value = (level: number) => level * slope + intercept;
   const [center, across] = [set.floatString("x00281050"), set.floatString("x00281051")];
   const own = center !== undefined && across !== undefined && across > 1;
+  const stands = (modality: number) => (modality - intercept) / slope;
+  if (own && !shows(words.data, stands(center - across / 2), stands(center + across / 2 - 1)))
+    throw new Error("Its window shows nothing of it.");
   const [black, white] = [value(low), value(high)];
   return {
-    levels: pyramid({ width, height, data: stored.data }),
+    levels: pyramid({ width, height, data: words.data }),
     slope,
     intercept,
     range: [value(minimum), value(maximum)],
     window: own
       ? { center, width: across }
       : { center: (black + white) / 2, width: Math.max(white - black, slope) },
-    // PS3.3 C.11.6.1.2: the presentation LUT shape, where there is one, and the photometric interpretation agree.
-    inverse: set.string("x20500020") === "INVERSE" || set.string("x00280004") === "MONOCHROME1",
+    inverse: isInverse(set),
     bits,
     spacing: spacing(set),
     orientation: orientation(set),
@@ -58,10 +86,18 @@ function unsigned(raw: Uint8Array | Uint16Array | Int16Array, bits: number, sign
   return { data, offset: -half };
 }
 
+/** Whether a window leaves any picture, as the platform judges it: a plainly wrong one shows black and white only. */
+function shows(data: Uint16Array, black: number, white: number): boolean {
+  let grey = 0;
+  for (const word of data) if (word > black && word < white) grey++;
+  return grey > data.length / 100;
+}
+
+/** PS3.3 10.7.1: a pixel spacing that equals the imager's was not corrected for magnification. */
 function spacing(set: DataSet): Pixels["spacing"] {
   const patient = set.floatString("x00280030", 1);
-  if (patient) return { mm: patient, at: "patient" };
   const detector = set.floatString("x00181164", 1);
+  if (patient) return { mm: patient, at: patient === detector ? "detector" : "patient" };
   return detector ? { mm: detector, at: "detector" } : null;
 }
 

@@ -19,8 +19,8 @@ export const pixelsQuery = (image: Image) =>
   queryOptions({
     queryKey: ["pixels", image.id],
     queryFn: async ({ signal }) => {
-      const original = await bytes(image.links.original!, signal);
       try {
+        const original = await bytes(image.links.original!, signal);
         return await decode({ data: original, mediaType: image.media_type, note: null });
       } catch (error) {
         if (!image.links.image) throw error;

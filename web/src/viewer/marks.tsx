@@ -4,12 +4,12 @@ import { percent } from "../ui/words";
 import type { Pixels } from "./pixels";
 import type { Shown } from "./renderer";
 
-type Props = { shown: Shown; pixels: Pixels; image: Schemas["ImageView"]; width: number };
+type Props = { shown: Shown; pixels: Pixels; image: Schemas["ImageView"]; width: number; note: string };
 
 const OPPOSITE: Record<string, string> = { L: "R", R: "L", A: "P", P: "A", H: "F", F: "H" };
 const opposite = (way: string) => [...way].map((letter) => OPPOSITE[letter] ?? letter).join("");
 
-export function Marks({ shown, pixels, image, width }: Props) {
+export function Marks({ shown, pixels, image, width, note }: Props) {
   const { center, width: across } = shown.window;
   const [row, column] = pixels.orientation ?? [null, null];
   const [{ width: columns, height: rows }] = pixels.levels as [Pixels["levels"][0]];
@@ -29,7 +29,11 @@ export function Marks({ shown, pixels, image, width }: Props) {
       {column && <span className="mark top">{opposite(column)}</span>}
       {column && <span className="mark bottom">{column}</span>}
       {pixels.spacing && <Scale scale={shown.view.scale} spacing={pixels.spacing} width={width} />}
-      {pixels.note && <p className="mark note-mark">{pixels.note}</p>}
+      {note && (
+        <p className="mark note-mark" role="status">
+          {note}
+        </p>
+      )}
     </div>
   );
 }

@@ -19,10 +19,11 @@ type Props = {
 export function Stage({ image, finding, look, change }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { data: pixels, error, refetch } = useQuery(pixelsQuery(image));
-  const stuck = error !== null && image.links.image !== undefined;
+  // Once prepared, the image can stand in for an original that can't be shown here. A fetch that is under way may not
+  // know of it yet, so that there is one more if it fails; on a lasting failure no more than that.
   useEffect(() => {
-    if (stuck) void refetch(); // the prepared image can stand in for an original that can't be decoded here
-  }, [stuck, refetch]);
+    if (image.links.image && !pixels) void refetch().then((tried) => tried.error && refetch());
+  }, [image.links.image]);
   const heat = useQuery({ ...heatQuery(image, finding?.finding ?? ""), enabled: finding !== undefined });
   const { renderer, broken } = useRenderer(canvas);
   const [canvasSize, setCanvasSize] = useState({ width: 0, height: 0 });
@@ -64,7 +65,9 @@ export function Stage({ image, finding, look, change }: Props) {
     event.preventDefault();
   };
   const name = image.file_name;
-  const over = look.heat && finding ? `, heatmap of ${finding.label} over it` : "";
+  const over = look.heat && finding && heat.data ? `, heatmap of ${finding.label} over it` : "";
+  const lost = look.heat && finding && heat.error && !heat.data;
+  const note = [pixels?.note, lost && `The heatmap of ${finding.label} could not be loaded.`];
   return (
     <div className="stage">
       {broken ? (
@@ -81,7 +84,9 @@ export function Stage({ image, finding, look, change }: Props) {
         />
       )}
       {look.split === "swipe" && <span className="swipe-line" style={{ left: `${look.swipe * 100}%` }} />}
-      {pixels && shown && !broken && <Marks {...{ shown, pixels, image }} width={pane.width} />}
+      {pixels && shown && !broken && (
+        <Marks {...{ shown, pixels, image }} width={pane.width} note={note.filter(Boolean).join(" ")} />
+      )}
       {!pixels && !error && !broken && <Loading what="Loading the image…" />}
       {error && <ErrorNote error={error} />}
     </div>
