@@ -137,6 +137,12 @@ async def test_old_instances_are_found_each_once(store: BlobStore) -> None:
     assert list(store.older_than(timedelta(hours=1))) == []
 
 
+def test_blobs_belong_to_the_first_platform_that_asks(store: BlobStore) -> None:
+    ours, theirs = uuid4(), uuid4()
+    assert [store.belong_to(platform) for platform in (ours, theirs, ours)] == [True, False, True]
+    assert list(store.older_than(timedelta(seconds=-10))) == []
+
+
 async def test_a_disk_that_is_nearly_full_takes_no_upload(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
