@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
+from anyio import Event
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -187,7 +188,9 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         """Each change of the job as a server-sent event, until it ends. `Last-Event-ID` resumes."""
         await service.version(access)
         bell = request.app.state.bell
-        return EventSourceResponse(_changes(service, bell, access, seen_version(last_event_id)), ping=15)
+        changes = _changes(service, bell, access, seen_version(last_event_id))
+        # With an event of ours it waits, when the gateway stops, until the stream has ended by itself.
+        return EventSourceResponse(changes, ping=15, shutdown_event=Event(), shutdown_grace_period=3)
 
     @router.delete(
         place,
