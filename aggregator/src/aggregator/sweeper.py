@@ -84,11 +84,11 @@ delete from steps where id in (
   select s.id from (select id, job_id from steps order by id limit 2000) s join jobs j on j.id = s.job_id
   where j.finished_at < now() - make_interval(secs => :age_s))""")
 _PLATFORM = text("select id from platform")
-# Jobs that nobody can do: workers live, and none has had their bundle for an hour (a rollout took it away).
+# Jobs that nobody can do: workers live, and none has their bundle an hour later (a rollout took it away). A shadow may wait.
 _UNSERVED = text("""
 with living as (select bundles from workers where service = 'model-worker' and seen_at > now() - interval '30 seconds')
 select distinct s.job_id from steps s
-where s.state = 'waiting' and s.kind <> 'aggregate' and s.created_at < now() - interval '1 hour'
+where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < 9 and s.created_at < now() - interval '1 hour'
   and exists (select from living) and not exists (select from living where s.bundle_digest = any(bundles)) limit 100""")
 _KNOWN = text("select id from instances where id = any(:ids)")
 
