@@ -3,14 +3,12 @@
 Several may run at once: every round takes only rows that nobody else has locked.
 """
 
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from time import monotonic
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine, text
@@ -19,9 +17,9 @@ from aggregator.config import AggregatorSettings
 from thorax import database, ledger, telemetry, upkeep
 from thorax.errors import Code
 from thorax.hints import Hints, celery_app
-from thorax.states import JobState, StepKind
+from thorax.states import SHADOW_PRIORITY, JobState, StepKind
 from thorax.storage import BlobStore
-from thorax.workforce import Heartbeat
+from thorax.workforce import Heartbeat, process_name
 
 HINTS_AT_ONCE = 8  # enough to wake the workers; each goes on until nothing is left
 ORPHAN_AGE = timedelta(hours=1)
@@ -88,7 +86,7 @@ _PLATFORM = text("select id from platform")
 _UNSERVED = text("""
 with living as (select bundles from workers where service = 'model-worker' and seen_at > now() - interval '30 seconds')
 select distinct s.job_id from steps s
-where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < 9 and s.created_at < now() - interval '1 hour'
+where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < :shadow and s.created_at < now() - interval '1 hour'
   and exists (select from living) and not exists (select from living where s.bundle_digest = any(bundles)) limit 100""")
 _KNOWN = text("select id from instances where id = any(:ids)")
 
@@ -160,7 +158,7 @@ class Sweeper:
     def unserved(self) -> None:
         """A job whose bundle no worker has any more fails, and is done by today's bundle when it is retried."""
         with self._engine.connect() as connection:
-            jobs = list(connection.execute(_UNSERVED).scalars())
+            jobs = list(connection.execute(_UNSERVED, {"shadow": SHADOW_PRIORITY}).scalars())
         for job_id in jobs:
             with self._whole.begin() as connection:
                 detail = "No worker has had this job's bundle for an hour. A retry takes the bundle of today."
@@ -240,13 +238,12 @@ class Sweeper:
         if monotonic() < self._orphans_at:
             return
         self._orphans_at = monotonic() + ORPHAN_ROUND_S
-        with self._engine.connect() as connection:
-            platform: UUID = connection.execute(_PLATFORM).scalar_one()
-        if not self._blobs.belong_to(platform):
-            _log.error("blobs_of_another_database", platform=str(platform))
-            return
         batch: list[UUID] = []
         with self._engine.connect() as connection:
+            platform: UUID = connection.execute(_PLATFORM).scalar_one()
+            if not self._blobs.belong_to(platform):
+                _log.error("blobs_of_another_database", platform=str(platform))
+                return
             for instance_id in self._blobs.older_than(ORPHAN_AGE):
                 batch.append(instance_id)
                 if len(batch) == 500:
@@ -273,7 +270,7 @@ def main() -> None:
         signal.signal(number, lambda *_: sweeper.stopping.set())
     heartbeat = Heartbeat(
         engine,
-        name=f"sweeper-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}",
+        name=process_name("sweeper"),
         busy_since=sweeper.busy_since,
         service="sweeper",
         appetite=lambda: ledger.Appetite(()),

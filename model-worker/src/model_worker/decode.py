@@ -67,16 +67,17 @@ def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout
     child is stopped by its limits. Safe to call from several threads.
     """
     specs = list({spec.key: spec for spec in inputs}.values())
-    request = {
+    wanted = {
         "media_type": media_type,
         "inputs": [spec.model_dump() for spec in specs],
         "timeout_s": timeout_s,
     }
+    request = json.dumps(wanted).encode()
     started, blamed = time.monotonic(), 0
     for _ in range(TRIES):
         server = _server(DICOM if media_type == DICOM else RASTER)
         try:
-            answer = _ask(server, json.dumps(request).encode(), data, specs, timeout_s)
+            answer = _ask(server, request, data, specs, timeout_s)
         except ConnectionError:  # the server was killed a moment ago
             server.stop()
             continue

@@ -121,9 +121,8 @@ def _look_up(item: Dataset, values: Floats) -> tuple[Floats, int]:
         wide = len(data) > entries + entries % 2
         data = np.frombuffer(data, np.dtype("<u2") if wide else np.uint8)[:entries]
     lut = np.atleast_1d(np.asarray(data, dtype=np.float64))
-    bits = min(
-        bits, max(1, int(lut.max())).bit_length()
-    )  # some say 16 and hold 12, which would be all but black
+    # Some say 16 bits and hold 12, which would be all but black.
+    bits = min(bits, max(1, int(lut.max())).bit_length())
     return lut[np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)], bits
 
 

@@ -4,21 +4,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy import event, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from thorax.database import forget_stale_plans, options
+from thorax.database import options
 
 _CONFINE = text("select set_config('thorax.tenant', :tenant, :local)")
 
 
 def async_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
     """An asyncio engine for the HTTP services."""
-    made = create_async_engine(
+    return create_async_engine(
         url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, **options(url)
     )
-    event.listen(made.sync_engine, "handle_error", forget_stale_plans)
-    return made
 
 
 @asynccontextmanager

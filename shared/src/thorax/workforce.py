@@ -41,6 +41,11 @@ class LedgerSettings(Settings):
     )
 
 
+def process_name(service: str) -> str:
+    """What this process is called in the ledger: no other one is, on any machine."""
+    return f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+
+
 class Craft(Protocol):
     """What a service can do with claims."""
 
@@ -55,7 +60,7 @@ class Workforce:
     """Claims and performs until nothing is left. One per process, on the process's main thread."""
 
     def __init__(self, engine: Engine, craft: Craft, *, service: str, lease_s: float) -> None:
-        self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self.name = process_name(service)
         self._engine, self._craft, self._lease_s = engine, craft, lease_s
         self._stopping = threading.Event()
         self._failures = 0  # in a row

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID, uuid4
 
-from sqlalchemy import Row, delete, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, delete, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -98,16 +98,16 @@ class UserRows:
 
     async def invited(self, digest: bytes) -> bool:
         """Whether the invitation is valid; it is not used up."""
-        valid = select(Invitation.digest).where(
-            Invitation.digest == digest, Invitation.expires_at > func.now()
-        )
-        return await self._session.scalar(valid) is not None
+        return await self._session.scalar(select(Invitation.digest).where(*_valid(digest))) is not None
 
     async def take_invitation(self, digest: bytes) -> UUID | None:
         """The tenant that the invitation opens, which is used up by this; None when it is not valid."""
         found: UUID | None = await self._session.scalar(
-            delete(Invitation)
-            .where(Invitation.digest == digest, Invitation.expires_at > func.now())
-            .returning(Invitation.tenant_id)
+            delete(Invitation).where(*_valid(digest)).returning(Invitation.tenant_id)
         )
         return found
+
+
+def _valid(digest: bytes) -> tuple[ColumnElement[bool], ...]:
+    """The invitation of this digest, unless it has expired."""
+    return Invitation.digest == digest, Invitation.expires_at > func.now()

@@ -75,8 +75,8 @@ class Acceptance:
         await self.check_capacity(anonymous=anonymous)
         async with tenant_autocommit(self._engine, tenant_id) as connection:
             opened = await repository.opened(connection, tenant_id)
-        if not anonymous and opened >= self._settings.open_jobs_per_tenant:
-            raise CodedError(Code.QUOTA_EXCEEDED, f"{opened} jobs are open.", retry_after=10)
+        if not anonymous:
+            _check_quota(opened, self._settings.open_jobs_per_tenant)
 
     async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
         """Record study, job and first steps at once; hints follow the commit.
@@ -134,11 +134,16 @@ class Acceptance:
         )
         if before.digest is None:
             raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
-        if quota is not None and before.opened >= quota:
-            raise CodedError(Code.QUOTA_EXCEEDED, f"{before.opened} jobs are open.", retry_after=10)
+        if quota is not None:
+            _check_quota(before.opened, quota)
         base = _open_link(secret) if secret else f"/v1/jobs/{job_id}"
         ids = [image.id for image in upload.images]
         return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": base})
+
+
+def _check_quota(opened: int, quota: int) -> None:
+    if opened >= quota:
+        raise CodedError(Code.QUOTA_EXCEEDED, f"{opened} jobs are open.", retry_after=10)
 
 
 def _capability(nonce: str, key: str) -> str:

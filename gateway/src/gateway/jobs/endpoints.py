@@ -192,6 +192,10 @@ def add_job_routes(router: APIRouter, place: str, readable: Dependency, changeab
         # With an event of ours it waits, when the gateway stops, until the stream has ended by itself.
         return EventSourceResponse(changes, ping=15, shutdown_event=Event(), shutdown_grace_period=3)
 
+    _add_changes(router, place, changeable)
+
+
+def _add_changes(router: APIRouter, place: str, changeable: Dependency) -> None:
     @router.delete(
         place,
         responses={

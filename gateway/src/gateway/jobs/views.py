@@ -22,7 +22,6 @@ from thorax.errors import SPECS, Code
 from thorax.findings import FINDINGS, Finding
 from thorax.states import JobState, StepKind
 
-_UNCHANGED = [Calibration()] * len(FINDINGS)
 _PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
 
 
@@ -59,7 +58,7 @@ def job_view(job: AnyRow, base: str) -> JobView:
     """A whole job, from `repository.whole_job`; `base` is the path under which the caller reaches it."""
     images = [SimpleNamespace(**image) for image in job.images or ()]
     own: dict[str | None, dict[str, list[float]]] = {}
-    scales = [Calibration.model_validate(scale) for scale in job.calibration or ()] or _UNCHANGED
+    scales = [Calibration.model_validate(scale) for scale in job.calibration] if job.predictions else []
     for row in job.predictions or ():
         five = [scale(p) for scale, p in zip(scales, row["probabilities"], strict=True)]
         own.setdefault(row["instance_id"], {})[row["backbone"]] = five
