@@ -8,12 +8,11 @@ async function decode({ data, mediaType, note }: DecodeRequest): Promise<Pixels>
   if (mediaType === "application/dicom") return readDicom(data);
   const deep = mediaType === "image/png" ? await deepPng(data) : null;
   const image = deep ?? (await picture(new Blob([data], { type: mediaType })));
-  const { minimum, maximum, low, high } = spread(image.data);
+  const { low, high } = spread(image.data);
   return {
     levels: pyramid(image),
     slope: 1,
     intercept: 0,
-    range: [minimum, Math.max(maximum, minimum + 1)],
     window: deep
       ? { center: (low + high) / 2, width: Math.max(high - low, 1) }
       : { center: 127.5, width: 255 },

@@ -51,7 +51,7 @@ export async function readDicom(data: ArrayBuffer): Promise<Pixels> {
   const words = unsigned(raw.subarray(0, width * height), bits, word("x00280103") === 1);
   const slope = set.floatString("x00281053") || 1;
   const intercept = (set.floatString("x00281052") ?? 0) + words.offset * slope;
-  const { low, high, minimum, maximum } = spread(words.data);
+  const { low, high } = spread(words.data);
   const value = (level: number) => level * slope + intercept;
   const [center, across] = [set.floatString("x00281050"), set.floatString("x00281051")];
   const own = center !== undefined && across !== undefined && across > 1;
@@ -63,7 +63,6 @@ export async function readDicom(data: ArrayBuffer): Promise<Pixels> {
     levels: pyramid({ width, height, data: words.data }),
     slope,
     intercept,
-    range: [value(minimum), value(maximum)],
     window: own
       ? { center, width: across }
       : { center: (black + white) / 2, width: Math.max(white - black, slope) },

@@ -12,8 +12,6 @@ export type Pixels = {
   /** A modality value is `stored * slope + intercept`. */
   slope: number;
   intercept: number;
-  /** Lowest and highest modality value in the image. */
-  range: [number, number];
   /** The file's own window, or one that leaves out the outermost percent. */
   window: Window;
   /** True when low values are to be shown bright (MONOCHROME1). */
@@ -49,8 +47,8 @@ function halved({ width, height, data }: Level): Level {
   return { width: w, height: h, data: out };
 }
 
-/** Stored values below which 1 % and 99 % of the pixels lie, and the outermost ones. */
-export function spread(data: Uint16Array): { low: number; high: number; minimum: number; maximum: number } {
+/** Stored values below which 1 % and 99 % of the pixels lie. */
+export function spread(data: Uint16Array): { low: number; high: number } {
   const counts = new Uint32Array(65536);
   for (let i = 0; i < data.length; i++) counts[data[i]!]!++;
   const at = (share: number) => {
@@ -61,5 +59,5 @@ export function spread(data: Uint16Array): { low: number; high: number; minimum:
     }
     return 65535;
   };
-  return { minimum: at(0), low: at(0.01), high: at(0.99), maximum: at(1 - 1e-9) };
+  return { low: at(0.01), high: at(0.99) };
 }
