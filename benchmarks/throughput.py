@@ -100,7 +100,7 @@ def family_cpu(families: Mapping[str, int]) -> dict[str, float]:
     for name, pid in families.items():
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
             times = process.cpu_times()
-            kind = "decode" if "model_worker.sandbox" in process.cmdline() else name.split("-")[0]
+            kind = "decode" if "model_worker.sandbox.server" in process.cmdline() else name.split("-")[0]
             used[kind] += times.user + times.system + times.children_user + times.children_system
     return used
 

@@ -17,9 +17,9 @@ JOBS, KILLS, SEEDS = (200, 40, (1, 2, 3)) if LONG else (30, 12, (1,))
 # A worker that has computed its first predictions and stalls before it records them, until somebody lets it go.
 STALLING = """
 import os, pathlib, time
-import thorax.ledger as ledger
-from model_worker.craft import ModelCraft
-complete, perform = ledger.complete, ModelCraft.perform
+import thorax.work.ledger as ledger
+from model_worker.tasks import InferenceHandler
+complete, run = ledger.complete, InferenceHandler.run
 folder = os.environ.get("STALL") and pathlib.Path(os.environ["STALL"])
 def stalling(connection, claims, *rest, **options):
     if folder and claims[0].kind == "infer" and not folder.exists():
@@ -28,10 +28,10 @@ def stalling(connection, claims, *rest, **options):
             time.sleep(0.02)
     return complete(connection, claims, *rest, **options)
 def performing(self, claims):
-    perform(self, claims)
+    run(self, claims)
     if folder and folder.exists():
         (folder / "done").touch()
-ledger.complete, ModelCraft.perform = stalling, performing
+ledger.complete, InferenceHandler.run = stalling, performing
 """
 UNGUARDED = """
 guard = " and s.attempts = mine.attempts and s.state = 'running'"
@@ -41,13 +41,13 @@ ledger.HELD = ledger.HELD.replace(guard, "")
 RUN = "from model_worker.__main__ import main; main()"
 POISONED = """
 import os, signal
-import model_worker.craft as craft
-decode = craft.decode
+import model_worker.tasks as handler
+decode = handler.decode
 def poisoned(data, *rest, **options):
     if data.endswith(b"poison"):
         os.kill(os.getpid(), signal.SIGKILL)
     return decode(data, *rest, **options)
-craft.decode = poisoned
+handler.decode = poisoned
 from model_worker.__main__ import main
 main()
 """

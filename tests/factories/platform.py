@@ -24,7 +24,7 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 
-from local_stack.leash import leash
+from local_stack.parent_death_signal import parent_death_signal
 from local_stack.server import free_port
 from thorax.bundle import Bundle
 
@@ -117,7 +117,7 @@ class Platform:
         register = [
             sys.executable,
             "-m",
-            "thorax.cli",
+            "thorax.commands.cli",
             "bundle",
             "register",
             str(self.bundle.folder),
@@ -155,7 +155,7 @@ class Platform:
                 env=environment,
                 stdout=log,
                 stderr=log,
-                preexec_fn=leash(signal.SIGKILL),  # noqa: PLW1509 - no thread has run yet that holds a lock it needs
+                preexec_fn=parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 - no thread has run yet that holds a lock it needs
             )
 
     def _run(self, kind: str) -> list[str]:

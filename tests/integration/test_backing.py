@@ -27,7 +27,7 @@ def backing(state: Path, **urls: str) -> Backing:
 def test_only_the_stores_that_are_not_given_are_embedded(tmp_path: Path, redis_url: str) -> None:
     assert [server.name for server in backing(tmp_path).embedded] == ["postgres", "valkey"]
     given = backing(tmp_path, redis_url=redis_url)
-    given.knock()
+    given.check_connection()
     assert [server.name for server in given.embedded] == ["postgres"]
 
 
@@ -38,7 +38,7 @@ def test_a_wrong_password_is_one_sentence_without_it(
         before, _, after = url.rpartition("@")
         wrong = f"{before[:-5]}wrong@{after}"
         with pytest.raises(StartError, match=f"THORAX_{key.upper()} can't be used") as refused:
-            backing(tmp_path, **{key: wrong}).knock()
+            backing(tmp_path, **{key: wrong}).check_connection()
         assert "wrong@" not in str(refused.value)
 
 

@@ -42,7 +42,7 @@ def thorax(platform: Platform, *words: str, code: int = 0) -> str:
     patient = (
         ["--wait", "240"] if words[0] in ("activate", "shadow") and not {"--wait", "--off"} & {*words} else []
     )
-    command = [sys.executable, "-m", "thorax.cli", "bundle", *words, *patient]
+    command = [sys.executable, "-m", "thorax.commands.cli", "bundle", *words, *patient]
     models = str(platform.bundle.folder.parent)
     environment = {**os.environ, "THORAX_DATABASE_URL": platform.owner_url, "THORAX_MODELS": models}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

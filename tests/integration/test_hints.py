@@ -4,7 +4,7 @@ import time
 
 from redis import Redis
 
-from thorax.hints import ENOUGH, Hints, celery_app
+from thorax.work.hints import ENOUGH, Hints, celery_app
 
 
 def test_a_queue_gets_no_more_than_enough(clean_redis_url: str) -> None:

@@ -8,9 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine, text
 
-from thorax import database, ledger, upkeep
-from thorax.ledger import Appetite, Claim, NewStep
+from thorax import database
 from thorax.states import StepKind
+from thorax.work import ledger, recovery
+from thorax.work.ledger import Capabilities, Claim, NewStep
 
 JOB = text("""
 with study as (insert into studies (id, tenant_id) values (:study, :study)),
@@ -18,7 +19,7 @@ image as (insert into instances (id, study_id, tenant_id, position, file_name, m
   values (:image, :study, :study, 0, 'x', 'image/png', 1, ''))
 insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_total, priority)
 values (:job, :study, :study, 'o', 'b', 2, :priority)""")
-WHOLE = Appetite((StepKind.PREPARE, StepKind.INFER), ("x", "y", "z"), ("b",))
+WHOLE = Capabilities((StepKind.PREPARE, StepKind.INFER), ("x", "y", "z"), ("b",))
 
 
 class Book:
@@ -43,9 +44,9 @@ class Book:
             ledger.add(connection, [(job, NewStep(StepKind.PREPARE, image))])
         return job, image
 
-    def claim(self, appetite: Appetite = WHOLE, lease_s: float = 30) -> list[Claim]:
+    def claim(self, capabilities: Capabilities = WHOLE, lease_s: float = 30) -> list[Claim]:
         with self.worker.begin() as connection:
-            return ledger.claim(connection, appetite, worker="w", lease_s=lease_s)
+            return ledger.claim(connection, capabilities, worker="w", lease_s=lease_s)
 
     def complete(self, claims: list[Claim], follow_ups: list[tuple[UUID, NewStep]] | None = None) -> int:
         with self.worker.begin() as connection:
@@ -63,7 +64,7 @@ class Book:
     def prepared(self, priority: int = 1) -> tuple[UUID, UUID]:
         """A job whose image is prepared, with three infer steps waiting."""
         job, image = self.job(priority)
-        (claim,) = self.claim(Appetite((StepKind.PREPARE,), (), ("b",)))
+        (claim,) = self.claim(Capabilities((StepKind.PREPARE,), (), ("b",)))
         self.complete([claim], [(job, NewStep(StepKind.INFER, image, name)) for name in WHOLE.backbones])
         return job, image
 
@@ -96,22 +97,22 @@ def test_an_image_is_shared_with_other_workers_when_nothing_else_waits(book: Boo
 
 def test_a_worker_claims_its_own_backbones_only(book: Book) -> None:
     book.prepared()
-    assert [c.backbone for c in book.claim(Appetite((StepKind.INFER,), ("y",), ("b",)))] == ["y"]
-    assert book.claim(Appetite((StepKind.INFER,), ("q",), ("b",))) == []
-    assert book.claim(Appetite((StepKind.INFER,), ("x",), ("another bundle",))) == []
+    assert [c.backbone for c in book.claim(Capabilities((StepKind.INFER,), ("y",), ("b",)))] == ["y"]
+    assert book.claim(Capabilities((StepKind.INFER,), ("q",), ("b",))) == []
+    assert book.claim(Capabilities((StepKind.INFER,), ("x",), ("another bundle",))) == []
 
 
 def test_a_batch_grows_with_the_backlog(book: Book) -> None:
     for _ in range(5):
         book.prepared()
-    assert len(book.claim(Appetite((StepKind.INFER,), ("x",), ("b",), max_batch=4))) == 4
+    assert len(book.claim(Capabilities((StepKind.INFER,), ("x",), ("b",), max_batch=4))) == 4
 
 
 def test_a_suspect_never_shares_a_batch(book: Book) -> None:
     for _ in range(3):
         book.prepared()
     book.do("update steps set attempts = 2 where id = (select min(id) from steps where backbone = 'x')")
-    batch = Appetite((StepKind.INFER,), ("x",), ("b",), max_batch=8)
+    batch = Capabilities((StepKind.INFER,), ("x",), ("b",), max_batch=8)
     assert [c.attempts for c in book.claim(batch)] == [3]
     assert [c.attempts for c in book.claim(batch)] == [1, 1]
 
@@ -137,7 +138,7 @@ def test_a_late_twin_changes_nothing(book: Book) -> None:
     book.prepared()
     late = book.claim(lease_s=-1)
     with book.owner.begin() as connection:
-        assert upkeep.revive(connection, max_attempts=5) == 3
+        assert recovery.revive(connection, max_attempts=5) == 3
     again = book.claim()
     assert book.complete(late) == 0
     assert book.complete(again) == 3
@@ -165,8 +166,10 @@ def test_a_released_step_waits_longer_each_time_and_is_buried_in_the_end(book: B
         assert float(waits) == pytest.approx(10 * 2 ** (attempt - 1), abs=2)
         book.do("update steps set not_before = now()")
     with book.owner.begin() as connection:
-        assert upkeep.spent(connection, max_attempts=5) == [job]
-        assert [step.kind for step in upkeep.bury(connection, job, max_attempts=5)] == [StepKind.PREPARE]
+        assert recovery.spent(connection, max_attempts=5) == [job]
+        assert [step.kind for step in recovery.mark_dead(connection, job, max_attempts=5)] == [
+            StepKind.PREPARE
+        ]
         assert ledger.end(connection, job, "failed", code="step_gave_up", detail="x")
     assert book.do("select state, error_code from jobs") == [("failed", "step_gave_up")]
 
@@ -184,7 +187,7 @@ def test_a_cancelled_job_stays_cancelled_whatever_completes_later(book: Book) ->
 def test_only_overdue_steps_are_hinted_again(book: Book) -> None:
     book.job()
     with book.owner.begin() as connection:
-        assert upkeep.overdue(connection, older_than_s=5) == {}
+        assert recovery.overdue(connection, older_than_s=5) == {}
         connection.execute(text("update steps set hinted_at = now() - interval '6 seconds'"))
-        assert upkeep.overdue(connection, older_than_s=5) == {"prepare": 1}
-        assert upkeep.overdue(connection, older_than_s=5) == {}
+        assert recovery.overdue(connection, older_than_s=5) == {"prepare": 1}
+        assert recovery.overdue(connection, older_than_s=5) == {}

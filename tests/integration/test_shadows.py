@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import Engine, text
 
 from aggregator import sweeper
-from thorax import database, ledger
-from thorax.ledger import Appetite, NewStep
+from thorax import database
 from thorax.states import SHADOW_PRIORITY, StepKind
+from thorax.work import ledger
+from thorax.work.ledger import Capabilities, NewStep
 
 JOB = text("""
 with study as (insert into studies (id, tenant_id) values (:study, :tenant)),
@@ -21,7 +22,7 @@ insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_total, st
   missing_backbones)
 values (:job, :tenant, :study, 'o', 'real', 3, 3, :state, now() - interval '10 seconds', :missing)""")
 INPUT = {"size": 64, "equalise": False, "crop": None, "channels": 1}
-BOTH = Appetite((StepKind.PREPARE, StepKind.INFER), ("x", "y"), ("real", "shadow"))
+BOTH = Capabilities((StepKind.PREPARE, StepKind.INFER), ("x", "y"), ("real", "shadow"))
 
 
 class Book:

@@ -12,8 +12,8 @@ from aggregator import sweeper as sweeping
 from aggregator.config import AggregatorSettings
 from aggregator.sweeper import Sweeper
 from thorax import database
-from thorax.hints import Hints, celery_app
 from thorax.storage import ORIGINAL, BlobStore
+from thorax.work.hints import Hints, celery_app
 
 JOB = text("""
 with bundle as (insert into bundles (digest, name, version, manifest, card) values (:digest, 'n', '1', '{}', '') returning digest),
@@ -174,7 +174,7 @@ def test_a_quorum_out_of_reach_fails_the_job(house: House, quorum: int, state: s
         connection.execute(text("update jobs set state = 'running'"))
         connection.execute(spent, house.ids)
     house.sweeper._settings = house.sweeper._settings.model_copy(update={"quorum": quorum})
-    house.sweeper.bury()
+    house.sweeper.mark_dead()
     with house.owner.connect() as connection:
         assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 

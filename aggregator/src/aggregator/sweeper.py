@@ -14,12 +14,13 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 
 from aggregator.config import AggregatorSettings
-from thorax import database, ledger, telemetry, upkeep
+from thorax import database, telemetry
 from thorax.errors import Code
-from thorax.hints import Hints, celery_app
 from thorax.states import SHADOW_PRIORITY, JobState, StepKind
 from thorax.storage import BlobStore
-from thorax.workforce import Heartbeat, process_name
+from thorax.work import ledger, recovery
+from thorax.work.hints import Hints, celery_app
+from thorax.work.worker import Heartbeat, process_name
 
 HINTS_AT_ONCE = 8  # enough to wake the workers; each goes on until nothing is left
 ORPHAN_AGE = timedelta(hours=1)
@@ -114,7 +115,7 @@ class Sweeper:
 
     def round(self) -> None:
         """The ledger's duties."""
-        self._do(self.revive, self.degrade, self.bury, self.hint)
+        self._do(self.revive, self.degrade, self.mark_dead, self.hint)
 
     def keep_house(self) -> None:
         """What can wait a little."""
@@ -136,18 +137,18 @@ class Sweeper:
     def revive(self) -> None:
         """Steps whose worker did not come back are claimable again."""
         with self._engine.begin() as connection:
-            count = upkeep.revive(connection, max_attempts=self._settings.max_attempts)
+            count = recovery.revive(connection, max_attempts=self._settings.max_attempts)
         if count:
             _log.warning("leases_ran_out", steps=count)
 
-    def bury(self) -> None:
+    def mark_dead(self) -> None:
         """A job with a step that failed too often fails, with that step's code."""
         limit = self._settings.max_attempts
         with self._engine.connect() as connection:
-            jobs = upkeep.spent(connection, max_attempts=limit)
+            jobs = recovery.spent(connection, max_attempts=limit)
         for job_id in jobs:
             with self._whole.begin() as connection:
-                dead = upkeep.bury(connection, job_id, max_attempts=limit)
+                dead = recovery.mark_dead(connection, job_id, max_attempts=limit)
                 if not dead or self._quorum_may_do(connection, job_id, dead):
                     continue
                 names = ", ".join(sorted({step.queue for step in dead}))
@@ -194,7 +195,7 @@ class Sweeper:
     def hint(self) -> None:
         """Waiting steps whose hint got lost are hinted again."""
         with self._engine.begin() as connection:
-            counts = upkeep.overdue(connection, older_than_s=self._settings.hint_again_s)
+            counts = recovery.overdue(connection, older_than_s=self._settings.hint_again_s)
         # A worker listens for the backbones that it knew at its start, and for this, which stands for any other.
         counts[StepKind.INFER] = sum(
             count for queue, count in counts.items() if queue.startswith(StepKind.INFER)
@@ -273,7 +274,7 @@ def main() -> None:
         name=process_name("sweeper"),
         busy_since=sweeper.busy_since,
         service="sweeper",
-        appetite=lambda: ledger.Appetite(()),
+        capabilities=lambda: ledger.Capabilities(()),
         kinds=["sweep"],
         file=settings.heartbeat_file,
     )

@@ -18,7 +18,7 @@ from auth_service.repository import Repository
 from auth_service.service.accounts import create_admin
 from auth_service.service.keys import rotate_keys
 from thorax.errors import CodedError
-from thorax.http_server import serve as run_server
+from thorax.http.server import serve as run_server
 from thorax.telemetry import configure
 
 T = TypeVar("T")

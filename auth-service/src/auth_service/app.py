@@ -15,9 +15,10 @@ from auth_service.keys import RELOAD_S
 from auth_service.parts import Parts
 from auth_service.repository import Repository
 from auth_service.service.keys import load_keys
-from thorax import http_document, problems
-from thorax.http_identity import Doorkeeper
-from thorax.http_telemetry import BodyLimits, RequestTelemetry
+from thorax.http import openapi as http_document
+from thorax.http import problems
+from thorax.http.authentication import Authenticator
+from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, TokenVerifier
 
 SERVICE = "auth-service"
@@ -36,7 +37,7 @@ def create_app(parts: Parts) -> FastAPI:
         lifespan=_lifespan,
     )
     app.state.parts = parts
-    app.state.doorkeeper = Doorkeeper(TokenVerifier(parts.settings.issuer, AUDIENCE, parts.keyring))
+    app.state.doorkeeper = Authenticator(TokenVerifier(parts.settings.issuer, AUDIENCE, parts.keyring))
     for router in routers:
         app.include_router(router)
     _add_probes(app)

@@ -10,7 +10,7 @@ from auth_service.config import AuthSettings
 from auth_service.keys import Keyring, Vault
 from auth_service.passwords import Passwords
 from auth_service.tokens import Mint
-from thorax.http_database import async_engine
+from thorax.http.database import async_engine
 
 
 class Turns:

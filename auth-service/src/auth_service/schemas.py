@@ -7,8 +7,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from auth_service.models import Client, Session, User
+from thorax.http.problems import Problem
 from thorax.identity import Scope
-from thorax.problems import Problem
 
 Name = Annotated[str, Field(max_length=254, examples=["dr.roentgen@hospital.example"])]
 Password = Annotated[SecretStr, Field(max_length=1024, examples=["a-long-enough-passphrase"])]

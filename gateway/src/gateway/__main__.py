@@ -3,7 +3,7 @@
 from gateway.app import create_app
 from gateway.config import GatewaySettings
 from thorax import telemetry
-from thorax.http_server import serve
+from thorax.http.server import serve
 
 
 def main() -> None:

@@ -11,9 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs.service import Access, JobService
 from thorax.errors import Code, CodedError
-from thorax.http_cursors import cursor_of, newest_first
-from thorax.http_identity import Admin
-from thorax.problems import responses
+from thorax.http.authentication import Admin
+from thorax.http.cursors import cursor_of, newest_first
+from thorax.http.problems import responses
 from thorax.states import JobState, StepKind
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])

@@ -8,23 +8,27 @@ import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from gateway import admin, auth_proxy, docs, health, models, pictures, web
+from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
-from gateway.door import Door
-from gateway.intake.service import Intake
+from gateway.images import endpoints as pictures
 from gateway.jobs import endpoints
-from gateway.jobs.accepting import Acceptance, HintSender
+from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
 from gateway.jobs.worklist import Worklist
-from gateway.waiting import JobBell
-from thorax import http_document, problems
-from thorax.hints import Hints, celery_app
-from thorax.http_database import async_engine
-from thorax.http_identity import Doorkeeper
-from thorax.http_telemetry import BodyLimits, RequestTelemetry
+from gateway.site import api_docs as docs
+from gateway.site import pages as web
+from gateway.uploads.accept import Acceptance, HintSender
+from gateway.uploads.rate_limit import Door
+from gateway.uploads.receive import Intake
+from thorax.http import openapi as http_document
+from thorax.http import problems
+from thorax.http.authentication import Authenticator
+from thorax.http.database import async_engine
+from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
+from thorax.work.hints import Hints, celery_app
 
 DESCRIPTION = f"""Send chest X-rays, poll the job, get five findings with a heatmap each.
 
@@ -45,16 +49,16 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redoc_url=None,
-        docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.docs`
+        docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.site.api_docs`
     )
     app.state.settings = settings
-    app.state.bell = JobBell(settings.database_url.get_secret_value())
+    app.state.bell = JobNotifications(settings.database_url.get_secret_value())
     routers = (
         endpoints.jobs,
         pictures.jobs,
         endpoints.anonymous,
         pictures.anonymous,
-        models.router,
+        bundles.router,
         admin.router,
     )
     for router in (*routers, health.router, auth_proxy.router, docs.router, web.router):
@@ -86,7 +90,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         base_url=settings.auth_url, timeout=15, cookies=jar, verify=_over_tls(settings)
     )
     state.keys = JwksCache(lambda: _jwks(settings))
-    state.doorkeeper = Doorkeeper(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
+    state.doorkeeper = Authenticator(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
     state.door = Door(settings)
     state.intake = Intake(settings, state.blobs)
     hints = HintSender(Hints(celery_app(redis)))

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.config import GatewaySettings
 from thorax.errors import Code, CodedError
-from thorax.http_address import client_address
+from thorax.http.address import client_address
 
 router = APIRouter(include_in_schema=False)
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]

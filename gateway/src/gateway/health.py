@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 from sqlalchemy import select, text
 
-from thorax.models import BundleRow, WorkerRow
+from gateway.tables import BundleRow, WorkerRow
 
 ALIVE_S = 30
 router = APIRouter(tags=["operations"])

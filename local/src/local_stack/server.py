@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar, Self
 
-from local_stack.leash import leash
+from local_stack.parent_death_signal import parent_death_signal
 
 HOST = "127.0.0.1"
 
@@ -122,7 +122,7 @@ class Server(ABC):
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=leash(self.death, not_root=self.not_root),  # noqa: PLW1509 - one thread
+                preexec_fn=parent_death_signal(self.death, not_root=self.not_root),  # noqa: PLW1509 - one thread
             )
 
     def _wait(self, deadline: float) -> bool:

@@ -38,7 +38,7 @@ class Stack:
     async def up(self) -> None:
         """Return when an image sent now would be accepted and analysed. Raises StartError."""
         settings = self._settings
-        self._backing.knock()
+        self._backing.check_connection()
         await self.supervisor.start(*map(processes.store, self._backing.embedded))
         if not self._backing.is_current(load_bundle(settings.bundle).digest):
             await self._migrate()

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from thorax.workforce import LedgerSettings
+from thorax.work.worker import LedgerSettings
 
 
 class WorkerSettings(LedgerSettings):

@@ -9,7 +9,7 @@ from fastapi import Response
 from sqlalchemy.exc import OperationalError
 
 from gateway.jobs import endpoints
-from gateway.jobs.accepting import Sender
+from gateway.uploads.accept import Sender
 from thorax.errors import Code, CodedError
 
 

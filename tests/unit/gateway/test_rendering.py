@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tests.factories.hostile import png_of
 
-from gateway import rendering
+from gateway.images import rendering
 from thorax.errors import CodedError
 
 IMAGE = np.tile(np.linspace(0, 255, 300).astype(np.uint8), (400, 1))

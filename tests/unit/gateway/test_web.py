@@ -7,8 +7,8 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from gateway import web
-from thorax import problems
+from gateway.site import pages as web
+from thorax.http import problems
 
 HTML, SCRIPT = b"<!doctype html><title>Built</title>", b"export const answer = 42;"
 

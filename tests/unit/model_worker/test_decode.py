@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tests.factories.hostile import DICOM, PNG, dicom, png_of
 
-from model_worker import decode as decoding
-from model_worker.decode import Decoded, decode
+from model_worker.sandbox import client as decoding
+from model_worker.sandbox.client import Decoded, decode
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 

@@ -10,8 +10,8 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from tests.factories.hostile import dicom
 
-from model_worker.dicom import decode_dicom
-from model_worker.greyscale import window
+from model_worker.decoding.dicom import decode_dicom
+from model_worker.decoding.greyscale import window
 from thorax.errors import Code, CodedError
 
 TOP = 4095

@@ -16,9 +16,9 @@ import psutil
 import pytest
 from tests.factories.hostile import BOMBS, DICOM, JPEG, PNG, dicom, png, png_of
 
-from model_worker import decode as decoding
-from model_worker import seccomp
-from model_worker.decode import decode
+from model_worker.sandbox import client as decoding
+from model_worker.sandbox import seccomp
+from model_worker.sandbox.client import decode
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
@@ -147,7 +147,7 @@ def test_the_fork_server_can_gain_no_privileges() -> None:
 @pytest.mark.skipif(os.uname().machine not in seccomp.MACHINES, reason="no filter for this machine")
 def test_a_child_may_compute_and_answer_and_nothing_else() -> None:
     script = (
-        "import ctypes, os, signal, socket; from model_worker.seccomp import confine\n"
+        "import ctypes, os, signal, socket; from model_worker.sandbox.seccomp import confine\n"
         "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)\n"
         "deeds = [lambda: open('/proc/self/environ'), lambda: os.unlink('/tmp/none'), socket.socket, os.fork,\n"
         "         lambda: os.execv('/bin/true', ['true']), lambda: os.kill(os.getppid(), 0), os.getcwd,\n"
@@ -202,7 +202,7 @@ def test_who_kills_server_and_child_together_is_not_the_file(monkeypatch: pytest
 
 def test_nothing_outlives_a_killed_worker(tmp_path: Path) -> None:
     script = (
-        "import sys, numpy as np; from tests.factories.hostile import png_of; from model_worker.decode import decode\n"
+        "import sys, numpy as np; from tests.factories.hostile import png_of; from model_worker.sandbox.client import decode\n"
         "data = png_of(np.tile(np.arange(6000, dtype=np.uint16), (6000, 1)))\n"
         "decode(png_of(np.tile(np.arange(99, dtype=np.uint8), (99, 1))), 'image/png', []); print('ready', flush=True)\n"
         "while True: decode(data, 'image/png', [])"

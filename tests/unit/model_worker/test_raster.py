@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.factories.hostile import JPEG, PNG, png, png_chunk, png_of
 
-from model_worker.pixels import DICOM, canonical, halved, read_image
-from model_worker.raster import Grey, decode_raster
+from model_worker.decoding.images import DICOM, canonical, halved, read_image
+from model_worker.decoding.raster import Grey, decode_raster
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 

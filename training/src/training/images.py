@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from model_worker.pixels import canonical
+from model_worker.decoding.images import canonical
 from thorax.bundle import InputSpec
 from training.datasets import DataError, Table
 from training.predict import read_grey

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_worker.backbone import Backbone
-from model_worker.pixels import DICOM, canonical, read_image
-from model_worker.raster import to_eight_bits, to_grey
+from model_worker.decoding.images import DICOM, canonical, read_image
+from model_worker.decoding.raster import to_eight_bits, to_grey
 from thorax.bundle import Bundle
 from thorax.errors import CodedError
 from training.datasets import DataError

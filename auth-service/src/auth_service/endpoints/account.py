@@ -21,9 +21,9 @@ from auth_service.schemas import (
     SignUp,
 )
 from thorax.errors import Code, CodedError
-from thorax.http_identity import Caller
+from thorax.http.authentication import Caller
+from thorax.http.problems import responses
 from thorax.identity import unauthenticated
-from thorax.problems import responses
 
 router = APIRouter(prefix="/auth", tags=["account"])
 _SIGN_UP = (Code.SIGN_UP_CLOSED, Code.NAME_TAKEN, Code.WEAK_PASSWORD, Code.TOO_MANY_ATTEMPTS)

@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from auth_service.endpoints.dependencies import ClientService, CurrentUser, Repo
 from auth_service.schemas import ClientInfo, ClientWithSecret, NewClient, Rotation
 from thorax.errors import Code
-from thorax.problems import responses
+from thorax.http.problems import responses
 
 router = APIRouter(prefix="/auth/clients", tags=["machine clients"])
 _MINE = (Code.UNAUTHENTICATED, Code.CSRF, Code.NOT_FOUND)

@@ -14,8 +14,8 @@ from auth_service.service.clients import Clients
 from auth_service.service.sessions import Sessions
 from auth_service.service.users import Users
 from thorax.errors import Code, CodedError
-from thorax.http_address import client_address, counted_as
-from thorax.http_identity import Caller
+from thorax.http.address import client_address, rate_limit_key
+from thorax.http.authentication import Caller
 from thorax.identity import Principal, Scope, unauthenticated
 
 
@@ -38,7 +38,7 @@ Repo = Annotated[Repository, Depends(_repository, scope="function")]
 
 
 async def _address(request: Request, parts: PartsOfApp) -> str:
-    return counted_as(client_address(request, parts.settings.trusted_proxies))
+    return rate_limit_key(client_address(request, parts.settings.trusted_proxies))
 
 
 async def live_user(caller: Principal, repository: Repository) -> User:

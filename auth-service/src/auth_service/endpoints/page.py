@@ -8,9 +8,9 @@ from auth_service.schemas import Account, Credentials, PageSession
 from auth_service.service import login
 from auth_service.service.sessions import Grant
 from auth_service.tokens import new_secret
-from thorax import problems
 from thorax.errors import Code, CodedError
-from thorax.http_identity import ACCESS_COOKIE, CSRF_COOKIE, CSRF_HEADER
+from thorax.http import problems
+from thorax.http.authentication import ACCESS_COOKIE, CSRF_COOKIE, CSRF_HEADER
 from thorax.identity import unauthenticated
 
 router = APIRouter(prefix="/auth/session", tags=["page session"])

@@ -20,8 +20,8 @@ from auth_service.endpoints.dependencies import (
 from auth_service.schemas import JsonWebKeySet, Logout, TokenAnswer, TokenForm, TokenRefusal
 from auth_service.service import login
 from auth_service.service.sessions import Grant
-from thorax import problems
 from thorax.errors import Code, CodedError
+from thorax.http import problems
 
 router = APIRouter(prefix="/auth", tags=["tokens"])
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from auth_service.endpoints.dependencies import Administrator, UserService
 from auth_service.schemas import Account, TenantView, UserPage
 from thorax.errors import Code
-from thorax.problems import responses
+from thorax.http.problems import responses
 
 router = APIRouter(prefix="/auth/users", tags=["administration"])
 tenants = APIRouter(prefix="/auth", tags=["administration"])

@@ -17,7 +17,7 @@ class AttemptRows:
         self._session = session
 
     async def reserve(self, account: bytes, address: str, *, pair: int, whole: int) -> int | None:
-        """Count an attempt as failed until `forgive`; None, or the seconds to wait when there were too many.
+        """Count an attempt as failed until `reset_failures`; None, or the seconds to wait when there were too many.
 
         `pair` limits one account from one address, `whole` all accounts from that address.
         """
@@ -44,7 +44,7 @@ class AttemptRows:
         await self._session.flush()
         return None
 
-    async def forgive(self, account: bytes, address: str) -> None:
+    async def reset_failures(self, account: bytes, address: str) -> None:
         """The account's owner came in from this address: its failures are forgotten."""
         await self._session.execute(
             delete(LoginFailure).where(LoginFailure.account == account, LoginFailure.address == address)

@@ -40,7 +40,7 @@ async def check_password(
             raise CodedError(Code.BAD_CREDENTIALS)  # changed while we were hashing
         if parts.passwords.outdated(fresh.password_hash):
             fresh.password_hash = await parts.passwords.hash(password)
-        await repository.attempts.forgive(account, address)
+        await repository.attempts.reset_failures(account, address)
         return fresh
 
 

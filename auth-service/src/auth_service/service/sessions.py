@@ -13,7 +13,7 @@ from auth_service.parts import Parts
 from auth_service.repository import Repository
 from auth_service.tokens import digest, new_secret
 from thorax.errors import Code, CodedError
-from thorax.http_identity import csrf_digest
+from thorax.http.authentication import csrf_digest
 from thorax.identity import unauthenticated
 
 # Two tabs of one browser may refresh at once; the later one is told to use the cookies that the other got.

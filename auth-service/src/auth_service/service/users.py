@@ -11,7 +11,7 @@ from sqlalchemy import Row
 from auth_service.models import User
 from auth_service.repository import Repository
 from thorax.errors import Code, CodedError
-from thorax.http_cursors import cursor_of, newest_first
+from thorax.http.cursors import cursor_of, newest_first
 from thorax.identity import Scope
 
 _log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ from typing import Any
 
 from thorax.errors import Code
 from thorax.findings import FINDINGS
-from thorax.problems import responses
+from thorax.http.problems import responses
 
 _JOB = "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
 _STUDY = "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"

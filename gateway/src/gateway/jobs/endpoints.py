@@ -9,18 +9,18 @@ from anyio import Event
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from gateway.door import Door
-from gateway.intake.service import Intake
 from gateway.jobs import documentation as told
-from gateway.jobs.accepting import Acceptance, Sender
+from gateway.jobs.rows import Order
 from gateway.jobs.schemas import Accepted, JobPage, JobView, Priority, Priors
 from gateway.jobs.service import MAX_WAIT_S, Access, JobService, known_finding
 from gateway.jobs.worklist import Worklist
-from gateway.jobs.worklist_rows import Order
+from gateway.uploads.accept import Acceptance, Sender
+from gateway.uploads.rate_limit import Door
+from gateway.uploads.receive import Intake
 from thorax.errors import Code, CodedError
-from thorax.http_address import client_address
-from thorax.http_identity import Reader, Writer
-from thorax.problems import responses
+from thorax.http.address import client_address
+from thorax.http.authentication import Reader, Writer
+from thorax.http.problems import responses
 from thorax.states import ANONYMOUS_TENANT, JobState
 
 Key = Annotated[

@@ -8,9 +8,7 @@ from sqlalchemy import Row, delete, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from thorax import ledger
-from thorax.errors import Code
-from thorax.models import (
+from gateway.tables import (
     DoomedBlob,
     Heatmap,
     IdempotencyKey,
@@ -21,7 +19,9 @@ from thorax.models import (
     Study,
     StudyFinding,
 )
+from thorax.errors import Code
 from thorax.states import JobState, StepKind
+from thorax.work import ledger
 
 AnyRow = Row[*tuple[Any, ...]]
 

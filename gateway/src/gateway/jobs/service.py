@@ -10,12 +10,12 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs import repository, views
-from gateway.jobs.accepting import HintSender
+from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import JobView
-from gateway.waiting import JobBell
+from gateway.uploads.accept import HintSender
 from thorax.errors import Code, CodedError
 from thorax.findings import Finding
-from thorax.http_database import tenant_autocommit, tenant_scope
+from thorax.http.database import tenant_autocommit, tenant_scope
 from thorax.states import ANONYMOUS_TENANT, JobState
 from thorax.storage import BlobStore
 
@@ -35,7 +35,9 @@ class Access:
 class JobService:
     """All that can be done with a job that is there; holds no state of it."""
 
-    def __init__(self, engine: AsyncEngine, blobs: BlobStore, hints: HintSender, bell: JobBell) -> None:
+    def __init__(
+        self, engine: AsyncEngine, blobs: BlobStore, hints: HintSender, bell: JobNotifications
+    ) -> None:
         self._engine, self._blobs, self._hints, self._bell = engine, blobs, hints, bell
 
     # reading

@@ -6,12 +6,13 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.jobs import views, worklist_rows
+from gateway.jobs import rows as worklist_rows
+from gateway.jobs import views
+from gateway.jobs.rows import AnyRow, Order
 from gateway.jobs.schemas import JobPage, JobSummary, Priors
-from gateway.jobs.worklist_rows import AnyRow, Order
 from thorax.errors import Code, CodedError
-from thorax.http_cursors import cursor_of, moment, place_of
-from thorax.http_database import tenant_scope
+from thorax.http.cursors import cursor_of, moment, place_of
+from thorax.http.database import tenant_scope
 
 MOST_PRIORS = 50
 

@@ -1,0 +1,111 @@
+"""The model bundles, as the API shows them: what answers, how good it is, and what it is not for."""
+
+from typing import Any
+from uuid import UUID
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, Field
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.jobs.schemas import DISCLAIMER
+from gateway.tables import BundleRow, TenantBundle
+from thorax.bundle import Manifest
+from thorax.errors import Code, CodedError
+from thorax.findings import FINDINGS, Finding
+from thorax.http.database import tenant_autocommit
+from thorax.http.problems import responses
+from thorax.states import ANONYMOUS_TENANT
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+class BackboneView(BaseModel):
+    """One backbone: its input, its size, and its weight in the ensemble for each finding."""
+
+    name: str
+    sha256: str
+    parameters: int
+    input_size: int
+    normalisation: str
+    weights: dict[Finding, float] = Field(description="share of the ensemble; a finding's shares sum to 1")
+
+
+class ModelView(BaseModel):
+    """A registered bundle: the model card, in figures and in words."""
+
+    name: str
+    version: str
+    digest: str
+    active: bool = Field(description="whether the caller's new jobs use it")
+    default: bool = Field(description="whether new jobs use it of tenants that have no bundle of their own")
+    shadow: bool = Field(description="whether it repeats jobs to be compared; its answers are not shown")
+    findings: list[Finding]
+    thresholds: dict[Finding, float]
+    backbones: list[BackboneView]
+    metrics: dict[str, Any] = Field(description="measured AUCs and the data they were measured on")
+    licence: str
+    intended_use: str
+    card: str = Field(description="Markdown")
+    disclaimer: str = DISCLAIMER
+
+
+class ModelList(BaseModel):
+    """All registered bundles, the active one first."""
+
+    items: list[ModelView]
+
+
+@router.get("", responses=responses(Code.UNAVAILABLE))
+async def list_models(request: Request) -> ModelList:
+    """The registered bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
+    engine: AsyncEngine = request.app.state.engine
+    tenant = await _tenant(request)
+    own = select(TenantBundle.bundle_digest).where(TenantBundle.tenant_id == tenant)
+    active = func.coalesce(BundleRow.digest == own.scalar_subquery(), BundleRow.active).label("in_use")
+    query = select(*BundleRow.__table__.columns, active).order_by(
+        active.desc(), BundleRow.active.desc(), BundleRow.registered_at.desc()
+    )
+    async with tenant_autocommit(engine, tenant) as connection:
+        rows = (await connection.execute(query)).all()
+    return ModelList(items=[_view(row) for row in rows])
+
+
+async def _tenant(request: Request) -> UUID:
+    """The caller's tenant; the open API's for whoever does not say, or no longer, who they are."""
+    try:
+        caller = await request.app.state.doorkeeper.admit(request)
+    except CodedError:
+        return ANONYMOUS_TENANT
+    tenant_id: UUID = caller.tenant_id
+    return tenant_id
+
+
+def _view(row: Row[*tuple[Any, ...]]) -> ModelView:
+    manifest = Manifest.model_validate(row.manifest)
+    sums = [sum(row[i] for row in manifest.weights.values()) for i in range(len(FINDINGS))]
+    return ModelView(
+        name=manifest.name,
+        version=manifest.version,
+        digest=row.digest,
+        active=row.in_use,
+        default=row.active,
+        shadow=row.shadow_share is not None,
+        findings=list(FINDINGS),
+        thresholds=dict(zip(FINDINGS, manifest.thresholds, strict=True)),
+        backbones=[
+            BackboneView(
+                name=spec.name,
+                sha256=spec.sha256,
+                parameters=spec.parameters,
+                input_size=spec.input.size,
+                normalisation=spec.normalisation,
+                weights={f: manifest.weights[spec.name][i] / sums[i] for i, f in enumerate(FINDINGS)},
+            )
+            for spec in manifest.backbones
+        ],
+        metrics=manifest.metrics,
+        licence=manifest.licence,
+        intended_use=manifest.intended_use,
+        card=row.card,
+    )

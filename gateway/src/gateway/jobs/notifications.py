@@ -1,0 +1,106 @@
+"""Who waits for a job is woken by Postgres: one LISTEN connection for all waiting clients of this process."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+from uuid import UUID
+
+import psycopg
+import structlog
+
+from thorax.database import KEEPALIVES
+from thorax.states import JobState
+from thorax.work.ledger import JOBS_CHANNEL
+
+_log = structlog.get_logger(__name__)
+
+
+class News(NamedTuple):
+    """What a notification says of a job."""
+
+    version: int
+    state: JobState
+
+
+class Watch:
+    """One client's ear: the latest news since it last asked."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+        self._news: News | None = None
+
+    def hear(self, news: News | None) -> None:
+        """There is news; None: it may have been missed, look for yourself."""
+        self._news = news
+        self._event.set()
+
+    async def next(self, timeout_s: float) -> News | None:
+        """Wait for news. None: the time is up, or look for yourself."""
+        try:
+            await asyncio.wait_for(self._event.wait(), timeout_s)
+        except TimeoutError:
+            return None
+        self._event.clear()
+        return self._news
+
+
+class JobNotifications:
+    """Rings for a job whenever the ledger notifies; rings for all after the connection was lost."""
+
+    def __init__(self, database_url: str) -> None:
+        self._url = database_url.replace("postgresql+psycopg://", "postgresql://")
+        self._waiters: defaultdict[UUID, set[Watch]] = defaultdict(set)
+        self._task: asyncio.Task[None] | None = None
+        self.closing = False
+
+    def close(self) -> None:
+        """The gateway is about to stop: whoever waits answers now, with what there is, and nobody waits any more."""
+        self.closing = True
+        self._ring_all()
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._task = asyncio.create_task(self._run(), name="job-bell")
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._task:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    @contextlib.asynccontextmanager
+    async def watch(self, job_id: UUID) -> AsyncIterator[Watch]:
+        """Hear of each change of the job. Watch first, read then: no change is missed."""
+        watch = Watch()
+        self._waiters[job_id].add(watch)
+        try:
+            yield watch
+        finally:
+            self._waiters[job_id].discard(watch)
+            if not self._waiters[job_id]:
+                del self._waiters[job_id]
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    self._url, autocommit=True, connect_timeout=5, **KEEPALIVES
+                ) as connection:
+                    await connection.execute(f"listen {JOBS_CHANNEL}")
+                    self._ring_all()
+                    async for notice in connection.notifies():
+                        job_id, version, state = notice.payload.split(" ")
+                        for watch in self._waiters.get(UUID(job_id), ()):
+                            watch.hear(News(int(version), JobState(state)))
+            except (psycopg.Error, OSError, ValueError) as error:
+                _log.warning("bell_lost", error=type(error).__name__)
+            self._ring_all()
+            await asyncio.sleep(1)
+
+    def _ring_all(self) -> None:
+        for watches in self._waiters.values():
+            for watch in watches:
+                watch.hear(None)

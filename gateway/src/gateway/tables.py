@@ -1,0 +1,198 @@
+"""The platform's rows. Migrations create the tables; these classes name their columns for queries."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ARRAY, REAL, DateTime, ForeignKey, SmallInteger, String, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Base(DeclarativeBase):
+    """All rows of the platform; timestamps carry their zone."""
+
+    type_annotation_map = {  # noqa: RUF012
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[str]: ARRAY(Text),
+        list[float]: ARRAY(REAL),
+        list[int]: ARRAY(SmallInteger),
+        str: String,
+    }
+
+
+class BundleRow(Base):
+    """A registered model bundle. At most one is active: the default; at most one has a `shadow_share`."""
+
+    __tablename__ = "bundles"
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    version: Mapped[str]
+    manifest: Mapped[dict[str, Any]]
+    card: Mapped[str]
+    active: Mapped[bool]
+    registered_at: Mapped[datetime]
+    shadow_share: Mapped[float | None]
+
+
+class TenantBundle(Base):
+    """The bundle that a tenant's new jobs use instead of the default."""
+
+    __tablename__ = "tenant_bundles"
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
+    activated_at: Mapped[datetime]
+
+
+class Study(Base):
+    """What the PACS calls a study, or one upload."""
+
+    __tablename__ = "studies"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    title: Mapped[str]
+    study_instance_uid: Mapped[str | None]
+    study_date: Mapped[date | None]
+    patient: Mapped[bytes | None]
+    created_at: Mapped[datetime]
+
+
+class Instance(Base):
+    """One image; its bytes lie in the blob store under its id."""
+
+    __tablename__ = "instances"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("studies.id"))
+    tenant_id: Mapped[UUID]
+    position: Mapped[int]
+    file_name: Mapped[str]
+    media_type: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    state: Mapped[str]
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    rows: Mapped[int | None]
+    columns: Mapped[int | None]
+    sop_instance_uid: Mapped[str | None]
+    series_instance_uid: Mapped[str | None]
+    modality: Mapped[str | None]
+    view_position: Mapped[str | None]
+
+
+class Job(Base):
+    """One analysis of one study, pinned to a bundle. `version` grows with every change a client can see."""
+
+    __tablename__ = "jobs"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("studies.id"))
+    owner: Mapped[str]
+    state: Mapped[str]
+    priority: Mapped[int]
+    bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
+    shadow_of: Mapped[UUID | None]  # the job that a shadow bundle repeats; clients see no such job
+    steps_total: Mapped[int]
+    steps_done: Mapped[int]
+    version: Mapped[int]
+    error_code: Mapped[str | None]
+    error_detail: Mapped[str | None]
+    missing_backbones: Mapped[list[str]]
+    timings: Mapped[dict[str, Any]]
+    capability: Mapped[bytes | None]
+    expires_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class Step(Base):
+    """A unit of work in the ledger; see `thorax.work.ledger`."""
+
+    __tablename__ = "steps"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
+    instance_id: Mapped[UUID | None] = mapped_column(ForeignKey("instances.id"))
+    kind: Mapped[str]
+    backbone: Mapped[str | None]
+    bundle_digest: Mapped[str]
+    priority: Mapped[int]
+    state: Mapped[str]
+    attempts: Mapped[int]
+    lease_until: Mapped[datetime | None]
+    not_before: Mapped[datetime]
+    hinted_at: Mapped[datetime]
+    worker: Mapped[str | None]
+    error_code: Mapped[str | None]
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+
+class PredictionRow(Base):
+    """One backbone's output for one image: probabilities [5], maps float16 `map_shape` as raw bytes."""
+
+    __tablename__ = "predictions"
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    backbone: Mapped[str] = mapped_column(primary_key=True)
+    probabilities: Mapped[list[float]]
+    maps: Mapped[bytes]
+    map_shape: Mapped[list[int]]
+
+
+class StudyFinding(Base):
+    """The ensemble's word on one finding, of one image or (without `instance_id`) of the whole study."""
+
+    __tablename__ = "study_findings"
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    instance_id: Mapped[UUID | None] = mapped_column(primary_key=True)
+    finding: Mapped[str] = mapped_column(primary_key=True)
+    probability: Mapped[float]
+    threshold: Mapped[float]
+    positive: Mapped[bool]
+    disagreement: Mapped[float]
+
+
+class Heatmap(Base):
+    """The ensemble's five maps of one image: float16 `map_shape` as raw bytes, each in 0..1."""
+
+    __tablename__ = "heatmaps"
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    maps: Mapped[bytes]
+    map_shape: Mapped[list[int]]
+
+
+class IdempotencyKey(Base):
+    """The first answer to a request, kept to be given again."""
+
+    __tablename__ = "idempotency_keys"
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    owner: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str]
+    job_id: Mapped[UUID]
+    answer: Mapped[dict[str, Any]]
+    created_at: Mapped[datetime]
+
+
+class DoomedBlob(Base):
+    """An erased instance whose blobs are still to be deleted."""
+
+    __tablename__ = "doomed_blobs"
+    instance_id: Mapped[UUID] = mapped_column(primary_key=True)
+    doomed_at: Mapped[datetime]
+
+
+class WorkerRow(Base):
+    """A process that takes work, and when it was last alive."""
+
+    __tablename__ = "workers"
+    id: Mapped[str] = mapped_column(primary_key=True)
+    service: Mapped[str]
+    kinds: Mapped[list[str]]
+    backbones: Mapped[list[str]]
+    bundles: Mapped[list[str]]
+    seen_at: Mapped[datetime]

@@ -1,0 +1,174 @@
+"""Accepting a job: from an upload that is durable to a receipt, once and only once."""
+
+import hashlib
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from gateway.config import GatewaySettings
+from gateway.jobs import repository
+from gateway.jobs.schemas import Accepted
+from gateway.uploads.receive import Upload
+from thorax.errors import Code, CodedError
+from thorax.http.database import autocommit, tenant_autocommit, tenant_scope
+from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, StepKind
+from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
+from thorax.work import ledger
+from thorax.work.hints import Hints
+
+CAPACITY_AGE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Sender:
+    """Whose upload it is. Only those of the open API carry a capability and expire."""
+
+    tenant_id: UUID
+    owner: str
+    anonymous: bool = False
+
+
+class HintSender:
+    """Sends hints in the background; an answer never waits for the broker."""
+
+    def __init__(self, hints: Hints) -> None:
+        self._hints = hints
+        self._thread = ThreadPoolExecutor(1, "hints")  # its own: a slow broker must not hold up blobs
+
+    def prepare(self, images: int) -> None:
+        """One hint for each image that waits to be prepared."""
+        self._thread.submit(self._hints.send, [str(StepKind.PREPARE)] * images)
+
+
+class Acceptance:
+    """Turns uploads into jobs."""
+
+    def __init__(self, settings: GatewaySettings, engine: AsyncEngine, hints: HintSender) -> None:
+        self._settings, self._engine, self._hints = settings, engine, hints
+        self._waiting, self._waiting_until = 0, 0.0
+
+    async def check_capacity(self, *, anonymous: bool = False) -> None:
+        """Refuse before a body is read when too much work is waiting; the count may be half a second old.
+
+        The open API is refused at half the mark, so that strangers can't shut out those who have an account.
+        """
+        if monotonic() > self._waiting_until:
+            async with autocommit(self._engine) as connection:
+                self._waiting = await connection.run_sync(ledger.waiting)
+            self._waiting_until = monotonic() + CAPACITY_AGE_S
+            STEPS_WAITING.set(self._waiting)
+        if self._waiting > self._settings.high_water_steps // (2 if anonymous else 1):
+            raise CodedError(Code.OVERLOADED, "Too much work is waiting.", retry_after=15)
+
+    async def readmit(self, tenant_id: UUID) -> None:
+        """Refuse a retry as an upload would be: it is as much work."""
+        anonymous = tenant_id == ANONYMOUS_TENANT
+        await self.check_capacity(anonymous=anonymous)
+        async with tenant_autocommit(self._engine, tenant_id) as connection:
+            opened = await repository.opened(connection, tenant_id)
+        if not anonymous:
+            _check_quota(opened, self._settings.open_jobs_per_tenant)
+
+    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
+        """Record study, job and first steps at once; hints follow the commit.
+
+        Returns the receipt, and whether it is new (False: the key was used before with the same body).
+        """
+        nonce = secrets.token_hex(32) if sender.anonymous else ""
+        if key is None:
+            async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
+                accepted = await self._record(connection, sender, upload, _capability(nonce, ""))
+        else:
+            async with tenant_scope(self._engine, sender.tenant_id) as connection:
+                name = hashlib.sha256(key.encode()).hexdigest()
+                await repository.lock_key(connection, sender.tenant_id, sender.owner, name)
+                known = await repository.remembered(connection, sender.tenant_id, sender.owner, name)
+                if known:
+                    return _replay(known, key, upload.fingerprint), False
+                accepted = await self._record(connection, sender, upload, _capability(nonce, key))
+                await repository.remember(
+                    connection,
+                    {
+                        "tenant_id": sender.tenant_id,
+                        "owner": sender.owner,
+                        "key": name,
+                        "fingerprint": upload.fingerprint,
+                        "job_id": accepted.job_id,
+                        "answer": _kept(accepted, nonce),
+                        "created_at": datetime.now(UTC),
+                    },
+                )
+        JOBS_ACCEPTED.inc()
+        self._hints.prepare(len(upload.images))
+        return accepted, True
+
+    async def _record(
+        self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
+    ) -> Accepted:
+        study_id, job_id = uuid4(), uuid4()
+        images = [{**asdict(image), "position": i} for i, image in enumerate(upload.images)]
+        quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
+        before = await repository.record(
+            connection,
+            {
+                "tenant_id": sender.tenant_id,
+                "quota": quota,
+                "images": orjson.dumps(images).decode(),
+                "study_id": study_id,
+                "title": upload.title,
+                "job_id": job_id,
+                "owner": sender.owner,
+                "priority": OPEN_PRIORITY if sender.anonymous else upload.priority.rank,
+                "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
+                "hours": self._settings.anonymous_hours if sender.anonymous else None,
+            },
+        )
+        if before.digest is None:
+            raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
+        if quota is not None:
+            _check_quota(before.opened, quota)
+        base = _open_link(secret) if secret else f"/v1/jobs/{job_id}"
+        ids = [image.id for image in upload.images]
+        return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": base})
+
+
+def _check_quota(opened: int, quota: int) -> None:
+    if opened >= quota:
+        raise CodedError(Code.QUOTA_EXCEEDED, f"{opened} jobs are open.", retry_after=10)
+
+
+def _capability(nonce: str, key: str) -> str:
+    """What opens an anonymous job; nothing without a nonce.
+
+    The database keeps the nonce, the client its Idempotency-Key, and it takes both to say it again.
+    """
+    digest = hmac.digest(nonce.encode(), key.encode(), "sha256")
+    return urlsafe_b64encode(digest).rstrip(b"=").decode() if nonce else ""
+
+
+def _open_link(secret: str) -> str:
+    return f"/v1/anonymous/jobs/{secret}"
+
+
+def _kept(accepted: Accepted, nonce: str) -> dict[str, Any]:
+    """An answer as it is stored: with the nonce in the place of the link that it makes."""
+    answer = accepted.model_dump(mode="json")
+    return {**answer, "links": {}, "nonce": nonce} if nonce else answer
+
+
+def _replay(known: repository.AnyRow, key: str, fingerprint: str) -> Accepted:
+    if known.fingerprint != fingerprint:
+        raise CodedError(Code.IDEMPOTENCY_MISMATCH, "The key was used before, with another body.")
+    answer = dict(known.answer)
+    if nonce := answer.pop("nonce", ""):
+        answer["links"] = {"self": _open_link(_capability(nonce, key))}
+    return Accepted.model_validate(answer)

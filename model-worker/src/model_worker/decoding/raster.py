@@ -1,0 +1,132 @@
+"""PNG and JPEG to a grey image, upright and light where X-rays were stopped. Runs in the sandboxed child."""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model_worker.decoding.headers import MAX_PIXELS, check_size, jpeg_header, png_header, unreadable
+from thorax.errors import Code, CodedError
+
+Grey = NDArray[np.uint8]
+Pixels = NDArray[Any]  # uint8 or uint16
+
+_ORIENTATION = 0x0112
+LYING = range(5, 9)
+_REDUCED = {
+    ("image/jpeg", components, times): flag
+    for components, flags in (
+        (1, (cv2.IMREAD_REDUCED_GRAYSCALE_2, cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_GRAYSCALE_8)),
+        (3, (cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_REDUCED_COLOR_8)),
+    )
+    for times, flag in enumerate(flags, 1)
+}
+COLOUR = 64
+COLOUR_SHARE = 0.2
+
+
+def decode_raster(data: bytes, media_type: str, edge: int = MAX_PIXELS) -> tuple[Grey, tuple[int, int]]:
+    """Decode a PNG or JPEG file to grey uint8 `[rows, columns]`, and tell its native rows and columns.
+
+    Alpha is laid over black, palettes are resolved, EXIF orientation is applied, 16 bits become 8 as
+    `to_eight_bits` says. A strongly coloured picture is NOT_A_CHEST, a tinted or annotated film is not.
+    A JPEG is halved while its longest side keeps `edge` pixels: its DCT gives the averages of 2×2 for less.
+    """
+    header = png_header(data) if media_type == "image/png" else jpeg_header(data)
+    check_size(header.rows, header.columns)
+    if header.components == 4 and not header.adobe:
+        # Adobe stores CMYK inverted and says so in APP14; without it the polarity would be a guess.
+        raise unreadable("The JPEG image is CMYK and does not say which way round.")
+    reduced = _REDUCED.get((media_type, header.components, halvings(max(header.rows, header.columns), edge)))
+    flags = cv2.IMREAD_UNCHANGED if reduced is None else reduced | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels, kinds, metadata = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:
+        raise unreadable("The image is truncated or damaged.")
+    exif = [m.tobytes() for kind, m in zip(kinds, metadata, strict=False) if kind == cv2.IMAGE_METADATA_EXIF]
+    turn = orientation(exif[0]) if exif else 1
+    size = (header.columns, header.rows) if turn in LYING else (header.rows, header.columns)
+    return upright(to_eight_bits(to_grey(pixels)), turn), size
+
+
+def halvings(longest: int, edge: int) -> int:
+    """How often `longest` pixels can be halved before they are fewer than `edge`."""
+    return max(0, (longest // edge).bit_length() - 1)
+
+
+def to_grey(pixels: Pixels) -> Pixels:
+    """Grey, BGR or BGRA to grey of the same depth (ITU-R BT.601 luma)."""
+    if pixels.ndim == 2:
+        return pixels
+    alpha = pixels[:, :, 3:].astype(np.float32) if pixels.shape[2] == 4 else None
+    colour = pixels[:, :, :3]
+    refuse_colour(colour)
+    grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_BGR2GRAY))
+    if alpha is None:
+        return grey
+    return np.asarray(grey * (alpha[:, :, 0] / np.iinfo(pixels.dtype).max) + 0.5).astype(pixels.dtype)
+
+
+def refuse_colour(colour: Pixels) -> None:
+    """NOT_A_CHEST if a fifth of the pixels `[rows, columns, 3]` is strongly coloured."""
+    step = max(1, max(colour.shape[:2]) // 512)
+    sample = colour[::step, ::step].astype(np.float32) * (255 / np.iinfo(colour.dtype).max)
+    chroma = sample.max(axis=2) - sample.min(axis=2)
+    if (chroma > COLOUR).mean() > COLOUR_SHARE:
+        raise CodedError(Code.NOT_A_CHEST, "The image is a colour picture, not a radiograph.")
+
+
+def to_eight_bits(grey: Pixels) -> Grey:
+    """uint16 to uint8 by the bits that are really used; uint8 stays as it is.
+
+    Many exports put 10, 12 or 14 bits into a 16-bit file, which a plain `/ 257` would show as black. The depth is
+    that of the 99.9th percentile, so that a few saturated pixels (a burned-in letter) do not decide it; an
+    image that uses all 16 bits comes out as its 8-bit twin does.
+    """
+    if grey.dtype == np.uint8:
+        return grey
+    step = max(1, grey.size // 1_000_000)
+    depth = max(8, int(np.percentile(grey.reshape(-1)[::step], 99.9)).bit_length())
+    full = 2**depth - 1
+    table = (np.minimum(np.arange(65536), full) * (255 / full) + 0.5).astype(np.uint8)
+    return through(grey, table)
+
+
+def through(words: Pixels, table: Grey) -> Grey:
+    """Each word's entry in a table of 256 or 65536; cv2 does it 3 times faster than indexing."""
+    return np.asarray(cv2.LUT(words, table.reshape(1, -1)))
+
+
+def upright(image: Grey, exif_orientation: int) -> Grey:
+    """Undo how the camera was held (EXIF 2.32, tag 0x0112: 1 upright, 2-8 mirrored or turned)."""
+    turns: dict[int, Callable[[Grey], Grey]] = {
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.T,
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].T,
+        8: np.rot90,
+    }
+    turn = turns.get(exif_orientation)
+    return np.ascontiguousarray(turn(image)) if turn else image
+
+
+def orientation(exif: bytes) -> int:
+    """The orientation tag in an EXIF block's first directory (TIFF 6.0, section 2); 1 if there is none."""
+    exif = exif.removeprefix(b"Exif\0\0")
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    try:
+        if order is None:
+            return 1
+        (at,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, at)
+        for entry in range(min(count, 64)):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, at + 2 + 12 * entry)
+            if tag == _ORIENTATION:
+                return int(value)
+    except struct.error:
+        pass
+    return 1

@@ -1,0 +1,244 @@
+"""Decodes one hostile file at a time, in a child that may die of it.
+
+The worker never touches an upload's bytes. It passes them to `model_worker.sandbox.server`, a fork server of our own that
+has the decoders loaded: one fork per file, limits on memory, time, files and output, and an answer that is plain
+bytes, checked here, since a child that a file took over could send anything. Pictures and DICOM have a server each:
+pydicom makes one three times as large, and a fork costs by the page.
+"""
+
+import array
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_worker.decoding.attributes import DicomFacts, iso_date, uid
+from thorax.bundle import InputSpec
+from thorax.errors import Code, CodedError
+
+CODES = frozenset(
+    {
+        Code.UNREADABLE_IMAGE,
+        Code.DECODE_LIMIT,
+        Code.IMAGE_TOO_LARGE,
+        Code.IMAGE_SIZE,
+        Code.NOT_A_CHEST,
+        Code.NOT_FRONTAL,
+    }
+)
+_DIGEST = re.compile("[0-9a-f]{64}")
+RASTER, DICOM = "raster", "application/dicom"
+MAX_DISPLAY = 4 * 2**20
+MAX_HEADER = 64 * 2**10
+GRACE_S = 2.0
+TRIES = 4  # whether the file killed a child or somebody else did shows when a second one is tried
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded file. `inputs`: uint8 `[size, size]` by `InputSpec.key`; `rows` and `columns`: native size.
+
+    `display_png`: 8-bit grey, bone light, longest side at most 1024. `facts`: of a DICOM file only.
+    """
+
+    inputs: dict[str, NDArray[np.uint8]]
+    display_png: bytes
+    rows: int
+    columns: int
+    facts: DicomFacts | None
+
+
+def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout_s: float = 20.0) -> Decoded:
+    """Decode `data` (media type image/png, image/jpeg or application/dicom) in a sandboxed child.
+
+    Raises CodedError: UNREADABLE_IMAGE, IMAGE_SIZE, IMAGE_TOO_LARGE, NOT_A_CHEST, or DECODE_LIMIT as soon as the
+    child is stopped by its limits. Safe to call from several threads.
+    """
+    specs = list({spec.key: spec for spec in inputs}.values())
+    wanted = {
+        "media_type": media_type,
+        "inputs": [spec.model_dump() for spec in specs],
+        "timeout_s": timeout_s,
+    }
+    request = json.dumps(wanted).encode()
+    started, blamed = time.monotonic(), 0
+    for _ in range(TRIES):
+        server = _server(DICOM if media_type == DICOM else RASTER)
+        try:
+            answer = _ask(server, request, data, specs, timeout_s)
+        except ConnectionError:  # the server was killed a moment ago
+            server.stop()
+            continue
+        if answer is not None:
+            return answer
+        blamed += server.outlives_its_child()
+        if blamed == 2 or (blamed and time.monotonic() - started > timeout_s / 2):
+            raise _at_its_limit()
+    raise CodedError(Code.INTERNAL, "The decoding sandbox was killed again and again, and not by the file.")
+
+
+def _at_its_limit() -> CodedError:
+    return CodedError(Code.DECODE_LIMIT, "Decoding the image was stopped at its limit of memory or time.")
+
+
+def _ask(
+    server: "_ForkServer", request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float
+) -> Decoded | None:
+    """One child's answer; None if it ended, or was ended, without one. ConnectionError without a server."""
+    ours, childs = socket.socketpair()
+    with ours:
+        with childs:
+            server.fork(request, data, childs)
+        try:
+            return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
+        except (EOFError, ValueError, KeyError, TypeError, RecursionError):  # killed, or taken over
+            return None
+        except TimeoutError:
+            server.stop()  # the alarm should have ended the child; now its parent's death does
+            raise _at_its_limit() from None
+
+
+def start() -> None:
+    """Start the fork servers; they load their decoders (about half a second) while the caller goes on."""
+    for kind in (RASTER, DICOM):
+        _server(kind)
+
+
+class _ForkServer:
+    """The running `model_worker.sandbox.server`. It ends when our end of the control socket closes, however we die."""
+
+    def __init__(self, kind: str) -> None:
+        self.pid, self._ready = os.getpid(), False
+        self._control, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with childs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "model_worker.sandbox.server", str(childs.fileno()), kind],
+                pass_fds=[childs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+            )
+
+    def wait(self) -> None:
+        """Wait until it says that its decoders are loaded."""
+        if not self._ready and not self._control.recv(16):
+            raise ConnectionResetError
+        self._ready = True
+
+    def alive(self) -> bool:
+        return self.pid == os.getpid() and self._process.poll() is None
+
+    def outlives_its_child(self) -> bool:
+        """Whether a child that ended without an answer did so alone: no file can kill the server as well."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.1)
+        return self._process.poll() is None
+
+    def fork(self, request: bytes, data: bytes, answer: socket.socket) -> None:
+        """Have a child forked that decodes `data` and writes to `answer`."""
+        self.wait()
+        upload = os.memfd_create("upload")
+        try:
+            with open(upload, "wb", closefd=False) as file:
+                file.write(data)
+            fds = array.array("i", [upload, answer.fileno()])
+            self._control.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
+        finally:
+            os.close(upload)
+
+    def stop(self) -> None:
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+
+_lock = threading.Lock()
+_running: dict[str, _ForkServer] = {}
+
+
+def _server(kind: str = RASTER) -> _ForkServer:
+    """This process's fork server of a kind; a new one after a fork of ours, or when somebody killed it."""
+    with _lock:
+        if kind not in _running or not _running[kind].alive():
+            _running[kind] = _ForkServer(kind)
+        return _running[kind]
+
+
+def _environment() -> dict[str, str]:
+    """No secrets for a process that reads hostile files, and no threads: a fork copies only one.
+
+    Large pages, and arrays from the heap, where what one leaves another takes: a child faults a third of the pages in.
+    """
+    kept = {
+        k: os.environ[k] for k in ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV") if k in os.environ
+    }
+    tunables = {"hugetlb": 1, "mmap_threshold": 2**26, "trim_threshold": 2**26}
+    return {
+        **kept,
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENCV_LOG_LEVEL": "SILENT",
+        "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in tunables.items()),
+    }
+
+
+class _Answer:
+    """The child's answer, read to a deadline."""
+
+    def __init__(self, connection: socket.socket, deadline: float) -> None:
+        self._connection, self._deadline = connection, deadline
+
+    def read(self, size: int) -> bytes:
+        """Exactly `size` bytes; EOFError if the child ended before, TimeoutError past the deadline."""
+        buffer = bytearray(size)
+        view = memoryview(buffer)
+        while view:
+            self._connection.settimeout(max(0.001, self._deadline - time.monotonic()))
+            try:
+                count = self._connection.recv_into(view)
+            except ConnectionResetError:
+                count = 0
+            if not count:
+                raise EOFError
+            view = view[count:]
+        return bytes(buffer)
+
+    def read_sized(self, most: int) -> bytes:
+        """Bytes that follow their length; a length over `most` is nothing that our code sent."""
+        (size,) = struct.unpack(">I", self.read(4))
+        if size > most:
+            raise EOFError
+        return self.read(size)
+
+
+def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
+    header: dict[str, Any] = json.loads(answer.read_sized(MAX_HEADER))
+    if "code" in header:
+        code = Code(header["code"])
+        raise CodedError(code if code in CODES else Code.UNREADABLE_IMAGE, str(header["detail"])[:300])
+    display = answer.read_sized(MAX_DISPLAY)
+    inputs = {
+        spec.key: np.frombuffer(answer.read(spec.size**2), np.uint8).reshape(spec.size, spec.size)
+        for spec in specs
+    }
+    facts = header["facts"]
+    return Decoded(inputs, display, int(header["rows"]), int(header["columns"]), facts and _facts(facts))
+
+
+def _facts(fields: dict[str, Any]) -> DicomFacts:
+    fields |= {name: uid(value) for name, value in fields.items() if name.endswith("_uid")}
+    fields["study_date"] = iso_date(fields["study_date"])
+    if fields["patient"] is not None and not _DIGEST.fullmatch(fields["patient"]):
+        raise ValueError("no digest")
+    return DicomFacts(**fields)

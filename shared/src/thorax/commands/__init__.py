@@ -1,0 +1,1 @@
+"""The `thorax` command line."""

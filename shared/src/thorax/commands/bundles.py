@@ -1,0 +1,279 @@
+"""`thorax bundle …`: check, register, activate, shadow and compare model bundles."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+from uuid import UUID
+
+import click
+import orjson
+from sqlalchemy import Connection, Row
+
+from thorax import database
+from thorax.bundle import Bundle, find_bundles, load_bundle
+from thorax.commands import comparison, registry
+from thorax.settings import Settings
+from thorax.states import ANONYMOUS_TENANT
+
+_FOLDER = click.Path(path_type=Path)
+_wait = click.option(
+    "--wait",
+    "wait_s",
+    default=60,
+    show_default=True,
+    help="Seconds to let the workers load it first; 0: at once.",
+)
+
+
+def _tenant(_context: click.Context, _option: click.Parameter, value: str | None) -> UUID | None:
+    if value is None:
+        return None
+    try:
+        return ANONYMOUS_TENANT if value == "anonymous" else UUID(value)
+    except ValueError:
+        raise click.BadParameter(f"{value} is no tenant's id; expected a UUID, or `anonymous`.") from None
+
+
+@click.group()
+def bundle() -> None:
+    """Model bundles: check, register, activate, shadow, compare."""
+
+
+@bundle.command()
+@click.argument("folder", type=_FOLDER)
+def check(folder: Path) -> None:
+    """Open FOLDER's bundle as a worker would: manifest, digests, and every graph."""
+    found = checked(folder)
+    click.echo(f"{_title(found)}: {', '.join(found.names)}; digest {found.digest}")
+
+
+@bundle.command("import", context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def import_command(words: tuple[str, ...]) -> None:
+    """Make a bundle of weights that exist (keras, torchxrayvision, described); needs the training package."""
+    if importlib.util.find_spec("training") is None:
+        raise click.ClickException("The training package is not installed here; docs/bundles.md says how.")
+    sys.exit(subprocess.call([sys.executable, "-m", "training.importers", *words]))
+
+
+@bundle.command()
+@click.argument("folder", type=_FOLDER)
+@click.option("--activate", is_flag=True, help="Make it the default.")
+@_wait
+def register(folder: Path, activate: bool, wait_s: int) -> None:
+    """Make FOLDER's bundle known to the platform."""
+    publish(folder, activate=activate, wait_s=wait_s)
+
+
+def publish(folder: Path, *, activate: bool, wait_s: int = 0) -> None:
+    """Check a bundle and register it; with `activate` it becomes the default.
+
+    The graphs of the one that is the default already are not opened again, so that a start does not wait for it.
+    """
+    found = _whole(folder)
+    with _owner() as connection:
+        serving = any(row.active and row.digest == found.digest for row in registry.known(connection))
+    if not serving:
+        _open_graphs(folder)
+    with _owner() as connection:
+        registry.register(connection, found)
+    click.echo(f"Registered {_title(found)} ({found.digest[:12]}).")
+    if activate:
+        _let_load(found.digest, found.names, wait_s)
+        with _owner() as connection:
+            registry.activate(connection, found.digest)
+        click.echo(f"{_title(found)} is the default.")
+
+
+@bundle.command("list")
+def list_command() -> None:
+    """What is registered: the default, tenants' own, the shadow; how many workers have each loaded."""
+    with _owner() as connection:
+        rows = registry.known(connection)
+    for row in rows:
+        used = ["default"] if row.active else []
+        used += [f"{row.tenants} tenants' own"] if row.tenants else []
+        used += [f"shadow of {row.shadow_share:.0%}"] if row.shadow_share else []
+        where = f"loaded by {row.workers} workers" if row.workers else "loaded by no worker"
+        click.echo("  ".join([row.digest[:12], f"{row.name} {row.version}", ", ".join(used) or "-", where]))
+
+
+@bundle.command()
+@click.argument("name")
+@click.option("--tenant", callback=_tenant, help="For this tenant only: a UUID, or `anonymous`.")
+@_wait
+def activate(name: str, tenant: UUID | None, wait_s: int) -> None:
+    """Let new jobs use the registered bundle NAME (a name, name@version, or the beginning of a digest)."""
+    row = _prepared(name, wait_s)
+    with _owner() as connection:
+        registry.activate(connection, row.digest, tenant)
+    whose = f"the bundle of tenant {tenant}" if tenant else "the default"
+    click.echo(f"{row.name} {row.version} ({row.digest[:12]}) is {whose}.")
+
+
+@bundle.command()
+@click.option("--tenant", callback=_tenant, required=True, help="A UUID, or `anonymous`.")
+def deactivate(tenant: UUID) -> None:
+    """Let a tenant's new jobs use the default again."""
+    with _owner() as connection:
+        changed = registry.deactivate(connection, tenant)
+    click.echo(f"Tenant {tenant} uses the default{' again' if changed else ', as before'}.")
+
+
+@bundle.command()
+@click.argument("name", required=False)
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--past-hours", type=click.IntRange(0, 24 * 365), default=0, help="Begin with jobs of the past."
+)
+@click.option("--off", is_flag=True, help="No shadow any longer.")
+@_wait
+def shadow(name: str | None, share: float, past_hours: int, off: bool, wait_s: int) -> None:
+    """Let the registered bundle NAME repeat jobs that have succeeded, unseen, when nothing else is to be done."""
+    if off == bool(name):
+        raise click.UsageError("Say which bundle, or --off.")
+    if name is None:
+        with _owner() as connection:
+            registry.unshadow(connection)
+        click.echo("There is no shadow.")
+        return
+    row = _prepared(name, wait_s)
+    if row.active:
+        raise click.ClickException(f"{row.name} {row.version} is the default; a shadow is another bundle.")
+    with _owner() as connection:
+        registry.shadow(connection, row.digest, share, past_hours)
+    click.echo(f"{row.name} {row.version} ({row.digest[:12]}) is the shadow of {share:.0%} of the jobs.")
+
+
+@bundle.command("compare")
+@click.argument("a")
+@click.argument("b")
+@click.option("--out", type=_FOLDER, help="Write the report as JSON.")
+def compare_command(a: str, b: str, out: Path | None) -> None:
+    """Compare the registered bundles A and B on the jobs that both have seen."""
+    with _owner() as connection:
+        rows = [_named(connection, name) for name in (a, b)]
+        found = comparison.compare(connection, *(row.digest for row in rows))
+    named = [{"name": row.name, "version": row.version, "digest": row.digest} for row in rows]
+    if out:
+        report = {"a": named[0], "b": named[1], **asdict(found)}
+        out.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
+    for letter, row in zip("AB", rows, strict=True):
+        click.echo(f"{letter}: {row.name} {row.version} ({row.digest[:12]})")
+    click.echo("\n".join(_told(found)))
+
+
+def _told(found: comparison.Comparison) -> Iterator[str]:
+    yield f"{found.jobs} jobs with {found.images} images seen by both"
+    if not found.images:
+        return
+    yield f"{'':<18}{'n':>7}{'|B-A|':>9}{'B-A':>9}{'corr.':>8}{'differ':>9}{'A only':>8}{'B only':>8}"
+    for name, row in found.findings.items():
+        correlation = "-" if row.correlation is None else f"{row.correlation:.3f}"
+        yield (
+            f"{name:<18}{row.n:>7}{row.mean_absolute_difference:>9.4f}{row.mean_difference:>+9.4f}"
+            f"{correlation:>8}{row.decisions_differ:>9.1%}{row.a_only:>8}{row.b_only:>8}"
+        )
+    for letter, seconds in found.infer_s.items():
+        if seconds["median"] is not None:
+            yield f"{letter.upper()}: {seconds['median'] * 1000:.0f} ms per image (median of {seconds['jobs']} jobs)"
+    yield "furthest apart:"
+    for case in found.largest:
+        yield f"  job {case.job}  image {case.instance}  {case.finding}: A {case.a:.3f}, B {case.b:.3f}"
+
+
+def checked(folder: Path) -> Bundle:
+    """FOLDER's bundle, when nothing is wrong with it: CodedError, or the sentence of the deep check."""
+    found = _whole(folder)
+    _open_graphs(folder)
+    return found
+
+
+def _whole(folder: Path) -> Bundle:
+    """FOLDER's bundle, when its manifest and all digests are right; else CodedError."""
+    found = load_bundle(folder)
+    for spec in found.manifest.backbones:
+        found.graph(spec)
+    return found
+
+
+def _open_graphs(folder: Path) -> None:
+    """Open them in a process of their own, which may crash, by the model worker if it is installed here."""
+    if importlib.util.find_spec("model_worker") is None:
+        click.echo(
+            "Manifest and digests are right. The graphs were not opened, as the model worker is not installed here; "
+            "each worker checks them when it loads them.",
+            err=True,
+        )
+        return
+    ended = subprocess.call([sys.executable, "-m", "model_worker.check_bundle", str(folder)])
+    if ended < 0:
+        raise click.ClickException(f"{folder}: expected graphs that can be opened; ended by signal {-ended}.")
+    if ended:
+        raise click.exceptions.Exit(ended)
+
+
+@contextmanager
+def _owner() -> Iterator[Connection]:
+    engine = database.engine(Settings().database_url.get_secret_value())
+    with engine.begin() as connection:
+        yield connection
+    engine.dispose()
+
+
+def _title(found: Bundle) -> str:
+    return f"{found.manifest.name} {found.manifest.version}"
+
+
+def _named(connection: Connection, word: str) -> Row[Any]:
+    """The one registered bundle that is meant."""
+    rows = registry.known(connection)
+    names = [row for row in rows if word in (row.name, f"{row.name}@{row.version}")]
+    meant = names or [row for row in rows if row.digest.startswith(word)]
+    if len(meant) == 1:
+        return meant[0]
+    choice = "; ".join(f"{row.name}@{row.version} ({row.digest[:12]})" for row in meant or rows) or "none"
+    what = f"{len(meant)} registered bundles are called" if meant else "No registered bundle is called"
+    raise click.ClickException(f"{what} {word}. To choose from: {choice}.")
+
+
+def _prepared(name: str, wait_s: int) -> Row[Any]:
+    """The bundle that is meant, checked again where its folder is at hand, and loaded by the workers."""
+    with _owner() as connection:
+        row = _named(connection, name)
+        manifest = registry.manifest(connection, row.digest)
+    here = find_bundles(Settings().models).get(row.digest)
+    if here:
+        checked(here.folder)
+    _let_load(row.digest, [spec.name for spec in manifest.backbones], wait_s)
+    return row
+
+
+def _let_load(digest: str, backbones: Sequence[str], wait_s: int) -> None:
+    """Wait until the workers that live have loaded it: new jobs then find it warm. ClickException if none has."""
+    if not wait_s:
+        return
+    with _owner() as connection:
+        registry.want(connection, digest)
+    until = monotonic() + wait_s
+    while True:
+        with _owner() as connection:
+            state = registry.loading(connection, digest, backbones)
+        if not state.workers or not (state.missing or state.pending):
+            return
+        if monotonic() > until:
+            break
+        sleep(0.5)
+    if state.missing:
+        raise click.ClickException(
+            f"After {wait_s} s no worker has loaded {', '.join(state.missing)} of it: is the bundle under the workers' "
+            "THORAX_MODELS, and does THORAX_LOADED_BUNDLES leave room? Their logs say why. Nothing was changed; "
+            "--wait 0 does not ask the workers."
+        )
+    click.echo(f"{state.pending} workers are still loading it.", err=True)

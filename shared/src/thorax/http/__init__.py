@@ -1,0 +1,1 @@
+"""What the HTTP services share: server, errors as problem details, authentication, OpenAPI, async engines."""

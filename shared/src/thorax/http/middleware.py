@@ -1,0 +1,126 @@
+"""Around every HTTP request: an id, limits on its body, metrics, and an answer for what nobody foresaw."""
+
+import asyncio
+from time import monotonic
+from uuid import UUID, uuid4
+
+import structlog
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from thorax.errors import Code, CodedError
+from thorax.http import problems
+from thorax.telemetry import REQUEST_SECONDS, REQUESTS
+
+
+def _given_id(scope: Scope) -> str:
+    """The client's X-Request-Id if it is a UUID (anything else could smuggle data into logs), or a new one."""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            try:
+                return f"urn:uuid:{UUID(value.decode('latin-1'))}"
+            except ValueError:
+                break
+    return f"urn:uuid:{uuid4()}"
+
+
+class RequestTelemetry:
+    """ASGI middleware: names each request, counts it under its route's template, answers crashes with 500."""
+
+    def __init__(self, app: ASGIApp, service: str) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other scopes pass through."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        name, began, status = _given_id(scope), monotonic(), 499
+        scope.setdefault("state", {})["request_id"] = name
+        structlog.contextvars.bind_contextvars(request=name)
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", name[9:].encode())]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, answer)
+        except ClientDisconnect:
+            status = 499
+        except Exception as error:
+            if status != 499:  # the answer has begun; only cutting the connection is honest now
+                raise
+            await problems.unexpected(Request(scope), error)(scope, receive, answer)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            REQUESTS.labels(self._service, route, scope["method"], status).inc()
+            REQUEST_SECONDS.labels(self._service, route).observe(monotonic() - began)
+            structlog.contextvars.unbind_contextvars("request")
+
+
+class BodyLimits:
+    """ASGI middleware: counts a body's bytes and seconds, since the server itself counts neither.
+
+    `large` names the paths that may take `large_bytes`; all others take 1 MiB.
+    """
+
+    SMALL_BYTES = 1024 * 1024
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        large: tuple[str, ...] = (),
+        large_bytes: int = 0,
+        idle_s: float = 15,
+        total_s: float = 120,
+    ) -> None:
+        self._app, self._large, self._large_bytes = app, large, large_bytes
+        self._idle_s, self._total_s = idle_s, total_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other scopes pass through."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        limit = self._large_bytes if scope["path"] in self._large else self.SMALL_BYTES
+        request = Request(scope)
+        length = request.headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > limit:
+            return await self._refuse(request, self._too_large(limit), receive, send)
+        deadline, taken = monotonic() + self._total_s, 0
+        complete = length == "0" and "transfer-encoding" not in request.headers
+
+        async def limited() -> Message:
+            nonlocal taken, complete
+            if complete:
+                return await receive()
+            patience = min(self._idle_s, deadline - monotonic())
+            try:
+                async with asyncio.timeout(max(patience, 0.01)):
+                    message = await receive()
+            except TimeoutError:
+                raise CodedError(Code.BODY_TIMEOUT, "The body did not come in time.") from None
+            taken += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
+            if taken > limit:
+                raise self._too_large(limit)
+            return message
+
+        async def closing(message: Message) -> None:
+            if message["type"] == "http.response.start" and not complete:
+                # The rest of the body is not wanted, so the connection can't carry another request.
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        return await self._app(scope, limited, closing)
+
+    @staticmethod
+    def _too_large(limit: int) -> CodedError:
+        return CodedError(Code.BODY_TOO_LARGE, f"The body is larger than {limit // 1_000_000} MB.")
+
+    @staticmethod
+    async def _refuse(request: Request, error: CodedError, receive: Receive, send: Send) -> None:
+        await problems.response(request, error, {"Connection": "close"})(request.scope, receive, send)

@@ -1,0 +1,74 @@
+"""A process that takes work: what it does when it can't do any."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from tests.integration.test_ledger import WHOLE, Book
+from thorax import database
+from thorax.work import worker
+from thorax.work.ledger import Capabilities, Claim
+from thorax.work.worker import Heartbeat, Worker
+
+
+class Sick:
+    """A handler that fails at everything."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.claims = error, 0
+
+    def capabilities(self) -> Capabilities:
+        return WHOLE
+
+    def run(self, claims: Sequence[Claim]) -> None:
+        self.claims += 1
+        raise self.error
+
+
+@pytest.fixture
+def book(database_url: str, url_as: Callable[[str], str]) -> Book:
+    return Book(database.engine(database_url), database.engine(url_as("thorax_worker")))
+
+
+def test_who_fails_at_everything_ends_and_leaves_the_queue_to_others(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "SICK_AFTER", 3)
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *args: killed.append(args))
+    for _ in range(8):
+        book.job()
+    handler = Sick(RuntimeError("no GPU any more"))
+    Worker(book.worker, handler, service="worker", lease_s=30).work()
+    assert (handler.claims, killed) == (3, [(os.getpid(), signal.SIGTERM)])
+
+
+@pytest.mark.parametrize(("error", "seconds"), [(ConnectionError(), 30), (FileNotFoundError(), 1)])
+def test_a_step_waits_for_a_store_that_is_away(book: Book, error: OSError, seconds: int) -> None:
+    book.job()
+    Worker(book.worker, Sick(error), service="worker", lease_s=30).work()
+    ((waits,),) = book.do("select extract(epoch from not_before - now()) from steps")
+    assert float(waits) == pytest.approx(seconds, abs=3)
+
+
+def test_a_heartbeat_outlives_a_survey_that_fails(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "BEAT_S", 0.01)
+    beaten = threading.Event()
+
+    def refresh() -> Capabilities:
+        if not beaten.is_set():
+            beaten.set()
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a card")
+        return WHOLE
+
+    heartbeat = Heartbeat(book.worker, name="w", service="model-worker", capabilities=refresh)
+    heartbeat.start()
+    beaten.wait(5)
+    seen: list[tuple[int]] = []
+    while seen != [(1,)]:
+        seen = book.do("select count(*) from workers where id = 'w'")
+        assert heartbeat.is_alive()
+    heartbeat.stop()

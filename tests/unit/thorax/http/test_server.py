@@ -1,0 +1,47 @@
+"""Who does not read what it asked for is let go."""
+
+import socket
+import threading
+import time
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Response
+
+from local_stack.server import free_port
+from thorax.http import server as http_server
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+    monkeypatch.setattr(http_server, "STALLED_S", 0.5)
+    app, size = FastAPI(), 30_000_000
+
+    @app.get("/")
+    async def big() -> Response:
+        return Response(bytes(size))
+
+    config = uvicorn.Config(
+        app, port=free_port(), http=http_server.DeadlineProtocol, loop="uvloop", log_config=None
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        with socket.create_connection(("127.0.0.1", config.port)) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            if not reads:
+                time.sleep(3)
+            read = 0
+            try:
+                while piece := client.recv(500_000):
+                    read += len(piece)
+                    time.sleep(0.05 if reads else 0)  # three seconds in all: slow, but not still
+            except ConnectionResetError:
+                pass
+            assert (read > size) is reads
+    finally:
+        server.should_exit = True
+        thread.join()
