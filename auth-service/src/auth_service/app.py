@@ -20,6 +20,7 @@ from thorax.http import problems
 from thorax.http.authentication import Authenticator
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, TokenVerifier
+from thorax.version import VERSION
 
 SERVICE = "auth-service"
 _log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ def create_app(parts: Parts) -> FastAPI:
     app = FastAPI(
         title="Thorax auth-service",
         description="Who may come in: people, machines, tokens, keys.",
-        version="0.1.0",
+        version=VERSION,
         openapi_url="/auth/openapi.json",
         docs_url=None,
         redoc_url=None,
@@ -78,9 +79,10 @@ async def _refresh(parts: Parts) -> None:
 
 def _add_probes(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
-    async def alive(request: Request) -> Response:
-        """Dead when the task that keeps the keys has died; the database being away is no reason to restart."""
-        return Response(status_code=503 if request.app.state.keeper.done() else 200)
+    async def alive(request: Request) -> JSONResponse:
+        """Dead when the task that refreshes the keys has died. An unreachable database does not ask for a restart."""
+        dead = request.app.state.keeper.done()
+        return JSONResponse({"status": "dead" if dead else "alive", "version": VERSION}, 503 if dead else 200)
 
     @app.get("/readyz", include_in_schema=False)
     async def ready(request: Request) -> JSONResponse:

@@ -28,6 +28,7 @@ from thorax.http.database import async_engine
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
+from thorax.version import VERSION
 from thorax.work.hints import Hints, celery_app
 
 DESCRIPTION = f"""Send chest X-rays, poll the job, get five findings with a heatmap each.
@@ -45,7 +46,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     """Build the app. Nothing is opened before the server starts it."""
     app = FastAPI(
         title="Thorax",
-        version="1",
+        version=VERSION,
         description=DESCRIPTION,
         lifespan=_lifespan,
         redoc_url=None,

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select, text
 
 from gateway.tables import BundleRow, WorkerRow
+from thorax.version import VERSION
 
 ALIVE_S = 30
 router = APIRouter(tags=["operations"])
@@ -27,7 +28,7 @@ class Readiness(BaseModel):
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
     """The event loop turns. Restarting the gateway would mend nothing that this does not see."""
-    return {"status": "alive"}
+    return {"status": "alive", "version": VERSION}
 
 
 @router.get("/readyz", responses={503: {"model": Readiness}})

@@ -18,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from auth_service.parts import Parts
 from local_stack.server import free_port
+from thorax.version import VERSION
 
 from .conftest import PASSWORD, Visitor
 
@@ -25,7 +26,7 @@ COMMAND = [sys.executable, "-m", "auth_service"]
 
 
 async def test_probes(visitor: Visitor, app: FastAPI, parts: Parts) -> None:
-    assert (await visitor.get("/healthz")).status_code == 200
+    assert (await visitor.get("/healthz")).json() == {"status": "alive", "version": VERSION}
     assert (await visitor.get("/readyz")).json() == {"ready": True, "missing": []}
     assert "thorax_http_requests_total" in (await visitor.get("/metrics")).text
     parts.keyring.load([])

@@ -13,6 +13,7 @@ from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
+from thorax.version import VERSION
 
 PROBLEM = "#/components/schemas/Problem"
 
@@ -33,7 +34,7 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_alive_and_ready(platform: Platform) -> None:
-    assert httpx.get(f"{platform.base}/healthz").json() == {"status": "alive"}
+    assert httpx.get(f"{platform.base}/healthz").json() == {"status": "alive", "version": VERSION}
     answer = httpx.get(f"{platform.base}/readyz")
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "missing": []})
 

@@ -1,0 +1,38 @@
+"""One version for the whole platform: packages, the page, images and the changelog agree with `shared/pyproject.toml`."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from thorax.version import VERSION
+
+ROOT = Path(__file__).parents[3]
+PACKAGES = sorted(path for path in ROOT.glob("*/pyproject.toml"))
+
+
+@pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.parent.name)
+def test_every_package_has_it(path: Path) -> None:
+    assert tomllib.loads(path.read_text())["project"]["version"] == VERSION
+
+
+def test_the_page_and_the_images_have_it() -> None:
+    assert json.loads((ROOT / "web/package.json").read_text())["version"] == VERSION
+    images = yaml.safe_load((ROOT / "k8s/base/kustomization.yaml").read_text())["images"]
+    assert {image["newTag"] for image in images} == {VERSION}
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
+    assert {s["image"].partition(":")[2] for s in services if s["image"].startswith("thorax/")} == {VERSION}
+
+
+def test_the_changelog_tells_of_it_under_the_headings_of_keep_a_changelog() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
+    assert versions[0] == ("Unreleased", "")
+    assert versions[1][0] == VERSION
+    assert all(date for _, date in versions[1:])
+    allowed = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= allowed
+    assert len(re.findall(r"^## ", text, re.MULTILINE)) == len(versions)
