@@ -23,10 +23,10 @@ from gateway.jobs.endpoints import (
     seen_version,
 )
 from gateway.jobs.service import Access, JobService, known_finding
-from gateway.uploads.sniff import DICOM, JPEG, PNG
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
 from thorax.http.problems import responses
+from thorax.image_headers import DICOM, JPEG, PNG
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ ColorMap = Literal["inferno", "viridis", "magma", "plasma", "turbo"]
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "the picture",
-        "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
+        "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
     },
     304: {"description": "not changed"},
     **READ_ERRORS,
@@ -88,7 +88,7 @@ class Look:
         except FileNotFoundError:
             raise CodedError(Code.NOT_FOUND, "The picture has been erased.") from None
         png = await to_thread.run_sync(render, display, *maps, limiter=_RENDERERS)
-        return Response(png, media_type="image/png", headers=headers)
+        return Response(png, media_type=PNG, headers=headers)
 
     async def _map(self, name: str) -> "Map":
         place = FINDINGS.index(known_finding(name))

@@ -1,6 +1,5 @@
 """Pictures for people: the image, a heatmap, and one over the other, as PNG. Pure; nothing is stored."""
 
-import struct
 from typing import Any
 
 import cv2
@@ -8,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thorax.errors import Code, CodedError
+from thorax.image_headers import png_header
 
 COLORMAPS = {
     "inferno": cv2.COLORMAP_INFERNO,
@@ -28,22 +28,32 @@ Heat = npt.NDArray[np.floating[Any]]
 def fitted(display_png: bytes, size: int) -> tuple[int, int]:
     """Width and height of a stored image scaled so that its longest side is `size` pixels.
 
-    Raises CodedError(INTERNAL) for a blob that is no grey PNG of at most 1024×1024: the workers make no other,
+    Raises CodedError(INTERNAL) for a blob that is not a grey PNG of at most 1024×1024: the workers make no other,
     but the child that made it had read a stranger's file.
     """
-    if display_png[:8] != b"\x89PNG\r\n\x1a\n" or display_png[12:16] != b"IHDR" or len(display_png) < 33:
-        raise CodedError(Code.INTERNAL, "The stored image is no PNG.")
-    width, height, depth, colour = struct.unpack_from(">IIBB", display_png, 16)
-    if not (0 < width <= MAX_STORED and 0 < height <= MAX_STORED and (depth, colour) == (8, 0)):
-        raise CodedError(Code.INTERNAL, "The stored image is no display image.")
+    width, height = _stored_size(display_png)
     scale = size / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _stored_size(display_png: bytes) -> tuple[int, int]:
+    damaged = CodedError(Code.INTERNAL, "The stored display image is damaged.")
+    try:
+        header = png_header(display_png)
+    except CodedError:
+        raise damaged from None
+    width, height = header.columns, header.rows
+    if not (
+        0 < width <= MAX_STORED and 0 < height <= MAX_STORED and (header.bits, header.components) == (8, 1)
+    ):
+        raise damaged
+    return width, height
 
 
 def grey(display_png: bytes, size: int) -> bytes:
     """The stored image as an 8-bit grey PNG, longest side `size`; as stored where that is its size."""
     width, height = fitted(display_png, size)
-    if struct.unpack_from(">II", display_png, 16) == (width, height):
+    if _stored_size(display_png) == (width, height):
         return display_png
     return _png(_scaled(display_png, (width, height)))
 

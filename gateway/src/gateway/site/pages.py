@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 
 from thorax.errors import Code, CodedError
+from thorax.image_headers import DICOM, PNG
 
 router = APIRouter(include_in_schema=False)
 PLAIN = Path(__file__).parent / "page"
@@ -31,10 +32,10 @@ VIEWS = (
 # Written out, as what `mimetypes` knows differs between machines.
 MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
-    ".dcm": "application/dicom",
+    ".dcm": DICOM,
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".png": "image/png",
+    ".png": PNG,
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",
     ".woff2": "font/woff2",

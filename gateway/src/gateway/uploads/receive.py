@@ -11,8 +11,8 @@ from starlette.requests import Request
 from gateway.config import GatewaySettings
 from gateway.jobs.schemas import Priority
 from gateway.uploads.multipart import MultipartStream
-from gateway.uploads.sniff import HEAD_BYTES, sniff
 from thorax.errors import Code, CodedError
+from thorax.image_headers import HEAD_BYTES, sniff
 from thorax.storage import ORIGINAL, BlobStore
 
 MAX_FIELD_BYTES = 1024

@@ -29,9 +29,9 @@ from pydicom.uid import (
 
 from model_worker.decoding.attributes import DicomFacts, read_facts, refuse_no_chest
 from model_worker.decoding.greyscale import grey_table
-from model_worker.decoding.headers import check_size, j2k_header, jpeg_header, unreadable
 from model_worker.decoding.raster import Grey, through, to_eight_bits, to_grey
 from thorax.errors import Code, CodedError
+from thorax.image_headers import check_size, j2k_header, jpeg_header, unreadable
 
 RAW = DigitalXRayImageStorageForProcessing
 HTJ2K = frozenset({UID(f"1.2.840.10008.1.2.4.{n}") for n in (201, 202, 203)})

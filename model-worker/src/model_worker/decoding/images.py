@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 
 from model_worker.decoding.attributes import DicomFacts
-from model_worker.decoding.headers import PNG_SIGNATURE, unreadable
 from model_worker.decoding.raster import Grey, decode_raster, halvings
+from thorax.image_headers import DICOM, JPEG, PNG, PNG_SIGNATURE, unreadable
 
 if TYPE_CHECKING:
     from thorax.bundle import InputSpec
 
-DICOM = "application/dicom"
 DISPLAY_EDGE = 1024
 BLANK_BELOW = 4  # grey levels of 255
 
@@ -41,7 +40,7 @@ def read_image(data: bytes, media_type: str) -> Image:
 
         grey, facts = decode_dicom(data)
         rows, columns = grey.shape
-    elif media_type in ("image/png", "image/jpeg"):
+    elif media_type in (PNG, JPEG):
         grey, (rows, columns) = decode_raster(data, media_type, DISPLAY_EDGE)
         facts = None
     else:

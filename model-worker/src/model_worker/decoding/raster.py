@@ -8,8 +8,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.decoding.headers import MAX_PIXELS, check_size, jpeg_header, png_header, unreadable
 from thorax.errors import Code, CodedError
+from thorax.image_headers import (
+    JPEG,
+    MAX_PIXELS,
+    PNG,
+    check_size,
+    jpeg_header,
+    png_header,
+    unreadable,
+)
 
 Grey = NDArray[np.uint8]
 Pixels = NDArray[Any]  # uint8 or uint16
@@ -17,7 +25,7 @@ Pixels = NDArray[Any]  # uint8 or uint16
 _ORIENTATION = 0x0112
 LYING = range(5, 9)
 _REDUCED = {
-    ("image/jpeg", components, times): flag
+    (JPEG, components, times): flag
     for components, flags in (
         (1, (cv2.IMREAD_REDUCED_GRAYSCALE_2, cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_GRAYSCALE_8)),
         (3, (cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_REDUCED_COLOR_8)),
@@ -35,9 +43,9 @@ def decode_raster(data: bytes, media_type: str, edge: int = MAX_PIXELS) -> tuple
     `to_eight_bits` says. A strongly coloured picture is NOT_A_CHEST, a tinted or annotated film is not.
     A JPEG is halved while its longest side keeps `edge` pixels: its DCT gives the averages of 2×2 for less.
     """
-    header = png_header(data) if media_type == "image/png" else jpeg_header(data)
+    header = png_header(data) if media_type == PNG else jpeg_header(data)
     check_size(header.rows, header.columns)
-    if header.components == 4 and not header.adobe:
+    if media_type == JPEG and header.components == 4 and not header.adobe:
         # Adobe stores CMYK inverted and says so in APP14; without it the polarity would be a guess.
         raise unreadable("The JPEG image is CMYK and does not say which way round.")
     reduced = _REDUCED.get((media_type, header.components, halvings(max(header.rows, header.columns), edge)))

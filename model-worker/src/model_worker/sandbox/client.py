@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from model_worker.decoding.attributes import DicomFacts, iso_date, uid
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
+from thorax.image_headers import DICOM
 
 CODES = frozenset(
     {
@@ -39,7 +40,7 @@ CODES = frozenset(
     }
 )
 _DIGEST = re.compile("[0-9a-f]{64}")
-RASTER, DICOM = "raster", "application/dicom"
+RASTER = "raster"
 MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
 GRACE_S = 2.0

@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from model_worker.sandbox.seccomp import confine
+from thorax.image_headers import DICOM
 
 MEMORY = 512 * 2**20
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
@@ -92,9 +93,9 @@ def _limit(server: int, timeout_s: float, memory: int) -> None:
 
 def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     """The picture, or a code and a sentence; never an exception's own text, which may quote the file."""
-    from model_worker.decoding.headers import unreadable
     from model_worker.decoding.images import canonical, is_blank, png, read_image, shown
     from thorax.errors import Code, CodedError
+    from thorax.image_headers import unreadable
 
     try:
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
@@ -138,7 +139,7 @@ def _load(kind: str) -> None:
 
     for module in ("model_worker.decoding.images", "numpy.ma"):  # np.percentile asks for numpy.ma
         import_module(module)
-    if kind == "application/dicom":
+    if kind == DICOM:
         import pydicom
 
         for module in ("gdcm", "jpeg_ls", "openjpeg", "model_worker.decoding.dicom"):
