@@ -86,9 +86,9 @@ def present(
     missing = tuple(name for name in expected if name not in by_backbone)
     unknown = sorted(set(by_backbone) - set(expected))
     if unknown:
-        raise CodedError(Code.INTERNAL, f"Predictions of unknown backbones: {', '.join(unknown)}.")
+        raise CodedError(Code.INTERNAL, f"Unknown backbones made predictions: {', '.join(unknown)}.")
     if not names or (missing and not allow_missing):
-        raise CodedError(Code.INTERNAL, f"Predictions are missing of: {', '.join(missing)}.")
+        raise CodedError(Code.INTERNAL, f"Predictions are missing from: {', '.join(missing)}.")
     return names, missing
 
 

@@ -162,7 +162,7 @@ class Sweeper:
             jobs = list(connection.execute(_UNSERVED, {"shadow": SHADOW_PRIORITY}).scalars())
         for job_id in jobs:
             with self._whole.begin() as connection:
-                detail = "No worker has had this job's bundle for an hour. A retry takes the bundle of today."
+                detail = "No worker has had this job's bundle for an hour. A retry uses the current bundle."
                 ledger.end(connection, job_id, JobState.FAILED, code=Code.BUNDLE_MISSING, detail=detail)
             _log.error("job_unserved", job=str(job_id))
 

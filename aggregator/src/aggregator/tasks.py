@@ -102,7 +102,7 @@ class AggregateHandler:
         images: dict[UUID, dict[str, Any]] = {}
         for row in connection.execute(_PREDICTIONS, {"job_id": job_id}):
             if row.backbone is None:
-                raise CodedError(Code.INTERNAL, "An image has no prediction at all.")
+                raise CodedError(Code.INTERNAL, "An image lacks all predictions.")
             images.setdefault(row.instance_id, {})[row.backbone] = row
         degraded = self._quorum > 0
         return [

@@ -86,7 +86,7 @@ def main() -> None:
     try:
         cli()
     except CodedError as error:
-        sys.exit(f"{error.detail} {error.spec.remedy}")
+        sys.exit(f"{error.detail} {error.code.remedy}")
     except ValidationError as error:
         wrong = ", ".join(
             f"THORAX_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()

@@ -105,7 +105,7 @@ async def _analysis(access: Access, image: Path, state: Path) -> str:
 def _sentence(error: Exception) -> str:
     """What hinders us, as a person says it."""
     if isinstance(error, CodedError):
-        return f"{error.detail} {error.spec.remedy}"
+        return f"{error.detail} {error.code.remedy}"
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:

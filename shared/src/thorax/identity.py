@@ -65,7 +65,7 @@ class Principal:
     def require(self, scope: Scope) -> None:
         """Raise CodedError(FORBIDDEN) unless the token carries `scope`."""
         if scope not in self.scopes:
-            raise CodedError(Code.FORBIDDEN, f"The token lacks the scope {scope}.", scope=str(scope))
+            raise CodedError(Code.FORBIDDEN, f"The access token lacks the scope {scope}.", scope=str(scope))
 
 
 def unauthenticated(detail: str) -> CodedError:
@@ -74,7 +74,7 @@ def unauthenticated(detail: str) -> CodedError:
 
 
 class TokenVerifier:
-    """Checks access tokens: RS256 only, by a key of our own store that the token's `kid` merely names.
+    """Checks access tokens: RS256 only, by a key of our own store, which the token's `kid` merely names.
 
     `keys` maps a kid to a public JWK, or to None. Thread-safe.
     """
@@ -97,17 +97,17 @@ class TokenVerifier:
                 options=dict(_OPTIONS),
             )
         except (JOSEError, ValueError, TypeError, OverflowError) as error:
-            raise unauthenticated("The token is not valid, or has expired.") from error
+            raise unauthenticated("The access token is not valid, or it has expired.") from error
         _check_times(claims)
         return _principal(claims)
 
     def _key(self, kid: str) -> Any:
         entry = self._keys(kid)
         if entry is None:
-            raise unauthenticated("The token names a key that is not ours.")
+            raise unauthenticated("The access token was signed with an unknown key.")
         name = (kid, str(entry.get("n")))
         if name not in self._built:
-            if len(self._built) > 16:  # keys rotate; forget those that are gone
+            if len(self._built) > 16:  # keys rotate; forget retired ones
                 self._built.clear()
             self._built[name] = _rsa_key(entry)
         return self._built[name]
@@ -119,13 +119,13 @@ def key_id(token: str) -> str:
     Raises CodedError(UNAUTHENTICATED).
     """
     if len(token) > MAX_TOKEN_BYTES or not token.isascii() or token.count(".") != 2:
-        raise unauthenticated("This is no access token.")
+        raise unauthenticated("Malformed access token.")
     header = _unique_object(token.split(".", 1)[0])
     kid = header.get("kid")
     if set(header) != _HEADER or header["alg"] != ALGORITHM or header["typ"] != TOKEN_TYPE:
-        raise unauthenticated("The token's header is not one of ours.")
+        raise unauthenticated("The access token's header is not valid.")
     if not isinstance(kid, str) or not _KID.fullmatch(kid):
-        raise unauthenticated("The token's header is not one of ours.")
+        raise unauthenticated("The access token's header is not valid.")
     return kid
 
 
@@ -135,9 +135,9 @@ def _unique_object(segment: str) -> dict[str, Any]:
         raw = base64.b64decode(segment + "=" * (-len(segment) % 4), altchars=b"-_", validate=True)
         value = json.loads(raw, object_pairs_hook=_unique, parse_constant=_refuse)
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise unauthenticated("This is no access token.") from error
+        raise unauthenticated("Malformed access token.") from error
     if not isinstance(value, dict):
-        raise unauthenticated("This is no access token.")
+        raise unauthenticated("Malformed access token.")
     return value
 
 
@@ -149,7 +149,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
 def _rsa_key(entry: Mapping[str, Any]) -> Any:
@@ -158,38 +158,38 @@ def _rsa_key(entry: Mapping[str, Any]) -> Any:
         or entry.get("alg", ALGORITHM) != ALGORITHM
         or entry.get("use", "sig") != "sig"
     ):
-        raise unauthenticated("The token names a key that is not for signatures.")
+        raise unauthenticated("The access token's key is not a signing key.")
     size = len(str(entry.get("n", ""))) * 6  # base64url carries six bits a character
     if size < MIN_KEY_BITS:
-        raise unauthenticated("The token names a key that is too short.")
+        raise unauthenticated("The access token's key is too short.")
     try:
         return jwk.construct(dict(entry), ALGORITHM)
     except (JOSEError, ValueError, TypeError) as error:
-        raise unauthenticated("The token names a key that can't be read.") from error
+        raise unauthenticated("The access token's key can't be read.") from error
 
 
 def _check_times(claims: Mapping[str, Any]) -> None:
     """What jose leaves open: real integers, no life longer than ours, nothing issued in the future."""
     times = [claims[name] for name in ("exp", "iat", "nbf") if name in claims]
     if any(type(value) is not int for value in times):
-        raise unauthenticated("The token's times are not numbers.")
+        raise unauthenticated("The access token's times are not integers.")
     now = time.time()
     if claims["exp"] <= now - LEEWAY_S or claims["iat"] > now + LEEWAY_S:
-        raise unauthenticated("The token has expired, or is not valid yet.")
+        raise unauthenticated("The access token has expired, or it is not valid yet.")
     if claims["exp"] - claims["iat"] > MAX_TOKEN_LIFE_S:
-        raise unauthenticated("The token lives longer than ours do.")
+        raise unauthenticated("The access token's lifetime is too long.")
 
 
 def _principal(claims: Mapping[str, Any]) -> Principal:
     kind, subject, csrf, session = claims.get("kind"), claims["sub"], claims.get("csrf"), claims.get("sid")
     strings = all(value is None or isinstance(value, str) for value in (csrf, session))
     if kind not in ("user", "client") or not subject or not strings:
-        raise unauthenticated("The token's claims are not ours.")
+        raise unauthenticated("The access token's claims are not valid.")
     try:
         tenant = UUID(claims["tenant"])
         scopes = frozenset(Scope(word) for word in claims["scope"].split())
     except (KeyError, ValueError, AttributeError, TypeError) as error:
-        raise unauthenticated("The token's claims are not ours.") from error
+        raise unauthenticated("The access token's claims are not valid.") from error
     return Principal(subject, tenant, scopes, cast(Literal["user", "client"], kind), csrf, session)
 
 
@@ -197,7 +197,7 @@ class JwksCache:
     """auth-service's public keys, kept by every other service. Thread-safe; call it with a kid.
 
     An unknown kid asks again at most every `retry_s`, known keys are refreshed after `max_age_s`, and while
-    auth-service is down the keys known so far go on serving. `fetch` returns a JWKS (RFC 7517); it may block
+    auth-service is down the known keys stay in use. `fetch` returns a JWKS (RFC 7517); it may block
     and raise, so ask `due` first where blocking hurts.
     """
 
@@ -237,7 +237,7 @@ class JwksCache:
             found = {entry["kid"]: entry for entry in entries if entry.get("kty") == "RSA"}
             if found:
                 self._keys, self._fetched = found, time.monotonic()
-        except Exception as error:  # auth-service is away: what is known goes on serving
+        except Exception as error:  # auth-service is away: the known keys stay in use
             log.warning("jwks fetch failed: %s", type(error).__name__)
         finally:
             self._tried = time.monotonic()

@@ -123,7 +123,7 @@ class BlobStore:
         return answer.meta["size"], pieces()
 
     def erase(self, instance_id: UUID) -> None:
-        """Delete all blobs of an instance. Erasing what is gone already is no error."""
+        """Delete all blobs of an instance. Erasing twice is not an error."""
         prefix = f"instances/{instance_id}/"
         if self._folder:  # with what a killed process left half written, which obstore does not list
             with suppress(FileNotFoundError):
@@ -138,12 +138,12 @@ class BlobStore:
     def older_than(self, age: timedelta) -> Iterator[UUID]:
         """Instances that have a blob older than `age` (in a folder: to which none was added since), each once.
 
-        What is named otherwise than an instance is somebody else's, and left alone.
+        A name that is not an instance's id belongs to somebody else and is left alone.
         """
         limit, last = datetime.now(UTC) - age, None
         if self._folder:
             for entry in os.scandir(self._folder / "instances"):
-                with suppress(FileNotFoundError):  # erased a moment ago
+                with suppress(FileNotFoundError):  # erased meanwhile
                     if _UUID.fullmatch(entry.name) and entry.stat().st_mtime < limit.timestamp():
                         yield UUID(entry.name)
             return

@@ -116,7 +116,7 @@ def _basic(request: Request) -> tuple[str, str] | None:
 
 def _refusal(request: Request, form: TokenForm, error: CodedError) -> JSONResponse:
     """Both RFC 6749's error body and ours; `application/json`, as OAuth2 libraries expect."""
-    word, status = _ERRORS.get(error.code, ("temporarily_unavailable", error.spec.status))
+    word, status = _ERRORS.get(error.code, ("temporarily_unavailable", error.code.status))
     headers = dict(NO_STORE)
     if error.code is Code.UNAUTHENTICATED and form.grant_type == "client_credentials":
         word, status = "invalid_client", 401

@@ -18,7 +18,7 @@ from gateway.jobs.schemas import (
     StudyView,
 )
 from thorax.bundle import Calibration
-from thorax.errors import SPECS, Code
+from thorax.errors import Code
 from thorax.findings import FINDINGS, Finding
 from thorax.states import JobState, StepKind
 
@@ -34,8 +34,8 @@ def error_view(code: str | None, detail: str | None) -> ErrorView | None:
     """A stored error code with its sentences; None without one."""
     if not code:
         return None
-    spec = SPECS[Code(code)]
-    return ErrorView(code=code, title=spec.title, detail=detail or spec.title, remedy=spec.remedy)
+    row = Code(code)
+    return ErrorView(code=code, title=row.title, detail=detail or row.title, remedy=row.remedy)
 
 
 def finding_views(rows: Sequence[Any], backbones: dict[str, list[float]]) -> list[FindingView]:

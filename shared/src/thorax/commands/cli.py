@@ -34,7 +34,7 @@ def main() -> None:
     try:
         cli(standalone_mode=True)
     except CodedError as error:
-        click.echo(f"{error.detail} {error.spec.remedy}", err=True)
+        click.echo(f"{error.detail} {error.code.remedy}", err=True)
         sys.exit(1)
 
 

@@ -22,10 +22,10 @@ CSRF_HEADER = "X-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _SCOPES = {
-    str(Scope.STUDIES_WRITE): "Send studies, cancel, retry and erase them.",
+    str(Scope.STUDIES_WRITE): "Send, cancel, retry and erase studies.",
     str(Scope.STUDIES_READ): "Read jobs, findings and images of the tenant.",
-    str(Scope.MODELS_WRITE): "Reserved: bundles are registered by a command, not over HTTP.",
-    str(Scope.ADMIN): "List, disable and promote users; see and retry failed work of all tenants.",
+    str(Scope.MODELS_WRITE): "Reserved. A command registers bundles; the API does not.",
+    str(Scope.ADMIN): "Manage users; see and retry all tenants' failed work.",
 }
 _oauth2 = OAuth2(
     flows=OAuthFlows(
@@ -33,13 +33,13 @@ _oauth2 = OAuth2(
         clientCredentials=OAuthFlowClientCredentials(tokenUrl="/auth/token", scopes=_SCOPES),
     ),
     scheme_name="token",
-    description="`Authorization: Bearer …` with an access token of /auth/token; it lives ten minutes.",
+    description="`Authorization: Bearer …` with an access token from /auth/token; it expires after ten minutes.",
     auto_error=False,
 )
 _cookie = APIKeyCookie(
     name=ACCESS_COOKIE,
     scheme_name="session",
-    description=f"The page's session of /auth/session; unsafe methods also need `{CSRF_HEADER}`.",
+    description=f"The page's session from /auth/session. Unsafe methods also need `{CSRF_HEADER}`.",
     auto_error=False,
 )
 
@@ -61,10 +61,10 @@ class Authenticator:
         if (header := request.headers.get("authorization")) is not None:
             kind, _, token = header.partition(" ")
             if kind.lower() != "bearer":
-                raise unauthenticated("Only bearer tokens are taken here.")
+                raise unauthenticated("Only bearer tokens are accepted.")
             return await self._verify(token.strip())
         if (token := request.cookies.get(ACCESS_COOKIE, "")) == "":
-            raise unauthenticated("The request carries no token.")
+            raise unauthenticated("The request has no access token.")
         principal = await self._verify(token)
         _check_csrf(request, principal)
         return principal
@@ -77,19 +77,21 @@ class Authenticator:
             return self._verifier.verify(token)
         except CodedError:
             if self._cache is not None and not self._cache.ready:  # the token may well be good
-                what = "No public key is known yet, as auth-service does not answer."
+                what = "The signing keys are not known yet, because auth-service does not answer."
                 raise CodedError(Code.UNAVAILABLE, what, retry_after=5) from None
             raise
 
 
 def _check_csrf(request: Request, principal: Principal) -> None:
     """The page reads a cookie and repeats it in a header; the signed token holds its sha256 (OWASP, signed
-    double submit), so a cookie planted from a sibling domain is of no use."""
+    double submit), so a cookie planted from a sibling domain does not help."""
     if principal.csrf is None:
-        raise unauthenticated("An API token is no page session; send it as `Authorization: Bearer`.")
+        raise unauthenticated("An API token is not a page session. Send it as `Authorization: Bearer`.")
     sent = csrf_digest(request.headers.get(CSRF_HEADER, ""))
     if request.method not in SAFE_METHODS and not hmac.compare_digest(sent, principal.csrf.lower()):
-        raise CodedError(Code.CSRF, f"Send the cookie {CSRF_COOKIE} back as the header {CSRF_HEADER}.")
+        raise CodedError(
+            Code.CSRF, f"Send the value of the cookie {CSRF_COOKIE} in the header {CSRF_HEADER}."
+        )
 
 
 async def principal(

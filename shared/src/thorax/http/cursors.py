@@ -19,17 +19,17 @@ def cursor_of(*place: object) -> str:
 def place_of(cursor: str, *kinds: Callable[[Any], Any]) -> tuple[Any, ...]:
     """What a cursor was made of, each part read by its kind.
 
-    CodedError(VALIDATION) for what is no cursor, or another list's: a kind raises ValueError, TypeError or KeyError.
+    CodedError(VALIDATION) for an invalid cursor, or another list's: a kind raises ValueError, TypeError or KeyError.
     """
     try:
         parts = orjson.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
         return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
     except (ValueError, TypeError, AttributeError, KeyError):
-        raise CodedError(Code.VALIDATION, "The cursor is none of ours; begin without one.") from None
+        raise CodedError(Code.VALIDATION, "Invalid cursor. Omit it to start from the first page.") from None
 
 
 def newest_first(cursor: str) -> tuple[datetime, UUID]:
-    """The place in a list that goes by a moment and an id."""
+    """The place in a list that is ordered by a moment and an id."""
     when, row_id = place_of(cursor, moment, UUID)
     return when, row_id
 

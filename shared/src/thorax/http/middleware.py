@@ -102,7 +102,7 @@ class BodyLimits:
                 async with asyncio.timeout(max(patience, 0.01)):
                     message = await receive()
             except TimeoutError:
-                raise CodedError(Code.BODY_TIMEOUT, "The body did not come in time.") from None
+                raise CodedError(Code.BODY_TIMEOUT, "The request body did not arrive in time.") from None
             taken += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if taken > limit:
@@ -119,7 +119,7 @@ class BodyLimits:
 
     @staticmethod
     def _too_large(limit: int) -> CodedError:
-        return CodedError(Code.BODY_TOO_LARGE, f"The body is larger than {limit // 1_000_000} MB.")
+        return CodedError(Code.BODY_TOO_LARGE, f"The request body is larger than {limit // 1_000_000} MB.")
 
     @staticmethod
     async def _refuse(request: Request, error: CodedError, receive: Receive, send: Send) -> None:

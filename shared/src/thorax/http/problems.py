@@ -29,7 +29,9 @@ _BY_STATUS = {
 class Problem(BaseModel):
     """An error: `code` is for programs, `detail` and `remedy` are for people."""
 
-    type: str = Field(examples=["https://thorax.dev/problems/no_files"], description="an identifier, no link")
+    type: str = Field(
+        examples=["https://thorax.dev/problems/no_files"], description="an identifier, not a link"
+    )
     code: Code = Field(examples=["no_files"])
     title: str = Field(examples=["No image was sent"])
     status: int = Field(examples=[422])
@@ -43,7 +45,7 @@ def responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
     """OpenAPI's `responses` for an endpoint that may answer with these codes."""
     by_status: dict[int | str, dict[str, Any]] = {}
     for code in codes:
-        status = CodedError(code).spec.status
+        status = code.status
         entry = by_status.setdefault(
             status, {"model": Problem, "description": "", "content": {MEDIA_TYPE: {"examples": {}}}}
         )
@@ -58,10 +60,10 @@ def render(error: CodedError, instance: str) -> dict[str, Any]:
     return {
         "type": f"https://thorax.dev/problems/{error.code}",
         "code": str(error.code),
-        "title": error.spec.title,
-        "status": error.spec.status,
+        "title": error.code.title,
+        "status": error.code.status,
         "detail": error.detail,
-        "remedy": error.spec.remedy,
+        "remedy": error.code.remedy,
         "instance": instance,
         **error.context,
     }
@@ -79,10 +81,10 @@ def response(request: Request, error: CodedError, headers: Mapping[str, str] | N
     extra = dict(headers or {})
     if error.retry_after is not None:
         extra["Retry-After"] = str(error.retry_after)
-    if error.spec.status == 401:
+    if error.code.status == 401:
         extra.setdefault("WWW-Authenticate", 'Bearer realm="thorax"')
     document = render(error, request_id(request))
-    return JSONResponse(document, error.spec.status, headers=extra, media_type=MEDIA_TYPE)
+    return JSONResponse(document, error.code.status, headers=extra, media_type=MEDIA_TYPE)
 
 
 def install(app: FastAPI) -> None:

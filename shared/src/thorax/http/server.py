@@ -27,7 +27,7 @@ _M_ARENA_MAX = -8
 class DeadlineProtocol(HttpToolsProtocol):
     """Counts the seconds and bytes of a request's header; bare uvicorn waits for ever, and takes any number.
 
-    What is no HTTP gets a problem document too.
+    A request that is not HTTP gets a problem document too.
     """
 
     _deadline: asyncio.TimerHandle | None = None
@@ -56,7 +56,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, unless a header that is too long goes on."""
+        """Feed the parser, unless the header is too long."""
         if self._deadline is not None:
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._refuse(CodedError(Code.HEADER_TOO_LARGE))
@@ -72,19 +72,19 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._stop_clock()
         body = json.dumps(problems.render(error, f"urn:uuid:{uuid4()}")).encode()
         head = (
-            f"HTTP/1.1 {error.spec.status} {error.spec.title}\r\ncontent-type: {problems.MEDIA_TYPE}\r\n"
+            f"HTTP/1.1 {error.code.status} {error.code.title}\r\ncontent-type: {problems.MEDIA_TYPE}\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
 
     def pause_writing(self) -> None:
-        """The client reads slower than we write: it has to go on reading."""
+        """The client reads slower than we write: watch it. Clients that stop reading a response are disconnected."""
         super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up."""
         super().resume_writing()
         self._unwatch()
 

@@ -39,7 +39,7 @@ def application(doorkeeper: Authenticator) -> FastAPI:
 
     @app.exception_handler(CodedError)
     async def render(_: Request, error: CodedError) -> JSONResponse:
-        return JSONResponse({"code": error.code}, error.spec.status)
+        return JSONResponse({"code": error.code}, error.code.status)
 
     @app.get("/me")
     async def me(caller: Caller) -> str:
