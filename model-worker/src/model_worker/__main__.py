@@ -34,7 +34,7 @@ def main() -> None:
         busy_since=lambda: worker.busy_since,
         file=settings.heartbeat_file,
     )
-    # The last one is for backbones that came after this process had started; see the sweeper.
+    # The last queue is for backbones of bundles that were added later; see the sweeper.
     queues = [
         *(ledger.queue_of(StepKind.INFER, name) for name in bundle_cache.backbones),
         str(StepKind.INFER),

@@ -1,4 +1,4 @@
-"""The bundles this worker can serve: found on disk, and the wanted ones loaded before a job needs them."""
+"""The bundles that this worker can serve: found on disk, and loaded before a job needs them."""
 
 import threading
 from collections import OrderedDict
@@ -34,14 +34,14 @@ class BundleCache:
         self._wanted: tuple[str, ...] = ()
         self._shadow: str | None = None
         self._loader: threading.Thread | None = None
-        self.look()
+        self.refresh()
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Find the bundles that are on disk now."""
         self._found = find_bundles(self._models)
 
-    def want(self, wanted: Sequence[str], shadow: str | None) -> None:
-        """Have these loaded soon, the first ones first; they are unloaded last. `shadow` serves no client."""
+    def preload(self, wanted: Sequence[str], shadow: str | None) -> None:
+        """Load these in the background, in order; they are unloaded last. `shadow` serves no client."""
         self._wanted, self._shadow = (*wanted, shadow) if shadow else tuple(wanted), shadow
         if self._missing() and not (self._loader and self._loader.is_alive()):
             self._loader = threading.Thread(target=self._load_wanted, name="loader", daemon=True)
@@ -49,12 +49,12 @@ class BundleCache:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """The bundles that can be served. A shadow only once it is loaded, as real work must not wait for that."""
+        """The bundles that can be served; a shadow only once it is loaded, since real work must not wait for it."""
         return tuple(d for d in self._found if d != self._shadow or d in self._loaded)
 
     @property
     def loaded(self) -> tuple[str, ...]:
-        """The bundles that are served without delay."""
+        """The bundles in memory, served without delay."""
         with self._guard:
             return tuple(self._loaded)
 
@@ -76,7 +76,7 @@ class BundleCache:
     def bundle(self, digest: str) -> Bundle:
         """A bundle by digest; CodedError(BUNDLE_MISSING) if it is not on disk."""
         if digest not in self._found:
-            self.look()
+            self.refresh()
         if digest not in self._found:
             raise CodedError(Code.BUNDLE_MISSING, f"Bundle {digest[:12]} is not in {self._models}.")
         return self._found[digest]

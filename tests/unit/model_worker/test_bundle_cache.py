@@ -19,7 +19,7 @@ def bundles(tmp_path: Path) -> list[Bundle]:
     return [make_bundle(tmp_path / name, 1, name=name) for name in ("a", "b", "c", "d")]
 
 
-def shelf_of(bundles: list[Bundle], at_most: int = 2) -> BundleCache:
+def cache_of(bundles: list[Bundle], at_most: int = 2) -> BundleCache:
     return BundleCache(bundles[0].folder.parent, "all", cpu_fallback=True, at_most=at_most)
 
 
@@ -32,32 +32,32 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_what_is_wanted_is_loaded_beside_the_work(bundles: list[Bundle]) -> None:
     a, b, *_ = (bundle.digest for bundle in bundles)
-    bundle_cache = shelf_of(bundles)
-    bundle_cache.want([a, b], None)
+    bundle_cache = cache_of(bundles)
+    bundle_cache.preload([a, b], None)
     until(lambda: set(bundle_cache.loaded) == {a, b})
     assert set(bundle_cache.sessions(a)) == {"tiny_0"}
 
 
 def test_a_broken_bundle_takes_no_other_with_it(bundles: list[Bundle]) -> None:
     bundles[0].folder.joinpath("card.md").write_bytes("Größe".encode("latin-1"))
-    assert set(shelf_of(bundles).digests) == {bundle.digest for bundle in bundles[1:]}
+    assert set(cache_of(bundles).digests) == {bundle.digest for bundle in bundles[1:]}
 
 
 def test_a_shadow_is_served_once_it_is_loaded_and_not_before(bundles: list[Bundle]) -> None:
     a, b, c, _ = (bundle.digest for bundle in bundles)
-    bundle_cache = shelf_of(bundles)
-    bundle_cache.want([a, b], c)  # the third of two
+    bundle_cache = cache_of(bundles)
+    bundle_cache.preload([a, b], c)  # the third of two
     until(lambda: set(bundle_cache.loaded) == {a, b})
     assert c not in bundle_cache.digests
-    bundle_cache.want([a], c)
+    bundle_cache.preload([a], c)
     bundle_cache.sessions(c)
     assert set(bundle_cache.digests) == {bundle.digest for bundle in bundles}
 
 
 def test_what_nobody_wants_is_unloaded_first(bundles: list[Bundle]) -> None:
     a, b, c, _ = (bundle.digest for bundle in bundles)
-    bundle_cache = shelf_of(bundles)
-    bundle_cache.want([a], None)
+    bundle_cache = cache_of(bundles)
+    bundle_cache.preload([a], None)
     for digest in (a, b, c):
         bundle_cache.sessions(digest)
     assert set(bundle_cache.loaded) == {a, c}
@@ -66,8 +66,8 @@ def test_what_nobody_wants_is_unloaded_first(bundles: list[Bundle]) -> None:
 def test_a_bundle_that_does_not_load_is_told_and_left_alone(bundles: list[Bundle]) -> None:
     a, b, *_ = (bundle.digest for bundle in bundles)
     (bundles[0].folder / "tiny_0.onnx").write_bytes(b"x")
-    bundle_cache = shelf_of(bundles)
-    bundle_cache.want([a, b], None)
+    bundle_cache = cache_of(bundles)
+    bundle_cache.preload([a, b], None)
     until(lambda: bundle_cache.loaded == (b,))
     with pytest.raises(CodedError) as caught:
         bundle_cache.sessions(a)

@@ -1,4 +1,4 @@
-"""What a DICOM file says of itself that the platform keeps, and whether it says that it is no chest.
+"""The attributes of a DICOM file that the platform keeps, and whether they rule a frontal chest out.
 
 Never a patient's name or birth date: they are not read at all. The patient's id leaves the sandbox only as a digest,
 which is keyed before it is kept (migration 0004).
@@ -35,15 +35,15 @@ NO_CHEST = frozenset(
     LOWERLIMB UPPERLIMB LOWEREXTREMITY UPPEREXTREMITY""".split()  # noqa: SIM905
 )
 
-# What stands for a patient's id in files that name nobody: not one patient, but everybody.
+# Patient IDs of anonymised files. They stand for many patients, so no patient is recorded.
 NOBODY = frozenset(
     {"", "ANON", "ANONYMOUS", "ANONYMIZED", "ANONYMISED", "UNKNOWN", "NONE", "NA", "NULL", "TEST"}
 )
 
 
 @dataclass(frozen=True)
-class DicomFacts:
-    """What one DICOM image says of itself; whatever is missing or not valid is None.
+class DicomAttributes:
+    """One DICOM image's attributes; a missing or invalid value is None.
 
     `study_date`: ISO 8601. `patient`: sha256 (hex) over the patient's id and who issued it.
     """
@@ -59,9 +59,9 @@ class DicomFacts:
     patient: str | None = None
 
 
-def read_facts(ds: "Dataset") -> DicomFacts:
-    """The facts of a data set; a hostile UID or code string reads as None."""
-    return DicomFacts(
+def read_attributes(ds: "Dataset") -> DicomAttributes:
+    """Read a data set's attributes; a hostile UID or code string reads as None."""
+    return DicomAttributes(
         uid(ds.get("StudyInstanceUID")),
         uid(ds.get("SeriesInstanceUID")),
         uid(ds.get("SOPInstanceUID")),
@@ -74,17 +74,23 @@ def read_facts(ds: "Dataset") -> DicomFacts:
     )
 
 
-def refuse_no_chest(facts: DicomFacts) -> None:
-    """NOT_A_CHEST, or NOT_FRONTAL, where the file itself says so; saying nothing, or a word of no standard, is accepted."""
-    if facts.modality and facts.modality not in MODALITIES:
-        raise CodedError(Code.NOT_A_CHEST, f"The file's modality is {facts.modality}, not CR or DX.")
-    sop_class = facts.sop_class_uid or ""
+def refuse_no_chest(attributes: DicomAttributes) -> None:
+    """Raise NOT_A_CHEST or NOT_FRONTAL where the file says so. A missing or unknown value is accepted."""
+    if attributes.modality and attributes.modality not in MODALITIES:
+        raise CodedError(
+            Code.NOT_A_CHEST, f"The DICOM header's modality is {attributes.modality}, not CR or DX."
+        )
+    sop_class = attributes.sop_class_uid or ""
     if sop_class.startswith(STORAGE) and sop_class not in SOP_CLASSES:
-        raise CodedError(Code.NOT_A_CHEST, f"The file's SOP class {sop_class} is no radiograph.")
-    if facts.view_position in LATERAL:
-        raise CodedError(Code.NOT_FRONTAL, f"The file says that it is a lateral view: {facts.view_position}.")
-    if re.sub("[^A-Z]", "", facts.body_part or "") in NO_CHEST:
-        raise CodedError(Code.NOT_A_CHEST, f"The file says that it shows: {facts.body_part}.")
+        raise CodedError(Code.NOT_A_CHEST, f"The DICOM header's SOP class {sop_class} is not a radiograph's.")
+    if attributes.view_position in LATERAL:
+        raise CodedError(
+            Code.NOT_FRONTAL, f"The DICOM header names a lateral view: {attributes.view_position}."
+        )
+    if re.sub("[^A-Z]", "", attributes.body_part or "") in NO_CHEST:
+        raise CodedError(
+            Code.NOT_A_CHEST, f"The DICOM header names another body part: {attributes.body_part}."
+        )
 
 
 def uid(value: object) -> str | None:

@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from model_worker.decoding.attributes import DicomFacts, read_facts, refuse_no_chest
+from model_worker.decoding.attributes import DicomAttributes, read_attributes, refuse_no_chest
 from model_worker.decoding.greyscale import grey_table
 from model_worker.decoding.raster import Grey, through, to_eight_bits, to_grey
 from thorax.errors import Code, CodedError
@@ -43,20 +43,20 @@ MAX_INFLATED = 140_000_000  # 64 Mpx of 16 bits are 128 MB
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 
 
-def decode_dicom(data: bytes) -> tuple[Grey, DicomFacts]:
-    """Decode a DICOM file to grey uint8 `[rows, columns]` and its facts.
+def decode_dicom(data: bytes) -> tuple[Grey, DicomAttributes]:
+    """Decode a DICOM file to grey uint8 `[rows, columns]` and its attributes.
 
     Raises CodedError for what is no single-frame radiograph for presentation, NOT_A_CHEST where it says so.
     """
     _refuse_inflation(data)
     ds = pydicom.dcmread(BytesIO(data))
-    facts = read_facts(ds)
-    refuse_no_chest(facts)
+    attributes = read_attributes(ds)
+    refuse_no_chest(attributes)
     _refuse_unusable(ds)
     words = _decode_words(ds)
     if words.ndim == 3:
-        return to_eight_bits(to_grey(words[:, :, ::-1])), facts  # DICOM has R G B, cv2 B G R
-    return through(words, grey_table(ds, words)), facts
+        return to_eight_bits(to_grey(words[:, :, ::-1])), attributes  # DICOM has R G B, cv2 B G R
+    return through(words, grey_table(ds, words)), attributes
 
 
 def _refuse_inflation(data: bytes) -> None:

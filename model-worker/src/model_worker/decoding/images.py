@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from model_worker.decoding.attributes import DicomFacts
+from model_worker.decoding.attributes import DicomAttributes
 from model_worker.decoding.raster import Grey, decode_raster, halvings
 from thorax.image_headers import DICOM, JPEG, PNG, PNG_SIGNATURE, unreadable
 
@@ -29,7 +29,7 @@ class Image:
     grey: Grey
     rows: int
     columns: int
-    facts: DicomFacts | None
+    dicom_attributes: DicomAttributes | None
 
 
 def read_image(data: bytes, media_type: str) -> Image:
@@ -38,18 +38,18 @@ def read_image(data: bytes, media_type: str) -> Image:
         # Only here: pictures are decoded where pydicom is not loaded.
         from model_worker.decoding.dicom import decode_dicom
 
-        grey, facts = decode_dicom(data)
+        grey, attributes = decode_dicom(data)
         rows, columns = grey.shape
     elif media_type in (PNG, JPEG):
         grey, (rows, columns) = decode_raster(data, media_type, DISPLAY_EDGE)
-        facts = None
+        attributes = None
     else:
-        raise unreadable("The file is no DICOM, PNG or JPEG.")
-    return Image(halved(grey), rows, columns, facts)
+        raise unreadable("The file is not a DICOM, PNG or JPEG image.")
+    return Image(halved(grey), rows, columns, attributes)
 
 
 def is_blank(grey: Grey) -> bool:
-    """Whether there is nothing in it, as after a failed exposure: networks answer that with findings."""
+    """Whether all of it is one grey, as after a failed exposure: networks would answer with findings."""
     low, high = np.percentile(grey[::8, ::8], [1, 99])
     return bool(high - low < BLANK_BELOW)
 

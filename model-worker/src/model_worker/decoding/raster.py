@@ -47,7 +47,9 @@ def decode_raster(data: bytes, media_type: str, edge: int = MAX_PIXELS) -> tuple
     check_size(header.rows, header.columns)
     if media_type == JPEG and header.components == 4 and not header.adobe:
         # Adobe stores CMYK inverted and says so in APP14; without it the polarity would be a guess.
-        raise unreadable("The JPEG image is CMYK and does not say which way round.")
+        raise unreadable(
+            "The JPEG image is CMYK without Adobe's marker, so its polarity is unknown. Send it in greyscale."
+        )
     reduced = _REDUCED.get((media_type, header.components, halvings(max(header.rows, header.columns), edge)))
     flags = cv2.IMREAD_UNCHANGED if reduced is None else reduced | cv2.IMREAD_IGNORE_ORIENTATION
     pixels, kinds, metadata = cv2.imdecodeWithMetadata(np.frombuffer(data, np.uint8), flags)

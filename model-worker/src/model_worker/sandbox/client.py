@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.decoding.attributes import DicomFacts, iso_date, uid
+from model_worker.decoding.attributes import DicomAttributes, iso_date, uid
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM
@@ -51,14 +51,14 @@ TRIES = 4  # whether the file killed a child or somebody else did shows when a s
 class Decoded:
     """A decoded file. `inputs`: uint8 `[size, size]` by `InputSpec.key`; `rows` and `columns`: native size.
 
-    `display_png`: 8-bit grey, bone light, longest side at most 1024. `facts`: of a DICOM file only.
+    `display_png`: 8-bit grey, bone light, longest side at most 1024. `attributes`: of a DICOM file only.
     """
 
     inputs: dict[str, NDArray[np.uint8]]
     display_png: bytes
     rows: int
     columns: int
-    facts: DicomFacts | None
+    dicom_attributes: DicomAttributes | None
 
 
 def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout_s: float = 20.0) -> Decoded:
@@ -87,11 +87,11 @@ def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout
         blamed += server.outlives_its_child()
         if blamed == 2 or (blamed and time.monotonic() - started > timeout_s / 2):
             raise _at_its_limit()
-    raise CodedError(Code.INTERNAL, "The decoding sandbox was killed again and again, and not by the file.")
+    raise CodedError(Code.INTERNAL, "The decoder was killed several times, though not by the file.")
 
 
 def _at_its_limit() -> CodedError:
-    return CodedError(Code.DECODE_LIMIT, "Decoding the image was stopped at its limit of memory or time.")
+    return CodedError(Code.DECODE_LIMIT, "Decoding the image exceeded the limit of memory or time.")
 
 
 def _ask(
@@ -216,7 +216,7 @@ class _Answer:
         return bytes(buffer)
 
     def read_sized(self, most: int) -> bytes:
-        """Bytes that follow their length; a length over `most` is nothing that our code sent."""
+        """Bytes that follow their length; our code never sends more than `most`."""
         (size,) = struct.unpack(">I", self.read(4))
         if size > most:
             raise EOFError
@@ -233,13 +233,15 @@ def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
         spec.key: np.frombuffer(answer.read(spec.size**2), np.uint8).reshape(spec.size, spec.size)
         for spec in specs
     }
-    facts = header["facts"]
-    return Decoded(inputs, display, int(header["rows"]), int(header["columns"]), facts and _facts(facts))
+    attributes = header["dicom_attributes"]
+    return Decoded(
+        inputs, display, int(header["rows"]), int(header["columns"]), attributes and _attributes(attributes)
+    )
 
 
-def _facts(fields: dict[str, Any]) -> DicomFacts:
+def _attributes(fields: dict[str, Any]) -> DicomAttributes:
     fields |= {name: uid(value) for name, value in fields.items() if name.endswith("_uid")}
     fields["study_date"] = iso_date(fields["study_date"])
     if fields["patient"] is not None and not _DIGEST.fullmatch(fields["patient"]):
         raise ValueError("no digest")
-    return DicomFacts(**fields)
+    return DicomAttributes(**fields)

@@ -55,7 +55,7 @@ class _Program(ctypes.Structure):
 
 
 def _program(column: int, architecture: int) -> bytes:
-    """Refuse another architecture's calls (x32's numbers are none of ours), then look for the number."""
+    """Refuse other architectures' calls (x32 numbers its calls differently), then compare the number."""
     numbers = [call[column] for call in CALLS.values()]
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE_AT),

@@ -36,7 +36,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def serve(control: socket.socket) -> None:
     """Fork one child per request until the worker's end closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the worker's business
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker handles Ctrl-C
     signal.signal(signal.SIGCHLD, _reap)
     me = os.getpid()
     pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
@@ -101,7 +101,7 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
         image = read_image(data, request["media_type"])
         if is_blank(image.grey):
-            raise unreadable("The image is blank: all of it is one grey.")
+            raise unreadable("The image is blank: all pixels have the same grey level.")
         made = [canonical(image.grey, spec).tobytes() for spec in inputs]
         display = png(shown(image.grey))
     except CodedError as error:
@@ -113,8 +113,8 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
             else unreadable("The image is truncated, damaged or of a kind that can't be decoded.")
         )
     else:
-        facts = asdict(image.facts) if image.facts else None
-        header = {"rows": image.rows, "columns": image.columns, "facts": facts}
+        attributes = asdict(image.dicom_attributes) if image.dicom_attributes else None
+        header = {"rows": image.rows, "columns": image.columns, "dicom_attributes": attributes}
         return [*_sized(json.dumps(header).encode()), *_sized(display), *made]
     return _sized(json.dumps({"code": coded.code, "detail": coded.detail}).encode())
 
@@ -134,7 +134,7 @@ def _is_out_of_memory(error: BaseException | None) -> bool:
 
 
 def _load(kind: str) -> None:
-    """Import the decoders now, so that no child has to, and nothing else: each fork pays for every page of ours."""
+    """Import the decoders once for all children, and nothing else: a fork costs by the page."""
     import cv2
 
     for module in ("model_worker.decoding.images", "numpy.ma"):  # np.percentile asks for numpy.ma

@@ -161,15 +161,15 @@ def test_linear_window_as_the_standard_says() -> None:
     np.testing.assert_allclose(window(np.array([0.0, 50, 100]), 50, 100, "LINEAR_EXACT"), [0, 0.5, 1])
 
 
-DATA = Path(os.environ.get("THORAX_TEST_DATA", Path(__file__).parents[4] / "shared" / "data")) / "dicom"
+DATA = Path(os.environ.get("THORAX_TEST_DATA", Path(__file__).parents[5] / "shared" / "data")) / "dicom"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real DICOM files: {DATA} is missing")
 
 
 @needs_data
 @pytest.mark.parametrize("name", ["RG1_J2KI", "RG1_JLSN", "gdcm-CR-MONO1-10-chest", "mlmed_chest_pa"])
 def test_real_chests_are_the_right_way_round(name: str) -> None:
-    image, facts = decode_dicom((DATA / f"{name}.dcm").read_bytes())
-    assert facts.body_part == "CHEST"
+    image, attributes = decode_dicom((DATA / f"{name}.dcm").read_bytes())
+    assert attributes.body_part == "CHEST"
     rows, columns = image.shape
     lung = image[rows // 3 : rows // 2, columns // 4 : columns * 2 // 5].mean()
     spine = image[rows // 3 : rows // 2, columns * 9 // 20 : columns * 11 // 20].mean()

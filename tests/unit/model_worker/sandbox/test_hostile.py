@@ -108,17 +108,17 @@ def test_a_hostile_uid_is_not_passed_on() -> None:
     data = dicom(
         NOISE.tobytes(), Rows=200, Columns=200, StudyInstanceUID="../../../../tmp/x", ViewPosition="\x1b[2J"
     )
-    facts = decode(data, DICOM, []).facts
-    assert facts is not None
-    assert facts.study_instance_uid is None
-    assert facts.view_position is None
-    assert facts.sop_instance_uid == "1.2.3.4.3"
+    attributes = decode(data, DICOM, []).dicom_attributes
+    assert attributes is not None
+    assert attributes.study_instance_uid is None
+    assert attributes.view_position is None
+    assert attributes.sop_instance_uid == "1.2.3.4.3"
 
 
-def test_no_patient_data_in_errors_or_facts() -> None:
+def test_no_patient_data_in_errors_or_attributes() -> None:
     for data in (dicom(NOISE.tobytes(), Rows=200, Columns=200), dicom(BodyPartExamined="KNEE"), dicom()[:-9]):
         try:
-            said = repr(decode(data, DICOM, []).facts)
+            said = repr(decode(data, DICOM, []).dicom_attributes)
         except CodedError as error:
             said = repr(error)
         assert "SYNTHETIC" not in said
@@ -207,7 +207,7 @@ def test_nothing_outlives_a_killed_worker(tmp_path: Path) -> None:
         "decode(png_of(np.tile(np.arange(99, dtype=np.uint8), (99, 1))), 'image/png', []); print('ready', flush=True)\n"
         "while True: decode(data, 'image/png', [])"
     )
-    root = Path(__file__).parents[3]
+    root = Path(__file__).parents[4]
     with subprocess.Popen([sys.executable, "-c", script], cwd=root, stdout=subprocess.PIPE) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == b"ready\n"

@@ -34,16 +34,20 @@ def test_one_decoding_serves_every_backbone() -> None:
         "96-eq": ((96, 96), np.uint8),
         "64-crop0.8": ((64, 64), np.uint8),
     }
-    assert (decoded.rows, decoded.columns, decoded.facts) == (300, 2000, None)
+    assert (decoded.rows, decoded.columns, decoded.dicom_attributes) == (300, 2000, None)
     shown = cv2.imdecode(np.frombuffer(decoded.display_png, np.uint8), cv2.IMREAD_UNCHANGED)
     assert (shown.shape, shown.dtype) == ((154, 1024), np.uint8)
 
 
-def test_a_dicom_files_facts_come_along() -> None:
+def test_a_dicom_files_attributes_are_passed_on() -> None:
     data = dicom(BodyPartExamined="CHEST", ViewPosition="PA")
-    facts = decode(data, DICOM, []).facts
-    assert facts is not None
-    assert (facts.study_instance_uid, facts.modality, facts.view_position) == ("1.2.3.4.1", "CR", "PA")
+    attributes = decode(data, DICOM, []).dicom_attributes
+    assert attributes is not None
+    assert (attributes.study_instance_uid, attributes.modality, attributes.view_position) == (
+        "1.2.3.4.1",
+        "CR",
+        "PA",
+    )
 
 
 def test_threads_share_the_fork_server() -> None:
@@ -89,7 +93,7 @@ def sized(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-HEADER = {"rows": 9, "columns": 9, "facts": None}
+HEADER = {"rows": 9, "columns": 9, "dicom_attributes": None}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,7 @@ HEADER = {"rows": 9, "columns": 9, "facts": None}
         sized(json.dumps({"code": "no_such_code", "detail": ""}).encode()),
         sized(json.dumps(HEADER).encode()),
         sized(json.dumps(HEADER).encode()) + struct.pack(">I", 1 << 31),
-        sized(json.dumps({**HEADER, "facts": {"surprise": 1}}).encode()) + sized(b"png"),
+        sized(json.dumps({**HEADER, "dicom_attributes": {"surprise": 1}}).encode()) + sized(b"png"),
     ],
 )
 def test_an_answer_that_our_code_did_not_write_is_no_answer(

@@ -14,7 +14,7 @@ from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
 GREY = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
-SAMPLES = Path(__file__).parents[3] / "samples"
+SAMPLES = Path(__file__).parents[4] / "samples"
 
 
 def jpeg(image: np.ndarray) -> bytes:

@@ -1,0 +1,57 @@
+"""The model worker's SQL: which bundles to load, and what its steps write.
+
+`PREPARED`, `FAILED` and `PREDICTED` are CTEs for `ledger.complete`: they write for the rows of `held` only.
+"""
+
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from model_worker.decoding.attributes import DicomAttributes
+
+# The default first, the shadow last; a bundle about to become active (`wanted_until`) is not a shadow.
+_WANTED = text("""
+select b.digest, not (b.active or t.bundle_digest is not null or coalesce(b.wanted_until > now(), false)) as shadow
+from bundles b left join (select distinct bundle_digest from tenant_bundles) t on t.bundle_digest = b.digest
+where b.active or t.bundle_digest is not null or b.wanted_until > now() or b.shadow_share is not null
+order by shadow, b.active desc, b.digest""")
+_STUDY = text("""
+update studies set study_instance_uid = :uid, study_date = :study_date
+where id = (select study_id from instances where id = :id)""")
+_PATIENT = text("select remember_patient(study_id, :digest) from instances where id = :id")
+
+PREPARED = """
+image as (
+  update instances set state = 'prepared', error_code = null, error_detail = null, rows = :rows, columns = :columns,
+    sop_instance_uid = :sop, series_instance_uid = :series, modality = :modality, view_position = :view
+  where id in (select instance_id from held))"""
+FAILED = """
+image as (
+  update instances set state = 'failed', error_code = :code, error_detail = :detail
+  where id in (select instance_id from held))"""
+PREDICTED = """
+predicted as (
+  insert into predictions (job_id, instance_id, backbone, probabilities, maps, map_shape)
+  select held.job_id, held.instance_id, held.backbone,
+    (cast(:probabilities as real[]))[5 * p.place - 4 : 5 * p.place], p.maps,
+    (cast(:shapes as smallint[]))[3 * p.place - 2 : 3 * p.place]
+  from unnest(cast(:ids as bigint[]), cast(:maps as bytea[])) with ordinality as p (id, maps, place)
+  join held on held.id = p.id
+  on conflict (job_id, instance_id, backbone) do update set probabilities = excluded.probabilities,
+    maps = excluded.maps, map_shape = excluded.map_shape)"""
+
+
+def wanted_bundles(connection: Connection) -> tuple[list[str], str | None]:
+    """The digests to keep loaded, the default first, and the shadow's digest."""
+    rows = connection.execute(_WANTED).all()
+    wanted = [row.digest for row in rows if not row.shadow]
+    return wanted, next((row.digest for row in rows if row.shadow), None)
+
+
+def record_study(connection: Connection, instance_id: UUID, attributes: DicomAttributes) -> None:
+    """What a DICOM file says about its study and, as a digest, its patient."""
+    if attributes.study_instance_uid or attributes.study_date:
+        study = {"uid": attributes.study_instance_uid, "study_date": attributes.study_date, "id": instance_id}
+        connection.execute(_STUDY, study)
+    if attributes.patient:
+        connection.execute(_PATIENT, {"id": instance_id, "digest": bytes.fromhex(attributes.patient)})
