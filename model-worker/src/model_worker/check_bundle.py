@@ -36,7 +36,7 @@ def check_bundle(folder: Path) -> Iterator[str]:
 
 
 def check_backbone(bundle: Bundle, spec: BackboneSpec) -> str:
-    """What the graph was found to be. CodedError(BUNDLE_INVALID) unless it keeps all of docs/bundles.md, "The graph"."""
+    """What the graph was found to be. CodedError(BUNDLE_INVALID) unless it keeps all of docs/reference/bundle-format.md, "The graph"."""
     path = bundle.folder / spec.file
     _check_weights(path, bundle.graph(spec))
     backbone = Backbone(bundle, spec, [CPU])

@@ -75,7 +75,7 @@ class Calibration(_Part):
 
 
 class Manifest(_Part):
-    """What `manifest.json` says. See docs/bundles.md for each field."""
+    """What `manifest.json` says. See docs/reference/bundle-format.md for each field."""
 
     format: Literal[1]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")

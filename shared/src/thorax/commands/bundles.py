@@ -58,7 +58,9 @@ def check(folder: Path) -> None:
 def import_command(words: tuple[str, ...]) -> None:
     """Make a bundle of weights that exist (keras, torchxrayvision, described); needs the training package."""
     if importlib.util.find_spec("training") is None:
-        raise click.ClickException("The training package is not installed here; docs/bundles.md says how.")
+        raise click.ClickException(
+            "The training package is not installed here; docs/how-to/import-weights.md says how."
+        )
     sys.exit(subprocess.call([sys.executable, "-m", "training.importers", *words]))
 
 

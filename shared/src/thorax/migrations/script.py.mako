@@ -7,4 +7,4 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    """Forward only; see docs/operations.md."""
+    """Forward only; see docs/how-to/upgrade-and-back-up.md."""

@@ -53,7 +53,7 @@ class OriginalHead(nn.Module):
         return logits
 
     def channel_weights(self, pooled: Tensor) -> Tensor:
-        """sum_j V[c,j] [h_j > 0] W1[j,k], float [N, 5, K], batch norm folded into V (see docs/bundles.md)."""
+        """sum_j V[c,j] [h_j > 0] W1[j,k], float [N, 5, K], batch norm folded into V (see docs/reference/bundle-format.md)."""
         scale = self.bn.weight * torch.rsqrt(torch.as_tensor(self.bn.running_var) + self.bn.eps)
         awake = (self.dense1(pooled) > 0).to(pooled.dtype)
         return torch.matmul(awake[:, None, :] * (self.dense2.weight * scale), self.dense1.weight)

@@ -86,7 +86,7 @@ def main() -> int:
         member = replace(member, graph=store_int8(member.graph))
     name = member.name.replace("_", "-")
     ensemble = Ensemble(uniform_weights([member.name]))
-    notes = "Imported; thresholds and calibration are not fitted yet: see docs/bundles.md."
+    notes = "Imported; thresholds and calibration are not fitted yet: see docs/how-to/train-a-bundle.md."
     write_bundle(
         arguments.out, [member], ensemble, name=name, version="0.1.0", licence=arguments.licence, notes=notes
     )
