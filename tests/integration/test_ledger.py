@@ -8,9 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Engine, text
 
+from aggregator.config import AggregatorSettings
+from aggregator.recovery import Recovery
 from thorax import database
 from thorax.states import StepKind
-from thorax.work import ledger, recovery
+from thorax.work import ledger
+from thorax.work.hints import Hints, celery_app
 from thorax.work.ledger import Capabilities, Claim, NewStep
 
 JOB = text("""
@@ -74,6 +77,13 @@ def book(database_url: str, url_as: Callable[[str], str]) -> Book:
     return Book(database.engine(database_url), database.engine(url_as("thorax_worker"), pool_size=8))
 
 
+@pytest.fixture
+def recovery(url_as: Callable[[str], str], redis_url: str) -> Recovery:
+    url = url_as("thorax_aggregator")
+    settings = AggregatorSettings(database_url=url, redis_url=redis_url)
+    return Recovery(settings, database.engine(url), Hints(celery_app(redis_url)))
+
+
 def test_a_claim_takes_an_image_s_infer_steps_together(book: Book) -> None:
     _, image = book.prepared()
     book.prepared()
@@ -134,12 +144,12 @@ def test_the_last_step_adds_aggregate_once(book: Book) -> None:
     assert book.do("select steps_done, steps_total from jobs where id = :job", job=job) == [(4, 5)]
 
 
-def test_a_late_twin_changes_nothing(book: Book) -> None:
+def test_a_late_twin_changes_nothing(book: Book, recovery: Recovery) -> None:
     book.prepared()
     late = book.claim(lease_s=-1)
-    with book.owner.begin() as connection:
-        assert recovery.revive(connection, max_attempts=5) == 3
+    recovery.revive()
     again = book.claim()
+    assert len(again) == 3
     assert book.complete(late) == 0
     assert book.complete(again) == 3
     assert book.complete(again) == 0
@@ -154,8 +164,10 @@ def test_parallel_claims_never_share_a_step(book: Book) -> None:
     assert len(claims) == 20 == len({c.step_id for c in claims})
 
 
-def test_a_released_step_waits_longer_each_time_and_is_buried_in_the_end(book: Book) -> None:
-    job, _ = book.job()
+def test_a_released_step_waits_longer_each_time_and_its_job_fails_in_the_end(
+    book: Book, recovery: Recovery
+) -> None:
+    book.job()
     for attempt in range(1, 6):
         (claim,) = book.claim()
         assert claim.attempts == attempt
@@ -164,14 +176,12 @@ def test_a_released_step_waits_longer_each_time_and_is_buried_in_the_end(book: B
         assert book.claim() == []
         ((waits,),) = book.do("select extract(epoch from not_before - now()) from steps")
         assert float(waits) == pytest.approx(10 * 2 ** (attempt - 1), abs=2)
+        assert book.do("select state from jobs") == [("running",)]
         book.do("update steps set not_before = now()")
-    with book.owner.begin() as connection:
-        assert recovery.spent(connection, max_attempts=5) == [job]
-        assert [step.kind for step in recovery.mark_dead(connection, job, max_attempts=5)] == [
-            StepKind.PREPARE
-        ]
-        assert ledger.end(connection, job, "failed", code="step_gave_up", detail="x")
-    assert book.do("select state, error_code from jobs") == [("failed", "step_gave_up")]
+    recovery.fail_exhausted()
+    assert book.do("select kind, state, error_code from steps") == [("prepare", "dead", "internal_error")]
+    failed = ("failed", "step_gave_up", "prepare failed 5 times.")
+    assert book.do("select state, error_code, error_detail from jobs") == [failed]
 
 
 def test_a_cancelled_job_stays_cancelled_whatever_completes_later(book: Book) -> None:
@@ -184,10 +194,9 @@ def test_a_cancelled_job_stays_cancelled_whatever_completes_later(book: Book) ->
     assert book.do("select count(*) from steps where state in ('waiting', 'running')") == [(0,)]
 
 
-def test_only_overdue_steps_are_hinted_again(book: Book) -> None:
+def test_only_overdue_steps_are_hinted_again(book: Book, recovery: Recovery) -> None:
     book.job()
-    with book.owner.begin() as connection:
-        assert recovery.overdue(connection, older_than_s=5) == {}
-        connection.execute(text("update steps set hinted_at = now() - interval '6 seconds'"))
-        assert recovery.overdue(connection, older_than_s=5) == {"prepare": 1}
-        assert recovery.overdue(connection, older_than_s=5) == {}
+    assert recovery.overdue() == {}
+    book.do("update steps set hinted_at = now() - interval '6 seconds'")
+    assert recovery.overdue() == {"prepare": 1}
+    assert recovery.overdue() == {}

@@ -1,6 +1,7 @@
 """What a shadow bundle is given to repeat, by the migration's function on a real Postgres."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,9 +9,11 @@ import orjson
 import pytest
 from sqlalchemy import Engine, text
 
-from aggregator import sweeper
+from aggregator.config import AggregatorSettings
+from aggregator.housekeeping import Housekeeping
 from thorax import database
 from thorax.states import SHADOW_PRIORITY, StepKind
+from thorax.storage import BlobStore
 from thorax.work import ledger
 from thorax.work.ledger import Capabilities, NewStep
 
@@ -162,13 +165,13 @@ def test_the_gateway_sees_no_shadow_even_of_its_own_tenant(book: Book) -> None:
     assert book.do("select count(*) from steps") == [(0,)]
 
 
-def test_an_expired_job_takes_its_shadow_along(book: Book) -> None:
+def test_an_expired_job_takes_its_shadow_along(book: Book, tmp_path: Path) -> None:
     book.bundle("shadow", INPUT, share=1)
     job = book.job()
     book.cast()
     book.do("update jobs set expires_at = now() where id = :id", id=job)
-    with book.aggregator.begin() as connection:
-        connection.execute(sweeper._EXPIRED)
+    settings = AggregatorSettings(database_url="unused")
+    Housekeeping(settings, book.aggregator, BlobStore(str(tmp_path))).expire()
     for table in ("jobs", "steps", "studies"):
         assert book.do(f"select count(*) from {table}") == [(0,)]
     assert book.do("select count(*) from doomed_blobs") == [(1,)]

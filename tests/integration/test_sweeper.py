@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
-from aggregator import sweeper as sweeping
+from aggregator import housekeeping
 from aggregator.config import AggregatorSettings
-from aggregator.sweeper import Sweeper
+from aggregator.housekeeping import Housekeeping
+from aggregator.recovery import Recovery
+from aggregator.sweeper import perform
 from thorax import database
 from thorax.storage import ORIGINAL, BlobStore
 from thorax.work.hints import Hints, celery_app
@@ -25,15 +27,18 @@ select :job, :tenant, :study, 'o', digest, 2, now() + cast(:expires as interval)
 
 
 class House:
-    """A sweeper and one job with one stored image."""
+    """A database, a folder of blobs, and one job with one stored image."""
 
     def __init__(self, folder: Path, owner_url: str, url_as: Callable[[str], str], redis_url: str) -> None:
         self.owner, self.auth = database.engine(owner_url), database.engine(url_as("thorax_auth"))
         self.blobs = BlobStore(str(folder))
-        settings = AggregatorSettings(database_url=url_as("thorax_aggregator"), redis_url=redis_url)
-        engine = database.engine(url_as("thorax_aggregator"))
-        self.sweeper = Sweeper(settings, engine, self.blobs, Hints(celery_app(redis_url)))
+        self.settings = AggregatorSettings(database_url=url_as("thorax_aggregator"), redis_url=redis_url)
+        self.engine, self.hints = database.engine(url_as("thorax_aggregator")), Hints(celery_app(redis_url))
+        self.housekeeping = Housekeeping(self.settings, self.engine, self.blobs)
         self.ids = {name: uuid4() for name in ("study", "tenant", "image", "job")}
+
+    def sweep(self) -> None:
+        perform(self.housekeeping.duties)
 
     def job(self, expires: str | None) -> None:
         with self.owner.begin() as connection:
@@ -61,13 +66,13 @@ def house(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis
 
 def test_an_expired_job_goes_with_its_blobs(house: House) -> None:
     house.job("-1 second")
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.left() == (0, 0, 0, False)
 
 
 def test_a_job_that_has_not_expired_stays(house: House) -> None:
     house.job("1 hour")
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.left() == (1, 1, 0, True)
 
 
@@ -75,20 +80,20 @@ def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
     house.job(None)
     with house.auth.begin() as connection:  # with the rights of auth-service, which sees no study
         connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.left() == (0, 0, 0, False)
 
 
 def test_what_its_last_token_uploads_later_goes_too(house: House) -> None:
     with house.auth.begin() as connection:
         connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
-    house.sweeper.keep_house()
+    house.sweep()
     house.job(None)
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.left() == (0, 0, 0, False)
     with house.owner.begin() as connection:
         connection.execute(text("update doomed_tenants set doomed_at = now() - interval '16 minutes'"))
-    house.sweeper.keep_house()
+    house.sweep()
     with house.owner.connect() as connection:
         assert connection.execute(text("select count(*) from doomed_tenants")).scalar_one() == 0
 
@@ -107,7 +112,7 @@ def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch:
         connection.execute(
             text("insert into doomed_blobs values (:id, now() - interval '1 day')"), {"id": stuck}
         )
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.left() == (0, 0, 1, False)
     with house.owner.connect() as connection:
         recent = text("select instance_id from doomed_blobs where doomed_at > now() - interval '1 minute'")
@@ -117,12 +122,12 @@ def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch:
 def test_what_is_no_instance_is_left_alone(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "ORPHAN_AGE", timedelta(0))
+    monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
     foreign = tmp_path / "instances" / ".DS_Store"
     foreign.mkdir()
     stray = uuid4()
     house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweeper.keep_house()
+    house.sweep()
     assert foreign.exists()
     assert not (tmp_path / "instances" / str(stray)).exists()
 
@@ -130,11 +135,11 @@ def test_what_is_no_instance_is_left_alone(
 def test_a_database_erases_no_other_s_blobs(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweeping, "ORPHAN_AGE", timedelta(0))
+    monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
     (tmp_path / "platform").write_bytes(uuid4().bytes)  # this one is new, or staging
     stray = uuid4()
     house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.blobs.get(stray, ORIGINAL) == b"x"
 
 
@@ -157,7 +162,7 @@ def test_a_job_whose_bundle_no_worker_has_fails_in_the_end(house: House, has: st
             ),
             {"has": has},
         )
-    house.sweeper.keep_house()
+    house.sweep()
     with house.owner.connect() as connection:
         assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 
@@ -173,18 +178,18 @@ def test_a_quorum_out_of_reach_fails_the_job(house: House, quorum: int, state: s
     with house.owner.begin() as connection:
         connection.execute(text("update jobs set state = 'running'"))
         connection.execute(spent, house.ids)
-    house.sweeper._settings = house.sweeper._settings.model_copy(update={"quorum": quorum})
-    house.sweeper.mark_dead()
+    settings = house.settings.model_copy(update={"quorum": quorum})
+    Recovery(settings, house.engine, house.hints).fail_exhausted()
     with house.owner.connect() as connection:
         assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 
 
 def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "ORPHAN_AGE", timedelta(0))
+    monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
     house.job(None)
     stray = uuid4()
     house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweeper.keep_house()
+    house.sweep()
     assert house.left() == (1, 1, 0, True)
     with pytest.raises(FileNotFoundError):
         house.blobs.get(stray, ORIGINAL)

@@ -9,9 +9,11 @@ import pytest
 
 from tests.integration.test_ledger import WHOLE, Book
 from thorax import database
+from thorax.work import heartbeat as signs
 from thorax.work import worker
+from thorax.work.heartbeat import Heartbeat
 from thorax.work.ledger import Capabilities, Claim
-from thorax.work.worker import Heartbeat, Worker
+from thorax.work.worker import Worker
 
 
 class Sick:
@@ -42,20 +44,20 @@ def test_who_fails_at_everything_ends_and_leaves_the_queue_to_others(
     for _ in range(8):
         book.job()
     handler = Sick(RuntimeError("no GPU any more"))
-    Worker(book.worker, handler, service="worker", lease_s=30).work()
+    Worker(book.worker, handler, name="w", lease_s=30).work()
     assert (handler.claims, killed) == (3, [(os.getpid(), signal.SIGTERM)])
 
 
 @pytest.mark.parametrize(("error", "seconds"), [(ConnectionError(), 30), (FileNotFoundError(), 1)])
 def test_a_step_waits_for_a_store_that_is_away(book: Book, error: OSError, seconds: int) -> None:
     book.job()
-    Worker(book.worker, Sick(error), service="worker", lease_s=30).work()
+    Worker(book.worker, Sick(error), name="w", lease_s=30).work()
     ((waits,),) = book.do("select extract(epoch from not_before - now()) from steps")
     assert float(waits) == pytest.approx(seconds, abs=3)
 
 
 def test_a_heartbeat_outlives_a_survey_that_fails(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "BEAT_S", 0.01)
+    monkeypatch.setattr(signs, "BEAT_S", 0.01)
     beaten = threading.Event()
 
     def refresh() -> Capabilities:

@@ -7,55 +7,19 @@ from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from aggregator.ensemble import Ensemble, combine, study
 from aggregator.heatmaps import fuse
+from thorax import queries
 from thorax.bundle import Manifest
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
 from thorax.states import StepKind
 from thorax.work import ledger
 
-# A row for each prediction of each usable image, and one without a backbone for an image that has none.
-_PREDICTIONS = text("""
-select i.id as instance_id, p.backbone, p.probabilities, p.maps, p.map_shape
-from jobs j join instances i on i.study_id = j.study_id and i.state <> 'failed'
-left join predictions p on p.job_id = j.id and p.instance_id = i.id where j.id = :job_id""")
-_FAILED_IMAGES = text("""
-select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id
-where j.id = :job_id and i.state = 'failed' order by i.position""")
-_MANIFEST = text("select manifest from bundles where digest = :digest")
-_SUCCEED = ledger.completing("""
-findings as (
-  insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
-  select held.job_id, f.* from held, unnest(
-    cast(:owners as uuid[]), cast(:findings as text[]), cast(:probabilities as real[]),
-    cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[])) as f),
-pictures as (
-  insert into heatmaps (job_id, instance_id, maps, map_shape)
-  select held.job_id, p.instance_id, p.maps, cast(:shape as smallint[])
-  from held, unnest(cast(:images as uuid[]), cast(:maps as bytea[])) as p (instance_id, maps)),
-spans as (
-  select kind, min(started_at) as began, coalesce(max(finished_at), clock_timestamp()) as ended
-  from steps where job_id = any(:jobs) group by kind),
-seconds as (
-  select jsonb_object_agg(kind || '_s', round(extract(epoch from ended - began)::numeric, 4)) as by_kind,
-    min(began) as began from spans),
-ended as (
-  update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = :missing,
-    steps_done = steps_done + 1, version = version + 1,
-    timings = by_kind || jsonb_build_object(
-      'queued_s', round(extract(epoch from seconds.began - created_at)::numeric, 4),
-      'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
-  from seconds, held where j.id = held.job_id returning j.id, j.version, j.state)
-select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
-_FAIL = ledger.completing("""
-ended as (
-  update jobs j set state = 'failed', error_code = :code, error_detail = :detail, finished_at = now(),
-    version = version + 1
-  from held where j.id = held.job_id and j.state in ('queued', 'running') returning j.id, j.version, j.state)
-select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
+_SQL = queries.load(__file__)
+_SUCCEED, _FAIL = (ledger.completing(_SQL[name].text) for name in ("succeed", "fail"))
 
 
 @dataclass(frozen=True)
@@ -68,7 +32,7 @@ class ImageResult:
 
 
 class AggregateHandler:
-    """Performs `aggregate` claims."""
+    """Does `aggregate` steps."""
 
     def __init__(self, engine: Engine, *, quorum: int) -> None:
         self._engine, self._quorum = engine, quorum
@@ -93,14 +57,14 @@ class AggregateHandler:
 
     def _manifest(self, connection: Connection, digest: str) -> Manifest:
         if digest not in self._manifests:
-            stored = connection.execute(_MANIFEST, {"digest": digest}).scalar_one()
+            stored = connection.execute(_SQL["manifest"], {"digest": digest}).scalar_one()
             self._manifests[digest] = Manifest.model_validate(stored)
         return self._manifests[digest]
 
     def _results(self, connection: Connection, job_id: UUID, manifest: Manifest) -> list[ImageResult]:
         """Every image's answer. Raises CodedError(INTERNAL) unless each has exactly the manifest's backbones."""
         images: dict[UUID, dict[str, Any]] = {}
-        for row in connection.execute(_PREDICTIONS, {"job_id": job_id}):
+        for row in connection.execute(_SQL["predictions"], {"job_id": job_id}):
             if row.backbone is None:
                 raise CodedError(Code.INTERNAL, "An image lacks all predictions.")
             images.setdefault(row.instance_id, {})[row.backbone] = row
@@ -143,6 +107,6 @@ def _columns(manifest: Manifest, results: Sequence[ImageResult]) -> dict[str, An
 
 def _reason(connection: Connection, job_id: UUID) -> dict[str, Any]:
     """Why no image could be analysed: the image's own code if there is just one."""
-    failed = connection.execute(_FAILED_IMAGES, {"job_id": job_id}).all()
+    failed = connection.execute(_SQL["failed_images"], {"job_id": job_id}).all()
     code, detail = failed[0] if len(failed) == 1 else (Code.NO_USABLE_IMAGE, "No image could be analysed.")
     return {"code": str(code), "detail": detail}

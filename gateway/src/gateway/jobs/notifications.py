@@ -11,8 +11,7 @@ import psycopg
 import structlog
 
 from thorax.database import KEEPALIVES
-from thorax.states import JobState
-from thorax.work.ledger import JOBS_CHANNEL
+from thorax.states import JOBS_CHANNEL, JobState
 
 _log = structlog.get_logger(__name__)
 

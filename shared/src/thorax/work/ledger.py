@@ -13,11 +13,12 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, TextClause, text
+from sqlalchemy import Connection, TextClause
 
+from thorax import queries
 from thorax.states import SHADOW_PRIORITY, StepKind
 
-JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries id, version and state of the job that changed
+_SQL = queries.load(__file__)
 
 
 @dataclass(frozen=True)
@@ -71,19 +72,11 @@ def queue_of(kind: str, backbone: str | None) -> str:
     return f"{kind}.{backbone}" if backbone else str(kind)
 
 
-_ADD = text("""
-insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
-select j.id, new.instance_id, new.kind, new.backbone, j.bundle_digest, j.priority
-from unnest(cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
-  with ordinality as new (job_id, instance_id, kind, backbone, place)
-join jobs j on j.id = new.job_id order by new.place""")
-
-
 def add(connection: Connection, steps: Sequence[tuple[UUID, NewStep]]) -> None:
     """Add steps to their jobs; the caller has counted them in `jobs.steps_total` already."""
     if not steps:
         return
-    connection.execute(_ADD, _columns(steps))
+    connection.execute(_SQL["add"], _columns(steps))
 
 
 def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
@@ -95,50 +88,6 @@ def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
     }
 
 
-# A step that has been claimed twice before may be poison, so it never shares a batch with others. An image that nothing
-# else waits for is shared with the other workers (`crew`), so that its backbones run side by side.
-_CLAIM = text("""
-with head as (
-  select id, kind, priority, job_id, instance_id, attempts, bundle_digest from steps
-  where state = 'waiting' and kind = any(:kinds) and (backbone is null or backbone = any(:backbones))
-    and (kind = 'aggregate' or bundle_digest = any(:bundles)) and not_before <= now()
-  order by priority, kind, id limit 1 for update skip locked),
-image as (
-  select count(*) as steps, count(*) filter (where s.state = 'waiting') as waiting from steps s, head
-  where s.job_id = head.job_id and s.instance_id = head.instance_id and s.kind = 'infer'
-    and s.backbone = any(:backbones)),
-crew as (
-  select count(*) as size from workers w, head
-  where w.backbones && cast(:backbones as text[]) and head.bundle_digest = any(w.loaded)
-    and w.seen_at > now() - interval '15 seconds' and not exists (
-      select from steps o where o.state = 'waiting' and o.kind <> 'aggregate' and o.instance_id <> head.instance_id)),
-taken as (
-  select s.id from steps s, head
-  where s.state = 'waiting' and s.kind = head.kind and s.priority = head.priority
-    and (s.backbone is null or s.backbone = any(:backbones))
-    and (s.kind = 'aggregate' or s.bundle_digest = any(:bundles)) and s.not_before <= now()
-    and case when s.kind <> 'infer' then s.id = head.id
-             when head.attempts >= 2 or :max_batch = 1 then s.instance_id = head.instance_id
-             else s.attempts < 2 end
-  order by s.id limit (select case when :max_batch > 1 then :rows
-    else ceil(greatest(image.steps, 1) / greatest(crew.size, 1)::numeric)::bigint end from image, crew)
-  for update of s skip locked),
-claimed as (
-  update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
-    lease_until = now() + make_interval(secs => :lease_s)
-  from taken where s.id = taken.id
-  returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority),
-started as (
-  update jobs set state = 'running', started_at = now(), version = version + 1
-  where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
-               where j.state = 'queued' for update of j skip locked)
-  returning id, version, state),
-told as (select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from started)
-select claimed.*, (select media_type from instances i where i.id = claimed.instance_id) as media_type,
-  kind = 'infer' and (select waiting from image) > count(*) over () as rest
-from claimed left join (select count(*) from told) as notified on true order by claimed.id""")
-
-
 def claim(connection: Connection, capabilities: Capabilities, *, worker: str, lease_s: float) -> list[Claim]:
     """Take the most urgent waiting step that fits, and for `infer` the waiting steps of the same images.
 
@@ -146,7 +95,7 @@ def claim(connection: Connection, capabilities: Capabilities, *, worker: str, le
     a hint to the others.
     """
     rows = connection.execute(
-        _CLAIM,
+        _SQL["claim"],
         {
             "kinds": [str(kind) for kind in capabilities.kinds],
             "backbones": list(capabilities.backbones),
@@ -160,13 +109,7 @@ def claim(connection: Connection, capabilities: Capabilities, *, worker: str, le
     return [Claim(r[0], r[1], r[2], r[3], StepKind(r[4]), *r[5:]) for r in rows]
 
 
-HELD = """
-mine as (select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
-locked as (select id from jobs where id = any(:jobs) order by id for no key update),
-held as (
-  update steps s set state = 'done', finished_at = now(), lease_until = null from mine, locked
-  where s.id = mine.id and s.job_id = locked.id and s.attempts = mine.attempts and s.state = 'running'
-  returning s.id, s.job_id, s.instance_id, s.backbone)"""
+HELD = _SQL["held"].text
 """The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.
 
 What follows writes for the rows of `held` only, whose names are the columns returned; `held_by` gives its values.
@@ -175,7 +118,7 @@ What follows writes for the rows of `held` only, whose names are the columns ret
 
 def completing(rest: str) -> TextClause:
     """A statement that completes steps: `HELD` and what follows it."""
-    return text(f"with {HELD}, {rest}")
+    return queries.statement(f"with {HELD}, {rest}")
 
 
 def held_by(claims: Sequence[Claim]) -> dict[str, Any]:
@@ -187,35 +130,9 @@ def held_by(claims: Sequence[Claim]) -> dict[str, Any]:
     }
 
 
-_COMPLETE = """
-{record}new as (
-  select * from unnest(
-    cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
-    with ordinality as n (job_id, instance_id, kind, backbone, place)),
-moved as (
-  update jobs j set steps_done = j.steps_done + d.done, version = j.version + 1,
-    state = case when j.state = 'queued' then 'running' else j.state end,
-    steps_total = j.steps_total + d.added
-  from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added
-        from held group by job_id) as d
-  where j.id = d.job_id and j.state in ('queued', 'running')
-  returning j.id, j.version, j.state, j.bundle_digest, j.priority,
-    j.steps_done + 1 = j.steps_total as exhausted),
-added as (
-  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
-  select moved.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority
-  from new join moved on moved.id = new.job_id order by new.place),
-last as (
-  insert into steps (job_id, kind, bundle_digest, priority)
-  select id, 'aggregate', bundle_digest, priority from moved where exhausted),
-told as (select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from moved)
-select held.id, held.job_id, coalesce(moved.exhausted, false) as exhausted
-from held left join moved on moved.id = held.job_id left join (select count(*) from told) as notified on true"""
-
-
 @cache
 def _recording(record: str) -> TextClause:
-    return completing(_COMPLETE.format(record=record and f"{record}, "))
+    return completing(", ".join(filter(None, [record, _SQL["complete"].text])))
 
 
 @dataclass(frozen=True)
@@ -249,20 +166,13 @@ def complete(
     return Completion(frozenset(row.id for row in rows), tuple(added))
 
 
-_RELEASE = text("""
-update steps s set state = 'waiting', lease_until = null, error_code = :code,
-  not_before = now() + make_interval(secs => :delay_s * power(2, least(s.attempts, 8) - 1))
-from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as mine (id, attempts)
-where s.id = mine.id and s.attempts = mine.attempts and s.state = 'running'""")
-
-
 def release(connection: Connection, claims: Sequence[Claim], *, code: str, delay_s: float = 1.0) -> None:
     """Give claims back after a failure that may pass; the wait doubles with each attempt.
 
-    A step without attempts left is buried by the sweeper, as one whose worker died would be.
+    A step without attempts left is marked dead by the sweeper, as one whose worker died would be.
     """
     connection.execute(
-        _RELEASE,
+        _SQL["release"],
         {
             "ids": [c.step_id for c in claims],
             "attempts": [c.attempts for c in claims],
@@ -272,29 +182,21 @@ def release(connection: Connection, claims: Sequence[Claim], *, code: str, delay
     )
 
 
-LOCK_JOBS = text("select id from jobs where id = any(:ids) order by id for no key update")
-
-_END = text("""
-with ended as (
-  update jobs set state = :state, error_code = :code, error_detail = :detail, finished_at = now(),
-    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id, version, state),
-stopped as (
-  update steps set state = 'cancelled', finished_at = now()
-  where job_id in (select id from ended) and state in ('waiting', 'running'))
-select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from ended""")
+def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Lock jobs; before their steps, see above."""
+    connection.execute(_SQL["lock_jobs"], {"ids": list(ids)})
 
 
 def end(connection: Connection, job_id: UUID, state: str, *, code: str, detail: str) -> bool:
     """End an open job without a result and cancel its open steps; False if it had ended already."""
-    connection.execute(LOCK_JOBS, {"ids": [job_id]})
+    lock_jobs(connection, [job_id])
     return bool(
-        connection.execute(_END, {"job_id": job_id, "state": state, "code": code, "detail": detail}).all()
+        connection.execute(
+            _SQL["end"], {"job_id": job_id, "state": state, "code": code, "detail": detail}
+        ).all()
     )
-
-
-_WAITING = text("select count(*) from steps where state = 'waiting' and priority < :shadow")
 
 
 def waiting(connection: Connection) -> int:
     """How many steps of real work wait, over all tenants: what scaling and the high-water mark go by."""
-    return int(connection.execute(_WAITING, {"shadow": SHADOW_PRIORITY}).scalar_one())
+    return int(connection.execute(_SQL["waiting"]).scalar_one())

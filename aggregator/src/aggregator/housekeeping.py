@@ -1,0 +1,109 @@
+"""The sweeper's housekeeping: shadow jobs, jobs that nobody serves, what has expired, what is to be erased, what is old."""
+
+from datetime import timedelta
+from time import monotonic
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection, Engine
+
+from aggregator.config import AggregatorSettings
+from thorax import queries
+from thorax.errors import Code
+from thorax.states import JobState
+from thorax.storage import BlobStore
+from thorax.work import ledger
+
+SHADOWS_AT_ONCE = 20
+ORPHAN_AGE = timedelta(hours=1)
+ORPHAN_ROUND_S = 600.0
+_SQL = queries.load(__file__)
+_log = structlog.get_logger(__name__)
+
+
+class Housekeeping:
+    """What can wait a little; several processes may do it at once."""
+
+    def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore) -> None:
+        self._settings, self._engine, self._blobs = settings, engine, blobs
+        self._whole = engine.execution_options(isolation_level="READ COMMITTED")
+        self._next_orphans = 0.0
+        self.duties = (
+            self.enqueue_shadow_jobs,
+            self.fail_unserved,
+            self.expire,
+            self.erase_blobs,
+            self.delete_old,
+            self.erase_orphans,
+        )
+
+    def enqueue_shadow_jobs(self) -> None:
+        """Jobs that have succeeded are repeated by the shadow bundle, if there is one (docs/adr/0011)."""
+        with self._whole.begin() as connection:
+            connection.execute(_SQL["enqueue_shadow_jobs"], {"at_most": SHADOWS_AT_ONCE})
+
+    def fail_unserved(self) -> None:
+        """A job whose bundle no worker has any more fails; a retry is done by the current bundle."""
+        with self._engine.connect() as connection:
+            jobs = list(connection.execute(_SQL["unserved_jobs"]).scalars())
+        for job_id in jobs:
+            with self._whole.begin() as connection:
+                detail = "No worker has had this job's bundle for an hour. A retry uses the current bundle."
+                ledger.end(connection, job_id, JobState.FAILED, code=Code.BUNDLE_MISSING, detail=detail)
+            _log.error("job_unserved", job=str(job_id))
+
+    def expire(self) -> None:
+        """Delete the open API's jobs when their time is over, a tenant's when its last user has left."""
+        for query in ("delete_expired", "delete_tenants"):
+            with self._whole.begin() as connection:
+                connection.execute(_SQL[query])
+
+    def erase_blobs(self) -> None:
+        """Erase the blobs of deleted instances; what can't be erased now moves to the end of the list."""
+        with self._engine.connect() as connection:
+            ids = list(connection.execute(_SQL["pending_blobs"]).scalars())
+        erased = []
+        for instance_id in ids:
+            try:
+                self._blobs.erase(instance_id)
+                erased.append(instance_id)
+            except OSError as error:
+                _log.warning("not_erased", instance=str(instance_id), error=type(error).__name__)
+                with self._whole.begin() as connection:
+                    connection.execute(_SQL["postpone_blobs"], {"id": instance_id})
+                if isinstance(error, ConnectionError):  # the others would fail as slowly
+                    break
+        with self._whole.begin() as connection:
+            connection.execute(_SQL["blobs_erased"], {"ids": erased})
+
+    def delete_old(self) -> None:
+        """Old idempotency keys, signs of life, and steps of jobs that have ended."""
+        with self._whole.begin() as connection:
+            connection.execute(_SQL["delete_old_keys"])
+            connection.execute(_SQL["delete_old_workers"])
+            connection.execute(_SQL["delete_old_steps"], {"age_s": self._settings.keep_steps_h * 3600})
+
+    def erase_orphans(self) -> None:
+        """Blobs without an instance: an upload that was never acknowledged, or a late write after erasure."""
+        if monotonic() < self._next_orphans:
+            return
+        self._next_orphans = monotonic() + ORPHAN_ROUND_S
+        batch: list[UUID] = []
+        with self._engine.connect() as connection:
+            platform: UUID = connection.execute(_SQL["platform"]).scalar_one()
+            if not self._blobs.belong_to(platform):
+                _log.error("blobs_of_another_database", platform=str(platform))
+                return
+            for instance_id in self._blobs.older_than(ORPHAN_AGE):
+                batch.append(instance_id)
+                if len(batch) == 500:
+                    self._erase_unknown(connection, batch)
+                    batch.clear()
+            self._erase_unknown(connection, batch)
+
+    def _erase_unknown(self, connection: Connection, ids: list[UUID]) -> None:
+        known = set(connection.execute(_SQL["known_instances"], {"ids": ids}).scalars())
+        connection.rollback()
+        for instance_id in set(ids) - known:
+            self._blobs.erase(instance_id)
+            _log.info("orphan_erased", instance=str(instance_id))

@@ -1,0 +1,71 @@
+-- The sweeper's housekeeping: what has expired, whom nobody serves, what is to be erased, what is old.
+
+-- enqueue_shadow_jobs --
+-- Lets the shadow bundle, if there is one, repeat jobs that have succeeded (docs/adr/0011).
+select cast_shadows(:at_most)
+
+-- unserved_jobs --
+-- Finds jobs that nobody can do: workers live, and none has their bundle an hour later (a rollout took it away). A
+-- shadow job may wait.
+with living as (select bundles from workers where service = 'model-worker' and seen_at > now() - make_interval(secs => :alive_s))
+select distinct s.job_id from steps s
+where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < :shadow_priority and s.created_at < now() - interval '1 hour'
+  and exists (select from living) and not exists (select from living where s.bundle_digest = any(bundles)) limit 100
+
+-- delete_expired --
+-- Deletes jobs of the open API whose time is over, with their studies.
+with expired as (
+  select id, study_id from jobs where expires_at < now() order by expires_at limit 50 for update skip locked),
+gone as (delete from jobs where id in (select id from expired)),
+images as (
+  insert into doomed_blobs (instance_id)
+  select i.id from instances i join expired e on e.study_id = i.study_id on conflict do nothing)
+delete from studies where id in (select study_id from expired) returning id
+
+-- delete_tenants --
+-- Deletes what belongs to tenants whose last user has left, open jobs too. A tenant stays on the list until its last
+-- access token has expired, since until then it may still upload.
+with gone as (select tenant_id from doomed_tenants for update skip locked),
+batch as (select s.id from studies s join gone g on g.tenant_id = s.tenant_id limit 200),
+images as (
+  insert into doomed_blobs (instance_id)
+  select i.id from instances i join batch on batch.id = i.study_id on conflict do nothing),
+own_bundle as (delete from tenant_bundles where tenant_id in (select tenant_id from gone)),
+erased as (delete from studies where id in (select id from batch)),
+secrets as (delete from patient_secrets where tenant_id in (select tenant_id from gone))
+delete from doomed_tenants where tenant_id in (select tenant_id from gone)
+  and doomed_at < now() - interval '15 minutes' and not exists (select from batch)
+
+-- pending_blobs --
+-- Lists instances whose blobs are to be erased, those that waited longest first.
+select instance_id from doomed_blobs order by doomed_at limit 50
+
+-- postpone_blobs --
+-- Moves an instance whose blobs could not be erased to the end of the list.
+update doomed_blobs set doomed_at = now() where instance_id = :id
+
+-- blobs_erased --
+-- Takes instances whose blobs are erased off the list.
+delete from doomed_blobs where instance_id = any(:ids)
+
+-- delete_old_keys --
+-- Deletes idempotency keys after a day.
+delete from idempotency_keys where created_at < now() - interval '24 hours'
+
+-- delete_old_workers --
+-- Deletes processes that have given no sign of life for ten minutes.
+delete from workers where seen_at < now() - interval '10 minutes'
+
+-- delete_old_steps --
+-- Deletes steps of jobs that ended long ago.
+delete from steps where id in (
+  select s.id from (select id, job_id from steps order by id limit 2000) s join jobs j on j.id = s.job_id
+  where j.finished_at < now() - make_interval(secs => :age_s))
+
+-- platform --
+-- The id of this database's platform, which its blob store carries too.
+select id from platform
+
+-- known_instances --
+-- Which of these instances exist.
+select id from instances where id = any(:ids)

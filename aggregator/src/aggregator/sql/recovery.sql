@@ -1,0 +1,50 @@
+-- The sweeper's duties to the ledger: steps that were dropped, have failed too often, are late or were overlooked.
+
+-- revive --
+-- Makes steps whose lease ran out claimable again.
+update steps set state = 'waiting', lease_until = null, not_before = now(), hinted_at = '-infinity'
+where id in (select id from steps where state = 'running' and lease_until < now() and attempts < :max_attempts
+             for update skip locked) returning id
+
+-- exhausted_jobs --
+-- Finds jobs that have a step without attempts left.
+select distinct job_id from steps where attempts >= :max_attempts
+  and (state = 'waiting' or (state = 'running' and lease_until < now())) order by job_id limit 100
+
+-- mark_dead --
+-- Marks a job's steps without attempts left as dead.
+update steps set state = 'dead', finished_at = now(), error_code = coalesce(error_code, :code)
+where job_id = :job_id and attempts >= :max_attempts
+  and (state = 'waiting' or (state = 'running' and lease_until < now())) returning kind, backbone
+
+-- too_few_left --
+-- Tells whether what has died leaves an image fewer backbones than the quorum.
+select instance_id from steps where job_id = :job_id and kind = 'infer'
+group by instance_id having count(*) filter (where state <> 'dead') < :quorum limit 1
+
+-- late_jobs --
+-- Finds jobs past the deadline that fewer backbones may answer: every usable image has `quorum` predictions, and only
+-- infer is open.
+select j.id from jobs j where j.state = 'running' and j.started_at < now() - make_interval(secs => :deadline_s)
+  and not exists (select from steps s where s.job_id = j.id and s.kind <> 'infer' and s.state <> 'done')
+  and exists (select from steps s where s.job_id = j.id and s.kind = 'infer' and s.state in ('waiting', 'running', 'dead'))
+  and not exists (
+    select from instances i where i.study_id = j.study_id and i.state = 'prepared'
+      and (select count(*) from predictions p where p.job_id = j.id and p.instance_id = i.id) < :quorum)
+order by j.id limit 100
+
+-- give_up --
+-- Cancels what a late job still waits for; aggregate is its last step.
+with given_up as (
+  update steps set state = 'cancelled', finished_at = now()
+  where job_id = :job_id and kind = 'infer' and state in ('waiting', 'running', 'dead') returning id)
+update jobs set steps_total = steps_done + 1, version = version + 1
+where id = :job_id and state = 'running' and exists (select from given_up) returning id
+
+-- overdue_steps --
+-- Takes waiting steps whose last hint is old; they count as hinted from now on.
+update steps set hinted_at = now() where id in (
+  select id from steps where state = 'waiting' and not_before <= now()
+    and hinted_at < now() - make_interval(secs => :older_than_s)
+  order by priority, kind, id limit 1000 for update skip locked)
+returning kind, backbone

@@ -1,0 +1,50 @@
+-- What the last step of a job reads and writes.
+
+-- predictions --
+-- A row for each prediction of each usable image, and one without a backbone for an image that has none.
+select i.id as instance_id, p.backbone, p.probabilities, p.maps, p.map_shape
+from jobs j join instances i on i.study_id = j.study_id and i.state <> 'failed'
+left join predictions p on p.job_id = j.id and p.instance_id = i.id where j.id = :job_id
+
+-- failed_images --
+-- Why each failed image of a job failed.
+select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id
+where j.id = :job_id and i.state = 'failed' order by i.position
+
+-- manifest --
+-- A registered bundle's manifest.
+select manifest from bundles where digest = :digest
+
+-- succeed --
+-- Follows the ledger's `held`: stores findings and heatmaps, and ends the job with its timings.
+findings as (
+  insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
+  select held.job_id, f.* from held, unnest(
+    cast(:owners as uuid[]), cast(:findings as text[]), cast(:probabilities as real[]),
+    cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[])) as f),
+pictures as (
+  insert into heatmaps (job_id, instance_id, maps, map_shape)
+  select held.job_id, p.instance_id, p.maps, cast(:shape as smallint[])
+  from held, unnest(cast(:images as uuid[]), cast(:maps as bytea[])) as p (instance_id, maps)),
+spans as (
+  select kind, min(started_at) as began, coalesce(max(finished_at), clock_timestamp()) as ended
+  from steps where job_id = any(:jobs) group by kind),
+seconds as (
+  select jsonb_object_agg(kind || '_s', round(extract(epoch from ended - began)::numeric, 4)) as by_kind,
+    min(began) as began from spans),
+ended as (
+  update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = :missing,
+    steps_done = steps_done + 1, version = version + 1,
+    timings = by_kind || jsonb_build_object(
+      'queued_s', round(extract(epoch from seconds.began - created_at)::numeric, 4),
+      'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
+  from seconds, held where j.id = held.job_id returning j.id, j.version, j.state)
+select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from ended
+
+-- fail --
+-- Follows the ledger's `held`: ends a job of which no image could be analysed.
+ended as (
+  update jobs j set state = 'failed', error_code = :code, error_detail = :detail, finished_at = now(),
+    version = version + 1
+  from held where j.id = held.job_id and j.state in ('queued', 'running') returning j.id, j.version, j.state)
+select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from ended

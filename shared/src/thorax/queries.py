@@ -1,0 +1,29 @@
+"""Named SQL: beside a module `x.py`, a file `sql/x.sql` of queries, each under `-- name --` with a sentence on it."""
+
+import re
+from pathlib import Path
+
+from sqlalchemy import TextClause, text
+
+from thorax.states import ALIVE_S, JOBS_CHANNEL, SHADOW_PRIORITY
+
+FACTS = {"alive_s": ALIVE_S, "jobs_channel": JOBS_CHANNEL, "shadow_priority": SHADOW_PRIORITY}
+"""What queries may name as a parameter without being given it."""
+
+_HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+
+def load(module: str) -> dict[str, TextClause]:
+    """The queries of the module in this file (`__file__`), by name."""
+    path = Path(module)
+    _, *parts = _HEADING.split((path.parent / "sql" / f"{path.stem}.sql").read_text("utf-8"))
+    return {
+        name: statement(_COMMENT.sub("", sql).strip())
+        for name, sql in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+def statement(sql: str) -> TextClause:
+    """A query with the facts that it names."""
+    return text(sql).bindparams(**{name: fact for name, fact in FACTS.items() if f":{name}" in sql})

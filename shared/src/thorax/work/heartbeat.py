@@ -1,0 +1,77 @@
+"""The signs of life that a process gives, in the database and in a file."""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from thorax import queries
+from thorax.work import ledger
+
+BEAT_S = 5.0
+STUCK_S = 300.0  # no claim may keep a process busy for longer; a liveness probe then lets it be restarted
+_SQL = queries.load(__file__)
+_log = structlog.get_logger(__name__)
+
+
+class Heartbeat(threading.Thread):
+    """Says every few seconds, in the database and in a file, that this process lives and is not stuck."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        name: str,
+        service: str,
+        capabilities: Callable[[], ledger.Capabilities],
+        kinds: Sequence[str] = (),
+        busy_since: Callable[[], float | None] = lambda: None,
+        file: Path | None = None,
+    ) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._engine, self._id, self._service, self._file = engine, name, service, file
+        self._capabilities, self._kinds, self._busy_since = capabilities, kinds, busy_since
+        self._done = threading.Event()
+        if file:  # of the process before, in a container that was restarted
+            file.unlink(missing_ok=True)
+
+    def run(self) -> None:
+        """Beat until `stop`."""
+        while not self._done.is_set():
+            try:
+                self._beat()
+            except Exception as error:  # a full disk, a lost database: it must not end the signs of life
+                _log.warning("heartbeat_lost", error=type(error).__name__)
+            self._done.wait(BEAT_S)
+
+    def stop(self) -> None:
+        """Stop, and sign off, so that readiness does not count on this process any longer."""
+        self._done.set()
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(_SQL["sign_off"], {"id": self._id})
+        except DBAPIError as error:
+            _log.warning("sign_off_lost", error=type(error).__name__)
+
+    def _beat(self) -> None:
+        busy = self._busy_since()
+        if busy is not None and monotonic() - busy > STUCK_S:
+            _log.error("stuck", seconds=int(monotonic() - busy))
+            return
+        capabilities = self._capabilities()
+        row = {
+            "id": self._id,
+            "service": self._service,
+            "kinds": [*map(str, capabilities.kinds), *self._kinds],
+            "backbones": list(capabilities.backbones),
+            "bundles": list(capabilities.bundles),
+            "loaded": list(capabilities.loaded),
+        }
+        if self._file:
+            self._file.touch()
+        with self._engine.begin() as connection:
+            connection.execute(_SQL["beat"], row)

@@ -1,0 +1,83 @@
+"""What the processes that work on the ledger share: their start, their signs of life, and serving hints."""
+
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import uuid4
+
+from celery import Celery
+from celery.exceptions import SecurityWarning
+from celery.signals import worker_shutting_down
+from sqlalchemy import Engine
+
+from thorax import database, telemetry
+from thorax.work.heartbeat import Heartbeat
+from thorax.work.hints import TASK, celery_app
+from thorax.work.ledger import Capabilities
+from thorax.work.worker import LedgerSettings, StepHandler, Worker
+
+
+class Process:
+    """One process of a service: its name in the ledger (unique over all machines), its engine (autocommit), its broker."""
+
+    def __init__(self, service: str, settings: LedgerSettings) -> None:
+        telemetry.configure(service, level=settings.log_level, form=settings.log_format)
+        self.service, self._settings = service, settings
+        self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
+        self.engine: Engine = database.engine(settings.database_url.get_secret_value(), autocommit=True)
+        self.app: Celery = celery_app(settings.redis_url.get_secret_value(), service)
+
+    @contextmanager
+    def alive(
+        self,
+        capabilities: Callable[[], Capabilities],
+        *,
+        busy_since: Callable[[], float | None],
+        kinds: Sequence[str] = (),
+    ) -> Iterator[None]:
+        """Give signs of life while the block runs; see `Heartbeat`."""
+        heartbeat = Heartbeat(
+            self.engine,
+            name=self.name,
+            service=self.service,
+            capabilities=capabilities,
+            kinds=kinds,
+            busy_since=busy_since,
+            file=self._settings.heartbeat_file,
+        )
+        heartbeat.start()
+        try:
+            yield
+        finally:
+            heartbeat.stop()
+
+    def serve(
+        self, handler: StepHandler, queues: Sequence[str], *, refresh: Callable[[], Capabilities]
+    ) -> None:
+        """Take work whenever a hint comes on `queues`, until SIGTERM; each sign of life calls `refresh`. Blocks."""
+        worker = Worker(self.engine, handler, name=self.name, lease_s=self._settings.lease_s)
+        with self.alive(refresh, busy_since=lambda: worker.busy_since):
+            _serve_hints(self.app, worker, queues)
+
+
+def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
+    """The pool is `solo`: a claim runs on the main thread, and one process is one unit of capacity."""
+    # Which user a container runs as is the image's business; a laptop's may well be root.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    app.task(name=TASK)(worker.work)
+
+    worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
+    # Not by its command line, whose import takes longer than all of ours.
+    consumer = app.Worker(
+        pool_cls="solo",
+        queues=",".join(queues),
+        loglevel="WARNING",
+        hostname=worker.name,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+    )
+    consumer.start()

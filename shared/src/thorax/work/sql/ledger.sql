@@ -1,0 +1,114 @@
+-- The work ledger. Locks are taken in one order, jobs (by id) before steps; a claim takes step locks only and skips
+-- what is locked.
+
+-- add --
+-- Adds steps to their jobs, in the order given, with each job's bundle and priority.
+insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
+select j.id, new.instance_id, new.kind, new.backbone, j.bundle_digest, j.priority
+from unnest(cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
+  with ordinality as new (job_id, instance_id, kind, backbone, place)
+join jobs j on j.id = new.job_id order by new.place
+
+-- claim --
+-- Leases the most urgent waiting step that fits, and for infer the waiting steps of the same images. A step that was
+-- claimed twice before may be poison, so it never shares a batch with others. An image that nothing else waits for is
+-- shared with the other workers that live (`crew`), so that its backbones run side by side.
+with head as (
+  select id, kind, priority, job_id, instance_id, attempts, bundle_digest from steps
+  where state = 'waiting' and kind = any(:kinds) and (backbone is null or backbone = any(:backbones))
+    and (kind = 'aggregate' or bundle_digest = any(:bundles)) and not_before <= now()
+  order by priority, kind, id limit 1 for update skip locked),
+image as (
+  select count(*) as steps, count(*) filter (where s.state = 'waiting') as waiting from steps s, head
+  where s.job_id = head.job_id and s.instance_id = head.instance_id and s.kind = 'infer'
+    and s.backbone = any(:backbones)),
+crew as (
+  select count(*) as size from workers w, head
+  where w.backbones && cast(:backbones as text[]) and head.bundle_digest = any(w.loaded)
+    and w.seen_at > now() - make_interval(secs => :alive_s) and not exists (
+      select from steps o where o.state = 'waiting' and o.kind <> 'aggregate' and o.instance_id <> head.instance_id)),
+taken as (
+  select s.id from steps s, head
+  where s.state = 'waiting' and s.kind = head.kind and s.priority = head.priority
+    and (s.backbone is null or s.backbone = any(:backbones))
+    and (s.kind = 'aggregate' or s.bundle_digest = any(:bundles)) and s.not_before <= now()
+    and case when s.kind <> 'infer' then s.id = head.id
+             when head.attempts >= 2 or :max_batch = 1 then s.instance_id = head.instance_id
+             else s.attempts < 2 end
+  order by s.id limit (select case when :max_batch > 1 then :rows
+    else ceil(greatest(image.steps, 1) / greatest(crew.size, 1)::numeric)::bigint end from image, crew)
+  for update of s skip locked),
+claimed as (
+  update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
+    lease_until = now() + make_interval(secs => :lease_s)
+  from taken where s.id = taken.id
+  returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority),
+started as (
+  update jobs set state = 'running', started_at = now(), version = version + 1
+  where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
+               where j.state = 'queued' for update of j skip locked)
+  returning id, version, state),
+told as (select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from started)
+select claimed.*, (select media_type from instances i where i.id = claimed.instance_id) as media_type,
+  kind = 'infer' and (select waiting from image) > count(*) over () as rest
+from claimed left join (select count(*) from told) as notified on true order by claimed.id
+
+-- held --
+-- The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.
+mine as (select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
+locked as (select id from jobs where id = any(:jobs) order by id for no key update),
+held as (
+  update steps s set state = 'done', finished_at = now(), lease_until = null from mine, locked
+  where s.id = mine.id and s.job_id = locked.id and s.attempts = mine.attempts and s.state = 'running'
+  returning s.id, s.job_id, s.instance_id, s.backbone)
+
+-- complete --
+-- Follows `held` and what records its results: counts the steps and adds what follows, or aggregate after the last one.
+new as (
+  select * from unnest(
+    cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
+    with ordinality as n (job_id, instance_id, kind, backbone, place)),
+moved as (
+  update jobs j set steps_done = j.steps_done + d.done, version = j.version + 1,
+    state = case when j.state = 'queued' then 'running' else j.state end,
+    steps_total = j.steps_total + d.added
+  from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added
+        from held group by job_id) as d
+  where j.id = d.job_id and j.state in ('queued', 'running')
+  returning j.id, j.version, j.state, j.bundle_digest, j.priority,
+    j.steps_done + 1 = j.steps_total as exhausted),
+added as (
+  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
+  select moved.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority
+  from new join moved on moved.id = new.job_id order by new.place),
+last as (
+  insert into steps (job_id, kind, bundle_digest, priority)
+  select id, 'aggregate', bundle_digest, priority from moved where exhausted),
+told as (select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from moved)
+select held.id, held.job_id, coalesce(moved.exhausted, false) as exhausted
+from held left join moved on moved.id = held.job_id left join (select count(*) from told) as notified on true
+
+-- release --
+-- Gives claims back after a failure that may pass; the wait doubles with each attempt.
+update steps s set state = 'waiting', lease_until = null, error_code = :code,
+  not_before = now() + make_interval(secs => :delay_s * power(2, least(s.attempts, 8) - 1))
+from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as mine (id, attempts)
+where s.id = mine.id and s.attempts = mine.attempts and s.state = 'running'
+
+-- lock_jobs --
+-- Locks jobs, by id.
+select id from jobs where id = any(:ids) order by id for no key update
+
+-- end --
+-- Ends an open job without a result and cancels its open steps.
+with ended as (
+  update jobs set state = :state, error_code = :code, error_detail = :detail, finished_at = now(),
+    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id, version, state),
+stopped as (
+  update steps set state = 'cancelled', finished_at = now()
+  where job_id in (select id from ended) and state in ('waiting', 'running'))
+select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from ended
+
+-- waiting --
+-- Counts the steps of real work that wait, over all tenants.
+select count(*) from steps where state = 'waiting' and priority < :shadow_priority
