@@ -17,6 +17,7 @@ from auth_service.parts import Parts, build
 from auth_service.repository import Repository
 from auth_service.service.accounts import create_admin
 from auth_service.service.keys import rotate_keys
+from thorax.database import require_usable
 from thorax.errors import CodedError
 from thorax.http.server import serve as run_server
 from thorax.telemetry import configure
@@ -37,6 +38,7 @@ def serve() -> None:
     """Serve /auth at THORAX_AUTH_HOST and THORAX_AUTH_PORT."""
     settings = AuthSettings()
     configure(SERVICE, level=settings.log_level, form=settings.log_format)
+    require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     run_server(create_app(build(settings)), settings.auth_host, settings.auth_port)
 
 

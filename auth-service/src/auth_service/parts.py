@@ -40,7 +40,7 @@ class Parts:
 
 def build(settings: AuthSettings, passwords: Passwords | None = None) -> Parts:
     """Put the parts together; connects to nothing yet. Raises ValueError without a usable secret file."""
-    engine = async_engine(settings.database_url.get_secret_value())
+    engine = async_engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     vault = Vault(settings.auth_secret())
     keyring = Keyring(vault)
     return Parts(

@@ -2,7 +2,7 @@
 
 from gateway.app import create_app
 from gateway.config import GatewaySettings
-from thorax import telemetry
+from thorax import database, telemetry
 from thorax.http.server import serve
 
 
@@ -10,6 +10,7 @@ def main() -> None:
     """Serve until told to stop."""
     settings = GatewaySettings()
     telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
+    database.require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     app = create_app(settings)
     serve(app, settings.host, settings.port, grace_s=settings.grace_s, leaving=app.state.bell.close)
 

@@ -53,7 +53,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.site.api_docs`
     )
     app.state.settings = settings
-    app.state.bell = JobNotifications(settings.database_url.get_secret_value())
+    app.state.bell = JobNotifications(settings.listen_url)
     routers = (
         endpoints.jobs,
         pictures.jobs,
@@ -82,7 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: GatewaySettings = app.state.settings
     database, redis = settings.database_url.get_secret_value(), settings.redis_url.get_secret_value()
     state = app.state
-    state.engine = async_engine(database)
+    state.engine = async_engine(database, pooled=settings.database_pooled)
     state.blobs = BlobStore(settings.blobs)
     state.redis = Redis.from_url(redis, socket_timeout=2, socket_connect_timeout=2)
     # A jar that takes no cookie: this client serves everybody, so one caller's session must not stay in it.

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from thorax.settings import Networks, Settings
 
@@ -18,6 +18,10 @@ class GatewaySettings(Settings):
     trusted_proxies: Networks = Field(
         default=(), description="comma-separated networks whose X-Forwarded-For is believed"
     )
+    database_direct_url: SecretStr | None = Field(
+        default=None,
+        description="the database past its pooler, for LISTEN; without it waiting clients are served each second",
+    )
     page: Path | None = Field(default=None, description="folder of the built page; unset: the plain one")
 
     max_body_bytes: int = 100_000_000
@@ -30,3 +34,9 @@ class GatewaySettings(Settings):
     anonymous: bool = Field(default=True, description="whether the open API is on")
     anonymous_jobs_per_hour: int = 30
     anonymous_hours: int = 24
+
+    @property
+    def listen_url(self) -> str | None:
+        """Where LISTEN works: a pooler in transaction mode gives the connection to somebody else meanwhile."""
+        direct = self.database_direct_url or (None if self.database_pooled else self.database_url)
+        return direct.get_secret_value() if direct else None

@@ -1,21 +1,52 @@
-"""Engines for workers and commands, and the migration. Those of the HTTP services are in `http_database`."""
+"""Engines for workers and commands, and the migration. Those of the HTTP services are in `thorax.http.database`.
 
+Nothing relies on what a connection remembers between two transactions, since a pooler may give each transaction
+another server connection. What has to hold for a whole connection (time-outs, a role) goes into the start-up packet,
+which not every pooler passes on; `require_usable` refuses to start where it does not.
+"""
+
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import psycopg
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
 
-# A statement that hangs holds a connection and its locks; nothing here needs half a minute.
-_OPTIONS = "-c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout=60000"
+# A statement that hangs holds a connection and its locks; nothing here needs half a minute. The last one is a mark:
+# where it is missing, a pooler has dropped the others too, and with them a role that row-level security binds.
+_OPTIONS = (
+    "-c statement_timeout=30000 -c lock_timeout=15000 -c idle_in_transaction_session_timeout=60000 "
+    "-c thorax.options=on"
+)
+_OPTIONS_HOLD = "select current_setting('thorax.options', true) = 'on'"
 
 
-def engine(url: str, *, pool_size: int = 2, autocommit: bool = False) -> Engine:
-    """A blocking engine for workers and commands.
+def engine(url: str, *, pooled: bool = False, pool_size: int = 2, autocommit: bool = False) -> Engine:
+    """A blocking engine for workers and commands; `pooled` as in `options`.
 
     With `autocommit` each statement is a transaction of its own, without the round trips of BEGIN and COMMIT.
     """
     own: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
-    return create_engine(url, pool_size=pool_size, max_overflow=2, **own, **options(url))
+    made = create_engine(url, pool_size=pool_size, max_overflow=2, **own, **options(url, pooled=pooled))
+    if not pooled:
+        refuse_without_options(made)
+    return made
+
+
+def refuse_without_options(made: Engine) -> None:
+    """Let no connection into the pool whose start-up options were dropped on the way: OperationalError."""
+
+    @event.listens_for(made, "connect")
+    def check(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute(_OPTIONS_HOLD)
+        row = cursor.fetchone()
+        cursor.close()
+        connection.rollback()
+        if row != (True,):
+            raise psycopg.OperationalError("the start-up options did not arrive: a pooler drops them")
 
 
 @event.listens_for(Engine, "handle_error")
@@ -35,14 +66,78 @@ KEEPALIVES: dict[str, Any] = {
 }
 
 
-def options(url: str) -> dict[str, Any]:
-    """What every engine is made with. What the URL itself asks for (`?options=-c role=...`) is kept."""
+def options(url: str, *, pooled: bool) -> dict[str, Any]:
+    """What every engine is made with. What the URL itself asks for (`?options=-c role=...`) is kept.
+
+    `pooled`: behind a pooler in transaction mode. It knows neither start-up options nor statements that were prepared
+    on another connection, so neither is used.
+    """
     # No ping before each use: it costs a round trip every time, while a server that went away costs one failed
     # use, after which SQLAlchemy drops the whole pool. The last connection used is the likeliest to be alive.
-    asked = " ".join([_OPTIONS, *make_url(url).normalized_query.get("options", ())])
-    connect = {"connect_timeout": 5, "options": asked, "application_name": "thorax", **KEEPALIVES}
     # Errors come without a statement's parameters: they may be logged, and titles and file names may not.
-    return {"pool_use_lifo": True, "pool_recycle": 1800, "hide_parameters": True, "connect_args": connect}
+    return {
+        "pool_use_lifo": True,
+        "pool_recycle": 1800,
+        "hide_parameters": True,
+        "connect_args": _connect_args(url, pooled=pooled),
+    }
+
+
+def _connect_args(url: str, *, pooled: bool) -> dict[str, Any]:
+    connect = {"connect_timeout": 5, "application_name": "thorax", **KEEPALIVES}
+    if pooled:
+        return {**connect, "prepare_threshold": None}
+    return {**connect, "options": " ".join([_OPTIONS, *_asked(url)])}
+
+
+def _asked(url: str) -> tuple[str, ...]:
+    return tuple(make_url(url).normalized_query.get("options", ()))
+
+
+def require_usable(url: str, *, pooled: bool) -> None:
+    """End this process with one sentence if what stands between it and Postgres would break its promises.
+
+    A database that is away is no reason: the services wait for it. The sentence never holds the URL.
+    """
+    if pooled and _asked(url):
+        sys.exit(
+            "THORAX_DATABASE_URL: with THORAX_DATABASE_POOLED, log in as the service's role; `options` do not hold."
+        )
+    try:
+        with _connect(url, pooled=pooled) as one, _connect(url, pooled=pooled) as other:
+            fault = _fault(one, other, pooled=pooled)
+    except psycopg.OperationalError as error:
+        if "startup parameter" not in str(error):
+            return
+        fault = "The pooler refuses start-up options. Set THORAX_DATABASE_POOLED=true."
+    if fault:
+        sys.exit(f"THORAX_DATABASE_URL: {fault}")
+
+
+def _connect(url: str, *, pooled: bool) -> psycopg.Connection[tuple[Any, ...]]:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(plain, autocommit=True, **_connect_args(url, pooled=pooled))
+
+
+def _fault(
+    one: psycopg.Connection[tuple[Any, ...]], other: psycopg.Connection[tuple[Any, ...]], *, pooled: bool
+) -> str:
+    try:
+        with one.transaction():
+            one.execute("select 1")
+    except psycopg.Error:
+        return "The pooler does not carry transactions. Use its transaction mode, or session mode."
+    if pooled:
+        return ""
+    # Two connections that are open at the same time have a server process each, unless a pooler lends them out.
+    first, second, again = (
+        cast(tuple[int], each.execute("select pg_backend_pid()").fetchone()) for each in (one, other, one)
+    )
+    if first == second or first != again:
+        return "A pooler in transaction mode stands before Postgres. Set THORAX_DATABASE_POOLED=true."
+    if one.execute(_OPTIONS_HOLD).fetchone() != (True,):
+        return "The pooler drops start-up options. Set THORAX_DATABASE_POOLED=true."
+    return ""
 
 
 def migrate(owner_url: str) -> None:

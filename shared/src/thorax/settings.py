@@ -32,6 +32,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="THORAX_", extra="ignore", frozen=True)
 
     database_url: SecretStr = Field(description="postgresql+psycopg://user:password@host:port/database")
+    database_pooled: bool = Field(
+        default=False, description="whether a pooler in transaction mode (PgBouncer) stands before Postgres"
+    )
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     blobs: str = Field(default=".thorax/blobs", description="a folder, or s3://bucket/prefix")
     models: Path = Field(default=Path("models"), description="the folder that holds model bundles")

@@ -46,10 +46,13 @@ class Watch:
 
 
 class JobNotifications:
-    """Rings for a job whenever the ledger notifies; rings for all after the connection was lost."""
+    """Rings for a job whenever the ledger notifies; rings for all after the connection was lost.
 
-    def __init__(self, database_url: str) -> None:
-        self._url = database_url.replace("postgresql+psycopg://", "postgresql://")
+    `listen_url`: a database connection that no pooler shares; without one, everybody who waits looks each second.
+    """
+
+    def __init__(self, listen_url: str | None) -> None:
+        self._url = listen_url and listen_url.replace("postgresql+psycopg://", "postgresql://")
         self._waiters: defaultdict[UUID, set[Watch]] = defaultdict(set)
         self._task: asyncio.Task[None] | None = None
         self.closing = False
@@ -85,19 +88,25 @@ class JobNotifications:
     async def _run(self) -> None:
         while True:
             try:
-                async with await psycopg.AsyncConnection.connect(
-                    self._url, autocommit=True, connect_timeout=5, **KEEPALIVES
-                ) as connection:
-                    await connection.execute(f"listen {JOBS_CHANNEL}")
-                    self._ring_all()
-                    async for notice in connection.notifies():
-                        job_id, version, state = notice.payload.split(" ")
-                        for watch in self._waiters.get(UUID(job_id), ()):
-                            watch.hear(News(int(version), JobState(state)))
+                await self._listen()
             except (psycopg.Error, OSError, ValueError) as error:
                 _log.warning("bell_lost", error=type(error).__name__)
             self._ring_all()
             await asyncio.sleep(1)
+
+    async def _listen(self) -> None:
+        """Until the connection is lost; not at all without a connection of our own."""
+        if self._url is None:
+            return
+        async with await psycopg.AsyncConnection.connect(
+            self._url, autocommit=True, connect_timeout=5, **KEEPALIVES
+        ) as connection:
+            await connection.execute(f"listen {JOBS_CHANNEL}")
+            self._ring_all()
+            async for notice in connection.notifies():
+                job_id, version, state = notice.payload.split(" ")
+                for watch in self._waiters.get(UUID(job_id), ()):
+                    watch.hear(News(int(version), JobState(state)))
 
     def _ring_all(self) -> None:
         for watches in self._waiters.values():

@@ -223,7 +223,8 @@ def _open_graphs(folder: Path) -> None:
 
 @contextmanager
 def _owner() -> Iterator[Connection]:
-    engine = database.engine(Settings().database_url.get_secret_value())
+    settings = Settings()
+    engine = database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     with engine.begin() as connection:
         yield connection
     engine.dispose()

@@ -1,29 +1,52 @@
-"""Asyncio engines for the HTTP services, and the tenant scope."""
+"""Asyncio engines for the HTTP services, and the tenant scope.
+
+Row-level security reads the tenant from the setting `thorax.tenant`. It is set for one transaction, never for a
+connection: behind a pooler in transaction mode the next transaction on this connection may use a server connection
+that another client has just left, and the other way round.
+"""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any, Self
 from uuid import UUID
 
+import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from thorax.database import options
+from thorax.database import options, refuse_without_options
 
-_CONFINE = text("select set_config('thorax.tenant', :tenant, :local)")
+_CONFINE = "select set_config('thorax.tenant', {}, true)"
 
 
-def async_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
-    """An asyncio engine for the HTTP services."""
-    return create_async_engine(
-        url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, **options(url)
-    )
+class _TenantCursor(psycopg.AsyncCursor[Any]):
+    """Sends the tenant with each statement: both in one pipeline, which is one round trip and one transaction."""
+
+    async def execute(self, *statement: Any, **how: Any) -> Self:
+        tenant = getattr(self.connection, "tenant", None)
+        if tenant is None:
+            return await super().execute(*statement, **how)
+        async with self.connection.pipeline():
+            await psycopg.AsyncCursor(self.connection).execute(_CONFINE.format("%s"), [tenant])
+            await super().execute(*statement, **how)
+        return self
+
+
+def async_engine(url: str, *, pooled: bool = False, pool_size: int = 10) -> AsyncEngine:
+    """An asyncio engine for the HTTP services; `pooled` as in `thorax.database.options`."""
+    own = options(url, pooled=pooled)
+    own["connect_args"]["cursor_factory"] = _TenantCursor
+    made = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, **own)
+    if not pooled:
+        refuse_without_options(made.sync_engine)
+    return made
 
 
 @asynccontextmanager
 async def tenant_scope(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """One transaction that row-level security confines to a tenant; commits when the block ends well."""
     async with engine.begin() as connection:
-        await connection.execute(_CONFINE, {"tenant": str(tenant_id), "local": True})
+        await connection.execute(text(_CONFINE.format(":tenant")), {"tenant": str(tenant_id)})
         yield connection
 
 
@@ -39,12 +62,12 @@ async def autocommit(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 async def tenant_autocommit(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """The same for work that is one statement, which needs no transaction around it: one round trip, not four.
 
-    The tenant is set for the connection and remembered with it, and set anew before anybody else's statement.
+    Each statement in the block is a transaction of its own, confined to the tenant.
     """
     async with autocommit(engine) as connection:
-        info = connection.sync_connection.info if connection.sync_connection else {}
-        if info.get("tenant") != tenant_id:
-            info.pop("tenant", None)
-            await connection.execute(_CONFINE, {"tenant": str(tenant_id), "local": False})
-            info["tenant"] = tenant_id
-        yield connection
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        driver.tenant = str(tenant_id)
+        try:
+            yield connection
+        finally:
+            driver.tenant = None

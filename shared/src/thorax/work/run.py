@@ -26,7 +26,9 @@ class Process:
         telemetry.configure(service, level=settings.log_level, form=settings.log_format)
         self.service, self._settings = service, settings
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
-        self.engine: Engine = database.engine(settings.database_url.get_secret_value(), autocommit=True)
+        url, pooled = settings.database_url.get_secret_value(), settings.database_pooled
+        database.require_usable(url, pooled=pooled)
+        self.engine: Engine = database.engine(url, pooled=pooled, autocommit=True)
         self.app: Celery = celery_app(settings.redis_url.get_secret_value(), service)
 
     @contextmanager
