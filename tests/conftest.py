@@ -5,7 +5,17 @@ copies it from a template that was migrated once.
 """
 
 import itertools
+import os
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
+
+# Before anything else is imported: some environments forbid to keep byte code, and then each process that a test
+# starts compiles all its libraries anew, which costs most of the time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+# Tests speak plain HTTP. httpx loads all CA certificates for each client (57 ms), unless told of a folder of them.
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
 
 import psycopg
 import pytest

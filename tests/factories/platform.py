@@ -191,17 +191,18 @@ class Platform:
     def wait_ready(self, timeout_s: float = 180, probe: str = "readyz") -> None:
         """Wait until the gateway says that nothing is missing."""
         deadline, last = time.monotonic() + timeout_s, ""
-        while time.monotonic() < deadline:
-            dead = [name for name, process in self.processes.items() if process.poll() is not None]
-            assert not dead, f"{dead} ended\n{self.logs()[-4000:]}"
-            try:
-                answer = httpx.get(f"{self.base}/{probe}", timeout=20)
-                if answer.status_code == 200:
-                    return
-                last = answer.text
-            except httpx.HTTPError as error:
-                last = repr(error)
-            time.sleep(0.1)
+        with httpx.Client(base_url=self.base, timeout=20) as client:
+            while time.monotonic() < deadline:
+                dead = [name for name, process in self.processes.items() if process.poll() is not None]
+                assert not dead, f"{dead} ended\n{self.logs()[-4000:]}"
+                try:
+                    answer = client.get(probe)
+                    if answer.status_code == 200:
+                        return
+                    last = answer.text
+                except httpx.HTTPError as error:
+                    last = repr(error)
+                time.sleep(0.1)
         raise AssertionError(f"not ready: {last}\n{self.logs()[-4000:]}")
 
     @contextmanager
