@@ -1,6 +1,6 @@
-"""Eight clients in one thread, made to cost next to nothing: they share the two cores with what is measured.
+"""Eight clients in one thread that cost almost no CPU, since they share the two cores with what is measured.
 
-Each request's bytes are made once; an answer is read as far as its Content-Length. No HTTP library: httpx took
+Each request's bytes are built once; an answer is read up to its Content-Length. No HTTP library: httpx took
 15 CPU-ms per study, as much as the whole gateway.
 """
 
@@ -20,7 +20,7 @@ _LOCATION = re.compile(rb"\r\nlocation: (\S+)", re.IGNORECASE)
 
 @dataclass
 class Times:
-    """Seconds that were taken, by what took them."""
+    """Measured seconds, by what was measured."""
 
     uploads: list[float] = field(default_factory=list)
     polls: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ class Client:
 
 
 def load(clients: list[Client], studies: int, *, wait: bool = True) -> Times:
-    """Have the clients do so many studies together."""
+    """Let the clients do this many studies together."""
     times = Times()
 
     async def one(client: Client, share: int) -> None:

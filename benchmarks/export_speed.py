@@ -1,6 +1,6 @@
 """`python benchmarks/export_speed.py` (needs torch): what the maps, the uint8 input and the int8 storage cost.
 
-Beside the graph that Thorax serves, each backbone is exported plainly: float [N, 1, h, w] in, channels first,
+Besides the graph that Thorax serves, each backbone is exported plainly: float [N, 1, h, w] in, channels first,
 probabilities out, fp32 weights. Both run on one thread in turns; the ratio is of their median CPU times.
 """
 

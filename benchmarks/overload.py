@@ -1,7 +1,7 @@
-"""Four times what the platform can do, for minutes: `python benchmarks/overload.py [--seconds 180]`.
+"""Four times the load that the platform can carry, for minutes: `python benchmarks/overload.py [--seconds 180]`.
 
 First the capacity is measured (clients that wait for their result), then uploads come at four times that rate,
-whatever is answered, from three tenants of which one sends half of them. The limits are low enough to be reached.
+whatever the answers, from three tenants, one of which sends half of them. The limits are low enough to be reached.
 Exit code 1 unless every answer is 202, 429 or 503 with Retry-After, polls stay below 500 ms (p99), every accepted
 job succeeds and no process grows.
 """
@@ -35,7 +35,7 @@ GROWTH_MB = 30
 
 @dataclass
 class Seen:
-    """What came of it."""
+    """The counts of one run."""
 
     answers: Counter[str] = field(default_factory=Counter)
     without_retry: int = 0
@@ -52,7 +52,7 @@ async def ask(port: int, token: str, request: str, body: bytes = b"") -> tuple[s
         head = f"{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n"
         writer.write(head.encode() + body if body else head.encode() + b"\r\n")
         answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-        with suppress(OSError):  # it closes while bytes of ours are on the way
+        with suppress(OSError):  # the server may close while we still send
             await reader.read()
         return answer[9:12], answer
     finally:
@@ -78,7 +78,7 @@ async def post(port: int, token: str, body: bytes, seen: Seen) -> None:
 
 
 async def watch(platform: Platform, seen: Seen, stop: asyncio.Event) -> None:
-    """Poll some accepted job ten times a second, and look at the memory now and then."""
+    """Poll an accepted job ten times a second, and read the memory from time to time."""
     looked = 0.0
     while not stop.is_set():
         if seen.jobs:
@@ -96,7 +96,7 @@ async def watch(platform: Platform, seen: Seen, stop: asyncio.Event) -> None:
 
 
 async def flood(platform: Platform, image: bytes, rate: float, seconds: float) -> Seen:
-    """Uploads at this rate for so long, whatever is answered."""
+    """Send uploads at this rate for this long, whatever the answers."""
     seen, stop, posts = Seen(), asyncio.Event(), set[asyncio.Task[None]]()
     watcher = asyncio.create_task(watch(platform, seen, stop))
     tokens = [platform.issuer.token(uuid4(), life_s=int(seconds) + 420) for _ in range(3)]
@@ -129,7 +129,7 @@ def drained(platform: Platform, timeout_s: float) -> float:
 
 
 def report(platform: Platform, seen: Seen, rate: float, seconds: float) -> bool:
-    """Print the table; whether all is as promised."""
+    """Print the table. Returns whether every promise was kept."""
     took = drained(platform, 900)
     states = dict(platform.sql("select state, count(*) from jobs group by state"))
     accepted, p99 = len(seen.jobs), quantile(seen.polls, 0.99)

@@ -1,7 +1,7 @@
 """The platform beside a bare ONNX Runtime loop over the same sessions, in turns, in one run: `make bench`.
 
-The loop runs one process per core on images that are decoded already and stores nothing. The platform takes a
-535 kB JPEG over HTTP, decodes it in its sandbox, keeps every step in Postgres (fsync on), and stores findings and
+The loop runs one process per core on decoded images and stores nothing. The platform receives a
+525 kB JPEG over HTTP, decodes it in its sandbox, keeps every step in Postgres (fsync on), and stores findings and
 heatmaps. Rounds alternate, so that a busy machine slows both.
 """
 
@@ -39,7 +39,7 @@ AROUND = ("gateway", "aggregator", "sweeper", "postgres", "valkey")
 
 
 def xray() -> bytes:
-    """A 2000×2500 JPEG of about 535 kB: smooth structure with film grain, deterministic."""
+    """A 2000×2500 JPEG of about 525 kB: smooth structure with film grain, deterministic."""
     rng = np.random.default_rng(7)
     coarse = cv2.resize(
         rng.integers(40, 220, (25, 20), np.uint8), (2000, 2500), interpolation=cv2.INTER_CUBIC

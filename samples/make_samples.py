@@ -1,8 +1,8 @@
-"""Makes the synthetic chest radiograph that the repository ships: nobody's image, in four formats.
+"""Makes the synthetic chest radiograph that the repository ships: the image of no real person, in four formats.
 
 X-rays are projected through ellipsoids and tubes (Beer-Lambert: the film darkens by exp(-sum of mu x path)), then
-blurred, given noise, and mapped as a display would. `python samples/make_samples.py` writes, always alike,
-chest.png, chest-16bit.png, chest.jpg and chest.dcm beside itself.
+blurred, given noise, and mapped as a display would. `python samples/make_samples.py` writes
+chest.png, chest-16bit.png, chest.jpg and chest.dcm beside itself, always with the same bytes.
 """
 
 from pathlib import Path
@@ -156,7 +156,7 @@ def radiograph() -> Words:
     path = path + 0.12 * blur(rng.normal(size=path.shape), 6)
     photons = rng.poisson(9000 * np.exp(-2.2 * path) + 30)
     film = -np.log(blur(photons / 9030, 0.8))
-    film = film + 0.45 * (film - blur(film, 40))  # the boost of detail that vendors apply
+    film = film + 0.45 * (film - blur(film, 40))  # detail enhancement, as vendors apply it
     low, high = np.percentile(film, [2, 99.6])
     grey = np.clip((film - low) / (high - low), 0, 1) ** 1.15
     letter = np.array([[0.87, -0.91], [0.87, -0.83], [0.91, -0.83]])

@@ -1,4 +1,4 @@
-"""A platform that is killed at random, clients that do not give up, and the count of what came of it."""
+"""A platform whose processes are killed at random, clients that do not give up, and what is counted afterwards."""
 
 import random
 import threading
@@ -28,8 +28,8 @@ PATIENCE_S = 120
 KINDS_OF_IMAGE = 8
 IMAGES = 3  # of each job
 WORKERS = 3
-# Who is killed, and how often relative to the others. "child" is the worker's decoding sandbox; "stall" stops a
-# worker for longer than its lease, so that it completes too late what somebody else has done.
+# Which process is killed, and how often relative to the others. "child" is the worker's decoding sandbox; "stall" stops a
+# worker for longer than its lease, so that it completes too late what another worker has done.
 VICTIMS = {
     "worker": 8,
     "child": 6,
@@ -90,7 +90,7 @@ def wrecked_platform(
 
 
 class Wreck:
-    """The platform and the hand of fate. Children die with the thread that starts them: use it from the main one."""
+    """The platform and what kills it. Children die with the thread that starts them: use it from the main one."""
 
     def __init__(self, platform: Platform, postgres: Postgres, valkey: Valkey) -> None:
         self.platform, self.postgres, self.valkey = platform, postgres, valkey
@@ -124,7 +124,7 @@ class Wreck:
         self.platform.start(name)
 
     def tend(self) -> None:
-        """Wake those who have stalled long enough, and restart those who ended by themselves."""
+        """Continue the workers that have stalled long enough, and restart processes that ended by themselves."""
         for moment, worker in list(self._stalled):
             if time.monotonic() > moment:
                 self._stalled.remove((moment, worker))
@@ -164,7 +164,7 @@ class Wreck:
             time.sleep(0.05)
 
     def _insist(self, key: str, images: list[bytes], tenant: UUID) -> UUID:
-        """Post until there is a 202, as any client has to that wants to be sure."""
+        """Post until there is a 202, as a careful client does."""
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             try:
@@ -194,7 +194,7 @@ class Wreck:
             time.sleep(0.25)
 
     def damage(self, outcome: Outcome) -> list[str]:
-        """Everything that is lost, double or wrong, in words; empty if all is well."""
+        """Everything that is lost, double or wrong, in words; empty if nothing is."""
         jobs = len(outcome.jobs)
         found = [f"not final: {row}" for row in self.settle(jobs)]
         sql = self.platform.sql

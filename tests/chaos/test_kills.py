@@ -1,4 +1,4 @@
-"""promises.md, rows 1 to 3: an acknowledged upload is never lost nor done twice, whatever is killed."""
+"""An acknowledged upload is neither lost nor answered twice, whatever is killed."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from tests.factories.platform import finished, post
 LONG = os.environ.get("THORAX_CHAOS") == "long"
 JOBS, KILLS, SEEDS = (200, 40, (1, 2, 3)) if LONG else (30, 12, (1,))
 
-# A worker that has computed its first predictions and stalls before it records them, until somebody lets it go.
+# A worker that has computed its first predictions and stalls before it records them, until the test continues it.
 STALLING = """
 import os, pathlib, time
 import thorax.work.ledger as ledger

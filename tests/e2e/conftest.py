@@ -51,7 +51,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def person(browser: Any, stack: Run) -> Iterator[Person]:
-    """Somebody without an account."""
+    """A visitor without an account."""
     person = Person(browser, stack)
     yield person
     person.context.close()
@@ -60,7 +60,7 @@ def person(browser: Any, stack: Run) -> Iterator[Person]:
 
 @dataclass(frozen=True)
 class Reader:
-    """Somebody who has been here before, and the jobs of his studies."""
+    """A user with an account, and the jobs of the studies sent before."""
 
     account: Account
     prior: str

@@ -1,4 +1,4 @@
-"""Somebody at a browser, and what somebody can do without one."""
+"""A person at a browser, and what a person can do without one."""
 
 import secrets
 import time
@@ -17,7 +17,7 @@ PATIENCE_S = 90  # a bound against hanging: CI's machine may be busy
 
 
 def until(true: Callable[[], Any], what: str = "it did not happen") -> Any:
-    """What `true` gives as soon as it gives something."""
+    """The first truthy value of `true`."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := true()):
         assert time.monotonic() < deadline, what
@@ -59,7 +59,7 @@ class Account:
 
 
 class Person:
-    """Somebody at a browser of his own, who minds errors in the console and foreign requests."""
+    """A person with a browser, who notices errors in the console and requests to other hosts."""
 
     def __init__(self, browser: Any, stack: Run, width: int = 1280, height: int = 800) -> None:
         self.base = f"http://127.0.0.1:{stack.port}"

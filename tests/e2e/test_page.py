@@ -1,4 +1,4 @@
-"""The page in a real browser, against the whole platform: a person's way through it, also when things go wrong."""
+"""The page in a real browser, against the whole platform: what a person does there, also when something fails."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def test_all_of_it_by_keyboard_alone(person: Person, stack: Run) -> None:
     account = Account(stack)
 
     def tab_to(name: str) -> None:
-        """Press Tab until what is called so has the focus."""
+        """Press Tab until the element with this name has the focus."""
         for _ in range(60):
             if page.evaluate(FOCUSED).startswith(name):
                 return
@@ -360,7 +360,7 @@ def test_an_account_is_kept_and_left(person: Person, browser: Any, stack: Run) -
     other.page.goto("/account")
     other.page.get_by_text("Your session has ended").wait_for()
     other.context.close()
-    # another password, then gone
+    # another password, then the account is deleted
     page.get_by_label("Current password").fill(PASSWORD)
     page.get_by_label("New password").fill(f"{PASSWORD} again")
     page.get_by_role("button", name="Change").click()

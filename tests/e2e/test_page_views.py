@@ -1,4 +1,4 @@
-"""Every view of the page, in both themes and at two widths: axe finds nothing, nothing is cut off, one can look.
+"""Every view of the page, in both themes and at two widths: axe finds nothing, nothing is cut off, and screenshots are kept.
 
 The screenshots lie in build/screenshots; `make screenshots` takes all of them, of the bundle that is shipped.
 """
@@ -37,7 +37,7 @@ class Gallery:
         SHOTS.mkdir(parents=True, exist_ok=True)
 
     def open(self, name: str, address: str, canvases: int = 0) -> None:
-        """Go there, wait until all of it has come, and look."""
+        """Go there, wait until everything is loaded, and check."""
         self.page.goto(address)
         self.page.get_by_role("heading").first.wait_for()
         until(lambda: self.page.locator("canvas[data-ready]").count() >= canvases)

@@ -1,4 +1,4 @@
-"""Makes hostile files: bytes that cost a careless decoder gigabytes, minutes or its life. Small in git."""
+"""Makes hostile files: bytes that cost a careless decoder gigabytes, minutes or its process. Small in git."""
 
 import struct
 import zlib

@@ -16,17 +16,17 @@ def grey(seed: int = 0, size: int = 256) -> npt.NDArray[np.uint8]:
 
 
 def chest_png(seed: int = 0, size: int = 256) -> bytes:
-    """It as PNG."""
+    """The noise as PNG."""
     return bytes(cv2.imencode(".png", grey(seed, size))[1].tobytes())
 
 
 def chest_jpeg(seed: int = 0, size: int = 256) -> bytes:
-    """It as JPEG."""
+    """The noise as JPEG."""
     return bytes(cv2.imencode(".jpg", grey(seed, size))[1].tobytes())
 
 
 def chest_dicom(seed: int = 0, size: int = 256, **elements: Any) -> bytes:
-    """It as an uncompressed CR image; `elements` are further DICOM elements by keyword."""
+    """The noise as an uncompressed CR image; `elements` are further DICOM elements by keyword."""
     return dicom(grey(seed, size).tobytes(), Rows=size, Columns=size, **elements)
 
 

@@ -1,4 +1,4 @@
-"""The platform's real processes on loopback, for tests that talk to it as a client would and kill it as fate does.
+"""The platform's real processes on loopback, for tests that talk to it as a client would and kill it at any moment.
 
 auth-service is stood in for by its one seam, a JWKS over HTTP, so that a test can be any tenant it likes.
 """
@@ -60,7 +60,7 @@ class Issuer:
         self.issuer = f"{self.url}/auth"
 
     def token(self, tenant: UUID, scope: str = "studies:read studies:write", life_s: int = 600) -> str:
-        """An access token for somebody of `tenant`."""
+        """An access token for a user of `tenant`."""
         now = int(time.time())
         claims = {
             "iss": self.issuer,
@@ -142,7 +142,7 @@ class Platform:
         self.issuer.close()
 
     def start(self, name: str, kind: str = "") -> None:
-        """Start one process, of the kind that its name begins with; its log goes to a file of that name."""
+        """Start one process, of the kind that its name begins with; it logs to a file of that name."""
         kind = kind or name.split("-", maxsplit=1)[0]
         environment = {
             **self._environment,
@@ -176,11 +176,11 @@ class Platform:
         self.processes[name].wait()
 
     def pause(self) -> None:
-        """Stop the workers in their tracks, so that what is posted stays queued."""
+        """Stop the workers (SIGSTOP), so that what is posted stays queued."""
         self._signal_workers(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the workers go on."""
+        """Continue the workers."""
         self._signal_workers(signal.SIGCONT)
 
     def _signal_workers(self, number: signal.Signals) -> None:

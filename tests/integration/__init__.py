@@ -1,1 +1,1 @@
-"""Services against real stores and real neighbours, over loopback."""
+"""Services with real stores and real other services, over loopback."""

@@ -1,4 +1,4 @@
-"""The stores as `make run` sees them: given ones are knocked at, and what is current is not migrated again."""
+"""The stores as `make run` sees them: given ones are checked for a connection, and a current schema is not migrated again."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Bundles in operation: switched while jobs run, for all or for one tenant; a shadow that nobody sees; comparison."""
+"""Bundles in operation: switched while jobs run, for all or for one tenant; a shadow that clients do not see; comparison."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def until(condition: Callable[[], bool], what: str, platform: Platform) -> None:
 
 
 def digest_of(client: httpx.Client, seed: int = 0) -> str:
-    """The bundle that a job sent now is answered by, once it has been."""
+    """The bundle that answers a job sent now; waits for the answer."""
     job = finished(client, post(client, chest_png(seed)).headers["location"], PATIENCE_S)
     assert job["state"] == "succeeded", job["error"]
     return str(job["bundle"]["digest"])
@@ -149,7 +149,7 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
         )
         assert answers == (4 * 2 * 5, 1)
 
-        # Nobody sees it.
+        # Clients do not see it.
         assert {job["id"] for job in client.get("/v1/jobs").json()["items"]} == {job["id"] for job in jobs}
         for (hidden,) in platform.sql("select id from jobs where shadow_of is not null"):
             assert client.get(f"/v1/jobs/{hidden}").status_code == 404
@@ -166,7 +166,7 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
         check_agreement(platform, report["findings"]["edema"])
         assert report["largest"][0]["job"] in {job["id"] for job in jobs}
 
-        # It goes with the original.
+        # It is deleted with the original.
         assert client.delete(places[0]).status_code in (200, 204)
         assert shadows(platform) == 3
         thorax(platform, "shadow", "--off")
@@ -179,7 +179,7 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
 
 
 def check_agreement(platform: Platform, told: dict[str, Any]) -> None:
-    """The report's row of edema, counted anew."""
+    """The report's row of edema, counted here."""
     pairs = platform.sql(
         "select fa.probability, fb.probability, fa.positive <> fb.positive from jobs b join jobs a on a.id = b.shadow_of "
         "join study_findings fa on fa.job_id = a.id join study_findings fb on fb.job_id = b.id "

@@ -1,4 +1,4 @@
-"""Hints: never many, and nothing waits long for a broker that is away."""
+"""Hints: never many, and nothing waits long for an unreachable broker."""
 
 import time
 

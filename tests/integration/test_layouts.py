@@ -1,4 +1,4 @@
-"""Workers that share the backbones out among them, and an ensemble that may do without one."""
+"""Workers that serve different backbones, and an ensemble that may answer without one."""
 
 import time
 from collections.abc import Callable

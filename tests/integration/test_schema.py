@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 
 from thorax import database
 
-# A row that goes takes those that refer to it along: without an index each time by reading the whole table.
+# Deleting a row deletes those that refer to it: without an index, by reading their whole table each time.
 _UNINDEXED = """
 select c.conrelid::regclass || ' (' || a.attname || ')' from pg_constraint c
 join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
@@ -15,7 +15,7 @@ where c.contype = 'f' and c.confdeltype <> 'a' and not exists (
   select from pg_index i where i.indrelid = c.conrelid and i.indkey[0] = c.conkey[1])"""
 
 
-def test_whatever_goes_with_another_row_is_found_by_an_index(database_url: str) -> None:
+def test_every_cascading_reference_has_an_index(database_url: str) -> None:
     with psycopg.connect(database_url.replace("+psycopg", "")) as connection:
         assert connection.execute(_UNINDEXED).fetchall() == []
 

@@ -1,4 +1,4 @@
-"""The embedded stores: reachable with their password only, and back after whatever ended them."""
+"""The embedded stores: reachable with their password only, and they restart after any kind of end."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def test_a_stale_lock_file_that_names_a_stranger_does_not_hinder(tmp_path: Path)
     server = Postgres(tmp_path, fast=True)
     with server:
         lines = (server.data / "postmaster.pid").read_text().splitlines()
-    lines[0] = str(os.getpid())  # the number went to another program since
+    lines[0] = str(os.getpid())  # another program has that number now
     (server.data / "postmaster.pid").write_text("\n".join(lines))
     with server:
         assert one(server.url, "SELECT 1") == 1

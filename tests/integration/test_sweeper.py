@@ -1,4 +1,4 @@
-"""The sweeper's housework on a real database and a real folder of blobs."""
+"""The sweeper's housekeeping on a real database and a real folder of blobs."""
 
 from collections.abc import Callable
 from datetime import timedelta

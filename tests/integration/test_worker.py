@@ -1,4 +1,4 @@
-"""A process that takes work: what it does when it can't do any."""
+"""A process that takes work and fails at it."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A whole auth-service per test: its own database, its own keys, and visitors from addresses of one's choice."""
+"""A whole auth-service per test: its own database, its own keys, and clients from addresses that the test chooses."""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -49,7 +49,7 @@ class Visitor(httpx.AsyncClient):
         return tokens
 
     async def open_page(self, name: str, password: str = PASSWORD) -> httpx.Response:
-        """Log in as the page does; the cookies stay in this client, the CSRF token goes with every request."""
+        """Log in as the page does; the cookies stay in this client, the CSRF token is sent with every request."""
         answer = await self.post("/auth/session", json={"name": name, "password": password})
         assert answer.status_code == 200, answer.text
         self.headers["X-CSRF-Token"] = self.cookies["thorax_csrf"]

@@ -1,4 +1,4 @@
-"""Signing keys: one at the first start, two while rotating, none that the database alone could open."""
+"""Signing keys: one at the first start, two while rotating, all encrypted in the database."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -90,7 +90,7 @@ async def test_a_rotation_is_published_first_then_signs_then_retires(
 
 
 class Clock:
-    """A datetime class whose now is another."""
+    """A datetime class with another `now`."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now

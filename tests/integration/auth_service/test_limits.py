@@ -1,4 +1,4 @@
-"""Guessing is limited, by account and address, however many guess at once; logging in at once is not."""
+"""Guessing is limited by account and address, also when guesses are parallel; parallel logins are not."""
 
 import asyncio
 from typing import Any

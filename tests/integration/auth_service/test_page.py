@@ -1,4 +1,4 @@
-"""The page's session: cookies that scripts can't read, CSRF, refresh from two tabs, thieves."""
+"""The page's session: cookies that scripts can't read, CSRF, refresh from two tabs, stolen cookies."""
 
 import asyncio
 from http.cookies import SimpleCookie

@@ -1,4 +1,4 @@
-"""The service as a whole: probes, OpenAPI, what the database lets others see, what the logs tell, the commands."""
+"""The service as a whole: probes, OpenAPI, what other roles see in the database, what the logs contain, the commands."""
 
 import os
 import re
@@ -47,7 +47,7 @@ async def test_every_endpoint_is_documented_with_its_errors(visitor: Visitor) ->
         assert errors, (path, method)
         for status in errors:
             kinds = set(operation["responses"][status]["content"])
-            oauth = path == "/auth/token" and status != "422"  # RFC 6749 has a form of its own
+            oauth = path == "/auth/token" and status != "422"  # RFC 6749 has its own form
             assert kinds == {"application/json" if oauth else "application/problem+json"}, (path, status)
 
 

@@ -1,4 +1,4 @@
-"""The OAuth2 endpoint: RFC 6749's answers and ours, rotation of refresh tokens, thieves found."""
+"""The OAuth2 endpoint: RFC 6749's answers and ours, rotation of refresh tokens, theft detected."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""One platform for the whole folder; a test that needs other settings puts a second gateway beside it."""
+"""One platform for the whole folder; a test that needs other settings starts a second gateway."""
 
 import itertools
 import time
@@ -58,7 +58,7 @@ def platform(stage: Stage) -> Iterator[Platform]:
 
 @pytest.fixture
 def client(platform: Platform) -> Iterator[httpx.Client]:
-    """Somebody of a new tenant."""
+    """A client of a new tenant."""
     with platform.client() as client:
         yield client
 
@@ -76,7 +76,7 @@ def done(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
 
 @pytest.fixture
 def standstill(platform: Platform) -> Iterator[None]:
-    """No worker takes anything until the test is over; what was begun before is finished."""
+    """No worker claims anything until the test is over; claimed work is finished first."""
     deadline = time.monotonic() + 120
     while platform.sql("select 1 from steps where state in ('waiting', 'running') limit 1"):
         assert time.monotonic() < deadline, "the platform does not come to rest"
@@ -121,6 +121,6 @@ def strict(platform: Platform) -> Iterator[Platform]:
 
 @pytest.fixture(scope="package")
 def closed(platform: Platform) -> Iterator[Platform]:
-    """The same platform through a gateway that is overloaded always, and has no open API."""
+    """The same platform through a gateway that is always overloaded and has no open API."""
     with platform.beside("closed", HIGH_WATER_STEPS="-1", ANONYMOUS="false") as gateway:
         yield gateway

@@ -1,4 +1,4 @@
-"""What every error of the API looks like, and a check that says so."""
+"""The form of every error of the API, and the check for it."""
 
 from typing import Any
 from uuid import UUID
@@ -26,6 +26,6 @@ def problem(answer: httpx.Response, *codes: Code) -> dict[str, Any]:
 
 
 def refused(answer: httpx.Response) -> dict[str, Any]:
-    """The problem document of an answer that must be the client's fault, whichever it is."""
+    """The problem document of an answer, which must be some 4xx."""
     assert 400 <= answer.status_code < 500, (answer.status_code, answer.text[:300])
     return problem(answer)

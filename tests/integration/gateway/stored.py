@@ -9,7 +9,7 @@ MADE_BY_WORKERS = ("display.png", "input-")
 
 
 def stored(platform: Platform) -> set[Path]:
-    """Every instance's folder and files, but what workers add in their own time, also after an erasure.
+    """Every instance's folder and files, without those that workers add later, even after an erasure.
 
     Compare with `<=`: what a test before this one erased may vanish while one looks.
     """

@@ -1,4 +1,4 @@
-"""/auth/… is passed on unchanged, with the caller's true address, and nobody's cookies but the caller's own."""
+"""/auth/… is passed on unchanged, with the caller's real address and only the caller's own cookies."""
 
 import json
 import threading
@@ -16,7 +16,7 @@ from thorax.errors import Code
 
 @pytest.fixture(scope="module")
 def proxied(platform: Platform) -> Iterator[Platform]:
-    """A gateway before an auth-service that repeats what it was asked, and sets two cookies."""
+    """A gateway in front of an auth-service that echoes the request and sets two cookies."""
     keys = httpx.get(f"{platform.issuer.url}/auth/.well-known/jwks.json").content
 
     class Echo(BaseHTTPRequestHandler):

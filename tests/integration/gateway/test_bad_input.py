@@ -1,4 +1,4 @@
-"""Whatever is sent: a clear refusal or a failed job with a coded reason. Never a 500, never a restart."""
+"""Whatever is sent, the answer is a clear refusal or a failed job with a coded reason: never a 500, never a restart."""
 
 import random
 import socket
@@ -27,7 +27,7 @@ from thorax.errors import Code
 Done = tuple[httpx.Client, dict[str, Any]]
 FILE = ("files", ("a.png", chest_png(1, 64), "image/png"))
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=x"}
-PATIENCE_S = 8  # 2 s are promised; this machine may have other things to do
+PATIENCE_S = 8  # 2 s are promised; the test machine may be busy
 
 
 def megabytes(platform: Platform) -> float:
@@ -36,7 +36,7 @@ def megabytes(platform: Platform) -> float:
 
 @pytest.fixture(autouse=True)
 def unharmed(platform: Platform) -> Iterator[None]:
-    """Every process is the one it was, the gateway has not grown, and nothing unforeseen was logged."""
+    """No process was restarted, the gateway's memory has not grown, and no unexpected error was logged."""
     before = {name: process.pid for name, process in platform.processes.items()}
     memory, logged = megabytes(platform), platform.log("gateway").stat().st_size
     yield
@@ -315,10 +315,10 @@ def test_elsewhere_a_megabyte_is_the_limit(client: httpx.Client, path: str) -> N
 
 
 def until_closed(connection: socket.socket) -> bytes:
-    """Everything that comes until the other side closes."""
+    """Everything received until the gateway closes."""
     connection.settimeout(60)
     answer = b""
-    with suppress(ConnectionError):  # it closes while bytes of ours are on the way
+    with suppress(ConnectionError):  # the gateway may close while we still send
         while piece := connection.recv(65536):
             answer += piece
     return answer

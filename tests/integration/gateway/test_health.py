@@ -1,4 +1,4 @@
-"""Probes, metrics, the documents that describe the API, and how the gateway does without its neighbours."""
+"""Probes, metrics, the documents that describe the API, and the gateway while other services are down."""
 
 import re
 import time
@@ -46,7 +46,7 @@ def test_what_is_missing_is_named_while_the_gateway_lives(platform: Platform) ->
         answer = httpx.get(f"{lonely.base}/readyz", timeout=60)
         assert answer.status_code == 503
         assert {reason.split(":")[0] for reason in answer.json()["missing"]} == {"broker", "auth-service"}
-        with lonely.client() as client:  # its token may well be good: nobody can tell now
+        with lonely.client() as client:  # its token may be good, but nothing can verify it now
             problem(client.get("/v1/jobs"), Code.UNAVAILABLE)
         problem(httpx.post(f"{lonely.base}/auth/token", timeout=60), Code.UNAVAILABLE)
 

@@ -80,7 +80,7 @@ def test_the_list_pages_through_everything_once_newest_first(idle: Idle, client:
         seen += [item["id"] for item in page["items"]]
         pages += 1
         if pages == 2:
-            idle(99, title="late")  # a job that comes while somebody pages shifts nothing
+            idle(99, title="late")  # a job that arrives between two pages shifts nothing
         if (cursor := page["next"]) is None:
             break
     assert (seen, pages) == (posted[::-1], 4)
@@ -128,7 +128,7 @@ def test_an_open_job_is_cancelled_and_a_cancelled_one_erased(
     assert (cancelled.status_code, cancelled.json()["state"]) == (200, "cancelled")
     problem(
         client.delete(job, params={"only": "cancel"}), Code.CONFLICT
-    )  # who wants to stop it erases nothing
+    )  # a request to cancel erases nothing
     assert cancelled.json()["error"]["code"] == Code.CANCELLED
     steps = platform.sql("select distinct state from steps where job_id = %s", receipt["job_id"])
     assert steps == [("cancelled",)]
@@ -188,7 +188,7 @@ def test_stat_overtakes_routine(idle: Idle, client: httpx.Client, platform: Plat
     rows = platform.sql(
         "select id::text from jobs where id = any(%s::uuid[]) order by finished_at", routine + stat
     )
-    assert set(stat) <= {row[0] for row in rows[:3]}  # one routine job may have been begun before
+    assert set(stat) <= {row[0] for row in rows[:3]}  # one routine job may have started earlier
 
 
 @pytest.mark.parametrize(

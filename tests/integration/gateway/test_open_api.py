@@ -1,4 +1,4 @@
-"""The open API: no account, only a link that nobody can guess, and after a day nothing is left."""
+"""The open API: no account, only a link that cannot be guessed; after a day everything is erased."""
 
 import time
 from uuid import uuid4

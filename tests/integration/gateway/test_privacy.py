@@ -1,4 +1,4 @@
-"""A patient's name that somebody planted wherever one can: it is in no log, metric, message or URL."""
+"""A patient's name, planted everywhere a client can put one, appears in no log, metric, message or URL."""
 
 import threading
 import time
@@ -94,7 +94,7 @@ def test_a_failure_of_our_own_logs_no_name_either(
 ) -> None:
     receipt = post(client, chest_dicom(1, PatientName=NAME), name=f"{NAME}.dcm", data={"title": NAME}).json()
     blob = platform.folder / "blobs" / "instances" / receipt["instance_ids"][0] / "original"
-    blob.unlink()  # what the worker has to read is gone
+    blob.unlink()  # the worker cannot read it now
     logged = platform.log("worker-0").stat().st_size
     platform.resume()
     deadline = time.monotonic() + 120

@@ -1,4 +1,4 @@
-"""Real radiographs, where somebody has them: `THORAX_TEST_DATA` names their folder (default: ../shared/data)."""
+"""Real radiographs, where they are at hand: `THORAX_TEST_DATA` names their folder (default: ../shared/data)."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Clients that take their time: none may hold a connection for long, or anybody else up."""
+"""Slow clients: none may hold a connection for long, or delay others."""
 
 import resource
 import socket
@@ -68,7 +68,7 @@ def test_two_thousand_half_sent_headers_hold_nobody_up_and_end_in_ten_seconds(
             assert piece, answer
             answer += piece
         second = time.monotonic()
-        with suppress(OSError):  # a busy machine may have come to its deadline by now
+        with suppress(OSError):  # on a busy machine the deadline may have passed by now
             kept.sendall(b"GET /hea")  # a kept connection has its deadline too
         for _ in range(20):
             asked = time.monotonic()
@@ -117,7 +117,7 @@ def read_to_the_end(connection: socket.socket, pause: float) -> bytes:
     """All that comes until the other side closes; a byte is sent whenever nothing has come for `pause` seconds."""
     connection.settimeout(pause)
     answer = b""
-    with suppress(ConnectionError):  # it closes while bytes of ours are on the way
+    with suppress(ConnectionError):  # the gateway may close while we still send
         while True:
             try:
                 if not (piece := connection.recv(65536)):
@@ -145,7 +145,7 @@ def test_an_upload_is_not_cut_off_while_it_keeps_coming(strict: Platform) -> Non
 def test_a_client_that_leaves_while_it_waits_frees_its_place(
     client: httpx.Client, platform: Platform
 ) -> None:
-    """Forty clients ask to wait for a minute and hang up at once; the gateway keeps no connection of theirs."""
+    """Forty clients ask to wait for a minute and hang up at once; the gateway closes all their connections."""
     process = psutil.Process(platform.processes["gateway"].pid)
     job = client.get("/v1/jobs").json()  # the tenant has none: the wait below is for a stranger's id
     assert job["items"] == []

@@ -1,4 +1,4 @@
-"""Blobs in a folder and in S3 behave alike; a store that is full or away is said to be so, and nothing is lost."""
+"""Blobs in a folder and in S3 behave alike; a store that is full or unreachable is reported, and nothing is lost."""
 
 import os
 import resource

@@ -15,13 +15,13 @@ from thorax.errors import Code
 
 Done = tuple[httpx.Client, dict[str, Any]]
 
-# Operations without an id in their path; a new one has to be thought about before it is added here.
+# Operations without an id in their path. Before you add one here, decide what it may show.
 WITHOUT_ID = {
     ("get", "/v1/jobs"),  # test_a_list_shows_nothing_of_others
     ("post", "/v1/jobs"),
     ("post", "/v1/anonymous/jobs"),
     ("get", "/v1/models"),
-    ("get", "/v1/admin/failed"),  # test_worklist: for administrators alone
+    ("get", "/v1/admin/failed"),  # test_worklist: for administrators only
     ("get", "/healthz"),
     ("get", "/readyz"),
     ("get", "/metrics"),
@@ -52,7 +52,7 @@ def test_every_operation_hides_the_jobs_of_others(
         for method, path in operations:
             if (method, path) in WITHOUT_ID:
                 continue
-            if path.startswith("/v1/admin/"):  # for administrators alone, whoever's job it is
+            if path.startswith("/v1/admin/"):  # for administrators only, whichever tenant owns the job
                 problem(stranger.request(method, addressed(path, job["id"], image)), Code.FORBIDDEN)
                 continue
             assert "{" in path, f"{method} {path} has no id, and nobody said what it shows of other tenants"
@@ -117,7 +117,7 @@ def test_no_request_runs_as_the_tenant_of_the_one_before(platform: Platform, don
 
 # --- the database ---------------------------------------------------------------------------------------------
 
-# What the gateway's role may read whoever asks: no tenant's data.
+# What the gateway's role may read for every caller: no tenant's data.
 FOR_ALL = {"bundles", "workers", "steps"}
 
 
@@ -174,7 +174,7 @@ FORBIDDEN = [
     "update bundles set active = true", "update instances set file_name = ''", "set role thorax",
     "create table x (y int)",
 ]  # fmt: skip
-# The sweeper erases what has expired, or belongs to a tenant nobody is left of.
+# The sweeper erases what has expired, or belongs to a tenant without users.
 SWEEPERS = {
     "delete from jobs",
     "select tenant_id from jobs",

@@ -1,4 +1,4 @@
-"""Waiting for a job: the held answer and the event stream, both woken by the database."""
+"""Waiting for a job: the held answer and the event stream, both driven by the database's NOTIFY."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""docker-compose.yml, k8s/ and `make run` describe the same processes, told the same things."""
+"""docker-compose.yml, k8s/ and `make run` describe the same processes with the same settings."""
 
 import copy
 import importlib.util
@@ -20,13 +20,13 @@ from local_stack.settings import LocalSettings
 ROOT = Path(__file__).parents[3]
 STORES = {"postgres", "valkey"}
 SECRETS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}
-# Where they run, not what they do: a container has its own folders, addresses and probes.
+# Settings of the place and not of the process: a container has its own folders, addresses and probes.
 OF_THE_PLACE = {
     "THORAX_SECRETS_DIR",
     "THORAX_HEARTBEAT_FILE",
     "THORAX_TRUSTED_PROXIES",
     "THORAX_LOG_LEVEL",
-    "THORAX_GRACE_S",  # a laptop's Ctrl-C shall be quick
+    "THORAX_GRACE_S",  # a laptop's Ctrl-C should be quick
     "THORAX_PAGE",  # in the gateway's image
 }
 

@@ -1,4 +1,4 @@
-"""The table of processes: who is started, and that nobody is told more than it needs."""
+"""The table of processes: what is started, and that no process gets more than it needs."""
 
 import json
 from pathlib import Path

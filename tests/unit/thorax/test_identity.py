@@ -1,4 +1,4 @@
-"""Access tokens are what they say: every forgery of docs/reference/tokens.md is refused, by us and by a second library."""
+"""Access tokens are what they say: every forgery named in docs/reference/tokens.md is refused, by us and by a second library."""
 
 import base64
 import hashlib

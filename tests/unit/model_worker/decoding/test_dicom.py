@@ -1,4 +1,4 @@
-"""A wrong polarity is impossible: every way DICOM can say the same picture gives the same display."""
+"""A wrong polarity is impossible: every way in which DICOM can store the same picture gives the same display."""
 
 import os
 from io import BytesIO
@@ -57,7 +57,7 @@ SIGNED = {"PixelRepresentation": 1}
 @pytest.mark.parametrize(
     ("words", "elements"),
     [
-        # nothing said, a window, a LUT; and the same picture stored the other way round
+        # neither, a window, a LUT; and the same picture stored inverted
         (RAMP, {}),
         (TOP - RAMP, MONO1),
         (RAMP, WINDOW),
@@ -66,7 +66,7 @@ SIGNED = {"PixelRepresentation": 1}
         (TOP - RAMP, MONO1 | LINEAR),
         (RAMP, {"VOILUTSequence": lut(UP)}),
         (TOP - RAMP, MONO1 | {"VOILUTSequence": lut(UP)}),
-        # a VOI LUT that itself turns the picture over: polarity is what comes after it (C.7.6.3.1.2)
+        # a VOI LUT that itself inverts the picture: polarity is applied after it (C.7.6.3.1.2)
         (TOP - RAMP, {"VOILUTSequence": lut(DOWN)}),
         (RAMP, MONO1 | {"VOILUTSequence": lut(DOWN)}),
         (RAMP, {"VOILUTSequence": lut(UP)} | {"WindowCenter": 9, "WindowWidth": 9}),
@@ -97,7 +97,7 @@ SIGNED = {"PixelRepresentation": 1}
         (RAMP | 0xA000, {}),
         (RAMP << 4 | 0x3, {"HighBit": 15}),
         (RAMP << 4 | 0x3, {"HighBit": 15} | WINDOW),
-        # windows that would show nothing are not believed
+        # windows that would show nothing are ignored
         (RAMP, {"WindowCenter": 50000, "WindowWidth": 10}),
         (TOP - RAMP, MONO1 | {"WindowCenter": -50000, "WindowWidth": 10}),
         (RAMP, {"WindowCenter": 2048, "WindowWidth": 0}),
@@ -112,7 +112,7 @@ def test_eight_bits() -> None:
     layout = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
     assert the_same(shown(GREY, **layout))
     assert the_same(shown(255 - GREY, **layout, **MONO1))
-    # a picture that uses little of its range is not stretched: it was made to look so
+    # a picture that uses little of its range is not stretched: it is meant to look so
     dark = GREY // 4
     assert (shown(dark, **layout) == dark).all()
 

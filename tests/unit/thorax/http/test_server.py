@@ -1,4 +1,4 @@
-"""Who does not read what it asked for is let go."""
+"""Clients that stop reading a response are disconnected."""
 
 import socket
 import threading
