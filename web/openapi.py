@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from auth_service import parts
+from auth_service import context
 from auth_service.app import create_app as auth_app
 from auth_service.config import AuthSettings
 from gateway.app import create_app as gateway_app
@@ -39,7 +39,7 @@ def document() -> dict[str, Any]:
         secret.write("x" * 32)
         secret.flush()
         settings = AuthSettings(database_url=NOWHERE, auth_secret_file=Path(secret.name))
-        auth = auth_app(parts.build(settings))
+        auth = auth_app(context.build(settings))
         merged: dict[str, Any] = gateway_app(GatewaySettings(database_url=NOWHERE)).openapi()
         other = auth.openapi()
     merged["paths"] |= other["paths"]

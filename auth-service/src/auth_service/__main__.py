@@ -1,4 +1,4 @@
-"""The `auth-service` command: serve, rotate the signing keys, make the first administrator."""
+"""The `auth-service` command: serve, rotate the signing keys, create the first administrator."""
 
 import asyncio
 import os
@@ -11,12 +11,11 @@ import click
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from auth_service.accounts.service import create_admin
 from auth_service.app import SERVICE, create_app
 from auth_service.config import AuthSettings
-from auth_service.parts import Parts, build
-from auth_service.repository import Repository
-from auth_service.service.accounts import create_admin
-from auth_service.service.keys import rotate_keys
+from auth_service.context import Transaction, build
+from auth_service.keys.service import rotate_keys
 from thorax.database import require_usable
 from thorax.errors import CodedError
 from thorax.http.server import serve as run_server
@@ -28,7 +27,7 @@ T = TypeVar("T")
 @click.group(invoke_without_command=True)
 @click.pass_context
 def cli(context: click.Context) -> None:
-    """Who may come in: people, machines, tokens, keys. Without a command it serves."""
+    """Accounts, sessions, machine clients and signing keys. Without a command it serves."""
     if context.invoked_subcommand is None:
         context.invoke(serve)
 
@@ -43,48 +42,42 @@ def serve() -> None:
 
 
 @cli.command("rotate-keys")
-@click.option("--compromised", is_flag=True, help="End the old keys now, and all access tokens with them.")
+@click.option("--compromised", is_flag=True, help="End the old keys and all access tokens now.")
 def rotate_command(compromised: bool) -> None:
     """Publish a new signing key now, sign with it in ten minutes, retire the old one after its last token."""
-    starts = _in_transaction(lambda parts, repo: rotate_keys(parts, repo, compromised=compromised))
+    starts = _in_transaction(lambda tx: rotate_keys(tx, compromised=compromised))
     click.echo(f"The new key signs from {starts:%Y-%m-%d %H:%M:%S} UTC on.")
 
 
 @cli.command("create-admin")
 @click.option("--name", required=True, help="an e-mail address or a simple name")
-@click.option("--promote", is_flag=True, help="Make an existing account of this name an administrator's.")
+@click.option("--promote", is_flag=True, help="Make the existing account of this name an administrator.")
 def create_admin_command(name: str, promote: bool) -> None:
     """Make sure that NAME is an administrator.
 
-    A new account gets the password from THORAX_ADMIN_PASSWORD_FILE or stdin; an administrator keeps the old one. Anybody
-    else's account is refused unless the password is its own.
+    A new account gets the password from THORAX_ADMIN_PASSWORD_FILE or stdin. An administrator keeps the old one. Any
+    other account of that name is refused unless the password is its own.
     """
-    password = _admin_password()
-    created = _in_transaction(lambda parts, repo: create_admin(parts, repo, name, password, promote=promote))
+    file = os.environ.get("THORAX_ADMIN_PASSWORD_FILE")
+    password = (Path(file).read_text() if file else sys.stdin.read()).rstrip("\r\n")
+    created = _in_transaction(lambda tx: create_admin(tx, name, password, promote=promote))
     click.echo("The administrator was created." if created else "The administrator exists.")
 
 
-def _admin_password() -> str:
-    file = os.environ.get("THORAX_ADMIN_PASSWORD_FILE")
-    return (Path(file).read_text() if file else sys.stdin.read()).rstrip("\r\n")
-
-
-def _in_transaction(work: Callable[[Parts, Repository], Awaitable[T]]) -> T:
+def _in_transaction(work: Callable[[Transaction], Awaitable[T]]) -> T:
     async def run() -> T:
-        parts = build(AuthSettings())
+        context = build(AuthSettings())
         try:
-            async with parts.database() as session:
-                result = await work(parts, Repository(session))
-                await session.commit()
-                return result
+            async with context.transaction() as tx:
+                return await work(tx)
         finally:
-            await parts.engine.dispose()
+            await context.engine.dispose()
 
     return asyncio.run(run())
 
 
 def main() -> None:
-    """Run the command; what an operator can mend is one sentence, not a traceback."""
+    """Run the command. An error that an operator can correct is one sentence, not a traceback."""
     try:
         cli()
     except CodedError as error:
@@ -97,7 +90,7 @@ def main() -> None:
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     except SQLAlchemyError as error:
-        sys.exit(f"The database did not do it: {type(error).__name__}.")
+        sys.exit(f"The database did not answer: {type(error).__name__}.")
 
 
 if __name__ == "__main__":

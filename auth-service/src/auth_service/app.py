@@ -1,4 +1,4 @@
-"""The FastAPI app: its parts, its lifespan, and what probes and Prometheus ask for."""
+"""The FastAPI app: its context, its lifespan, and the endpoints for probes and Prometheus."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,11 +10,16 @@ from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
-from auth_service.endpoints import routers
-from auth_service.keys import RELOAD_S
-from auth_service.parts import Parts
-from auth_service.repository import Repository
-from auth_service.service.keys import load_keys
+from auth_service import queries
+from auth_service.accounts import administration
+from auth_service.accounts import endpoints as accounts
+from auth_service.clients import endpoints as clients
+from auth_service.context import AppContext
+from auth_service.keys import endpoints as keys
+from auth_service.keys.keyring import RELOAD_S
+from auth_service.keys.service import load_keys
+from auth_service.sessions import endpoints as sessions
+from auth_service.sessions import oauth
 from thorax.http import openapi as http_document
 from thorax.http import problems
 from thorax.http.authentication import Authenticator
@@ -26,21 +31,21 @@ SERVICE = "auth-service"
 _log = structlog.get_logger(__name__)
 
 
-def create_app(parts: Parts) -> FastAPI:
-    """The app; it connects to the database when it starts, and goes on trying when there is none yet."""
+def create_app(context: AppContext) -> FastAPI:
+    """The app. It connects to the database at its start, and retries while there is none."""
     app = FastAPI(
         title="Thorax auth-service",
-        description="Who may come in: people, machines, tokens, keys.",
+        description="Accounts, sessions, machine clients and signing keys.",
         version=VERSION,
         openapi_url="/auth/openapi.json",
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
     )
-    app.state.parts = parts
-    app.state.doorkeeper = Authenticator(TokenVerifier(parts.settings.issuer, AUDIENCE, parts.keyring))
-    for router in routers:
-        app.include_router(router)
+    app.state.context = context
+    app.state.authenticator = Authenticator(TokenVerifier(context.settings.issuer, AUDIENCE, context.keyring))
+    for room in (oauth, keys, sessions, accounts, clients, administration):
+        app.include_router(room.router)
     _add_probes(app)
     problems.install(app)
     http_document.install(app)
@@ -51,28 +56,26 @@ def create_app(parts: Parts) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    parts: Parts = app.state.parts
-    await _refresh(parts)
-    app.state.keeper = asyncio.create_task(_keep(parts))
+    context: AppContext = app.state.context
+    await refresh(context)
+    app.state.refresher = asyncio.create_task(_keep_fresh(context))
     yield
-    app.state.keeper.cancel()
-    await parts.engine.dispose()
+    app.state.refresher.cancel()
+    await context.engine.dispose()
 
 
-async def _keep(parts: Parts) -> None:
-    """Every half minute: the keys of other replicas and commands in, what has expired out."""
+async def _keep_fresh(context: AppContext) -> None:
     while True:
-        await asyncio.sleep(RELOAD_S if parts.keyring.ready else 1)
-        await _refresh(parts)
+        await asyncio.sleep(RELOAD_S if context.keyring.ready else 1)
+        await refresh(context)
 
 
-async def _refresh(parts: Parts) -> None:
+async def refresh(context: AppContext) -> None:
+    """Load the keys, which other replicas and commands may have changed, and delete what has expired."""
     try:
-        async with parts.database() as session:
-            repository = Repository(session)
-            await load_keys(parts, repository)
-            await repository.forget_old(parts.settings.session_idle)
-            await session.commit()
+        async with context.transaction() as tx:
+            await load_keys(tx)
+            await queries.delete_expired(tx.db, context.settings.session_idle)
     except (SQLAlchemyError, OSError) as error:
         _log.warning("database_away", error=type(error).__name__)
 
@@ -81,12 +84,12 @@ def _add_probes(app: FastAPI) -> None:
     @app.get("/healthz", include_in_schema=False)
     async def alive(request: Request) -> JSONResponse:
         """Dead when the task that refreshes the keys has died. An unreachable database does not ask for a restart."""
-        dead = request.app.state.keeper.done()
+        dead = request.app.state.refresher.done()
         return JSONResponse({"status": "dead" if dead else "alive", "version": VERSION}, 503 if dead else 200)
 
     @app.get("/readyz", include_in_schema=False)
     async def ready(request: Request) -> JSONResponse:
-        missing = await _missing(request.app.state.parts)
+        missing = await _missing(request.app.state.context)
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
 
     @app.get("/metrics", include_in_schema=False)
@@ -94,10 +97,10 @@ def _add_probes(app: FastAPI) -> None:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _missing(parts: Parts) -> list[str]:
-    missing = [] if parts.keyring.ready else ["signing key"]
+async def _missing(context: AppContext) -> list[str]:
+    missing = [] if context.keyring.ready else ["signing key"]
     try:
-        async with parts.database() as session:
-            return missing if await Repository(session).migrated() else [*missing, "migrations"]
+        async with context.transaction() as tx:
+            return missing if await queries.migrated(tx.db) else [*missing, "migrations"]
     except (SQLAlchemyError, OSError):
         return [*missing, "database"]

@@ -12,26 +12,29 @@ from thorax.settings import Networks, Settings
 
 
 class AuthSettings(Settings):
-    """What auth-service needs to know besides what all services do."""
+    """auth-service's own settings."""
 
     auth_host: str = "127.0.0.1"
     auth_port: int = 8081
-    auth_secret_file: Path = Field(description="holds the secret that encrypts the signing keys")
+    auth_secret_file: Path = Field(description="a file with the secret that encrypts the signing keys")
     issuer: str = Field(
         default="http://127.0.0.1:8080/auth", description="`iss` of every token; the same for all services"
     )
     sign_up: Literal["open", "closed"] = Field(default="open", description="closed: by invitation only")
-    cookie_secure: bool = Field(default=True, description="off only where the page is served without TLS")
+    cookie_secure: bool = Field(default=True, description="false only where the page is served without TLS")
     trusted_proxies: Networks = Field(
         default=(ip_network("127.0.0.1"), ip_network("::1")),
         description="comma-separated networks whose X-Forwarded-For is believed",
     )
     token_life_s: int = Field(default=MAX_TOKEN_LIFE_S, ge=30, le=MAX_TOKEN_LIFE_S)
-    session_days: float = Field(default=30, gt=0, description="after so long one has to log in again")
-    session_idle_days: float = Field(default=7, gt=0, description="… or after so long without use")
+    session_days: float = Field(default=30, gt=0, description="a session ends after so long")
+    session_idle_days: float = Field(default=7, gt=0, description="or after so long without use")
     login_failures: int = Field(default=5, ge=1, description="per account and address, in 15 minutes")
     address_failures: int = Field(default=100, ge=1, description="per address, over all its accounts")
     sign_ups_per_address: int = Field(default=60, ge=1, description="in 15 minutes")
+    # OWASP's minimum is 19456 KiB and two passes. A change rehashes each password at its next login.
+    password_memory_kib: int = Field(default=46 * 1024, ge=8, description="Argon2id memory per login")
+    password_time_cost: int = Field(default=2, ge=1, description="Argon2id passes over the memory")
 
     @property
     def session_life(self) -> timedelta:
@@ -50,5 +53,5 @@ class AuthSettings(Settings):
         except OSError as error:
             raise ValueError(f"THORAX_AUTH_SECRET_FILE: {error.strerror}.") from error
         if len(secret) < 32:
-            raise ValueError("THORAX_AUTH_SECRET_FILE: the secret must have at least 32 characters.")
+            raise ValueError("THORAX_AUTH_SECRET_FILE: the secret has fewer than 32 characters.")
         return SecretStr(secret)

@@ -1,4 +1,4 @@
-"""Names and passwords: what is allowed, argon2id, and as few hashes at a time as there are cores."""
+"""Names and passwords: what is allowed, Argon2id, and at most two hashes at a time."""
 
 import re
 import secrets
@@ -15,6 +15,7 @@ from thorax.errors import Code, CodedError
 MIN_CHARACTERS = 12
 MAX_BYTES = 1024
 MAX_NAME = 254  # RFC 5321, section 4.5.3.1.3: no e-mail address is longer
+NAME_RULE = "an e-mail address, or 2 to 64 letters, digits and `._+-`"
 T = TypeVar("T")
 _NAME = re.compile(r"[\w.+-]{2,64}(@[\w-]+(\.[\w-]+)*)?")
 
@@ -25,7 +26,7 @@ def normal_name(name: str) -> str:
         normal = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name.strip()).casefold())
         if len(normal) <= MAX_NAME and _NAME.fullmatch(normal):
             return normal
-    raise CodedError(Code.VALIDATION, "A name is an e-mail address, or 2 to 64 letters, digits and `._+-`.")
+    raise CodedError(Code.VALIDATION, f"The name must be {NAME_RULE}.")
 
 
 def refuse_weak(password: str, name: str) -> None:
@@ -33,32 +34,32 @@ def refuse_weak(password: str, name: str) -> None:
     if len(password.encode()) > MAX_BYTES:
         raise CodedError(Code.WEAK_PASSWORD, f"The password is longer than {MAX_BYTES} bytes.")
     if len(password) < MIN_CHARACTERS:
-        raise CodedError(Code.WEAK_PASSWORD, f"The password has less than {MIN_CHARACTERS} characters.")
+        raise CodedError(Code.WEAK_PASSWORD, f"The password has fewer than {MIN_CHARACTERS} characters.")
     if unicodedata.normalize("NFKC", password).strip().casefold() in (name, name.partition("@")[0]):
-        raise CodedError(Code.WEAK_PASSWORD, "The password must not be the name.")
+        raise CodedError(Code.WEAK_PASSWORD, "The password must differ from the name.")
 
 
 class Passwords:
-    """argon2id in threads. About 60 ms and 46 MiB each: beyond OWASP's minimum for a password store (2023)."""
+    """Argon2id in threads. By default about 60 ms and 46 MiB each, more than OWASP's minimum."""
 
     MAX_OPEN = 100  # about three seconds of work
 
-    def __init__(self, *, at_once: int = 2, time_cost: int = 2, memory_kib: int = 46 * 1024) -> None:
+    def __init__(self, *, time_cost: int = 2, memory_kib: int = 46 * 1024, at_once: int = 2) -> None:
         self._hasher = PasswordHasher(time_cost, memory_kib, parallelism=1, type=Type.ID)
-        self._limiter = CapacityLimiter(at_once)  # so that a flood of logins leaves threads to everybody else
+        self._limiter = CapacityLimiter(at_once)  # so that a flood of logins leaves threads for other work
         self._open = 0
         # Unknown names are checked against this, so that they take as long as known ones.
-        self._nobody = self._hasher.hash(secrets.token_urlsafe(32))
+        self._unknown = self._hasher.hash(secrets.token_urlsafe(32))
 
     async def hash(self, password: str) -> str:
         """The hash to store, with its parameters and salt in it."""
         return await self._run(self._hash, password)
 
     async def matches(self, password: str, stored: str | None) -> bool:
-        """Whether `password` has the hash `stored`; without one the answer is a no that took as long."""
+        """Whether `password` has the hash `stored`; without one, False after as long."""
         if len(password.encode()) > MAX_BYTES:
             return False
-        return await self._run(self._verify, password, stored or self._nobody) and stored is not None
+        return await self._run(self._verify, password, stored or self._unknown) and stored is not None
 
     def outdated(self, stored: str) -> bool:
         """Whether the hash was made with other parameters than today's."""

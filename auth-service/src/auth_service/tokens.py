@@ -1,4 +1,4 @@
-"""Access tokens signed (thorax.identity verifies them), and the opaque secrets that only their owner knows."""
+"""Access tokens are signed here (thorax.identity verifies them); opaque secrets are made and digested."""
 
 import hashlib
 import secrets
@@ -9,22 +9,22 @@ from uuid import UUID, uuid4
 
 from jose import jwk, jwt
 
-from auth_service.keys import Keyring
+from auth_service.keys.keyring import Keyring
 from thorax.identity import ALGORITHM, AUDIENCE, TOKEN_TYPE
 
 
 def new_secret(prefix: str = "") -> str:
-    """256 random bits, base64url. A prefix lets secret scanners find it where it should not be."""
+    """256 random bits, base64url. With a prefix, secret scanners find it in places where it should not be."""
     return prefix + secrets.token_urlsafe(32)
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of such a secret. Plain sha256: nobody guesses 256 bits, so slowness would buy nothing."""
+    """What the database stores of a secret. Plain sha256: 256 random bits need no slow hash."""
     return hashlib.sha256(secret.encode()).digest()
 
 
-class Mint:
-    """Signs access tokens with the keyring's current key."""
+class TokenSigner:
+    """Signs access tokens with the keyring's current key. `life_s`: how long they are valid."""
 
     def __init__(self, issuer: str, keyring: Keyring, life_s: int) -> None:
         self._issuer, self._keyring, self.life_s = issuer, keyring, life_s

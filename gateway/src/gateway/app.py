@@ -91,7 +91,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         base_url=settings.auth_url, timeout=15, cookies=jar, verify=_over_tls(settings)
     )
     state.keys = JwksCache(lambda: _jwks(settings))
-    state.doorkeeper = Authenticator(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
+    state.authenticator = Authenticator(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
     state.door = Door(settings)
     state.intake = Intake(settings, state.blobs)
     hints = HintSender(Hints(celery_app(redis)))

@@ -74,7 +74,7 @@ async def list_models(request: Request) -> ModelList:
 async def _tenant(request: Request) -> UUID:
     """The caller's tenant; the open API's for whoever does not say, or no longer, who they are."""
     try:
-        caller = await request.app.state.doorkeeper.admit(request)
+        caller = await request.app.state.authenticator.authenticate(request)
     except CodedError:
         return ANONYMOUS_TENANT
     tenant_id: UUID = caller.tenant_id

@@ -1,24 +1,37 @@
-"""A whole auth-service per test: its own database, its own keys, and clients from addresses that the test chooses."""
+"""One auth-service and one database for all tests of this folder, emptied before each; clients from addresses that the test chooses.
+
+What a test or a fixture here awaits runs in one event loop, as the shared app's connections belong to it.
+"""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
+from sqlalchemy import delete
 
-from auth_service.app import create_app
+from auth_service.accounts.service import create_admin
+from auth_service.app import create_app, refresh
 from auth_service.config import AuthSettings
-from auth_service.parts import Parts, build
-from auth_service.passwords import Passwords
-from auth_service.repository import Repository
-from auth_service.service.accounts import create_admin
+from auth_service.context import AppContext, build
+from auth_service.models import Base
+from local_stack.roles import login
+from local_stack.stores import Postgres
 
 PASSWORD = "correct horse battery"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 class Visitor(httpx.AsyncClient):
@@ -56,52 +69,92 @@ class Visitor(httpx.AsyncClient):
         return answer
 
 
-@pytest.fixture(scope="session")
-def rsa_keys() -> Iterator[rsa.RSAPrivateKey]:
+@pytest.fixture(scope="session", autouse=True)
+def _quick_keys() -> Iterator[None]:
     """A few real keys, over and over: making one takes a tenth of a second or more."""
-    return itertools.cycle([rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(4)])
+    keys = itertools.cycle([rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(4)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rsa, "generate_private_key", lambda **_: next(keys))
+        yield
 
 
-@pytest.fixture(autouse=True)
-def _quick_keys(rsa_keys: Iterator[rsa.RSAPrivateKey], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rsa, "generate_private_key", lambda **_: next(rsa_keys))
+@pytest.fixture(scope="session")
+def auth_url_as(postgres: Postgres, _template: str) -> Callable[[str], str]:
+    """`auth_url_as("thorax_auth")`: the database of this folder, seen with the rights of one service's role."""
+    with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE auth_tests TEMPLATE {_template} STRATEGY file_copy")
+    return lambda role: login(postgres, "auth_tests", role)
 
 
-@pytest.fixture
-def secret_file(tmp_path: Path) -> Path:
-    file = tmp_path / "auth-secret"
+@pytest.fixture(scope="session")
+def secret_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("auth") / "auth-secret"
     file.write_text("a secret of at least thirty-two characters\n")
     return file
 
 
+@pytest.fixture(scope="session")
+def settings(auth_url_as: Callable[[str], str], secret_file: Path) -> dict[str, Any]:
+    """What the service runs with here: each password is hashed at the least cost."""
+    return {
+        "database_url": auth_url_as("thorax_auth"),
+        "auth_secret_file": secret_file,
+        "cookie_secure": False,
+        "password_memory_kib": 8,
+        "password_time_cost": 1,
+    }
+
+
+@asynccontextmanager
+async def running(settings: dict[str, Any]) -> AsyncIterator[FastAPI]:
+    app = create_app(build(AuthSettings.model_validate(settings)))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _shared_app(settings: dict[str, Any]) -> AsyncIterator[FastAPI]:
+    async with running(settings) as app:
+        yield app
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_database(_shared_app: FastAPI) -> None:
+    """Nothing left of the tests before, and a new signing key."""
+    context: AppContext = _shared_app.state.context
+    async with context.transaction() as tx:
+        for table in reversed(Base.metadata.sorted_tables):
+            await tx.db.execute(delete(table))
+    await refresh(context)
+
+
 @pytest.fixture
 def change() -> dict[str, Any]:
-    """Override it to run with other settings."""
+    """Override it to run with other settings, in an app of the test's own."""
     return {}
 
 
-@pytest.fixture
-async def parts(url_as: Callable[[str], str], secret_file: Path, change: dict[str, Any]) -> Parts:
-    settings = {
-        "database_url": url_as("thorax_auth"),
-        "auth_secret_file": secret_file,
-        "cookie_secure": False,
-    }
-    settings |= change
-    return build(AuthSettings.model_validate(settings), Passwords(time_cost=1, memory_kib=64))
+@pytest_asyncio.fixture(loop_scope="session")
+async def app(
+    _shared_app: FastAPI, empty_database: None, settings: dict[str, Any], change: dict[str, Any]
+) -> AsyncIterator[FastAPI]:
+    if not change:
+        yield _shared_app
+        return
+    async with running(settings | change) as own:
+        yield own
 
 
 @pytest.fixture
-async def app(parts: Parts) -> AsyncIterator[FastAPI]:
-    app = create_app(parts)
-    async with app.router.lifespan_context(app):
-        yield app
+def context(app: FastAPI) -> AppContext:
+    found: AppContext = app.state.context
+    return found
 
 
 Visit = Callable[..., Visitor]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(app: FastAPI) -> AsyncIterator[Visit]:
     """`visit("10.0.0.7")`: a client from that address, without cookies of others."""
     async with AsyncExitStack() as stack:
@@ -120,12 +173,11 @@ def visitor(visit: Visit) -> Visitor:
     return visit()
 
 
-@pytest.fixture
-async def admin(parts: Parts, visit: Visit) -> Visitor:
+@pytest_asyncio.fixture(loop_scope="session")
+async def admin(context: AppContext, visit: Visit) -> Visitor:
     """An administrator called `root`, logged in."""
-    async with parts.database() as session:
-        assert await create_admin(parts, Repository(session), "root", PASSWORD)
-        await session.commit()
+    async with context.transaction() as tx:
+        assert await create_admin(tx, "root", PASSWORD)
     visitor = visit("10.0.0.99")
     await visitor.come_in("root")
     return visitor

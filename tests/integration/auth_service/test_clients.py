@@ -5,8 +5,8 @@ from unittest.mock import patch
 
 from sqlalchemy import text
 
-from auth_service.parts import Parts
-from auth_service.service import clients
+from auth_service.clients import service as clients
+from auth_service.context import AppContext
 from thorax.errors import Code
 
 from .conftest import Visit, Visitor
@@ -25,13 +25,13 @@ async def with_client(visitor: Visitor, name: str = "ada") -> dict[str, Any]:
     return answer.json()  # type: ignore[no-any-return]
 
 
-async def test_the_secret_is_shown_once_and_stored_as_a_digest(visitor: Visitor, parts: Parts) -> None:
+async def test_the_secret_is_shown_once_and_stored_as_a_digest(visitor: Visitor, context: AppContext) -> None:
     client = await with_client(visitor)
     assert client["secret"].startswith("thorax_")
     listed = (await visitor.get("/auth/clients")).json()
     assert [c["name"] for c in listed] == ["PACS of ward 3"]
     assert "secret" not in listed[0]
-    async with parts.database() as session:
+    async with context.open_session() as session:
         stored = await session.scalar(text("select row_to_json(c)::text from auth.clients c"))
     assert client["secret"] not in str(stored)
     assert await machine_status(visitor, client) == 200

@@ -1,7 +1,7 @@
 """Signing keys: one at the first start, two while rotating, all encrypted in the database."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -9,14 +9,15 @@ from unittest.mock import patch
 
 import jwt as pyjwt
 import pytest
+import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from auth_service import keys as key_times
-from auth_service.keys import LEAD, OVERLAP, RELOAD_S, Keyring, Vault
-from auth_service.parts import Parts, build
-from auth_service.repository import Repository
-from auth_service.service.keys import load_keys, rotate_keys
+from auth_service.context import AppContext, Transaction, build
+from auth_service.keys import keyring as key_times
+from auth_service.keys import queries
+from auth_service.keys.keyring import LEAD, OVERLAP, RELOAD_S, KeyEncryption, Keyring
+from auth_service.keys.service import load_keys, rotate_keys
 from thorax.identity import AUDIENCE, MAX_TOKEN_LIFE_S, JwksCache, TokenVerifier
 
 from .conftest import Visitor
@@ -24,41 +25,41 @@ from .conftest import Visitor
 T = TypeVar("T")
 
 
-async def within(parts: Parts, work: Callable[[Parts, Repository], Awaitable[T]]) -> T:
-    async with parts.database() as session:
-        result = await work(parts, Repository(session))
-        await session.commit()
-        return result
+async def within(context: AppContext, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async with context.transaction() as tx:
+        return await work(tx)
 
 
-@pytest.fixture
-async def replica(parts: Parts) -> Parts:
+@pytest_asyncio.fixture(loop_scope="session")
+async def replica(context: AppContext) -> AsyncIterator[AppContext]:
     """Another replica over the same database."""
-    return build(parts.settings, parts.passwords)
+    other = build(context.settings)
+    yield other
+    await other.engine.dispose()
 
 
 def kid(token: str) -> str:
     return str(pyjwt.get_unverified_header(token)["kid"])
 
 
-async def test_ten_replicas_that_start_at_once_make_one_key(parts: Parts) -> None:
-    replicas = [build(parts.settings, parts.passwords) for _ in range(10)]
+async def test_ten_replicas_that_start_at_once_make_one_key(context: AppContext) -> None:
+    replicas = [build(context.settings) for _ in range(10)]
     await asyncio.gather(*(within(replica, load_keys) for replica in replicas))
     assert len({replica.keyring.signing()[0] for replica in replicas}) == 1
-    async with parts.database() as session:
+    async with context.open_session() as session:
         assert await session.scalar(text("select count(*) from auth.signing_keys")) == 1
     for replica in replicas:
         await replica.engine.dispose()
 
 
-async def test_the_private_key_is_encrypted_at_rest(visitor: Visitor, parts: Parts) -> None:
-    async with parts.database() as session:
-        rows = await Repository(session).keys.published()
+async def test_the_private_key_is_encrypted_at_rest(visitor: Visitor, context: AppContext) -> None:
+    async with context.open_session() as session:
+        rows = await queries.published(session)
     assert b"PRIVATE" not in rows[0].private_key
-    assert b"PRIVATE" in parts.vault.open(rows[0])
+    assert "PRIVATE" in context.encryption.private_pem(rows[0]).get_secret_value()
     with pytest.raises(ValueError, match="THORAX_AUTH_SECRET_FILE"):
-        Vault(SecretStr("another secret of thirty-two characters")).open(rows[0])
-    assert "PRIVATE" not in repr(parts)
+        KeyEncryption(SecretStr("another secret of thirty-two characters")).private_pem(rows[0])
+    assert "PRIVATE" not in repr(context)
 
 
 def test_the_lead_is_longer_than_any_cache_and_the_overlap_than_any_token() -> None:
@@ -68,12 +69,12 @@ def test_the_lead_is_longer_than_any_cache_and_the_overlap_than_any_token() -> N
 
 
 async def test_a_rotation_is_published_first_then_signs_then_retires(
-    visitor: Visitor, parts: Parts, replica: Parts
+    visitor: Visitor, context: AppContext, replica: AppContext
 ) -> None:
     await visitor.sign_up("ada")
     old = (await visitor.tokens("ada"))["access_token"]
     starts = await within(replica, rotate_keys)
-    await within(parts, load_keys)
+    await within(context, load_keys)
     published = (await visitor.get("/auth/.well-known/jwks.json")).json()["keys"]
     assert len(published) == 2
     during = (await visitor.tokens("ada"))["access_token"]
@@ -82,11 +83,11 @@ async def test_a_rotation_is_published_first_then_signs_then_retires(
     with patch.object(key_times, "datetime", Clock(starts + timedelta(seconds=1))):
         new = (await visitor.tokens("ada"))["access_token"]
         assert kid(new) != kid(old)
-        verifier = TokenVerifier(parts.settings.issuer, AUDIENCE, parts.keyring)
+        verifier = TokenVerifier(context.settings.issuer, AUDIENCE, context.keyring)
         for token in (old, during, new):
             verifier.verify(token)
     with patch.object(key_times, "datetime", Clock(starts + OVERLAP + timedelta(seconds=1))):
-        assert [k["kid"] for k in parts.keyring.jwks()["keys"]] == [kid(new)]
+        assert [k["kid"] for k in context.keyring.jwks()["keys"]] == [kid(new)]
 
 
 class Clock:
@@ -99,42 +100,42 @@ class Clock:
         return self._now
 
 
-async def test_two_rotations_in_a_row_leave_no_gap(parts: Parts, visitor: Visitor) -> None:
-    first = await within(parts, rotate_keys)
-    second = await within(parts, rotate_keys)
-    await within(parts, load_keys)
-    assert len(parts.keyring.jwks()["keys"]) == 3
+async def test_two_rotations_in_a_row_leave_no_gap(context: AppContext, visitor: Visitor) -> None:
+    first = await within(context, rotate_keys)
+    second = await within(context, rotate_keys)
+    await within(context, load_keys)
+    assert len(context.keyring.jwks()["keys"]) == 3
     for moment in (datetime.now(UTC), first + timedelta(seconds=1), second + OVERLAP + timedelta(days=1)):
         with patch.object(key_times, "datetime", Clock(moment)):
-            signer, _ = parts.keyring.signing()
-            assert parts.keyring(signer) is not None
+            signer, _ = context.keyring.signing()
+            assert context.keyring(signer) is not None
 
 
-async def test_after_a_compromise_old_tokens_end_at_once(visitor: Visitor, parts: Parts) -> None:
+async def test_after_a_compromise_old_tokens_end_at_once(visitor: Visitor, context: AppContext) -> None:
     await visitor.sign_up("ada")
     tokens = await visitor.come_in("ada")
-    await within(parts, lambda p, r: rotate_keys(p, r, compromised=True))
-    await within(parts, load_keys)
+    await within(context, lambda tx: rotate_keys(tx, compromised=True))
+    await within(context, load_keys)
     assert (await visitor.get("/auth/me")).status_code == 401
     fresh = await visitor.token("refresh_token", refresh_token=tokens["refresh_token"])
     assert kid(fresh.json()["access_token"]) != kid(tokens["access_token"])
 
 
-async def test_without_a_key_the_answer_is_503(parts: Parts, visitor: Visitor) -> None:
+async def test_without_a_key_the_answer_is_503(context: AppContext, visitor: Visitor) -> None:
     await visitor.sign_up("ada")
-    parts.keyring.load([])
+    context.keyring.load([])
     for answer in (
         await visitor.get("/auth/.well-known/jwks.json"),
         await visitor.token(username="ada", password="correct horse battery"),
     ):
         assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
-    assert not Keyring(parts.vault).ready
+    assert not Keyring(context.encryption).ready
 
 
-def test_a_missing_or_short_secret_is_one_sentence(parts: Parts, tmp_path: Path) -> None:
+def test_a_missing_or_short_secret_is_one_sentence(context: AppContext, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="THORAX_AUTH_SECRET_FILE"):
-        build(parts.settings.model_copy(update={"auth_secret_file": tmp_path / "none"}))
+        build(context.settings.model_copy(update={"auth_secret_file": tmp_path / "none"}))
     short = tmp_path / "short"
     short.write_text("too short")
     with pytest.raises(ValueError, match="32 characters"):
-        build(parts.settings.model_copy(update={"auth_secret_file": short}))
+        build(context.settings.model_copy(update={"auth_secret_file": short}))

@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from auth_service.repository import attempts
+from auth_service.sessions import queries as attempts
 from thorax.errors import Code
 
 from .conftest import PASSWORD, Visit, Visitor

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import httpx
 import pytest
 
-from auth_service.service import sessions
+from auth_service.sessions import service as sessions
 from thorax.errors import Code
 
 from .conftest import PASSWORD, Visit, Visitor

@@ -1,6 +1,6 @@
 """Bearer token or page cookie in, Principal out: FastAPI's side of thorax.identity (extra [http]).
 
-A service puts a `Authenticator` on `app.state.doorkeeper` and its endpoints ask for a `Caller`, `Reader`, `Writer`
+A service puts an `Authenticator` on `app.state.authenticator` and its endpoints ask for a `Caller`, `Reader`, `Writer`
 or `Admin`. An Authorization header, when there is one, is all that counts; the cookie comes with CSRF.
 """
 
@@ -56,7 +56,7 @@ class Authenticator:
         self._verifier, self._cache = verifier, cache
         self._limiter = CapacityLimiter(4)  # guesses at key ids must not use up the thread pool
 
-    async def admit(self, request: Request) -> Principal:
+    async def authenticate(self, request: Request) -> Principal:
         """The caller. Raises CodedError: UNAUTHENTICATED, or CSRF for an unsafe method by cookie alone."""
         if (header := request.headers.get("authorization")) is not None:
             kind, _, token = header.partition(" ")
@@ -104,8 +104,8 @@ async def principal(
 
     The two security schemes are arguments only for OpenAPI to show them as alternatives.
     """
-    doorkeeper: Authenticator = request.app.state.doorkeeper
-    caller = await doorkeeper.admit(request)
+    authenticator: Authenticator = request.app.state.authenticator
+    caller = await authenticator.authenticate(request)
     for scope in needed.scopes:
         caller.require(Scope(scope))
     return caller

@@ -33,9 +33,9 @@ def session(csrf: str = "page-secret") -> dict[str, str]:
     return {"Cookie": f"thorax_access={token(csrf=csrf_digest(csrf))}; thorax_csrf={csrf}"}
 
 
-def application(doorkeeper: Authenticator) -> FastAPI:
+def application(authenticator: Authenticator) -> FastAPI:
     app = FastAPI()
-    app.state.doorkeeper = doorkeeper
+    app.state.authenticator = authenticator
 
     @app.exception_handler(CodedError)
     async def render(_: Request, error: CodedError) -> JSONResponse:

@@ -1,7 +1,7 @@
-"""Signing keys: made, encrypted for the database, published, and replaced without a token failing in between.
+"""Signing keys: created, encrypted for the database, published, and replaced without refusing a valid token.
 
-A new key is published first and signs only after `LEAD`, when every JWKS cache knows it; the old one is
-published until its last token has expired. So a rotation is one command and needs no restart.
+A new key is published first and signs only after `LEAD`, when every JWKS cache knows it; the old one stays published until
+its last token has expired. So a rotation is one command and needs no restart.
 """
 
 import base64
@@ -26,8 +26,8 @@ LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus 
 OVERLAP = timedelta(seconds=MAX_TOKEN_LIFE_S + 2 * RELOAD_S)  # the last token of the old key, and slow clocks
 
 
-class Vault:
-    """Encrypts private keys at rest with a key derived from THORAX_AUTH_SECRET_FILE (HKDF, RFC 5869)."""
+class KeyEncryption:
+    """Encrypts private keys with a key derived from THORAX_AUTH_SECRET_FILE (HKDF, RFC 5869)."""
 
     def __init__(self, secret: SecretStr) -> None:
         derive = HKDF(hashes.SHA256(), length=32, salt=None, info=b"thorax auth signing keys")
@@ -38,44 +38,31 @@ class Vault:
         """A fresh RSA-2048 key pair; takes a tenth of a second or more of one core."""
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         pem = private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         kid = secrets.token_urlsafe(12)
+        jwk = _jwk(private.public_key(), kid)
+        encrypted = self._fernet.encrypt(pem)
         return SigningKey(
-            kid=kid,
-            public_jwk=_jwk(private.public_key(), kid),
-            private_key=self._fernet.encrypt(pem),
-            active_from=active_from,
-            retires_at=None,
+            kid=kid, public_jwk=jwk, private_key=encrypted, active_from=active_from, retires_at=None
         )
 
-    def open(self, row: SigningKey) -> bytes:
-        """The private key in PEM. Raises ValueError when it was encrypted with another secret."""
+    def private_pem(self, row: SigningKey) -> SecretStr:
+        """The decrypted private key. Raises ValueError when it was encrypted with another secret."""
         try:
-            return self._fernet.decrypt(row.private_key)
+            return SecretStr(self._fernet.decrypt(row.private_key).decode())
         except InvalidToken as error:
             raise ValueError(
-                "The signing keys were encrypted with another secret; restore THORAX_AUTH_SECRET_FILE."
+                "The signing keys were encrypted with another secret. Restore THORAX_AUTH_SECRET_FILE."
             ) from error
 
 
 def _jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
-    numbers = key.public_numbers()
-    return {
-        "kty": "RSA",
-        "use": "sig",
-        "alg": ALGORITHM,
-        "kid": kid,
-        "n": _base64url(numbers.n),
-        "e": _base64url(numbers.e),
+    numbers = {"n": key.public_numbers().n, "e": key.public_numbers().e}
+    return {"kty": "RSA", "use": "sig", "alg": ALGORITHM, "kid": kid} | {
+        name: base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8)).rstrip(b"=").decode()
+        for name, number in numbers.items()
     }
-
-
-def _base64url(number: int) -> str:
-    raw = number.to_bytes((number.bit_length() + 7) // 8)
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 @dataclass(frozen=True)
@@ -90,20 +77,14 @@ class _Key:
 class Keyring:
     """The keys as of the last `load`: a key source for a TokenVerifier, and the key to sign with now."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    def __init__(self, encryption: KeyEncryption) -> None:
+        self._encryption = encryption
         self._keys: tuple[_Key, ...] = ()
 
     def load(self, rows: Sequence[SigningKey]) -> None:
-        """Take over what the database holds."""
+        """Replace the keys by those of the database."""
         self._keys = tuple(
-            _Key(
-                row.kid,
-                row.public_jwk,
-                row.active_from,
-                row.retires_at,
-                SecretStr(self._vault.open(row).decode()),
-            )
+            _Key(row.kid, row.public_jwk, row.active_from, row.retires_at, self._encryption.private_pem(row))
             for row in rows
         )
 
@@ -112,7 +93,7 @@ class Keyring:
         return next((key.public_jwk for key in self._published() if key.kid == kid), None)
 
     def jwks(self) -> dict[str, Any]:
-        """The published keys (RFC 7517, section 5): coming, signing and going ones."""
+        """The published keys (RFC 7517, section 5): future, current and former ones."""
         return {"keys": [dict(key.public_jwk) for key in self._published()]}
 
     def signing(self) -> tuple[str, SecretStr]:
@@ -120,18 +101,20 @@ class Keyring:
 
         Raises CodedError(UNAVAILABLE) while none is known, as before the first contact with the database.
         """
-        now = datetime.now(UTC)
-        active = [key for key in self._published() if key.active_from <= now]
+        active = self._active()
         if not active:
-            raise CodedError(Code.UNAVAILABLE, "No signing key is known yet.", retry_after=2)
+            raise CodedError(Code.UNAVAILABLE, "The signing key is not loaded yet.", retry_after=2)
         newest = max(active, key=lambda key: key.active_from)
         return newest.kid, newest.pem
 
     @property
     def ready(self) -> bool:
         """Whether tokens can be signed."""
+        return bool(self._active())
+
+    def _active(self) -> list[_Key]:
         now = datetime.now(UTC)
-        return any(key.active_from <= now for key in self._published())
+        return [key for key in self._published() if key.active_from <= now]
 
     def _published(self) -> list[_Key]:
         now = datetime.now(UTC)

@@ -1,0 +1,1 @@
+"""Tenants, users and invitations: sign-up, the own account, and the administration of all accounts."""

@@ -1,0 +1,84 @@
+"""What one running auth-service shares between its requests, and the transaction of one request."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from auth_service.config import AuthSettings
+from auth_service.keys.keyring import KeyEncryption, Keyring
+from auth_service.models import Base
+from auth_service.passwords import Passwords
+from auth_service.tokens import TokenSigner
+from thorax.http.database import async_engine
+
+Row = TypeVar("Row", bound=Base)
+
+
+class LoginLocks:
+    """One lock per account and address: simultaneous logins to one account are checked one after the other."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, name: bytes) -> asyncio.Lock:
+        """The lock called `name`; it is forgotten when nobody holds it."""
+        return self._locks.setdefault(name, asyncio.Lock())
+
+
+@dataclass(frozen=True)
+class AppContext:
+    """Settings, database, keys and password hashing; made once by `build`."""
+
+    settings: AuthSettings
+    engine: AsyncEngine
+    open_session: async_sessionmaker[AsyncSession]
+    encryption: KeyEncryption
+    keyring: Keyring
+    signer: TokenSigner
+    passwords: Passwords
+    login_locks: LoginLocks = field(default_factory=LoginLocks)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Transaction"]:
+        """A transaction that commits when the block ends without an exception."""
+        async with self.open_session() as db:
+            yield Transaction(self, db)
+            await db.commit()
+
+
+@dataclass(frozen=True)
+class Transaction:
+    """The database session of one request or command, with the app's context."""
+
+    app: AppContext
+    db: AsyncSession
+
+    async def add(self, row: Row) -> Row:
+        """Insert a row now, not with the commit; the row."""
+        self.db.add(row)
+        await self.db.flush()
+        return row
+
+    async def commit_and_release(self) -> None:
+        """Commit what was done so far and return the connection to the pool.
+
+        For what must persist although the request fails (a counted attempt, a revoked session), and before slow
+        hashing, which must not hold a connection.
+        """
+        await self.db.commit()
+
+
+def build(settings: AuthSettings) -> AppContext:
+    """The context of an app; it does not connect yet. Raises ValueError without a usable secret file."""
+    engine = async_engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
+    encryption = KeyEncryption(settings.auth_secret())
+    keyring = Keyring(encryption)
+    signer = TokenSigner(settings.issuer, keyring, settings.token_life_s)
+    passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
+    open_session = async_sessionmaker(engine, expire_on_commit=False)
+    return AppContext(settings, engine, open_session, encryption, keyring, signer, passwords)

@@ -1,0 +1,1 @@
+"""Signing keys: created, encrypted, published as a JWKS, rotated."""

@@ -1,1 +1,0 @@
-"""What auth-service does, one file per subject. Services flush; the session dependency commits."""

@@ -1,0 +1,1 @@
+"""Logins: passwords checked, refresh tokens rotated, the cookies of the page, the OAuth2 token endpoint."""
