@@ -173,7 +173,7 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
         count = shadows(platform)
         digest_of(client, 9)
         assert shadows(platform) == count
-    platform.sql("insert into doomed_tenants (tenant_id) select distinct tenant_id from jobs")
+    platform.sql("insert into tenants_pending_deletion (tenant_id) select distinct tenant_id from jobs")
     until(lambda: platform.sql("select count(*) from jobs") == [(0,)], "the tenant's jobs stay", platform)
     assert platform.sql("select count(*) from predictions") == [(0,)]
 

@@ -1,4 +1,4 @@
-"""What a shadow bundle is given to repeat, by the migration's function on a real Postgres."""
+"""What a shadow bundle is given to repeat, by the schema's function on a real Postgres."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -57,10 +57,12 @@ class Book:
             connection.execute(JOB, {**ids, "state": state, "image_state": image, "missing": list(missing)})
         return ids["job"]
 
-    def cast(self, at_most: int = 20) -> int:
+    def enqueue(self, at_most: int = 20) -> int:
         """As the sweeper does it, with the sweeper's rights."""
         with self.aggregator.begin() as connection:
-            return int(connection.execute(text("select cast_shadows(:n)"), {"n": at_most}).scalar_one())
+            return int(
+                connection.execute(text("select enqueue_shadow_jobs(:n)"), {"n": at_most}).scalar_one()
+            )
 
     def steps(self) -> list[Any]:
         return self.do(
@@ -77,26 +79,26 @@ def book(database_url: str, url_as: Callable[[str], str]) -> Book:
 
 def test_without_a_shadow_nothing_is_repeated(book: Book) -> None:
     book.job()
-    assert book.cast() == 0
+    assert book.enqueue() == 0
 
 
 def test_a_job_is_repeated_once_on_its_prepared_pixels(book: Book) -> None:
     book.bundle("shadow", INPUT, share=1)
     job = book.job()
-    assert [book.cast(), book.cast()] == [1, 0]
+    assert [book.enqueue(), book.enqueue()] == [1, 0]
     assert book.steps() == [("infer", name, "shadow", SHADOW_PRIORITY) for name in "xy"]
     ((origin, total, tenants),) = book.do(
         "select s.shadow_of, s.steps_total, s.tenant_id = j.tenant_id from jobs s join jobs j on j.id = s.shadow_of"
     )
     assert (origin, total, tenants) == (job, 3, True)
     book.job()
-    assert book.cast() == 0, "what ended in the past has been looked at"
+    assert book.enqueue() == 0, "what ended in the past has been looked at"
 
 
 def test_another_input_is_prepared_first(book: Book) -> None:
     book.bundle("shadow", {**INPUT, "equalise": True}, share=1)
     book.job()
-    assert book.cast() == 1
+    assert book.enqueue() == 1
     assert book.steps() == [("prepare", None, "shadow", SHADOW_PRIORITY)]
 
 
@@ -106,15 +108,15 @@ def test_only_whole_answers_of_another_bundle_are_repeated(book: Book) -> None:
     book.job(state="running")
     book.job(missing=("x",))
     book.do("update jobs set bundle_digest = 'shadow' where id = :id", id=book.job())
-    assert book.cast() == 0
+    assert book.enqueue() == 0
 
 
 def test_a_share_is_drawn_by_the_job(book: Book) -> None:
     book.bundle("shadow", INPUT, share=0.3)
     for _ in range(100):
         book.job()
-    assert 10 <= book.cast(1000) <= 55
-    assert book.cast(1000) == 0
+    assert 10 <= book.enqueue(1000) <= 55
+    assert book.enqueue(1000) == 0
 
 
 def test_many_jobs_are_repeated_a_few_at_a_time(book: Book) -> None:
@@ -125,21 +127,21 @@ def test_many_jobs_are_repeated_a_few_at_a_time(book: Book) -> None:
             n=number,
             id=book.job(),
         )
-    assert [book.cast(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [book.enqueue(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_a_backlog_of_the_shadow_does_not_grow(book: Book) -> None:
     book.bundle("shadow", INPUT, share=1)
     for _ in range(60):
         book.job()
-    assert book.cast(50) == 50
-    assert book.cast(50) == 0, "100 of its steps wait"
+    assert book.enqueue(50) == 50
+    assert book.enqueue(50) == 0, "100 of its steps wait"
 
 
 def test_real_work_comes_first_and_counts_alone(book: Book) -> None:
     book.bundle("shadow", INPUT, share=1)
     book.job()
-    book.cast()
+    book.enqueue()
     late = book.job(state="queued", image="received")
     with book.owner.begin() as connection:
         (image,) = connection.execute(
@@ -155,7 +157,7 @@ def test_real_work_comes_first_and_counts_alone(book: Book) -> None:
 def test_the_gateway_sees_no_shadow_even_of_its_own_tenant(book: Book) -> None:
     book.bundle("shadow", INPUT, share=1)
     job = book.job()
-    book.cast()
+    book.enqueue()
     ((tenant,),) = book.do("select tenant_id from jobs where id = :id", id=job)
     with book.gateway.begin() as connection:
         connection.execute(text("select set_config('thorax.tenant', :t, true)"), {"t": str(tenant)})
@@ -168,10 +170,10 @@ def test_the_gateway_sees_no_shadow_even_of_its_own_tenant(book: Book) -> None:
 def test_an_expired_job_takes_its_shadow_along(book: Book, tmp_path: Path) -> None:
     book.bundle("shadow", INPUT, share=1)
     job = book.job()
-    book.cast()
+    book.enqueue()
     book.do("update jobs set expires_at = now() where id = :id", id=job)
     settings = AggregatorSettings(database_url="unused")
     Housekeeping(settings, book.aggregator, BlobStore(str(tmp_path))).expire()
     for table in ("jobs", "steps", "studies"):
         assert book.do(f"select count(*) from {table}") == [(0,)]
-    assert book.do("select count(*) from doomed_blobs") == [(1,)]
+    assert book.do("select count(*) from blobs_pending_deletion") == [(1,)]

@@ -46,11 +46,11 @@ class House:
         self.blobs.put(self.ids["image"], ORIGINAL, b"x")
 
     def left(self) -> tuple[int, int, int, bool]:
-        """Jobs, studies, blobs on the list of the doomed; and whether the blob is there."""
+        """Jobs, studies, blobs that wait for deletion; and whether the blob is there."""
         with self.owner.connect() as connection:
             counts = [
                 connection.execute(text(f"select count(*) from {table}")).scalar_one()
-                for table in ("jobs", "studies", "doomed_blobs")
+                for table in ("jobs", "studies", "blobs_pending_deletion")
             ]
         try:
             self.blobs.get(self.ids["image"], ORIGINAL)
@@ -79,23 +79,29 @@ def test_a_job_that_has_not_expired_stays(house: House) -> None:
 def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
     house.job(None)
     with house.auth.begin() as connection:  # with the rights of auth-service, which sees no study
-        connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
+        connection.execute(
+            text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), house.ids
+        )
     house.sweep()
     assert house.left() == (0, 0, 0, False)
 
 
 def test_what_its_last_token_uploads_later_goes_too(house: House) -> None:
     with house.auth.begin() as connection:
-        connection.execute(text("insert into doomed_tenants (tenant_id) values (:tenant)"), house.ids)
+        connection.execute(
+            text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), house.ids
+        )
     house.sweep()
     house.job(None)
     house.sweep()
     assert house.left() == (0, 0, 0, False)
     with house.owner.begin() as connection:
-        connection.execute(text("update doomed_tenants set doomed_at = now() - interval '16 minutes'"))
+        connection.execute(
+            text("update tenants_pending_deletion set queued_at = now() - interval '16 minutes'")
+        )
     house.sweep()
     with house.owner.connect() as connection:
-        assert connection.execute(text("select count(*) from doomed_tenants")).scalar_one() == 0
+        assert connection.execute(text("select count(*) from tenants_pending_deletion")).scalar_one() == 0
 
 
 def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,12 +116,14 @@ def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch:
     monkeypatch.setattr(house.blobs, "erase", erase_others)
     with house.owner.begin() as connection:
         connection.execute(
-            text("insert into doomed_blobs values (:id, now() - interval '1 day')"), {"id": stuck}
+            text("insert into blobs_pending_deletion values (:id, now() - interval '1 day')"), {"id": stuck}
         )
     house.sweep()
     assert house.left() == (0, 0, 1, False)
     with house.owner.connect() as connection:
-        recent = text("select instance_id from doomed_blobs where doomed_at > now() - interval '1 minute'")
+        recent = text(
+            "select instance_id from blobs_pending_deletion where queued_at > now() - interval '1 minute'"
+        )
         assert list(connection.execute(recent).scalars()) == [stuck]
 
 

@@ -178,12 +178,12 @@ class IdempotencyKey(Base):
     created_at: Mapped[datetime]
 
 
-class DoomedBlob(Base):
+class BlobPendingDeletion(Base):
     """An erased instance whose blobs are still to be deleted."""
 
-    __tablename__ = "doomed_blobs"
+    __tablename__ = "blobs_pending_deletion"
     instance_id: Mapped[UUID] = mapped_column(primary_key=True)
-    doomed_at: Mapped[datetime]
+    queued_at: Mapped[datetime]
 
 
 class WorkerRow(Base):

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, text
 
 from model_worker.decoding.attributes import DicomAttributes
 
-# The default first, the shadow last; a bundle about to become active (`wanted_until`) is not a shadow.
+# The default first, the shadow last; a bundle about to become active (`preload_until`) is not a shadow.
 _WANTED = text("""
-select b.digest, not (b.active or t.bundle_digest is not null or coalesce(b.wanted_until > now(), false)) as shadow
+select b.digest, not (b.active or t.bundle_digest is not null or coalesce(b.preload_until > now(), false)) as shadow
 from bundles b left join (select distinct bundle_digest from tenant_bundles) t on t.bundle_digest = b.digest
-where b.active or t.bundle_digest is not null or b.wanted_until > now() or b.shadow_share is not null
+where b.active or t.bundle_digest is not null or b.preload_until > now() or b.shadow_share is not null
 order by shadow, b.active desc, b.digest""")
 _STUDY = text("""
 update studies set study_instance_uid = :uid, study_date = :study_date

@@ -2,7 +2,7 @@
 
 -- enqueue_shadow_jobs --
 -- Lets the shadow bundle, if there is one, repeat jobs that have succeeded (docs/adr/0011).
-select cast_shadows(:at_most)
+select enqueue_shadow_jobs(:at_most)
 
 -- unserved_jobs --
 -- Finds jobs that nobody can do: workers live, and none has their bundle an hour later (a rollout took it away). A
@@ -16,37 +16,37 @@ where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < :shadow_pri
 -- Deletes jobs of the open API whose time is over, with their studies.
 with expired as (
   select id, study_id from jobs where expires_at < now() order by expires_at limit 50 for update skip locked),
-gone as (delete from jobs where id in (select id from expired)),
+deleted as (delete from jobs where id in (select id from expired)),
 images as (
-  insert into doomed_blobs (instance_id)
+  insert into blobs_pending_deletion (instance_id)
   select i.id from instances i join expired e on e.study_id = i.study_id on conflict do nothing)
 delete from studies where id in (select study_id from expired) returning id
 
 -- delete_tenants --
 -- Deletes what belongs to tenants whose last user has left, open jobs too. A tenant stays on the list until its last
 -- access token has expired, since until then it may still upload.
-with gone as (select tenant_id from doomed_tenants for update skip locked),
-batch as (select s.id from studies s join gone g on g.tenant_id = s.tenant_id limit 200),
+with tenants as (select tenant_id from tenants_pending_deletion for update skip locked),
+batch as (select s.id from studies s join tenants t on t.tenant_id = s.tenant_id limit 200),
 images as (
-  insert into doomed_blobs (instance_id)
+  insert into blobs_pending_deletion (instance_id)
   select i.id from instances i join batch on batch.id = i.study_id on conflict do nothing),
-own_bundle as (delete from tenant_bundles where tenant_id in (select tenant_id from gone)),
-erased as (delete from studies where id in (select id from batch)),
-secrets as (delete from patient_secrets where tenant_id in (select tenant_id from gone))
-delete from doomed_tenants where tenant_id in (select tenant_id from gone)
-  and doomed_at < now() - interval '15 minutes' and not exists (select from batch)
+bundles as (delete from tenant_bundles where tenant_id in (select tenant_id from tenants)),
+deleted as (delete from studies where id in (select id from batch)),
+secrets as (delete from patient_secrets where tenant_id in (select tenant_id from tenants))
+delete from tenants_pending_deletion where tenant_id in (select tenant_id from tenants)
+  and queued_at < now() - interval '15 minutes' and not exists (select from batch)
 
 -- pending_blobs --
 -- Lists instances whose blobs are to be erased, those that waited longest first.
-select instance_id from doomed_blobs order by doomed_at limit 50
+select instance_id from blobs_pending_deletion order by queued_at limit 50
 
 -- postpone_blobs --
 -- Moves an instance whose blobs could not be erased to the end of the list.
-update doomed_blobs set doomed_at = now() where instance_id = :id
+update blobs_pending_deletion set queued_at = now() where instance_id = :id
 
 -- blobs_erased --
 -- Takes instances whose blobs are erased off the list.
-delete from doomed_blobs where instance_id = any(:ids)
+delete from blobs_pending_deletion where instance_id = any(:ids)
 
 -- delete_old_keys --
 -- Deletes idempotency keys after a day.

@@ -62,7 +62,9 @@ async def delete_user(db: AsyncSession, user: User) -> None:
     if await db.scalar(select(User.id).where(User.tenant_id == user.tenant_id).limit(1)) is None:
         await db.execute(delete(Tenant).where(Tenant.id == user.tenant_id))
         # This service may not see the tenant's studies; the sweeper deletes them.
-        pending = text("insert into public.doomed_tenants (tenant_id) values (:id) on conflict do nothing")
+        pending = text(
+            "insert into public.tenants_pending_deletion (tenant_id) values (:id) on conflict do nothing"
+        )
         await db.execute(pending, {"id": user.tenant_id})
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.tables import (
-    DoomedBlob,
+    BlobPendingDeletion,
     Heatmap,
     IdempotencyKey,
     Instance,
@@ -176,14 +176,14 @@ async def cancel(connection: AsyncConnection, job_id: UUID) -> bool:
 
 
 async def erase(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> list[UUID]:
-    """Delete a job, and its study when no other job needs it; returns the instances whose blobs are doomed."""
+    """Delete a job, and its study when no other job needs it; returns the instances whose blobs are to be erased."""
     await connection.execute(delete(Job).where(Job.id == job_id))
     others = select(Job.id).where(Job.study_id == study_id)
     if (await connection.execute(others.limit(1))).first():
         return []
     ids = list((await connection.execute(select(Instance.id).where(Instance.study_id == study_id))).scalars())
     if ids:
-        await connection.execute(insert(DoomedBlob), [{"instance_id": i} for i in ids])
+        await connection.execute(insert(BlobPendingDeletion), [{"instance_id": i} for i in ids])
     await connection.execute(delete(Study).where(Study.id == study_id))
     return ids
 

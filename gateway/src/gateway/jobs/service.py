@@ -95,8 +95,8 @@ class JobService:
                 raise CodedError(Code.CONFLICT, "The job has ended already; nothing was erased.")
             if only == "erase" and not JobState(job.state).final:
                 raise CodedError(Code.CONFLICT, "The job is open again; nothing was erased.")
-            doomed = await repository.erase(connection, job.id, job.study_id)
-        for instance_id in doomed:  # the sweeper repeats this for what fails here
+            deleted = await repository.erase(connection, job.id, job.study_id)
+        for instance_id in deleted:  # the sweeper repeats this for what fails here
             try:
                 await asyncio.to_thread(self._blobs.erase, instance_id)
             except OSError as error:

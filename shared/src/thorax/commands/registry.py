@@ -28,7 +28,7 @@ _ACTIVATE_FOR = text("""
 insert into tenant_bundles (tenant_id, bundle_digest) values (:tenant, :digest)
 on conflict (tenant_id) do update set bundle_digest = excluded.bundle_digest, activated_at = now()""")
 _DEACTIVATE_FOR = text("delete from tenant_bundles where tenant_id = :tenant")
-_WANT = text("update bundles set wanted_until = now() + interval '10 minutes' where digest = :digest")
+_WANT = text("update bundles set preload_until = now() + interval '10 minutes' where digest = :digest")
 _LOADING = text("""
 select id, backbones, :digest = any(bundles) as found, :digest = any(loaded) as loaded from workers
 where service = 'model-worker' and seen_at > now() - interval '30 seconds'""")

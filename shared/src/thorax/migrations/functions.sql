@@ -1,0 +1,71 @@
+-- Functions. Those with `security definer` do what their caller may not do itself.
+
+-- Adds jobs for the shadow bundle, as the sweeper may neither add jobs nor see whose they are; returns how many. Looks
+-- at jobs in the order in which they ended, from where it stopped (`shadow_seen`); the two seconds are for transactions
+-- that commit late. Where the shadow's inputs are all among the original's, the prepared pixels are used, and only
+-- `infer` is added. Priority 9 is `thorax.states.SHADOW_PRIORITY`: after all real work.
+create function enqueue_shadow_jobs(at_most integer) returns bigint language sql security definer
+set search_path = public, pg_temp as $$
+with shadow as (
+  select digest, manifest, shadow_share, shadow_seen, now() - interval '2 seconds' as until from bundles
+  where shadow_share is not null
+    and (select count(*) from (select from steps where state = 'waiting' and priority = 9 limit 100) s) < 100
+  for no key update skip locked),
+picked as (
+  select j.id as origin, gen_random_uuid() as id, j.tenant_id, j.study_id, j.owner, j.finished_at, shadow.digest,
+    shadow.manifest -> 'backbones' as backbones,
+    jsonb_path_query_array(o.manifest, '$.backbones[*].input')
+      @> jsonb_path_query_array(shadow.manifest, '$.backbones[*].input') as ready
+  from shadow join jobs j on j.state = 'succeeded' and j.shadow_of is null
+    and j.finished_at > shadow.shadow_seen and j.finished_at <= shadow.until
+  join bundles o on o.digest = j.bundle_digest
+  where j.bundle_digest <> shadow.digest and cardinality(j.missing_backbones) = 0
+    and (hashtext(j.id::text) & 1073741823) < shadow.shadow_share::float * 1073741824
+    and not exists (select from jobs s where s.shadow_of = j.id and s.bundle_digest = shadow.digest)
+  order by j.finished_at limit at_most),
+seen as (
+  update bundles b set shadow_seen = case
+    when (select count(*) from picked) < at_most then shadow.until else (select max(finished_at) from picked) end
+  from shadow where b.digest = shadow.digest),
+todo as (
+  select picked.id, picked.digest, i.id as instance_id, i.position, step.kind, step.backbone, step.place
+  from picked join instances i on i.study_id = picked.study_id and i.state = 'prepared'
+  cross join lateral (
+    select 'infer' as kind, b ->> 'name' as backbone, place
+    from jsonb_array_elements(picked.backbones) with ordinality as a (b, place) where picked.ready
+    union all select 'prepare', null, 0 where not picked.ready) as step),
+new_jobs as (
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, shadow_of)
+  select id, tenant_id, study_id, owner, 9, digest, (select count(*) + 1 from todo where todo.id = picked.id), origin
+  from picked returning id),
+new_steps as (
+  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, hinted_at)
+  select id, instance_id, kind, backbone, digest, 9, '-infinity' from todo order by id, position, place)
+select count(*) from new_jobs;
+$$;
+
+-- Marks a study as one of a patient's. The patient is kept as a keyed hash with a secret of the tenant's own that no
+-- service may read: it is made and used in here, which is all a worker may call. Both halves of what is hashed have 32
+-- bytes, so there is nothing to extend or to shift. An empty hash: the images of one study name several patients.
+-- The tenant that is left out is `thorax.states.ANONYMOUS_TENANT`.
+create function remember_patient(study uuid, digest bytea) returns void language sql security definer
+set search_path = public, pg_temp as $$
+  insert into patient_secrets (tenant_id)
+  select tenant_id from studies
+  where id = study and octet_length(digest) = 32 and tenant_id <> '00000000-0000-0000-0000-00000000a707'
+  on conflict do nothing;
+  update studies s set patient = case
+    when s.patient is null or s.patient = sha256(p.secret || digest) then sha256(p.secret || digest) else '' end
+  from patient_secrets p where s.id = study and p.tenant_id = s.tenant_id;
+$$;
+
+-- Counts a tenant's open jobs, so that its quota holds also for uploads that come at once. The lock comes before the
+-- count, and each statement of a volatile function sees what was committed before it: of uploads that come at once, each
+-- counts those before it. The lock is held until the job that is counted for is committed.
+create function open_jobs(tenant uuid) returns bigint language plpgsql volatile
+set search_path = public, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock(hashtextextended('open jobs of ' || tenant, 0));
+  return (select count(*) from jobs
+    where tenant_id = tenant and state in ('queued', 'running') and shadow_of is null);
+end $$;

@@ -1,0 +1,163 @@
+-- Tables, indexes and views. Which role may do what with them is in roles.sql.
+
+create table bundles (
+  digest text primary key, name text not null, version text not null, manifest jsonb not null, card text not null,
+  active boolean not null default false, registered_at timestamptz not null default now(),
+  shadow_share real check (shadow_share > 0 and shadow_share <= 1), shadow_seen timestamptz, preload_until timestamptz);
+create unique index bundles_one_active on bundles (active) where active;
+create unique index bundles_one_shadow on bundles ((true)) where shadow_share is not null;
+
+-- A bundle of a tenant's own, instead of the active one.
+create table tenant_bundles (
+  tenant_id uuid primary key, bundle_digest text not null references bundles,
+  activated_at timestamptz not null default now());
+
+-- `patient` tells which studies are of one patient, without saying of whom; see `remember_patient`.
+create table studies (
+  id uuid primary key, tenant_id uuid not null, title text not null default '',
+  study_instance_uid text, created_at timestamptz not null default now(), patient bytea, study_date date);
+create index studies_tenant on studies (tenant_id);
+create index studies_patient on studies (tenant_id, patient) where patient is not null;
+
+create table instances (
+  id uuid primary key, study_id uuid not null references studies on delete cascade, tenant_id uuid not null,
+  position smallint not null, file_name text not null, media_type text not null, size_bytes bigint not null,
+  sha256 text not null, state text not null default 'received' check (state in ('received', 'prepared', 'failed')),
+  error_code text, error_detail text, rows integer, columns integer, sop_instance_uid text,
+  series_instance_uid text, modality text, view_position text, unique (study_id, position));
+
+-- `shadow_of`: the job that a shadow bundle repeats. A shadow job belongs to its original's tenant, to be erased with
+-- it, but the gateway sees none.
+create table jobs (
+  id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
+  owner text not null, state text not null default 'queued'
+    check (state in ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+  priority smallint not null default 1, bundle_digest text not null references bundles,
+  steps_total integer not null, steps_done integer not null default 0, version integer not null default 1,
+  error_code text, error_detail text, missing_backbones text[] not null default '{}',
+  timings jsonb not null default '{}', capability bytea unique, expires_at timestamptz,
+  created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz,
+  shadow_of uuid references jobs on delete cascade);
+create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
+create index jobs_study on jobs (study_id);
+create index jobs_open on jobs (tenant_id) where state in ('queued', 'running');
+create index jobs_expiry on jobs (expires_at) where expires_at is not null;
+create index jobs_succeeded on jobs (finished_at) where state = 'succeeded' and shadow_of is null;
+create index jobs_failed on jobs (finished_at desc, id desc)
+  where state = 'failed' or cardinality(missing_backbones) > 0;
+create unique index jobs_shadows on jobs (shadow_of, bundle_digest) where shadow_of is not null;
+
+-- What belongs to an image also belongs to a job of its study, and is deleted with that. `instance_id` has no foreign
+-- key here: a second cascade, by a column that no index begins with, would read four tables whole for each deleted
+-- image, and check each row that is written.
+create table steps (
+  id bigint generated always as identity primary key, job_id uuid not null references jobs on delete cascade,
+  instance_id uuid, kind text not null
+    check (kind in ('prepare', 'infer', 'aggregate')),
+  backbone text, bundle_digest text not null, priority smallint not null, state text not null default 'waiting'
+    check (state in ('waiting', 'running', 'done', 'dead', 'cancelled')),
+  attempts smallint not null default 0, lease_until timestamptz, not_before timestamptz not null default now(),
+  hinted_at timestamptz not null default now(), worker text, error_code text,
+  created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz)
+  with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+create index steps_waiting on steps (priority, kind, id) where state = 'waiting';
+create index steps_leases on steps (lease_until) where state = 'running';
+create index steps_job on steps (job_id);
+
+create table predictions (
+  job_id uuid not null references jobs on delete cascade, instance_id uuid not null,
+  backbone text not null, probabilities real[] not null, maps bytea not null, map_shape smallint[] not null,
+  primary key (job_id, instance_id, backbone));
+
+-- Without an instance: the study's.
+create table study_findings (
+  job_id uuid not null references jobs on delete cascade, instance_id uuid,
+  finding text not null, probability real not null, threshold real not null, positive boolean not null,
+  disagreement real not null, unique nulls not distinct (job_id, instance_id, finding));
+
+create table heatmaps (
+  job_id uuid not null references jobs on delete cascade, instance_id uuid not null,
+  maps bytea not null, map_shape smallint[] not null, primary key (job_id, instance_id));
+
+create table idempotency_keys (
+  tenant_id uuid not null, owner text not null, key text not null, fingerprint text not null,
+  job_id uuid not null references jobs on delete cascade, answer jsonb not null,
+  created_at timestamptz not null default now(), primary key (tenant_id, owner, key));
+create index idempotency_keys_job on idempotency_keys (job_id);
+
+-- What the sweeper has to erase: blobs of deleted instances, and all data of tenants whose last user has left.
+create table blobs_pending_deletion (instance_id uuid primary key, queued_at timestamptz not null default now());
+create table tenants_pending_deletion (tenant_id uuid primary key, queued_at timestamptz not null default now());
+
+create table workers (
+  id text primary key, service text not null, kinds text[] not null, backbones text[] not null default '{}',
+  bundles text[] not null default '{}', provider text not null default '', seen_at timestamptz not null default now(),
+  loaded text[] not null default '{}');
+
+-- Secrets of the tenants' own, which no service may read; see `remember_patient`.
+create table patient_secrets (
+  tenant_id uuid primary key,
+  secret bytea not null default sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+
+-- The id of this database, by which a blob store knows its platform.
+create table platform (id uuid primary key default gen_random_uuid(), only_one boolean not null unique default true
+  check (only_one));
+insert into platform default values;
+
+-- What failed, in all tenants, as it is seen with its owner's rights: codes and times, no title, no name, no image.
+create view failed_work as
+select j.id, j.tenant_id, j.state, j.error_code, j.missing_backbones, j.bundle_digest, j.created_at, j.finished_at,
+  (select count(*) from instances i where i.study_id = j.study_id) as images,
+  (select jsonb_agg(jsonb_build_object(
+     'kind', s.kind, 'backbone', s.backbone, 'attempts', s.attempts, 'code', s.error_code) order by s.id)
+   from steps s where s.job_id = j.id and s.state = 'dead') as dead
+from jobs j
+where (j.state = 'failed' or cardinality(j.missing_backbones) > 0) and j.finished_at is not null and j.shadow_of is null;
+
+
+-- People, machines, sessions and signing keys, in a schema that only auth-service's role may enter.
+create schema auth;
+
+create table auth.tenants (
+  id uuid primary key, created_at timestamptz not null default now());
+
+create table auth.users (
+  id uuid primary key, tenant_id uuid not null references auth.tenants, name text not null unique,
+  password_hash text not null, scopes text[] not null, disabled_at timestamptz,
+  created_at timestamptz not null default now());
+create index users_newest on auth.users (created_at desc, id desc);
+create index users_tenant on auth.users (tenant_id);
+
+create table auth.invitations (
+  digest bytea primary key, tenant_id uuid not null references auth.tenants on delete cascade,
+  expires_at timestamptz not null, host_id uuid references auth.users on delete cascade);
+create index invitations_tenant on auth.invitations (tenant_id);
+create index invitations_host on auth.invitations (host_id);
+
+create table auth.clients (
+  id uuid primary key, owner_id uuid not null references auth.users on delete cascade, name text not null,
+  scopes text[] not null, secret bytea not null, old_secret bytea, old_secret_until timestamptz,
+  created_at timestamptz not null default now(), last_used_at timestamptz);
+create index clients_owner on auth.clients (owner_id);
+
+create table auth.sessions (
+  id uuid primary key, user_id uuid not null references auth.users on delete cascade, scopes text[] not null,
+  csrf text, user_agent text not null default '', created_at timestamptz not null default now(),
+  last_used_at timestamptz not null default now(), expires_at timestamptz not null);
+create index sessions_user on auth.sessions (user_id);
+create index sessions_expiry on auth.sessions (expires_at);
+
+create table auth.refresh_tokens (
+  digest bytea primary key, session_id uuid not null references auth.sessions on delete cascade,
+  used_at timestamptz);
+create index refresh_tokens_session on auth.refresh_tokens (session_id);
+
+create table auth.login_failures (
+  id bigint generated always as identity primary key, account bytea not null, address text not null,
+  failed_at timestamptz not null default clock_timestamp());
+create index login_failures_address on auth.login_failures (address, failed_at);
+create index login_failures_age on auth.login_failures (failed_at);
+
+create table auth.signing_keys (
+  kid text primary key, public_jwk jsonb not null, private_key bytea not null,
+  created_at timestamptz not null default now(), active_from timestamptz not null, retires_at timestamptz);

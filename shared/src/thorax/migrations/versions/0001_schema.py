@@ -1,0 +1,16 @@
+"""The whole schema: tables, functions, and one role per service with its rights."""
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_FOLDER = Path(__file__).parents[1]
+
+
+def upgrade() -> None:
+    """Create everything, then hand out as little of it as each service needs."""
+    for part in ("schema", "functions", "roles"):
+        op.execute((_FOLDER / f"{part}.sql").read_text("utf-8"))
