@@ -189,6 +189,6 @@ def test_a_database_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     refused = Run(tmp_path, THORAX_DATABASE_URL=url)
     assert refused.process.wait(START_S) == 1
     said = refused.output.read_text()
-    assert said.startswith("thorax: THORAX_DATABASE_URL can't be used: connection failed")
+    assert said.startswith("thorax: THORAX_DATABASE_URL cannot be used: connection failed")
     assert said.count("\n") == 1
     assert "secret" not in said

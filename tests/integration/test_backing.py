@@ -37,7 +37,7 @@ def test_a_wrong_password_is_one_sentence_without_it(
     for key, url in (("database_url", postgres_url), ("redis_url", redis_url)):
         before, _, after = url.rpartition("@")
         wrong = f"{before[:-5]}wrong@{after}"
-        with pytest.raises(StartError, match=f"THORAX_{key.upper()} can't be used") as refused:
+        with pytest.raises(StartError, match=f"THORAX_{key.upper()} cannot be used") as refused:
             backing(tmp_path, **{key: wrong}).check_connection()
         assert "wrong@" not in str(refused.value)
 
@@ -46,7 +46,7 @@ def test_the_database_of_the_running_platform_is_told_by_its_run_file(
     tmp_path: Path, postgres: Postgres, database_url: str
 ) -> None:
     run_file = tmp_path / "run.json"
-    with pytest.raises(StartError, match="No platform runs here"):
+    with pytest.raises(StartError, match="No platform is running here"):
         backing(tmp_path).running_url(run_file)
     (tmp_path / "postgres").symlink_to(postgres.folder)
     run_file.write_text(json.dumps({"ports": {"postgres": postgres.port}}))

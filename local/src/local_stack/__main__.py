@@ -1,4 +1,4 @@
-"""`thorax-local run` is what `make run` runs; `demo IMAGE` and `bundle …` are for the platform that runs."""
+"""`thorax-local run` is what `make run` runs; `demo IMAGE` and `bundle …` work on the running platform."""
 
 import asyncio
 import errno
@@ -58,7 +58,7 @@ def bundle(words: tuple[str, ...]) -> None:
 
 
 async def _run(settings: LocalSettings) -> None:
-    """Until SIGINT, SIGTERM or SIGHUP; a signal during the start ends it just as well."""
+    """Run until SIGINT, SIGTERM or SIGHUP; a signal during the start ends it too."""
     began = time.monotonic()
     stack = Stack(settings, Log())
     task = asyncio.create_task(_serve(stack, settings, began))
@@ -94,7 +94,7 @@ async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:
 
 
 async def _analysis(access: Access, image: Path, state: Path) -> str:
-    """Analyse `image`, keep its overlay in the state folder, and tell."""
+    """Analyse `image`, keep its overlay in the state folder, and describe the result."""
     overlay = state / f"{image.stem}-overlay.png"
     result = await client.analyse(access, image.name, await asyncio.to_thread(image.read_bytes))
     await asyncio.to_thread(overlay.write_bytes, result.overlay)
@@ -103,7 +103,7 @@ async def _analysis(access: Access, image: Path, state: Path) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    """What hinders us, as a person says it."""
+    """The obstacle, in words for a person."""
     if isinstance(error, CodedError):
         return f"{error.detail} {error.code.remedy}"
     if isinstance(error, ValidationError):
@@ -114,7 +114,7 @@ def _sentence(error: Exception) -> str:
 
 
 def main() -> None:
-    """Run the command; what hinders it is one sentence and exit code 1."""
+    """Run the command; an obstacle becomes one sentence and exit code 1."""
     try:
         cli()
     except (

@@ -33,32 +33,34 @@ class Backing:
         return [server for server, given in wanted if not given]
 
     def check_connection(self) -> None:
-        """StartError when a store that was given doesn't let us in; the sentence holds no password."""
+        """Raises StartError when a given store refuses the connection; the sentence holds no password."""
         if self._database_url:
             try:
                 psycopg.connect(self._database_url.replace("+psycopg", ""), connect_timeout=5).close()
             except psycopg.Error as error:
-                raise StartError(f"THORAX_DATABASE_URL can't be used: {_first_line(error)}.") from error
+                raise StartError(f"THORAX_DATABASE_URL cannot be used: {_first_line(error)}.") from error
         if self._redis_url:
             import redis  # only here, as its import would slow every start
 
             try:
                 redis.Redis.from_url(self._redis_url, socket_timeout=5).ping()
             except (redis.RedisError, ValueError) as error:
-                raise StartError(f"THORAX_REDIS_URL can't be used: {_first_line(error)}.") from error
+                raise StartError(f"THORAX_REDIS_URL cannot be used: {_first_line(error)}.") from error
 
     def owner_url(self) -> str:
         """The URL of the schema's owner; an embedded database is created at the first call."""
         return self._database_url or create_database(self._postgres, DATABASE)
 
     def running_url(self, run_file: Path) -> str:
-        """The same of the platform that runs, told by its run.json. StartError when none does."""
+        """The same for the running platform, from its run.json. Raises StartError when none is running."""
         if self._database_url:
             return self._database_url
         try:
             port = json.loads(run_file.read_text())["ports"][self._postgres.name]
         except OSError as error:
-            raise StartError(f"No platform runs here ({run_file} is missing): `make run`.") from error
+            raise StartError(
+                f"No platform is running here ({run_file} is missing). Start one: `make run`."
+            ) from error
         return Postgres(self._postgres.folder, port).url_of(DATABASE)
 
     def redis_url(self) -> str:
@@ -66,7 +68,7 @@ class Backing:
         return self._redis_url or self._valkey.url
 
     def is_current(self, bundle_digest: str) -> bool:
-        """Whether the newest migration has been run and this bundle is the active one: nothing to do, then."""
+        """Whether the newest migration has run and this bundle is active, so that nothing needs to be done."""
         newest = max(
             path.name.partition("_")[0] for path in (files("thorax") / "migrations/versions").iterdir()
         )

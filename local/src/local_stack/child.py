@@ -1,4 +1,4 @@
-"""One run of one child process: started leashed, its output cut into lines, its end seen at once."""
+"""One run of one child process: it dies with its parent, its output is split into lines, its end is seen at once."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from local_stack.parent_death_signal import parent_death_signal
 from local_stack.processes import Process
 
 _LONGEST_LINE = 1 << 16
-_OWNERS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}  # each service is told its own
+_OWNERS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}  # each service gets its own
 
 
 class Child(asyncio.SubprocessProtocol):
@@ -28,7 +28,7 @@ class Child(asyncio.SubprocessProtocol):
 
     @classmethod
     async def start(cls, process: Process, on_line: Callable[[str], None]) -> Self:
-        """Prepare and start it; OSError when that can't be."""
+        """Prepare and start it. Raises OSError when that fails."""
         process.prepare()
         _, child = await asyncio.get_running_loop().subprocess_exec(
             lambda: cls(on_line),
@@ -73,11 +73,11 @@ class Child(asyncio.SubprocessProtocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: it runs."""
+        """asyncio: the child runs."""
         self._transport = cast(asyncio.SubprocessTransport, transport)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:
-        """asyncio: it said something."""
+        """asyncio: the child wrote output."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > _LONGEST_LINE:
             lines, self._rest = [*lines, self._rest], b""
@@ -85,13 +85,13 @@ class Child(asyncio.SubprocessProtocol):
             self._tell(line)
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
-        """asyncio: nobody can say anything any more."""
+        """asyncio: the pipe was closed."""
         self._tell(self._rest)
         if not self._closed.done():
             self._closed.set_result(None)
 
     def process_exited(self) -> None:
-        """asyncio: it ended; its children may live on."""
+        """asyncio: the child ended; its own children may still run."""
         if not self._exited.done():
             self._exited.set_result(None)
 

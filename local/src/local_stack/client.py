@@ -1,4 +1,4 @@
-"""Analyses an image over HTTP as any client would: token, upload, wait, overlay."""
+"""Analyses an image over HTTP, as any client would: token, upload, wait, overlay."""
 
 import asyncio
 import json
@@ -12,12 +12,12 @@ PATIENCE_S = 120
 
 
 class AnalysisError(Exception):
-    """The platform did not give a result; the message is a sentence."""
+    """The platform gave no result; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """Where a platform is and who asks."""
+    """Where a platform is, and which user asks."""
 
     base_url: str
     user: str
@@ -25,11 +25,13 @@ class Access:
 
     @classmethod
     def of(cls, run_file: Path) -> Self:
-        """As the running platform's run.json says. AnalysisError when none runs."""
+        """Read from the running platform's run.json. Raises AnalysisError when none runs."""
         try:
             about = json.loads(run_file.read_text())
         except OSError as error:
-            raise AnalysisError(f"No platform runs here ({run_file} is missing): `make run`.") from error
+            raise AnalysisError(
+                f"No platform is running here ({run_file} is missing). Start one: `make run`."
+            ) from error
         return cls(about["base_url"], about["user"], about["password"])
 
 

@@ -29,7 +29,7 @@ class Log:
         self._stream.flush()
 
     def say(self, text: str) -> None:
-        """A line of the supervisor's own."""
+        """A line of the supervisor."""
         self.line("thorax", text)
 
     def _paint(self, text: str, colour: int) -> str:

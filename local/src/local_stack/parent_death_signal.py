@@ -15,7 +15,7 @@ _CLONE_NEWUSER = 0x10000000
 _UNPRIVILEGED = 1000
 NOBODY = 65534
 
-# Loaded before any fork: dlopen after a fork may wait for a lock that nobody will release.
+# Loaded before any fork: dlopen after a fork may wait for a lock that is never released.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,7 +64,7 @@ def parent_death_signal(death: signal.Signals, *, not_root: bool = False) -> Cal
     parent = os.getpid()
     drop = not_root and os.geteuid() == 0
     if drop:
-        can_unshare()  # asked here, as the answer is cached and a child of the child could not keep it
+        can_unshare()  # called here, so that the answer is cached in the parent
 
     def before_exec() -> None:
         os.setsid()
@@ -72,7 +72,7 @@ def parent_death_signal(death: signal.Signals, *, not_root: bool = False) -> Cal
             _drop_root()
         # After the change of user, which would clear it (prctl(2)).
         _call("prctl", _PR_SET_PDEATHSIG, death)
-        if os.getppid() != parent:  # died before we asked to be told
+        if os.getppid() != parent:  # the parent died before prctl was called
             os._exit(1)
 
     return before_exec

@@ -1,4 +1,4 @@
-"""PostgreSQL 17 from a wheel, run as a child: no server to install, no port to choose, no password to invent."""
+"""PostgreSQL 17 from a wheel, run as a child process: nothing to install, and port and password are chosen here."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ OWNER = "thorax"
 
 SETTINGS = {
     "listen_addresses": HOST,
-    "unix_socket_directories": "",  # TCP only: a socket's path may be 107 bytes long, our folder may not care
+    "unix_socket_directories": "",  # TCP only: a socket's path may have 107 bytes at most, our folder's more
     "max_connections": "100",
     "shared_buffers": "64MB",
     "wal_level": "minimal",
@@ -35,7 +35,7 @@ class Postgres(Server):
     """A Postgres whose superuser is `thorax`. `fast` gives up durability, for tests."""
 
     name = "postgres"
-    # Immediate shutdown ends every backend at once; the write-ahead log makes up for it at the next start.
+    # Immediate shutdown ends every backend at once; the next start recovers from the write-ahead log.
     death: ClassVar[signal.Signals] = signal.SIGQUIT
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT
     not_root: ClassVar[bool] = True
@@ -79,7 +79,7 @@ class Postgres(Server):
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
 
     def _create(self) -> None:
-        """`initdb` beside the final place, then rename: a creation cut short leaves no half a cluster."""
+        """`initdb` beside the final place, then rename: an interrupted creation leaves no half-made cluster."""
         half = self.folder / "data.new"
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(mode=0o700)
@@ -99,10 +99,10 @@ class Postgres(Server):
         done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=death)
         if done.returncode != 0:
             why = " ".join(done.stderr.split())
-            raise ServerError(f"Postgres can't be created in {self.folder}: {why}")
+            raise ServerError(f"Postgres cannot be created in {self.folder}: {why}")
 
     def _own(self, *paths: Path) -> None:
-        """Where root can't map itself away, Postgres runs as nobody, who must own its folder."""
+        """Without user namespaces root starts Postgres as nobody, who must own its folder."""
         if os.geteuid() == 0 and not can_unshare():
             for path in paths:
                 os.chown(path, NOBODY, NOBODY)
@@ -114,7 +114,7 @@ class Postgres(Server):
             return []
 
     def _forget_the_dead(self) -> None:
-        """Remove postmaster.pid when its number now belongs to another program, or to nobody."""
+        """Remove postmaster.pid when its process number now belongs to another program or to none."""
         lines = self._pidfile()
         if not lines:
             return

@@ -1,4 +1,4 @@
-"""What is looked at before anything starts, so that a hindrance is one clear sentence and not a traceback."""
+"""Checks before anything starts, so that an obstacle is one clear sentence and not a traceback."""
 
 import errno
 import fcntl
@@ -19,7 +19,7 @@ NEEDED_MB = 300
 
 
 def check(settings: LocalSettings) -> None:
-    """StartError or CodedError when the platform could not start, or not for long."""
+    """Raises StartError or CodedError when the platform could not start, or would soon fail."""
     _bundle_is_there(settings.bundle)
     _port_is_free(settings.port)
     free = shutil.disk_usage(settings.state).free // 1_000_000
@@ -30,7 +30,7 @@ def check(settings: LocalSettings) -> None:
 
 @contextmanager
 def only_one(state: Path) -> Iterator[None]:
-    """Hold the state folder's lock; StartError when another supervisor holds it. A crash releases it."""
+    """Hold the lock of the state folder. Raises StartError when another supervisor holds it. A crash releases it."""
     state.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -62,7 +62,7 @@ def _port_is_free(port: int) -> None:
             probe.bind((HOST, port))
             probe.listen()
         except PermissionError as error:
-            raise StartError(f"Port {port} needs root; choose one above 1023 by PORT=.") from error
+            raise StartError(f"Port {port} needs root. Choose one above 1023 with PORT=.") from error
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

@@ -1,4 +1,4 @@
-"""Which processes make up the platform on one machine, and what each is told: a table of `Process` rows."""
+"""Which processes make up the platform on one machine, and the settings of each: a table of `Process` rows."""
 
 import http.client
 import signal
@@ -15,7 +15,7 @@ from local_stack.settings import LocalSettings
 
 @dataclass(frozen=True)
 class Process:
-    """One child: `env` is added to our environment, `ready` is asked with its pid until it says yes."""
+    """One child: `env` is added to our environment; `ready(pid)` is called until it returns true."""
 
     name: str
     argv: list[str]
@@ -51,12 +51,12 @@ def store(server: Server) -> Process:
 
 
 def program(name: str) -> str:
-    """A command of the environment that we run in."""
+    """A command of the environment that this process runs in."""
     return str(Path(sys.executable).parent / name)
 
 
 class Services(NamedTuple):
-    """Every process of the platform but the stores; each knows the database by its own role only.
+    """Every process of the platform except the stores; each knows the database by its own role only.
 
     With `auth` and `needed` an image is accepted and analysed; `more` adds capacity.
     """
@@ -113,7 +113,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
 
 
 def answers(url: str) -> Callable[[int], bool]:
-    """A `ready` that asks whether `url` answers with 200. (httpx would load every CA there is, each time.)"""
+    """A `ready` that asks whether `url` answers with 200. (httpx would load all CA certificates, each time.)"""
     place = urlsplit(url)
 
     def ready(_pid: int) -> bool:

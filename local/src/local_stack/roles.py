@@ -15,7 +15,7 @@ ROLES = ("thorax_auth", "thorax_gateway", "thorax_worker", "thorax_aggregator")
 
 
 def create_database(postgres: Postgres, name: str) -> str:
-    """Create the database unless it is there; its owner's URL."""
+    """Create the database if it is missing. Returns its owner's URL."""
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         known = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
         if known is None:
@@ -24,7 +24,7 @@ def create_database(postgres: Postgres, name: str) -> str:
 
 
 def login(postgres: Postgres, database: str, role: str) -> str:
-    """The URL of `database` for the service that has `role`; its login is made or brought up to date."""
+    """The URL of `database` for the service that has `role`; its login is created or updated."""
     return logins(postgres, database, [role])[role]
 
 

@@ -16,11 +16,11 @@ HOST = "127.0.0.1"
 
 
 class ServerError(Exception):
-    """A server didn't start; one sentence says why, with the last lines of its log."""
+    """A server did not start; one sentence says why, with the last lines of its log."""
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses at this moment.
+    """A TCP port of the loopback interface that is free at this moment.
 
     It lies below those that the kernel gives to outgoing connections: none of them takes it before it is used.
     """
@@ -35,7 +35,7 @@ def free_port() -> int:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner reads; whoever looks sees the old one or all of the new one."""
+    """Write a file that only its owner may read; a reader sees the old one or all of the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
@@ -48,7 +48,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def secret_in(path: Path) -> str:
-    """The secret kept in `path` (mode 0600); made there at the first call."""
+    """The secret in `path` (mode 0600), created at the first call."""
     if not path.exists():
         write_private(path, secrets.token_urlsafe(32))
     return path.read_text().strip()
@@ -73,7 +73,7 @@ class Server(ABC):
 
     @property
     def password(self) -> str:
-        """Made at the first start, kept in a file that only its owner reads."""
+        """Created at the first start, in a file that only its owner may read."""
         return secret_in(self.folder / "password")
 
     @property
@@ -101,14 +101,16 @@ class Server(ABC):
         return self._process.pid
 
     def start(self, timeout: float = 30.0) -> Self:
-        """Start and wait until ready; ServerError if it can't be. A port lost in a race is replaced."""
+        """Start and wait until ready. Raises ServerError if it does not start. A port lost in a race is replaced."""
         for attempt in range(3):
             self.prepare()
             self._spawn()
             if self._wait(time.monotonic() + timeout):
                 return self
             self.kill()
-            if attempt == 0:  # perhaps the last one's children still hold its memory; else the port is gone
+            if (
+                attempt == 0
+            ):  # children of the previous server may still hold its memory, or the port was taken
                 time.sleep(0.5)
             else:
                 self.port = free_port()
@@ -134,7 +136,7 @@ class Server(ABC):
         return False
 
     def stop(self, timeout: float = 5.0) -> None:
-        """Stop in order, or by SIGKILL after `timeout` seconds."""
+        """Stop it, by SIGKILL after `timeout` seconds."""
         if self._process is None:
             return
         self._process.send_signal(self.stop_signal)

@@ -1,4 +1,4 @@
-"""What `make run` can be told, by environment variables."""
+"""The settings of `make run`, from environment variables."""
 
 import os
 from pathlib import Path

