@@ -12,7 +12,7 @@ def main() -> None:
     telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
     database.require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     app = create_app(settings)
-    serve(app, settings.host, settings.port, grace_s=settings.grace_s, leaving=app.state.bell.close)
+    serve(app, settings.host, settings.port, grace_s=settings.grace_s, leaving=app.state.notifications.close)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,18 @@ from redis.asyncio import Redis
 
 from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
-from gateway.images import endpoints as pictures
-from gateway.jobs import endpoints
+from gateway.hints import HintSender
+from gateway.images import endpoints as images
+from gateway.jobs import endpoints as jobs
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
 from gateway.jobs.worklist import Worklist
-from gateway.site import api_docs as docs
-from gateway.site import pages as web
-from gateway.uploads.accept import Acceptance, HintSender
-from gateway.uploads.rate_limit import Door
-from gateway.uploads.receive import Intake
+from gateway.site import api_docs, pages
+from gateway.uploads import endpoints as uploads
+from gateway.uploads.accept import Acceptance
+from gateway.uploads.rate_limit import UploadRateLimit
+from gateway.uploads.receive import Receiver
 from thorax.http import openapi as http_document
 from thorax.http import problems
 from thorax.http.authentication import Authenticator
@@ -50,19 +51,18 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         description=DESCRIPTION,
         lifespan=_lifespan,
         redoc_url=None,
-        docs_url=None,  # FastAPI's own asks a CDN; ours is `gateway.site.api_docs`
+        docs_url=None,  # FastAPI's own asks a CDN; this one's is `gateway.site.api_docs`
     )
     app.state.settings = settings
-    app.state.bell = JobNotifications(settings.listen_url)
+    app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
-        endpoints.jobs,
-        pictures.jobs,
-        endpoints.anonymous,
-        pictures.anonymous,
-        bundles.router,
-        admin.router,
+        uploads.router,
+        *(jobs.jobs, images.jobs),
+        *(jobs.anonymous, images.anonymous),
+        *(bundles.router, admin.router, health.router, auth_proxy.router),
+        *(api_docs.router, pages.router),
     )
-    for router in (*routers, health.router, auth_proxy.router, docs.router, web.router):
+    for router in routers:
         app.include_router(router)
     problems.install(app)
     http_document.install(app)
@@ -92,17 +92,17 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     )
     state.keys = JwksCache(lambda: _jwks(settings))
     state.authenticator = Authenticator(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
-    state.door = Door(settings)
-    state.intake = Intake(settings, state.blobs)
+    state.upload_rate_limit = UploadRateLimit(settings)
+    state.receiver = Receiver(settings, state.blobs)
     hints = HintSender(Hints(celery_app(redis)))
-    state.acceptance = Acceptance(settings, state.engine, hints)
+    state.acceptance = Acceptance(settings, state.engine, state.blobs, hints)
     state.worklist = Worklist(state.engine)
-    state.jobs = JobService(state.engine, state.blobs, hints, state.bell)
-    await state.bell.start()
+    state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
+    await state.notifications.start()
     try:
         yield
     finally:
-        await state.bell.stop()
+        await state.notifications.stop()
         await state.auth.aclose()
         await state.redis.aclose()
         await state.engine.dispose()

@@ -13,6 +13,18 @@ OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
 
 
+class Priority(StrEnum):
+    """What a sender may ask for: `stat` overtakes `routine`."""
+
+    STAT = "stat"
+    ROUTINE = "routine"
+
+    @property
+    def rank(self) -> int:
+        """The ledger's number for it; the smallest is taken first."""
+        return 0 if self is Priority.STAT else 1
+
+
 class JobState(StrEnum):
     """Where a job is; the last three are final."""
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-
 from gateway.jobs.documentation import JOB, OPEN_RECEIPT, RECEIPT
+
 from gateway.jobs.schemas import Accepted, JobView
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post

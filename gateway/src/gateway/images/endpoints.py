@@ -1,6 +1,6 @@
-"""Pictures of a job's images, rendered when somebody looks: the image, a heatmap, both, and the raw maps.
+"""Pictures of a job's images, rendered on request: the image, a heatmap, both, and the raw maps.
 
-OpenCV and numpy are imported by the first who looks: 25 MB, of which a gateway that only takes uploads has no use.
+OpenCV and numpy are imported by the first request: 25 MB, which a gateway that only takes uploads does not need.
 """
 
 import io
@@ -13,8 +13,9 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from gateway.jobs.documentation import OWNERS_ERRORS, READ_ERRORS
 from gateway.jobs.endpoints import (
+    ACCOUNT_ERRORS,
+    READ_ERRORS,
     Dependency,
     Service,
     entity_tag,
@@ -35,18 +36,18 @@ if TYPE_CHECKING:
 
     Map = NDArray[float16]
 
-jobs = APIRouter(prefix="/v1/jobs", tags=["images"], responses=OWNERS_ERRORS)
+jobs = APIRouter(prefix="/v1/jobs", tags=["images"], responses=ACCOUNT_ERRORS)
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
 
-Size = Annotated[int, Query(ge=64, le=2048, description="longest side in pixels")]
+Size = Annotated[int, Query(ge=64, le=2048, description="Longest side in pixels.")]
 Opacity = Annotated[float, Query(ge=0, le=1)]
 ColorMap = Literal["inferno", "viridis", "magma", "plasma", "turbo"]
 PICTURE: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "the picture",
+        "description": "The picture.",
         "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
     },
-    304: {"description": "not changed"},
+    304: {"description": "Not changed."},
     **READ_ERRORS,
     **responses(Code.NOT_FOUND, Code.UNKNOWN_FINDING, Code.NOT_READY, Code.UNREADABLE_IMAGE),
 }
@@ -56,17 +57,17 @@ ARCHIVE = "application/octet-stream"
 def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
     binary = {"schema": {"type": "string", "format": "binary"}}
     content = dict.fromkeys(media_types, binary)
-    return {200: {"description": "the file", "content": content}, **READ_ERRORS}
+    return {200: {"description": "The file.", "content": content}, **READ_ERRORS}
 
 
-# A stored picture never changes, yet a retry may replace it: let browsers keep it for an hour.
 _RENDERERS = CapacityLimiter(2)  # one needs up to 80 MB
-CACHE = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
+# Browsers keep a picture, and ask each time whether a retry has replaced it: the ETag is the job's version.
+HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True)
-class Look:
-    """Somebody who looks at an image of a job; `seen` is the version whose picture he has already."""
+class ImageRequest:
+    """A request for a picture of an image; `seen` is the job's version whose picture the client has already."""
 
     service: JobService
     blobs: BlobStore
@@ -75,9 +76,9 @@ class Look:
     seen: int | None
 
     async def picture(self, render: Callable[..., bytes], finding: str | None = None) -> Response:
-        """What `render` makes of the display image, and of the map of a finding; nothing is rendered if seen."""
+        """What `render` makes of the display image, and of the map of a finding; nothing is rendered if `seen` is current."""
         version, _ = await self.service.version(self.access)
-        headers = {**CACHE, "ETag": entity_tag(version)}
+        headers = {**HEADERS, "ETag": entity_tag(version)}
         if version == self.seen:
             return Response(status_code=304, headers=headers)
         if finding is None:
@@ -86,7 +87,7 @@ class Look:
         try:
             display = await self.blobs.get_async(self.instance_id, DISPLAY)
         except FileNotFoundError:
-            raise CodedError(Code.NOT_FOUND, "The picture has been erased.") from None
+            raise CodedError(Code.NOT_FOUND, "The picture was erased.") from None
         png = await to_thread.run_sync(render, display, *maps, limiter=_RENDERERS)
         return Response(png, media_type=PNG, headers=headers)
 
@@ -102,78 +103,82 @@ def _array(maps: bytes, shape: list[int]) -> "Map":
     return np.frombuffer(maps, np.float16).reshape(shape)
 
 
-def add_picture_routes(router: APIRouter, place: str, readable: Dependency) -> None:
+def add_picture_routes(router: APIRouter, path: str, readable: Dependency) -> None:
     """Give a router the pictures of one image of a job, and the files behind them."""
-    base = f"{place}/images/{{instance_id}}"
+    base = f"{path}/images/{{instance_id}}"
 
-    async def look(
+    async def image_request(
         request: Request,
         service: Service,
         access: Annotated[Access, Depends(readable)],
         instance_id: UUID,
         if_none_match: Annotated[str | None, Header()] = None,
-    ) -> Look:
-        return Look(service, request.app.state.blobs, access, instance_id, seen_version(if_none_match))
+    ) -> ImageRequest:
+        return ImageRequest(
+            service, request.app.state.blobs, access, instance_id, seen_version(if_none_match)
+        )
 
-    _add_pictures(router, base, look)
+    _add_pictures(router, base, image_request)
     _add_files(router, base, readable)
 
 
-def _add_pictures(router: APIRouter, base: str, look: Callable[..., Awaitable[Look]]) -> None:
-    Looking = Annotated[Look, Depends(look)]  # noqa: N806
+def _add_pictures(
+    router: APIRouter, base: str, image_request: Callable[..., Awaitable[ImageRequest]]
+) -> None:
+    Wanted = Annotated[ImageRequest, Depends(image_request)]  # noqa: N806
 
     @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
-    async def image(looking: Looking, size: Size = 1024) -> Response:
-        """The image as it was prepared for display: 8-bit grey, bright is dense, turned as EXIF says (DICOM: as it is stored)."""
+    async def image(wanted: Wanted, size: Size = 1024) -> Response:
+        """Fetch the image prepared for display: 8-bit grey, bone bright, turned as EXIF says (DICOM: as stored)."""
 
         def render(display: bytes) -> bytes:
             from gateway.images import rendering
 
             return rendering.grey(display, size)
 
-        return await looking.picture(render)
+        return await wanted.picture(render)
 
     @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def heatmap(
-        looking: Looking, finding: str, size: Size = 1024, colormap: ColorMap = "inferno"
+        wanted: Wanted, finding: str, size: Size = 1024, colormap: ColorMap = "inferno"
     ) -> Response:
-        """The heatmap of one finding alone, transparent where it is cold."""
+        """Fetch the heatmap of one finding, transparent where it is cold."""
 
         def render(display: bytes, chosen: "Map") -> bytes:
             from gateway.images import rendering
 
             return rendering.heatmap(chosen, rendering.fitted(display, size), colormap)
 
-        return await looking.picture(render, finding)
+        return await wanted.picture(render, finding)
 
     @router.get(f"{base}/overlay/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def overlay(
-        looking: Looking,
+        wanted: Wanted,
         finding: str,
         size: Size = 1024,
         opacity: Opacity = 0.5,
         colormap: ColorMap = "inferno",
     ) -> Response:
-        """The heatmap of one finding over the image."""
+        """Fetch the heatmap of one finding over the image."""
 
         def render(display: bytes, chosen: "Map") -> bytes:
             from gateway.images import rendering
 
             return rendering.overlay(display, chosen, opacity, colormap, size)
 
-        return await looking.picture(render, finding)
+        return await wanted.picture(render, finding)
 
 
 def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
-    Reach = Annotated[Access, Depends(readable)]  # noqa: N806
+    Readable = Annotated[Access, Depends(readable)]  # noqa: N806
 
     @router.get(
         f"{base}/heatmaps.npz",
         responses={**_file(ARCHIVE), **responses(Code.NOT_READY)},
         response_class=Response,
     )
-    async def archive(service: Service, access: Reach, instance_id: UUID) -> Response:
-        """For researchers: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
+    async def archive(service: Service, access: Readable, instance_id: UUID) -> Response:
+        """Fetch the maps as NumPy arrays: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
         import numpy as np
 
         arrays = {"ensemble": _array(*await service.maps(access, instance_id))}
@@ -182,19 +187,19 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, findings=np.array(FINDINGS), allow_pickle=False, **arrays)
         name = f'attachment; filename="{instance_id}.npz"'
-        headers = {**CACHE, "Content-Disposition": name}
+        headers = {**HEADERS, "Content-Disposition": name}
         return Response(buffer.getvalue(), media_type=ARCHIVE, headers=headers)
 
     @router.get(f"{base}/original", responses=_file(DICOM, PNG, JPEG), response_class=StreamingResponse)
-    async def original(request: Request, service: Service, access: Reach, instance_id: UUID) -> Response:
-        """The very bytes that were sent."""
+    async def original(request: Request, service: Service, access: Readable, instance_id: UUID) -> Response:
+        """Fetch the file exactly as it was sent."""
         found = await service.image(access, instance_id)
         blobs: BlobStore = request.app.state.blobs
         try:
             size, chunks = await blobs.stream(instance_id, ORIGINAL)
         except FileNotFoundError:
-            raise CodedError(Code.NOT_FOUND, "The image has been erased.") from None
-        headers = {**CACHE, "Content-Length": str(size), "Content-Disposition": "attachment"}
+            raise CodedError(Code.NOT_FOUND, "The image was erased.") from None
+        headers = {**HEADERS, "Content-Length": str(size), "Content-Disposition": "attachment"}
         headers["Content-Security-Policy"] = "sandbox"
         return StreamingResponse(chunks, media_type=found.media_type, headers=headers)
 

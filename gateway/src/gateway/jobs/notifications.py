@@ -1,4 +1,4 @@
-"""Who waits for a job is woken by Postgres: one LISTEN connection for all waiting clients of this process."""
+"""Clients that wait for a job are notified by Postgres: one LISTEN connection for all of this process."""
 
 import asyncio
 import contextlib
@@ -16,39 +16,39 @@ from thorax.states import JOBS_CHANNEL, JobState
 _log = structlog.get_logger(__name__)
 
 
-class News(NamedTuple):
-    """What a notification says of a job."""
+class Change(NamedTuple):
+    """What a notification says about a job."""
 
     version: int
     state: JobState
 
 
 class Watch:
-    """One client's ear: the latest news since it last asked."""
+    """One waiting client: the latest change since it last asked."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self._news: News | None = None
+        self._change: Change | None = None
 
-    def hear(self, news: News | None) -> None:
-        """There is news; None: it may have been missed, look for yourself."""
-        self._news = news
+    def notify(self, change: Change | None) -> None:
+        """The job changed. None: a change may have been missed, so read the job."""
+        self._change = change
         self._event.set()
 
-    async def next(self, timeout_s: float) -> News | None:
-        """Wait for news. None: the time is up, or look for yourself."""
+    async def next(self, timeout_s: float) -> Change | None:
+        """Wait for a change. None: the time is up, or a change may have been missed."""
         try:
             await asyncio.wait_for(self._event.wait(), timeout_s)
         except TimeoutError:
             return None
         self._event.clear()
-        return self._news
+        return self._change
 
 
 class JobNotifications:
-    """Rings for a job whenever the ledger notifies; rings for all after the connection was lost.
+    """Notifies the watches of a job when the ledger does, and all of them after the connection was lost.
 
-    `listen_url`: a database connection that no pooler shares; without one, everybody who waits looks each second.
+    `listen_url`: a database connection that no pooler shares; without one, each waiting client reads the job each second.
     """
 
     def __init__(self, listen_url: str | None) -> None:
@@ -58,13 +58,13 @@ class JobNotifications:
         self.closing = False
 
     def close(self) -> None:
-        """The gateway is about to stop: whoever waits answers now, with what there is, and nobody waits any more."""
+        """The gateway is about to stop: waiting requests are answered now, and none waits any more."""
         self.closing = True
-        self._ring_all()
+        self._notify_all()
 
     async def start(self) -> None:
         """Begin to listen."""
-        self._task = asyncio.create_task(self._run(), name="job-bell")
+        self._task = asyncio.create_task(self._run(), name="job-notifications")
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -75,7 +75,7 @@ class JobNotifications:
 
     @contextlib.asynccontextmanager
     async def watch(self, job_id: UUID) -> AsyncIterator[Watch]:
-        """Hear of each change of the job. Watch first, read then: no change is missed."""
+        """Be notified of each change of the job. Watch first and read then, and no change is missed."""
         watch = Watch()
         self._waiters[job_id].add(watch)
         try:
@@ -90,8 +90,8 @@ class JobNotifications:
             try:
                 await self._listen()
             except (psycopg.Error, OSError, ValueError) as error:
-                _log.warning("bell_lost", error=type(error).__name__)
-            self._ring_all()
+                _log.warning("notifications_lost", error=type(error).__name__)
+            self._notify_all()
             await asyncio.sleep(1)
 
     async def _listen(self) -> None:
@@ -102,13 +102,13 @@ class JobNotifications:
             self._url, autocommit=True, connect_timeout=5, **KEEPALIVES
         ) as connection:
             await connection.execute(f"listen {JOBS_CHANNEL}")
-            self._ring_all()
+            self._notify_all()
             async for notice in connection.notifies():
                 job_id, version, state = notice.payload.split(" ")
                 for watch in self._waiters.get(UUID(job_id), ()):
-                    watch.hear(News(int(version), JobState(state)))
+                    watch.notify(Change(int(version), JobState(state)))
 
-    def _ring_all(self) -> None:
+    def _notify_all(self) -> None:
         for watches in self._waiters.values():
             for watch in watches:
-                watch.hear(None)
+                watch.notify(None)

@@ -5,13 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, delete, insert, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.tables import (
     BlobPendingDeletion,
     Heatmap,
-    IdempotencyKey,
     Instance,
     Job,
     PredictionRow,
@@ -24,68 +22,6 @@ from thorax.states import JobState, StepKind
 from thorax.work import ledger
 
 AnyRow = Row[*tuple[Any, ...]]
-
-
-_RECORD = text("""
-with bundle as (
-  select coalesce((select bundle_digest from tenant_bundles where tenant_id = :tenant_id),
-    (select digest from bundles where active)) as digest),
-opened as (select case when cast(:quota as integer) is null then 0 else open_jobs(:tenant_id) end as jobs),
-fit as (
-  select digest from bundle, opened
-  where digest is not null and (cast(:quota as integer) is null or opened.jobs < :quota)),
-sent as (
-  select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
-    id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text)),
-study as (
-  insert into studies (id, tenant_id, title) select :study_id, :tenant_id, :title from fit),
-images as (
-  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
-  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256 from sent s, fit),
-job as (
-  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at)
-  select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,
-    now() + make_interval(hours => cast(:hours as integer)) from fit),
-first as (
-  insert into steps (job_id, instance_id, kind, bundle_digest, priority)
-  select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)
-select (select digest from bundle) as digest, jobs as opened from opened""")
-
-
-async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
-    """Study, instances, job and first steps in one statement, all or nothing.
-
-    Returns the `digest` of the tenant's bundle (or of the default) and how many jobs were `opened` before; without
-    a bundle, or with `quota` jobs open, nothing was recorded. `quota` is None where there is none, `hours` for a job
-    that does not expire.
-    """
-    return (await connection.execute(_RECORD, values)).one()
-
-
-async def opened(connection: AsyncConnection, tenant_id: UUID) -> int:
-    """How many of a tenant's jobs are open."""
-    return int((await connection.execute(text("select open_jobs(:id)"), {"id": tenant_id})).scalar_one())
-
-
-async def lock_key(connection: AsyncConnection, tenant_id: UUID, owner: str, key: str) -> None:
-    """Let one request at a time handle an Idempotency-Key; held until the transaction ends."""
-    await connection.execute(
-        text("select pg_advisory_xact_lock(hashtextextended(:name, 0))"),
-        {"name": f"{tenant_id}/{owner}/{key}"},
-    )
-
-
-async def remembered(connection: AsyncConnection, tenant_id: UUID, owner: str, key: str) -> AnyRow | None:
-    """Fingerprint and answer of an Idempotency-Key that was used before."""
-    query = select(IdempotencyKey.fingerprint, IdempotencyKey.answer).where(
-        IdempotencyKey.tenant_id == tenant_id, IdempotencyKey.owner == owner, IdempotencyKey.key == key
-    )
-    return (await connection.execute(query)).first()
-
-
-async def remember(connection: AsyncConnection, values: dict[str, Any]) -> None:
-    """Keep the first answer to an Idempotency-Key."""
-    await connection.execute(upsert(IdempotencyKey).values(values))
 
 
 _VERSION = text("select version, state from jobs where id = :job_id")

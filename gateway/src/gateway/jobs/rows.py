@@ -1,134 +1,119 @@
-"""SQL about many jobs at once: the worklist, in each order, and a patient's earlier studies."""
+"""From rows to what the API says. A column whose name is a field's needs no line here."""
 
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import (
-    ColumnElement,
-    Float,
-    Row,
-    Select,
-    and_,
-    cast,
-    exists,
-    func,
-    literal,
-    select,
-    tuple_,
-)
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import aliased
+from gateway.jobs.repository import AnyRow
+from gateway.jobs.schemas import ErrorView, FindingView, ImageView, JobSummary, JobView, Stage, StudyView
+from thorax.bundle import Calibration
+from thorax.errors import Code
+from thorax.findings import FINDINGS, Finding
+from thorax.states import Priority, StepKind
 
-from gateway.tables import Instance, Job, Study, StudyFinding
-from thorax.states import JobState
-
-AnyRow = Row[*tuple[Any, ...]]
+Columns = Mapping[Any, Any]
+_PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
 
 
-class Order(StrEnum):
-    """How a worklist is sorted; `suspicion`: furthest above a threshold first."""
+def whole(job: AnyRow, base: str) -> JobView:
+    """A whole job, from `repository.whole_job`; `base` is the path under which the caller reaches it."""
+    columns = job._mapping
+    images = columns["images"] or []
+    own = _backbones(columns)
+    if len(images) == 1:
+        own[None] = own.get(images[0]["id"], {})
 
-    NEWEST = "newest"
-    OLDEST = "oldest"
-    TITLE = "title"
-    SUSPICION = "suspicion"
+    def findings(instance_id: str | None) -> list[FindingView]:
+        rows = [row for row in columns["findings"] or () if row["instance_id"] == instance_id]
+        return _findings(rows, own.get(instance_id, {}))
 
-
-def _key(order: Order, finding: str | None) -> ColumnElement[Any]:
-    """What an order sorts by; ties are broken by the job's id. With a finding, only that one is suspicious."""
-    if order is Order.TITLE:
-        return func.lower(func.left(Study.title, 100))
-    if order is not Order.SUSPICION:
-        return Job.created_at.expression
-    above = cast(StudyFinding.probability, Float(53)) - cast(StudyFinding.threshold, Float(53))
-    of_study = select(func.max(above)).where(
-        StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
+    study = {**columns, "id": columns["study_id"], "findings": findings(None)}
+    return JobView.model_validate(
+        {
+            **columns,
+            **_derived(columns),
+            "stages": _stages(columns["steps"], columns["backbones"]) if columns["steps"] else [],
+            "bundle": {name: columns[f"bundle_{name}"] for name in ("name", "version", "digest")},
+            "error": _error(columns),
+            "study": StudyView.model_validate(study),
+            "images": [_image(row, findings(row["id"]), f"{base}/images/{row['id']}") for row in images],
+            "links": {"self": base, "events": f"{base}/events"},
+        }
     )
-    if finding:
-        of_study = of_study.where(StudyFinding.finding == finding)
-    return func.coalesce(of_study.scalar_subquery(), -1.0)
 
 
-def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
-    images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
-    first = (
-        select(Instance.id).where(Instance.study_id == Job.study_id, Instance.position == 0).scalar_subquery()
+def summary(job: AnyRow, findings: Iterable[AnyRow]) -> JobSummary:
+    """A job for a list, with its study's findings. The top one is furthest above (or least below) its threshold."""
+    views = _findings([row._mapping for row in findings], {})
+    top = max(views, key=lambda view: view.probability - view.threshold, default=None)
+    values = {**job._mapping, **_derived(job._mapping), "findings": views, "top_finding": top}
+    return JobSummary.model_validate(values)
+
+
+def _derived(job: Columns) -> dict[str, Any]:
+    """What every view of a job says in other words than its columns."""
+    return {
+        "priority": Priority.STAT if job["priority"] == Priority.STAT.rank else Priority.ROUTINE,
+        "progress": {"done": job["steps_done"], "total": job["steps_total"]},
+        "degraded": bool(job["missing_backbones"]),
+    }
+
+
+def _error(columns: Columns) -> ErrorView | None:
+    """The error of a job or an image with its sentences; None without one."""
+    if not columns["error_code"]:
+        return None
+    code = Code(columns["error_code"])
+    return ErrorView(
+        code=code, title=code.title, detail=columns["error_detail"] or f"{code.title}.", remedy=code.remedy
     )
-    columns = [*Job.__table__.columns, Study.title, Study.study_date]
-    shown = select(*columns, images.label("images"), first.label("first_image"), *more)
-    return shown.join(Study, Study.id == Job.study_id).where(Job.shadow_of.is_(None))
 
 
-async def page(
-    connection: AsyncConnection,
-    tenant_id: UUID,
-    *,
-    limit: int,
-    order: Order,
-    after: tuple[Any, UUID] | None,
-    state: str | None,
-    priority: int | None,
-    finding: str | None,
-    title: str | None,
-) -> Sequence[AnyRow]:
-    """Jobs from after the cursor; each row's `key` is what it is sorted by."""
-    key = _key(order, finding)
-    down = order in (Order.NEWEST, Order.SUSPICION)
-    query = _jobs(key.label("key")).where(Job.tenant_id == tenant_id).limit(limit)
-    query = query.order_by(*((key.desc(), Job.id.desc()) if down else (key, Job.id)))
-    if after:
-        place, cursor = tuple_(key, Job.id), tuple_(literal(after[0]), literal(after[1]))
-        query = query.where(place < cursor if down else place > cursor)
-    if state:
-        query = query.where(Job.state == state)
-    if priority is not None:
-        query = query.where(Job.priority == priority)
-    if title:
-        query = query.where(Study.title.icontains(title, autoescape=True))
-    if finding:
-        positive = and_(
-            StudyFinding.job_id == Job.id,
-            StudyFinding.instance_id.is_(None),
-            StudyFinding.finding == finding,
-            StudyFinding.positive,
+def _findings(rows: Iterable[Columns], backbones: dict[str, list[float]]) -> list[FindingView]:
+    """The findings in canonical order; `backbones` maps a name to its five probabilities."""
+    return [
+        FindingView(
+            finding=Finding(row["finding"]),
+            label=Finding(row["finding"]).label,
+            probability=round(row["probability"], 6),
+            threshold=round(row["threshold"], 6),
+            positive=row["positive"],
+            disagreement=round(row["disagreement"], 6),
+            backbones={name: round(five[_PLACE[row["finding"]]], 6) for name, five in backbones.items()},
         )
-        query = query.where(exists().where(positive))
-    return (await connection.execute(query)).all()
+        for row in sorted(rows, key=lambda row: _PLACE[row["finding"]])
+    ]
 
 
-async def patient_known(connection: AsyncConnection, job_id: UUID) -> bool | None:
-    """Whether the job's study says, by one id, of whom it is; None if there is no such job."""
-    query = select(func.coalesce(func.octet_length(Study.patient), 0) > 0)
-    return (await connection.execute(query.join(Job).where(Job.id == job_id))).scalar()
+def _backbones(job: Columns) -> dict[str | None, dict[str, list[float]]]:
+    """Each backbone's five calibrated probabilities, by image and backbone."""
+    found: dict[str | None, dict[str, list[float]]] = {}
+    scales = [Calibration.model_validate(scale) for scale in job["calibration"]] if job["predictions"] else []
+    for row in job["predictions"] or ():
+        five = [scale(p) for scale, p in zip(scales, row["probabilities"], strict=True)]
+        found.setdefault(row["instance_id"], {})[row["backbone"]] = five
+    return found
 
 
-async def priors(connection: AsyncConnection, job_id: UUID, limit: int) -> Sequence[AnyRow]:
-    """Analysed studies of the same patient that are earlier than the job's own, newest first.
-
-    By their own dates, where they have one, as old studies are often sent after the new one.
-    """
-    own_job, own = aliased(Job), aliased(Study)
-    own_time = _time(own.study_date, own_job.created_at, own_job.id)
-    time = _time(Study.study_date, Job.created_at, Job.id)
-    query = (
-        _jobs()
-        .join(own, and_(own.patient == Study.patient, own.tenant_id == Study.tenant_id))
-        .join(own_job, own_job.study_id == own.id)
-        .where(own_job.id == job_id, Job.id != job_id, Job.state == JobState.SUCCEEDED)
-        .where(func.octet_length(own.patient) > 0, tuple_(*time) < tuple_(*own_time))
-    )
-    return (await connection.execute(query.order_by(*(part.desc() for part in time)).limit(limit))).all()
+def _stages(steps: Sequence[Columns], backbones: Sequence[str]) -> list[Stage]:
+    """All stages of an open job; the ledger learns of the later steps only when work gets there."""
+    known = {(step["kind"], step["backbone"]): step for step in steps}
+    kinds: list[tuple[StepKind, str | None]] = [
+        (StepKind.PREPARE, None),
+        *((StepKind.INFER, name) for name in backbones),
+        (StepKind.AGGREGATE, None),
+    ]
+    return [
+        Stage.model_validate({**known.get((kind, name), {}), "kind": kind, "backbone": name})
+        for kind, name in kinds
+    ]
 
 
-def _time(study_date: Any, created_at: Any, job_id: Any) -> tuple[Any, ...]:
-    days = (func.to_char(moment, "YYYY-MM-DD") for moment in (study_date, func.timezone("UTC", created_at)))
-    return func.coalesce(*days), created_at, job_id
-
-
-async def study_findings(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequence[AnyRow]:
-    """The ensemble's findings of whole studies."""
-    query = select(*StudyFinding.__table__.columns)
-    where = (StudyFinding.job_id.in_(job_ids), StudyFinding.instance_id.is_(None))
-    return (await connection.execute(query.where(*where))).all()
+def _image(row: Columns, findings: list[FindingView], base: str) -> ImageView:
+    links = {"original": f"{base}/original"}
+    if row["state"] == "prepared":
+        links["image"] = f"{base}/image.png"
+    if findings:
+        links["heatmaps"] = f"{base}/heatmaps.npz"
+        links |= {f"heatmap:{f}": f"{base}/heatmaps/{f}.png" for f in FINDINGS}
+        links |= {f"overlay:{f}": f"{base}/overlay/{f}.png" for f in FINDINGS}
+    return ImageView.model_validate({**row, "error": _error(row), "findings": findings, "links": links})

@@ -1,7 +1,6 @@
-"""What the API says about jobs, in its own words; examples included, as they become the documentation."""
+"""What the API says about jobs. The examples become the documentation, so they fit together."""
 
 from datetime import date, datetime
-from enum import StrEnum
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,40 +8,37 @@ from pydantic import BaseModel, Field
 
 from thorax.errors import Code
 from thorax.findings import Finding
-from thorax.states import JobState, StepKind
+from thorax.states import JobState, Priority, StepKind
 
 DISCLAIMER = "Demonstration. Not a medical device, not for diagnosis."
-
-
-class Priority(StrEnum):
-    """`stat` overtakes `routine`."""
-
-    STAT = "stat"
-    ROUTINE = "routine"
-
-    @property
-    def rank(self) -> int:
-        """The ledger's number for it; the smallest goes first."""
-        return 0 if self is Priority.STAT else 1
-
+_JOB, _STUDY, _IMAGE = (
+    "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
+    "a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02",
+    "77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21",
+)
+_IMAGE_PATH = f"/v1/jobs/{_JOB}/images/{_IMAGE}"
+_NOON = "2026-01-01T12:00:00Z"
+_DEGRADED = "True if backbones are missing from the ensemble."
 
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.37])]
+Moment = Annotated[datetime, Field(examples=[_NOON])]
 
 
 class FindingView(BaseModel):
-    """The ensemble's word on one finding, and each backbone's own."""
+    """One finding: the ensemble's probability, and each backbone's own."""
 
     finding: Finding
     label: str = Field(examples=["Pleural Effusion"])
     probability: Probability
     threshold: Probability
-    positive: bool
+    positive: bool = Field(examples=[False])
     disagreement: float = Field(
-        description="weighted standard deviation of the backbones around the ensemble", examples=[0.08]
+        description="Weighted standard deviation of the backbones around the ensemble.", examples=[0.08]
     )
     backbones: dict[str, Probability] = Field(
         default_factory=dict,
-        description="each backbone's own probability, calibrated as the ensemble's is: comparable with `threshold`",
+        description="Each backbone's own probability, calibrated like the ensemble's and so comparable with `threshold`.",
+        examples=[{"xception": 0.39, "densenet121": 0.35}],
     )
 
 
@@ -50,107 +46,111 @@ class ErrorView(BaseModel):
     """Why an image or a job failed."""
 
     code: str = Field(examples=[Code.UNREADABLE_IMAGE])
-    title: str
-    detail: str
-    remedy: str
+    title: str = Field(examples=[Code.UNREADABLE_IMAGE.title])
+    detail: str = Field(examples=["The PNG image has no header."])
+    remedy: str = Field(examples=[Code.UNREADABLE_IMAGE.remedy])
 
 
 class ImageView(BaseModel):
     """One image of the study."""
 
-    id: UUID
-    position: int = Field(description="0 for the first file sent")
-    file_name: str
+    id: UUID = Field(examples=[_IMAGE])
+    position: int = Field(description="0 for the first file sent.", examples=[0])
+    file_name: str = Field(examples=["chest.dcm"])
     media_type: str = Field(examples=["application/dicom"])
-    rows: int | None = Field(description="native height in pixels, once prepared")
-    columns: int | None
+    rows: int | None = Field(description="Native height in pixels, once prepared.", examples=[2022])
+    columns: int | None = Field(description="Native width in pixels, once prepared.", examples=[2022])
     view_position: str | None = Field(examples=["PA"])
-    sop_instance_uid: str | None
+    sop_instance_uid: str | None = Field(examples=["1.2.826.0.1.3680043.8.498.1"])
     state: str = Field(examples=["prepared"])
-    error: ErrorView | None
+    error: ErrorView | None = Field(examples=[None])
     findings: list[FindingView]
-    links: dict[str, str]
+    links: dict[str, str] = Field(examples=[{"image": f"{_IMAGE_PATH}/image.png"}])
 
 
 class Progress(BaseModel):
-    """Steps done so far; `total` grows while the work becomes known."""
+    """Steps that are done. `total` grows while the work becomes known."""
 
-    done: int
-    total: int
+    done: int = Field(examples=[4])
+    total: int = Field(examples=[4])
 
 
 class Stage(BaseModel):
     """One kind of work on an open job, over all its images."""
 
     kind: StepKind
-    backbone: str | None = Field(description="which network, for `infer`")
-    done: int
-    running: int
-    total: int
+    backbone: str | None = Field(description="Which network, for `infer`.", examples=["xception"])
+    done: int = 0
+    running: int = 0
+    total: int = 0
 
 
 class BundleView(BaseModel):
-    """The bundle a job is pinned to."""
+    """The model bundle that analyses the job."""
 
-    name: str
-    version: str
-    digest: str
+    name: str = Field(examples=["default"])
+    version: str = Field(examples=["1.0"])
+    digest: str = Field(examples=["5d41…"])
 
 
 class StudyView(BaseModel):
-    """The study: per finding the highest probability over its images (CheXpert's convention)."""
+    """The study: for each finding the highest probability over its images (CheXpert's convention)."""
 
-    id: UUID
-    title: str
-    study_instance_uid: str | None
-    study_date: date | None = Field(description="of the first DICOM file that says")
+    id: UUID = Field(examples=[_STUDY])
+    title: str = Field(examples=["PA, follow-up"])
+    study_instance_uid: str | None = Field(examples=["1.2.826.0.1.3680043.8.498.2"])
+    study_date: date | None = Field(
+        description="From the first DICOM file that has one.", examples=["2026-01-01"]
+    )
     findings: list[FindingView]
 
 
 class JobSummary(BaseModel):
-    """A job, as a list shows it."""
+    """A job as a list shows it."""
 
-    id: UUID
-    study_id: UUID
-    title: str
-    state: JobState
-    priority: Priority
+    id: UUID = Field(examples=[_JOB])
+    study_id: UUID = Field(examples=[_STUDY])
+    title: str = Field(examples=["PA, follow-up"])
+    state: JobState = Field(examples=[JobState.SUCCEEDED])
+    priority: Priority = Field(examples=[Priority.ROUTINE])
     progress: Progress
-    created_at: datetime
-    finished_at: datetime | None
-    study_date: date | None
-    findings: list[FindingView] = Field(description="of the whole study, once it has succeeded")
-    top_finding: FindingView | None
-    degraded: bool = Field(description="true if backbones are missing from the ensemble")
-    images: int
-    first_image: UUID | None
+    created_at: Moment
+    finished_at: Moment | None
+    study_date: date | None = Field(examples=["2026-01-01"])
+    findings: list[FindingView] = Field(description="Of the whole study, once it has succeeded.")
+    top_finding: FindingView | None = Field(description="The one furthest above its threshold.")
+    degraded: bool = Field(description=_DEGRADED, examples=[False])
+    images: int = Field(examples=[1])
+    first_image: UUID | None = Field(examples=[_IMAGE])
 
 
 class JobView(BaseModel):
-    """A job, whole."""
+    """A whole job."""
 
-    id: UUID
-    state: JobState
-    priority: Priority
+    id: UUID = Field(examples=[_JOB])
+    state: JobState = Field(examples=[JobState.SUCCEEDED])
+    priority: Priority = Field(examples=[Priority.ROUTINE])
     progress: Progress
     stages: list[Stage] = Field(
-        description="of an open job: prepare, each backbone, aggregate, in this order"
+        description="Of an open job: prepare, each backbone, aggregate, in this order.", examples=[[]]
     )
-    version: int = Field(description="grows with every visible change; the ETag")
+    version: int = Field(description="Grows with every visible change; the ETag.", examples=[5])
     bundle: BundleView
-    degraded: bool = Field(description="true if backbones are missing from the ensemble")
-    missing_backbones: list[str]
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    expires_at: datetime | None
+    degraded: bool = Field(description=_DEGRADED, examples=[False])
+    missing_backbones: list[str] = Field(examples=[[]])
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: datetime | None = Field(examples=[None])
     timings: dict[str, Any] = Field(
-        description="seconds per stage", examples=[{"queued_s": 0.02, "prepare_s": 0.06, "infer_s": 0.25}]
+        description="Seconds per stage.", examples=[{"queued_s": 0.02, "prepare_s": 0.06, "infer_s": 0.25}]
     )
-    error: ErrorView | None
+    error: ErrorView | None = Field(examples=[None])
     study: StudyView
     images: list[ImageView]
-    links: dict[str, str]
+    links: dict[str, str] = Field(
+        examples=[{"self": f"/v1/jobs/{_JOB}", "events": f"/v1/jobs/{_JOB}/events"}]
+    )
     disclaimer: str = DISCLAIMER
 
 
@@ -158,21 +158,11 @@ class JobPage(BaseModel):
     """A page of jobs."""
 
     items: list[JobSummary]
-    next: str | None = Field(description="`cursor` of the next page; null on the last")
+    next: str | None = Field(description="`cursor` of the next page; null on the last.", examples=[None])
 
 
 class Priors(BaseModel):
-    """What there is to compare a study with."""
+    """Earlier studies to compare a study with."""
 
-    patient_known: bool = Field(description="whether the files name one patient; the id itself is not kept")
-    items: list[JobSummary] = Field(description="earlier analysed studies of the same patient, newest first")
-
-
-class Accepted(BaseModel):
-    """The receipt: everything named here is stored durably."""
-
-    job_id: UUID
-    study_id: UUID
-    instance_ids: list[UUID] = Field(description="in the order of the files")
-    state: JobState = JobState.QUEUED
-    links: dict[str, str] = Field(examples=[{"self": "/v1/jobs/3f…"}])
+    patient_known: bool = Field(description="Whether the files name one patient. The id itself is not kept.")
+    items: list[JobSummary] = Field(description="Earlier analysed studies of the same patient, newest first.")

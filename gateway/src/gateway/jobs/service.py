@@ -9,10 +9,10 @@ from uuid import UUID
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.jobs import repository, views
+from gateway.hints import HintSender
+from gateway.jobs import repository, rows
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import JobView
-from gateway.uploads.accept import HintSender
 from thorax.errors import Code, CodedError
 from thorax.findings import Finding
 from thorax.http.database import tenant_autocommit, tenant_scope
@@ -36,9 +36,10 @@ class JobService:
     """All that can be done with a job that is there; holds no state of it."""
 
     def __init__(
-        self, engine: AsyncEngine, blobs: BlobStore, hints: HintSender, bell: JobNotifications
+        self, engine: AsyncEngine, blobs: BlobStore, hints: HintSender, notifications: JobNotifications
     ) -> None:
-        self._engine, self._blobs, self._hints, self._bell = engine, blobs, hints, bell
+        self._engine, self._blobs, self._hints = engine, blobs, hints
+        self._notifications = notifications
 
     # reading
 
@@ -48,7 +49,7 @@ class JobService:
         async with tenant_autocommit(self._engine, ANONYMOUS_TENANT) as connection:
             job_id = await repository.job_by_capability(connection, digest)
         if job_id is None:
-            raise CodedError(Code.NOT_FOUND, "There is no such job.")
+            raise CodedError(Code.NOT_FOUND, "The job does not exist.")
         return Access(ANONYMOUS_TENANT, job_id, f"/v1/anonymous/jobs/{secret}")
 
     async def version(self, access: Access) -> tuple[int, JobState]:
@@ -56,7 +57,7 @@ class JobService:
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.job_version(connection, access.job_id)
         if row is None:
-            raise CodedError(Code.NOT_FOUND, "There is no such job.")
+            raise CodedError(Code.NOT_FOUND, "The job does not exist.")
         return row.version, JobState(row.state)
 
     async def view(self, access: Access) -> JobView:
@@ -64,16 +65,16 @@ class JobService:
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             job = await repository.whole_job(connection, access.job_id)
         if job is None:
-            raise CodedError(Code.NOT_FOUND, "There is no such job.")
-        return views.job_view(job, access.base)
+            raise CodedError(Code.NOT_FOUND, "The job does not exist.")
+        return rows.whole(job, access.base)
 
     async def wait(self, access: Access, seconds: float, seen: int | None) -> tuple[int, JobState]:
         """Hold on until the job has another version than `seen` (without one: until it is final)."""
         deadline = monotonic() + min(seconds, MAX_WAIT_S)
-        async with self._bell.watch(access.job_id) as watch:
+        async with self._notifications.watch(access.job_id) as watch:
             version, state = await self.version(access)
             while not state.final and version == (seen or version) and (left := deadline - monotonic()) > 0:
-                if self._bell.closing:
+                if self._notifications.closing:
                     break
                 version, state = await watch.next(left) or await self.version(access)
             return version, state
@@ -90,13 +91,13 @@ class JobService:
                 return False
             job = await repository.locked_job(connection, access.job_id)
             if job is None:
-                raise CodedError(Code.NOT_FOUND, "There is no such job.")
+                raise CodedError(Code.NOT_FOUND, "The job does not exist.")
             if only == "cancel":
-                raise CodedError(Code.CONFLICT, "The job has ended already; nothing was erased.")
+                raise CodedError(Code.CONFLICT, "The job has already ended. Nothing was erased.")
             if only == "erase" and not JobState(job.state).final:
-                raise CodedError(Code.CONFLICT, "The job is open again; nothing was erased.")
-            deleted = await repository.erase(connection, job.id, job.study_id)
-        for instance_id in deleted:  # the sweeper repeats this for what fails here
+                raise CodedError(Code.CONFLICT, "The job is still open. Nothing was erased.")
+            erased = await repository.erase(connection, job.id, job.study_id)
+        for instance_id in erased:  # the sweeper repeats this for what fails here
             try:
                 await asyncio.to_thread(self._blobs.erase, instance_id)
             except OSError as error:
@@ -108,11 +109,11 @@ class JobService:
         async with tenant_scope(self._engine, access.tenant_id) as connection:
             job = await repository.locked_job(connection, access.job_id)
             if job is None:
-                raise CodedError(Code.NOT_FOUND, "There is no such job.")
+                raise CodedError(Code.NOT_FOUND, "The job does not exist.")
             if job.state not in (JobState.FAILED, JobState.CANCELLED) and not job.missing_backbones:
                 raise CodedError(
                     Code.CONFLICT,
-                    f"The job is {job.state}; only failed, cancelled and degraded ones restart.",
+                    f"The job is {job.state}. Only failed, cancelled and degraded jobs can be retried.",
                 )
             ids = await repository.restart(connection, job.id, job.study_id)
         self._hints.prepare(len(ids))
@@ -125,14 +126,14 @@ class JobService:
         if image.state == "failed":
             raise CodedError(Code(image.error_code), image.error_detail or "")
         if image.state != "prepared":
-            raise CodedError(Code.NOT_READY, "The image has not been prepared yet.", retry_after=1)
+            raise CodedError(Code.NOT_READY, "The image is not prepared yet.", retry_after=1)
 
     async def image(self, access: Access, instance_id: UUID) -> repository.AnyRow:
         """An image of the job; CodedError(NOT_FOUND) for any other."""
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.instance(connection, access.job_id, instance_id)
         if row is None:
-            raise CodedError(Code.NOT_FOUND, "The job has no such image.")
+            raise CodedError(Code.NOT_FOUND, "The job does not have this image.")
         return row
 
     async def maps(self, access: Access, instance_id: UUID) -> tuple[bytes, list[int]]:
@@ -141,7 +142,7 @@ class JobService:
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.heatmap(connection, access.job_id, instance_id)
         if row is None:
-            raise CodedError(Code.NOT_READY, "The heatmaps are not there yet.", retry_after=1)
+            raise CodedError(Code.NOT_READY, "The heatmaps are not ready yet.", retry_after=1)
         return row.maps, row.map_shape
 
     async def backbone_maps(self, access: Access, instance_id: UUID) -> dict[str, tuple[bytes, list[int]]]:

@@ -6,9 +6,8 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.jobs import rows as worklist_rows
-from gateway.jobs import views
-from gateway.jobs.rows import AnyRow, Order
+from gateway.jobs import queries, rows
+from gateway.jobs.queries import AnyRow, Order
 from gateway.jobs.schemas import JobPage, JobSummary, Priors
 from thorax.errors import Code, CodedError
 from thorax.http.cursors import cursor_of, moment, place_of
@@ -29,26 +28,26 @@ class Worklist:
         """One page of the tenant's jobs."""
         after = _place(cursor, order) if cursor is not None else None
         async with tenant_scope(self._engine, tenant_id) as connection:
-            rows = await worklist_rows.page(
+            found = await queries.page(
                 connection, tenant_id, limit=limit + 1, order=order, after=after, **filters
             )
-            items = await _summaries(connection, rows[:limit])
-        last = rows[limit - 1] if len(rows) > limit else None
+            items = await _summaries(connection, found[:limit])
+        last = found[limit - 1] if len(found) > limit else None
         return JobPage(items=items, next=cursor_of(order, last.key, last.id) if last else None)
 
     async def priors(self, tenant_id: UUID, job_id: UUID) -> Priors:
         """Earlier studies of the same patient; CodedError(NOT_FOUND) if the tenant has no such job."""
         async with tenant_scope(self._engine, tenant_id) as connection:
-            known = await worklist_rows.patient_known(connection, job_id)
+            known = await queries.patient_known(connection, job_id)
             if known is None:
-                raise CodedError(Code.NOT_FOUND, "There is no such job.")
-            rows = await worklist_rows.priors(connection, job_id, MOST_PRIORS) if known else []
-            return Priors(patient_known=known, items=await _summaries(connection, rows))
+                raise CodedError(Code.NOT_FOUND, "The job does not exist.")
+            found = await queries.priors(connection, job_id, MOST_PRIORS) if known else []
+            return Priors(patient_known=known, items=await _summaries(connection, found))
 
 
-async def _summaries(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[JobSummary]:
-    findings = await worklist_rows.study_findings(connection, [row.id for row in rows])
-    return [views.summary(row, [f for f in findings if f.job_id == row.id]) for row in rows]
+async def _summaries(connection: AsyncConnection, jobs: Sequence[AnyRow]) -> list[JobSummary]:
+    findings = await queries.study_findings(connection, [job.id for job in jobs])
+    return [rows.summary(job, [f for f in findings if f.job_id == job.id]) for job in jobs]
 
 
 def _place(text: str, order: Order) -> tuple[Any, UUID]:

@@ -1,1 +1,1 @@
-"""Intake: bytes from outside become durable instances. Nothing in here decodes an image."""
+"""Uploads: receive (bytes become durable), accept (a durable upload becomes a job, once). Nothing decodes an image."""

@@ -1,29 +1,28 @@
-"""Accepting a job: from an upload that is durable to a receipt, once and only once."""
+"""Accepting an upload: from bytes that are durable to a receipt, once and only once."""
 
 import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.config import GatewaySettings
-from gateway.jobs import repository
-from gateway.jobs.schemas import Accepted
-from gateway.uploads.receive import Upload
+from gateway.hints import HintSender
+from gateway.uploads import queries
+from gateway.uploads.receive import Upload, discard
 from thorax.errors import Code, CodedError
 from thorax.http.database import autocommit, tenant_autocommit, tenant_scope
-from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, StepKind
+from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, JobState
+from thorax.storage import BlobStore
 from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
 from thorax.work import ledger
-from thorax.work.hints import Hints
 
 CAPACITY_AGE_S = 0.5
 
@@ -37,23 +36,25 @@ class Sender:
     anonymous: bool = False
 
 
-class HintSender:
-    """Sends hints in the background; an answer never waits for the broker."""
+class Accepted(BaseModel):
+    """The receipt: everything named here is stored durably."""
 
-    def __init__(self, hints: Hints) -> None:
-        self._hints = hints
-        self._thread = ThreadPoolExecutor(1, "hints")  # its own: a slow broker must not hold up blobs
-
-    def prepare(self, images: int) -> None:
-        """One hint for each image that waits to be prepared."""
-        self._thread.submit(self._hints.send, [str(StepKind.PREPARE)] * images)
+    job_id: UUID = Field(examples=["3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"])
+    study_id: UUID = Field(examples=["a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"])
+    instance_ids: list[UUID] = Field(
+        description="In the order of the files.", examples=[["77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21"]]
+    )
+    state: JobState = JobState.QUEUED
+    links: dict[str, str] = Field(examples=[{"self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"}])
 
 
 class Acceptance:
-    """Turns uploads into jobs."""
+    """Turns uploads into jobs, while there is room for them."""
 
-    def __init__(self, settings: GatewaySettings, engine: AsyncEngine, hints: HintSender) -> None:
-        self._settings, self._engine, self._hints = settings, engine, hints
+    def __init__(
+        self, settings: GatewaySettings, engine: AsyncEngine, blobs: BlobStore, hints: HintSender
+    ) -> None:
+        self._settings, self._engine, self._blobs, self._hints = settings, engine, blobs, hints
         self._waiting, self._waiting_until = 0, 0.0
 
     async def check_capacity(self, *, anonymous: bool = False) -> None:
@@ -67,48 +68,56 @@ class Acceptance:
             self._waiting_until = monotonic() + CAPACITY_AGE_S
             STEPS_WAITING.set(self._waiting)
         if self._waiting > self._settings.high_water_steps // (2 if anonymous else 1):
-            raise CodedError(Code.OVERLOADED, "Too much work is waiting.", retry_after=15)
+            raise CodedError(Code.OVERLOADED, retry_after=15)
 
-    async def readmit(self, tenant_id: UUID) -> None:
+    async def check_retry(self, tenant_id: UUID) -> None:
         """Refuse a retry as an upload would be: it is as much work."""
         anonymous = tenant_id == ANONYMOUS_TENANT
         await self.check_capacity(anonymous=anonymous)
         async with tenant_autocommit(self._engine, tenant_id) as connection:
-            opened = await repository.opened(connection, tenant_id)
+            opened = await queries.opened(connection, tenant_id)
         if not anonymous:
             _check_quota(opened, self._settings.open_jobs_per_tenant)
 
-    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
-        """Record study, job and first steps at once; hints follow the commit.
+    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> Accepted:
+        """Record study, job and first steps at once, or repeat the answer that an Idempotency-Key got before.
 
-        Returns the receipt, and whether it is new (False: the key was used before with the same body).
+        Hints follow the commit. What was surely not recorded is erased; after any other error than a CodedError
+        nobody knows, and the sweeper erases it an hour later if it was not.
         """
+        try:
+            accepted, fresh = await self._once(sender, upload, key)
+        except CodedError:
+            await discard(self._blobs, upload.images)
+            raise
+        if fresh:
+            JOBS_ACCEPTED.inc()
+            self._hints.prepare(len(upload.images))
+        else:
+            await discard(self._blobs, upload.images)
+        return accepted
+
+    async def _once(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
         nonce = secrets.token_hex(32) if sender.anonymous else ""
         if key is None:
             async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
-                accepted = await self._record(connection, sender, upload, _capability(nonce, ""))
-        else:
-            async with tenant_scope(self._engine, sender.tenant_id) as connection:
-                name = hashlib.sha256(key.encode()).hexdigest()
-                await repository.lock_key(connection, sender.tenant_id, sender.owner, name)
-                known = await repository.remembered(connection, sender.tenant_id, sender.owner, name)
-                if known:
-                    return _replay(known, key, upload.fingerprint), False
-                accepted = await self._record(connection, sender, upload, _capability(nonce, key))
-                await repository.remember(
-                    connection,
-                    {
-                        "tenant_id": sender.tenant_id,
-                        "owner": sender.owner,
-                        "key": name,
-                        "fingerprint": upload.fingerprint,
-                        "job_id": accepted.job_id,
-                        "answer": _kept(accepted, nonce),
-                        "created_at": datetime.now(UTC),
-                    },
-                )
-        JOBS_ACCEPTED.inc()
-        self._hints.prepare(len(upload.images))
+                return await self._record(connection, sender, upload, _capability(nonce, "")), True
+        async with tenant_scope(self._engine, sender.tenant_id) as connection:
+            name = hashlib.sha256(key.encode()).hexdigest()
+            await queries.lock_key(connection, sender.tenant_id, sender.owner, name)
+            known = await queries.remembered(connection, sender.tenant_id, sender.owner, name)
+            if known:
+                return _replay(known, key, upload.fingerprint), False
+            accepted = await self._record(connection, sender, upload, _capability(nonce, key))
+            await queries.remember(
+                connection,
+                tenant_id=sender.tenant_id,
+                owner=sender.owner,
+                key=name,
+                fingerprint=upload.fingerprint,
+                job_id=accepted.job_id,
+                answer=_kept(accepted, nonce),
+            )
         return accepted, True
 
     async def _record(
@@ -117,17 +126,17 @@ class Acceptance:
         study_id, job_id = uuid4(), uuid4()
         images = [{**asdict(image), "position": i} for i, image in enumerate(upload.images)]
         quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
-        before = await repository.record(
+        before = await queries.record(
             connection,
             {
                 "tenant_id": sender.tenant_id,
                 "quota": quota,
                 "images": orjson.dumps(images).decode(),
                 "study_id": study_id,
-                "title": upload.title,
+                "title": upload.fields.title,
                 "job_id": job_id,
                 "owner": sender.owner,
-                "priority": OPEN_PRIORITY if sender.anonymous else upload.priority.rank,
+                "priority": OPEN_PRIORITY if sender.anonymous else upload.fields.priority.rank,
                 "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
                 "hours": self._settings.anonymous_hours if sender.anonymous else None,
             },
@@ -136,14 +145,16 @@ class Acceptance:
             raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
         if quota is not None:
             _check_quota(before.opened, quota)
-        base = _open_link(secret) if secret else f"/v1/jobs/{job_id}"
+        link = _open_link(secret) if secret else f"/v1/jobs/{job_id}"
         ids = [image.id for image in upload.images]
-        return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": base})
+        return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": link})
 
 
 def _check_quota(opened: int, quota: int) -> None:
     if opened >= quota:
-        raise CodedError(Code.QUOTA_EXCEEDED, f"{opened} jobs are open.", retry_after=10)
+        raise CodedError(
+            Code.QUOTA_EXCEEDED, f"{opened} jobs are open; the limit is {quota}.", retry_after=10
+        )
 
 
 def _capability(nonce: str, key: str) -> str:
@@ -165,9 +176,9 @@ def _kept(accepted: Accepted, nonce: str) -> dict[str, Any]:
     return {**answer, "links": {}, "nonce": nonce} if nonce else answer
 
 
-def _replay(known: repository.AnyRow, key: str, fingerprint: str) -> Accepted:
+def _replay(known: queries.AnyRow, key: str, fingerprint: str) -> Accepted:
     if known.fingerprint != fingerprint:
-        raise CodedError(Code.IDEMPOTENCY_MISMATCH, "The key was used before, with another body.")
+        raise CodedError(Code.IDEMPOTENCY_MISMATCH)
     answer = dict(known.answer)
     if nonce := answer.pop("nonce", ""):
         answer["links"] = {"self": _open_link(_capability(nonce, key))}

@@ -1,4 +1,4 @@
-"""How often the open API lets an address in."""
+"""How often an address may upload without an account."""
 
 import time
 
@@ -15,7 +15,7 @@ from thorax.http.address import rate_limit_key
 _log = structlog.get_logger(__name__)
 
 
-class Door:
+class UploadRateLimit:
     """Counts the open API's uploads per address, in Redis; per process while Redis is away."""
 
     def __init__(self, settings: GatewaySettings) -> None:
@@ -25,22 +25,24 @@ class Door:
         self._limiter = MovingWindowRateLimiter(storage)
         self._fallback = MovingWindowRateLimiter(MemoryStorage())
 
-    async def limit(self, address: str) -> dict[str, str]:
+    async def count(self, address: str) -> dict[str, str]:
         """Count one upload; the RateLimit headers, or CodedError(RATE_LIMITED)."""
         caller = rate_limit_key(address)
         try:
-            return await self._count(self._limiter, caller)
+            return await self._hit(self._limiter, caller)
         except (RedisError, OSError) as error:
             _log.warning("rate_limit_per_process", error=type(error).__name__)
-            return await self._count(self._fallback, caller)
+            return await self._hit(self._fallback, caller)
 
-    async def _count(self, limiter: MovingWindowRateLimiter, address: str) -> dict[str, str]:
-        admitted = await limiter.hit(self._item, "anonymous", address)
+    async def _hit(self, limiter: MovingWindowRateLimiter, address: str) -> dict[str, str]:
+        allowed = await limiter.hit(self._item, "anonymous", address)
         stats = await limiter.get_window_stats(self._item, "anonymous", address)
         reset = max(1, int(stats.reset_time - time.time()) + 1)
-        if not admitted:
+        if not allowed:
             raise CodedError(
-                Code.RATE_LIMITED, "The open API takes no more from here for now.", retry_after=reset
+                Code.RATE_LIMITED,
+                "This address has used up its uploads without an account for now.",
+                retry_after=reset,
             )
         quota = self.settings.anonymous_jobs_per_hour
         return {

@@ -1,22 +1,31 @@
-"""The one door: streams an upload to the blob store while hashing it, then hands over what is durable."""
+"""Receiving an upload: its images are streamed to the blob store while they are hashed. What comes out is durable."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
 from anyio import to_thread
+from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 
 from gateway.config import GatewaySettings
-from gateway.jobs.schemas import Priority
 from gateway.uploads.multipart import MultipartStream
 from thorax.errors import Code, CodedError
 from thorax.image_headers import HEAD_BYTES, sniff
+from thorax.states import Priority
 from thorax.storage import ORIGINAL, BlobStore
 
 MAX_FIELD_BYTES = 1024
-FIELDS = ("title", "priority", "callback_url")
+IMAGES = "files"
+
+
+class Fields(BaseModel):
+    """What a form says besides its images."""
+
+    title: str = Field(default="", max_length=MAX_FIELD_BYTES, examples=["PA, follow-up"])
+    priority: Priority = Priority.ROUTINE
+    callback_url: str = Field(default="", max_length=MAX_FIELD_BYTES, description="Reserved.")
 
 
 @dataclass(frozen=True)
@@ -32,80 +41,80 @@ class StoredImage:
 
 @dataclass
 class Upload:
-    """What one request brought."""
+    """What one sender brought at once: images of one study."""
 
     images: list[StoredImage] = field(default_factory=list)
-    fields: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def title(self) -> str:
-        """The study's title, or nothing."""
-        return self.fields.get("title", "")
-
-    @property
-    def priority(self) -> Priority:
-        """Routine unless said otherwise."""
-        return Priority(self.fields.get("priority", Priority.ROUTINE))
+    fields: Fields = field(default_factory=Fields)
 
     @property
     def fingerprint(self) -> str:
         """sha256 over all that was sent, for Idempotency-Key: fields, and name and content of each image."""
-        digest = hashlib.sha256(repr(sorted(self.fields.items())).encode())
+        digest = hashlib.sha256(self.fields.model_dump_json().encode())
         for image in self.images:
             digest.update(f"\0{image.file_name}\0{image.sha256}".encode())
         return digest.hexdigest()
 
 
-class Intake:
-    """Receives uploads. Whatever it stored for a request that then fails, it erases."""
+class Receiver:
+    """Stores what is sent."""
 
     def __init__(self, settings: GatewaySettings, blobs: BlobStore) -> None:
         self._settings, self._blobs = settings, blobs
 
     async def receive(self, request: Request) -> Upload:
-        """Store every image of a multipart request.
+        """Store every image of a multipart/form-data request.
 
-        Raises CodedError for anything that is not 1 to `max_files` images and known, short fields.
+        Raises CodedError for anything that is not 1 to `max_files` images and known, short fields; then nothing
+        stays stored.
         """
         upload = Upload()
         try:
-            await self._receive(request, upload)
+            await self._read(MultipartStream(request), upload)
         except BaseException:
-            await self.discard(upload)
+            await discard(self._blobs, upload.images)
             raise
         return upload
 
-    async def _receive(self, request: Request, upload: Upload) -> None:
-        stream = MultipartStream(request)
+    async def _read(self, stream: MultipartStream, upload: Upload) -> None:
+        texts: dict[str, str] = {}
         async for part in stream.parts():
-            if part.name == "files" and part.file_name is not None:
+            name = str(part.name)
+            if name == IMAGES and part.filename is not None:
                 if len(upload.images) >= self._settings.max_files:
-                    raise CodedError(
-                        Code.TOO_MANY_FILES, f"More than {self._settings.max_files} images came."
-                    )
-                await self._store(upload, part.file_name, stream.chunks())
-            elif part.name in FIELDS and part.file_name is None and part.name not in upload.fields:
-                upload.fields[part.name] = await _text(part.name, stream.chunks())
+                    raise CodedError(Code.TOO_MANY_FILES)
+                upload.images.append(await self._image(part.filename, stream.chunks(), len(upload.images)))
+            elif name in Fields.model_fields and part.filename is None and name not in texts:
+                texts[name] = await _text(name, stream.chunks())
             else:
                 raise CodedError(
-                    Code.UNEXPECTED_FIELD, "A part is neither an image in `files` nor a known field, once."
+                    Code.UNEXPECTED_FIELD,
+                    "A part is neither an image in `files` nor a known field, sent once.",
                 )
         if not upload.images:
-            raise CodedError(Code.NO_FILES, "The body had no image in a part named `files`.")
-        if upload.fields.get("priority", "routine") not in set(Priority):
-            raise CodedError(Code.VALIDATION, "`priority` is neither stat nor routine.")
+            raise CodedError(Code.NO_FILES)
+        try:
+            upload.fields = Fields.model_validate(texts)
+        except ValidationError as error:
+            wrong = error.errors()[0]["loc"][0]
+            raise CodedError(
+                Code.VALIDATION, f"The field `{wrong}` has a value that is not allowed."
+            ) from None
 
-    async def _store(self, upload: Upload, file_name: str, chunks: AsyncIterator[bytes]) -> None:
+    async def _image(self, name: str, chunks: AsyncIterator[bytes], place: int) -> StoredImage:
+        try:
+            return await self.store(name.encode("latin-1").decode("utf-8", "replace"), chunks)
+        except CodedError as error:
+            error.context.setdefault("file", place)  # its place in the request, not its name
+            raise
+
+    async def store(self, file_name: str, chunks: AsyncIterator[bytes]) -> StoredImage:
+        """Store one image; durable on return. Raises CodedError for what `sniff` refuses, and then stores nothing."""
         head = b""
         async for chunk in chunks:
             head += chunk
             if len(head) >= HEAD_BYTES:
                 break
-        try:
-            media_type = sniff(head)
-        except CodedError as error:
-            error.context["file"] = len(upload.images)  # its place in the request, not its name
-            raise
+        media_type = sniff(head)
         digest, size, instance_id = hashlib.sha256(), 0, uuid4()
 
         async def hashed() -> AsyncIterator[bytes]:
@@ -118,14 +127,13 @@ class Intake:
                 piece = await anext(chunks, b"")
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
-        upload.images.append(
-            StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest())
-        )
+        return StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest())
 
-    async def discard(self, upload: Upload) -> None:
-        """Erase what was stored for an upload that came to nothing."""
-        for image in upload.images:
-            await to_thread.run_sync(self._blobs.erase, image.id)
+
+async def discard(blobs: BlobStore, images: Iterable[StoredImage]) -> None:
+    """Erase what was stored and is not needed."""
+    for image in images:
+        await to_thread.run_sync(blobs.erase, image.id)
 
 
 async def _text(name: str, chunks: AsyncIterator[bytes]) -> str:
@@ -133,11 +141,11 @@ async def _text(name: str, chunks: AsyncIterator[bytes]) -> str:
     async for chunk in chunks:
         value += chunk
         if len(value) > MAX_FIELD_BYTES:
-            raise CodedError(Code.VALIDATION, f"`{name}` is longer than {MAX_FIELD_BYTES} bytes.")
+            raise CodedError(Code.VALIDATION, f"The field `{name}` is longer than {MAX_FIELD_BYTES} bytes.")
     try:
         text = value.decode("utf-8").strip()
     except UnicodeDecodeError as error:
-        raise CodedError(Code.VALIDATION, f"`{name}` is not UTF-8.") from error
+        raise CodedError(Code.VALIDATION, f"The field `{name}` is not UTF-8 text.") from error
     return "".join(c for c in text if c.isprintable())
 
 

@@ -1,0 +1,134 @@
+"""SQL about many jobs at once: the worklist, in each order, and a patient's earlier studies."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Row,
+    Select,
+    and_,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.orm import aliased
+
+from gateway.tables import Instance, Job, Study, StudyFinding
+from thorax.states import JobState
+
+AnyRow = Row[*tuple[Any, ...]]
+
+
+class Order(StrEnum):
+    """How a worklist is sorted; `suspicion`: furthest above a threshold first."""
+
+    NEWEST = "newest"
+    OLDEST = "oldest"
+    TITLE = "title"
+    SUSPICION = "suspicion"
+
+
+def _key(order: Order, finding: str | None) -> ColumnElement[Any]:
+    """What an order sorts by; ties are broken by the job's id. With a finding, only that one is suspicious."""
+    if order is Order.TITLE:
+        return func.lower(func.left(Study.title, 100))
+    if order is not Order.SUSPICION:
+        return Job.created_at.expression
+    above = cast(StudyFinding.probability, Float(53)) - cast(StudyFinding.threshold, Float(53))
+    of_study = select(func.max(above)).where(
+        StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
+    )
+    if finding:
+        of_study = of_study.where(StudyFinding.finding == finding)
+    return func.coalesce(of_study.scalar_subquery(), -1.0)
+
+
+def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+    images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
+    first = (
+        select(Instance.id).where(Instance.study_id == Job.study_id, Instance.position == 0).scalar_subquery()
+    )
+    columns = [*Job.__table__.columns, Study.title, Study.study_date]
+    shown = select(*columns, images.label("images"), first.label("first_image"), *more)
+    return shown.join(Study, Study.id == Job.study_id).where(Job.shadow_of.is_(None))
+
+
+async def page(
+    connection: AsyncConnection,
+    tenant_id: UUID,
+    *,
+    limit: int,
+    order: Order,
+    after: tuple[Any, UUID] | None,
+    state: str | None,
+    priority: int | None,
+    finding: str | None,
+    title: str | None,
+) -> Sequence[AnyRow]:
+    """Jobs from after the cursor; each row's `key` is what it is sorted by."""
+    key = _key(order, finding)
+    down = order in (Order.NEWEST, Order.SUSPICION)
+    query = _jobs(key.label("key")).where(Job.tenant_id == tenant_id).limit(limit)
+    query = query.order_by(*((key.desc(), Job.id.desc()) if down else (key, Job.id)))
+    if after:
+        place, cursor = tuple_(key, Job.id), tuple_(literal(after[0]), literal(after[1]))
+        query = query.where(place < cursor if down else place > cursor)
+    if state:
+        query = query.where(Job.state == state)
+    if priority is not None:
+        query = query.where(Job.priority == priority)
+    if title:
+        query = query.where(Study.title.icontains(title, autoescape=True))
+    if finding:
+        positive = and_(
+            StudyFinding.job_id == Job.id,
+            StudyFinding.instance_id.is_(None),
+            StudyFinding.finding == finding,
+            StudyFinding.positive,
+        )
+        query = query.where(exists().where(positive))
+    return (await connection.execute(query)).all()
+
+
+async def patient_known(connection: AsyncConnection, job_id: UUID) -> bool | None:
+    """Whether the job's study says, by one id, of whom it is; None if there is no such job."""
+    query = select(func.coalesce(func.octet_length(Study.patient), 0) > 0)
+    return (await connection.execute(query.join(Job).where(Job.id == job_id))).scalar()
+
+
+async def priors(connection: AsyncConnection, job_id: UUID, limit: int) -> Sequence[AnyRow]:
+    """Analysed studies of the same patient that are earlier than the job's own, newest first.
+
+    By their own dates, where they have one, as old studies are often sent after the new one.
+    """
+    own_job, own = aliased(Job), aliased(Study)
+    own_time = _time(own.study_date, own_job.created_at, own_job.id)
+    time = _time(Study.study_date, Job.created_at, Job.id)
+    query = (
+        _jobs()
+        .join(own, and_(own.patient == Study.patient, own.tenant_id == Study.tenant_id))
+        .join(own_job, own_job.study_id == own.id)
+        .where(own_job.id == job_id, Job.id != job_id, Job.state == JobState.SUCCEEDED)
+        .where(func.octet_length(own.patient) > 0, tuple_(*time) < tuple_(*own_time))
+    )
+    return (await connection.execute(query.order_by(*(part.desc() for part in time)).limit(limit))).all()
+
+
+def _time(study_date: Any, created_at: Any, job_id: Any) -> tuple[Any, ...]:
+    days = (func.to_char(moment, "YYYY-MM-DD") for moment in (study_date, func.timezone("UTC", created_at)))
+    return func.coalesce(*days), created_at, job_id
+
+
+async def study_findings(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequence[AnyRow]:
+    """The ensemble's findings of whole studies."""
+    query = select(*StudyFinding.__table__.columns)
+    where = (StudyFinding.job_id.in_(job_ids), StudyFinding.instance_id.is_(None))
+    return (await connection.execute(query.where(*where))).all()

@@ -1,0 +1,105 @@
+"""HTTP for uploads: with an account (`/v1/jobs`) and without (`/v1/anonymous/jobs`)."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+
+from gateway.uploads.accept import Acceptance, Accepted, Sender
+from gateway.uploads.rate_limit import UploadRateLimit
+from gateway.uploads.receive import IMAGES, Fields, Receiver
+from thorax.errors import Code, CodedError
+from thorax.http.address import client_address
+from thorax.http.authentication import Writer
+from thorax.http.problems import responses
+from thorax.states import ANONYMOUS_TENANT
+
+router = APIRouter()
+
+Key = Annotated[
+    str | None,
+    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="Makes a repetition safe."),
+]
+_CODES = (
+    *(Code.MALFORMED_MULTIPART, Code.BODY_TOO_LARGE, Code.BODY_TIMEOUT),
+    *(Code.NO_FILES, Code.TOO_MANY_FILES, Code.UNEXPECTED_FIELD),
+    *(Code.EMPTY_FILE, Code.UNSUPPORTED_MEDIA, Code.UNREADABLE_IMAGE, Code.IMAGE_TOO_LARGE, Code.IMAGE_SIZE),
+    *(Code.IDEMPOTENCY_MISMATCH, Code.QUOTA_EXCEEDED, Code.OVERLOADED),
+    *(Code.BUNDLE_MISSING, Code.STORAGE_FULL),
+)
+
+
+def _form() -> dict[str, Any]:
+    """The form for OpenAPI, since the body is read as a stream and not by FastAPI."""
+    schema = Fields.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    files = {
+        "type": "array",
+        "items": {"type": "string", "format": "binary"},
+        "minItems": 1,
+        "maxItems": 20,
+        "description": "DICOM, PNG or JPEG images of one study.",
+    }
+    schema["properties"] = {IMAGES: files, **schema["properties"]}
+    content = {"multipart/form-data": {"schema": {**schema, "required": [IMAGES]}}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _receipt(description: str, **headers: str) -> dict[int | str, dict[str, Any]]:
+    told = {
+        "Location": "Where to poll the job.",
+        "Retry-After": "Seconds until a poll may bring news.",
+        **headers,
+    }
+    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in told.items()}
+    return {202: {"description": description, "headers": described}}
+
+
+@router.post(
+    "/v1/jobs",
+    tags=["jobs"],
+    status_code=202,
+    openapi_extra=_form(),
+    responses={
+        **_receipt("Stored durably and queued."),
+        **responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, *_CODES),
+    },
+)
+async def post_job(request: Request, response: Response, caller: Writer, key: Key = None) -> Accepted:
+    """Upload 1 to 20 images of one study. The answer is sent once all of them are stored durably; then poll the job."""
+    return await _take(request, response, Sender(caller.tenant_id, caller.subject), key)
+
+
+@router.post(
+    "/v1/anonymous/jobs",
+    tags=["open API"],
+    status_code=202,
+    openapi_extra=_form(),
+    responses={
+        **_receipt(
+            "Stored durably and queued. Only the link in the receipt opens the job.",
+            **{
+                "RateLimit": "Uploads left (r), and seconds until there are more (t).",
+                "RateLimit-Policy": "Uploads (q) per address in a number of seconds (w).",
+            },
+        ),
+        **responses(*_CODES, Code.RATE_LIMITED, Code.FEATURE_OFF),
+    },
+)
+async def post_anonymous_job(request: Request, response: Response, key: Key = None) -> Accepted:
+    """Upload without an account. Only the link in the receipt opens the job, and all of it is erased after a day."""
+    limit: UploadRateLimit = request.app.state.upload_rate_limit
+    if not limit.settings.anonymous:
+        raise CodedError(Code.FEATURE_OFF, "The open API is switched off on this server.")
+    address = client_address(request, limit.settings.trusted_proxies)
+    response.headers.update(await limit.count(address))
+    return await _take(request, response, Sender(ANONYMOUS_TENANT, f"anonymous:{address}", True), key)
+
+
+async def _take(request: Request, response: Response, sender: Sender, key: str | None) -> Accepted:
+    receiver: Receiver = request.app.state.receiver
+    acceptance: Acceptance = request.app.state.acceptance
+    await acceptance.check_capacity(anonymous=sender.anonymous)
+    upload = await receiver.receive(request)
+    accepted = await acceptance.accept(sender, upload, key)
+    response.headers.update({"Location": accepted.links["self"], "Retry-After": "1"})
+    return accepted
