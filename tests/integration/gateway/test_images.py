@@ -153,14 +153,18 @@ def test_what_can_not_be_rendered_is_refused(done: Done, base: str, name: str, c
     problem(client.get(f"{base}/{name}"), code)
 
 
-def test_pictures_may_be_kept_by_the_browser_but_by_nobody_between(done: Done, base: str) -> None:
-    client, _ = done
-    answer = client.get(f"{base}/image.png")
-    assert "private" in answer.headers["cache-control"]
+@pytest.mark.parametrize("name", ["image.png", "overlay/edema.png", "heatmaps/edema.png"])
+def test_a_browser_may_keep_a_picture_but_asks_each_time_whether_a_retry_replaced_it(
+    done: Done, base: str, name: str
+) -> None:
+    client, job = done
+    answer = client.get(f"{base}/{name}")
+    assert answer.headers["cache-control"] == "private, no-cache"
     tag = answer.headers["etag"]
-    again = client.get(f"{base}/image.png", headers={"If-None-Match": tag})
+    assert tag == f'W/"{job["version"]}"'
+    again = client.get(f"{base}/{name}", headers={"If-None-Match": tag})
     assert (again.status_code, again.content) == (304, b"")
-    assert client.get(f"{base}/image.png", headers={"If-None-Match": 'W/"1"'}).status_code == 200
+    assert client.get(f"{base}/{name}", headers={"If-None-Match": 'W/"1"'}).status_code == 200
 
 
 def test_twenty_viewers_at_once_get_the_same_picture(done: Done, base: str, platform: Platform) -> None:
