@@ -27,7 +27,7 @@ help: ## list every target
 .PHONY: run
 run: .venv/ready ## the whole platform on this machine, in the foreground (PORT, BUNDLE, THORAX_* change it)
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory --silent web || \
-		echo "The page could not be built; a plain one is served instead." >&2; fi
+		echo "The web page could not be built; the API works without it." >&2; fi
 	@exec $(BIN)/thorax-local run
 
 .PHONY: demo
@@ -113,7 +113,7 @@ WEB_SOURCES = $(shell find web/src web/public samples -type f) web/index.html we
 web: web/dist/index.html ## build the page into web/dist (needs node 20; only when its sources changed)
 
 web/node_modules/.ready: web/package-lock.json
-	@command -v npm >/dev/null || { echo "The page needs node 20 and npm; without them the plain page is served." >&2; exit 1; }
+	@command -v npm >/dev/null || { echo "The web page needs node 20 and npm. Install them, then run this again." >&2; exit 1; }
 	cd web && npm ci --silent
 	@touch $@
 

@@ -22,7 +22,7 @@ class GatewaySettings(Settings):
         default=None,
         description="the database past its pooler, for LISTEN; without it waiting clients are served each second",
     )
-    page: Path | None = Field(default=None, description="folder of the built page; unset: the plain one")
+    page: Path | None = Field(default=None, description="folder of the built page")
 
     max_body_bytes: int = 100_000_000
     max_files: int = 20

@@ -21,7 +21,7 @@ class LocalSettings(BaseSettings):
     state: Path = Field(default=Path(".thorax"), description="everything that survives a restart")
     sample: Path | None = Field(default=Path("samples/chest.png"), description="analysed when all is ready")
     page: Path = Field(
-        default=Path("web/dist"), description="the built page; without it a plain one is served"
+        default=Path("web/dist"), description="folder of the built page"
     )
     model_workers: int = Field(
         default_factory=lambda: min(4, len(os.sched_getaffinity(0))), ge=1, description="processes"

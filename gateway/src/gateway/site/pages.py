@@ -1,15 +1,16 @@
-"""The page, as static files with a strict Content-Security-Policy: no inline script, nothing from elsewhere."""
+"""The built page as static files, with a strict Content-Security-Policy: no inline script, nothing from elsewhere."""
 
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, PlainTextResponse
 
+from gateway.jobs.schemas import DISCLAIMER
 from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM, PNG
 
 router = APIRouter(include_in_schema=False)
-PLAIN = Path(__file__).parent / "page"
+NOT_BUILT = f"The web page is not built: run `make web`, then reload. The API is at /docs. {DISCLAIMER}"
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; font-src 'self'; worker-src 'self'; manifest-src 'self'; "
@@ -27,7 +28,7 @@ VIEWS = (
     *("/", "/log-in", "/sign-up", "/studies", "/account", "/admin", "/model"),
     *("/studies/{rest:path}", "/open/{rest:path}", "/compare/{rest:path}"),
 )
-"""The addresses inside the page: each is answered with its one HTML file, and the page shows the view."""
+"""The paths inside the page: each is answered with its one HTML file, and the page shows the view."""
 
 # Written out, as what `mimetypes` knows differs between machines.
 MEDIA_TYPES = {
@@ -44,13 +45,8 @@ PACKED = (("br", ".br"), ("gzip", ".gz"))
 """Encodings that the build leaves beside a file, best first."""
 
 
-def _root(request: Request) -> Path:
-    built: Path | None = request.app.state.settings.page
-    return built.resolve() if built and (built / "index.html").is_file() else PLAIN
-
-
 def _serve(request: Request, path: str) -> Response:
-    root = _root(request)
+    root = (request.app.state.settings.page or Path("nowhere")).resolve()
     try:
         target = (root / path).resolve()
         found = target.is_relative_to(root) and target.is_file()
@@ -58,9 +54,8 @@ def _serve(request: Request, path: str) -> Response:
         target, found = root, False
     media_type = MEDIA_TYPES.get(target.suffix)
     if media_type is None or not found:
-        raise CodedError(Code.NOT_FOUND, "The page has no such file.")
-    hashed = root is not PLAIN and path.startswith("assets/")
-    headers = {**HEADERS, "Cache-Control": FOREVER if hashed else NO_CACHE}
+        raise CodedError(Code.NOT_FOUND, "The page does not have this file.")
+    headers = {**HEADERS, "Cache-Control": FOREVER if path.startswith("assets/") else NO_CACHE}
     accepted = request.headers.get("accept-encoding", "").replace(" ", "").split(",")
     for encoding, suffix in PACKED:
         packed = target.with_name(target.name + suffix)
@@ -71,8 +66,11 @@ def _serve(request: Request, path: str) -> Response:
 
 
 async def view(request: Request) -> Response:
-    """The page itself, whatever it is to show."""
-    return _serve(request, "index.html")
+    """The page itself, whichever view it is to show; a sentence that says how to build it where that was not done."""
+    try:
+        return _serve(request, "index.html")
+    except CodedError:
+        return PlainTextResponse(NOT_BUILT, 503, HEADERS | {"Cache-Control": NO_CACHE})
 
 
 for _path in VIEWS:

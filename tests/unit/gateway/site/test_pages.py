@@ -79,8 +79,9 @@ def test_nothing_else_is_served(built: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("page", [None, Path("/nowhere")])
-def test_without_a_build_the_plain_page_is_served(page: Path | None) -> None:
-    plain = client(page)
-    assert "plain page" in plain.get("/").text
-    assert plain.get("/assets/page.js").headers["cache-control"] == "no-cache"
-    assert plain.get("/favicon.svg").headers["content-type"] == "image/svg+xml"
+def test_without_a_build_every_view_says_how_to_make_one(page: Path | None) -> None:
+    for path in ("/", "/studies"):
+        answer = client(page).get(path)
+        assert (answer.status_code, answer.headers["cache-control"]) == (503, "no-cache")
+        assert "make web" in answer.text
+    assert client(page).get("/favicon.svg").status_code == 404
