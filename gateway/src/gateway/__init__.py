@@ -1,1 +1,1 @@
-"""The one public door: uploads, jobs, images, the page."""
+"""The public side of Thorax: uploads, jobs, images, the page."""

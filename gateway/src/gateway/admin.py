@@ -37,7 +37,7 @@ class DeadStep(BaseModel):
 
 
 class FailedJob(BaseModel):
-    """A job that failed, or that was answered without all its backbones."""
+    """A job that failed, or whose result lacks backbones."""
 
     id: UUID
     tenant_id: UUID
@@ -52,14 +52,14 @@ class FailedJob(BaseModel):
 
 
 class FailedPage(BaseModel):
-    """A page of them, the last to fail first."""
+    """A page of failed jobs, the latest first."""
 
     items: list[FailedJob]
-    next: str | None = Field(description="`cursor` of the next page; null on the last")
+    next: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
 class Restarted(BaseModel):
-    """A job that begins anew."""
+    """A job that is analysed again."""
 
     id: UUID
     state: JobState = JobState.QUEUED
@@ -72,7 +72,7 @@ async def failed(
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> FailedPage:
-    """Failed and degraded jobs of all tenants."""
+    """List failed and degraded jobs of all tenants."""
     engine: AsyncEngine = request.app.state.engine
     before, job_id = newest_first(cursor) if cursor else (None, None)
     async with engine.connect() as connection:
@@ -89,12 +89,12 @@ async def failed(
     responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT),
 )
 async def retry(_: Admin, request: Request, job_id: UUID) -> Restarted:
-    """Begin a failed or degraded job of any tenant anew."""
+    """Analyse a failed or degraded job of any tenant again."""
     engine: AsyncEngine = request.app.state.engine
     jobs: JobService = request.app.state.jobs
     async with engine.connect() as connection:
         tenant_id = (await connection.execute(_TENANT, {"id": job_id})).scalar()
     if tenant_id is None:
-        raise CodedError(Code.NOT_FOUND, "No such job has failed.")
+        raise CodedError(Code.NOT_FOUND, "No failed job has this id.")
     await jobs.retry(Access(tenant_id, job_id, f"/v1/jobs/{job_id}"))
     return Restarted(id=job_id)

@@ -28,7 +28,7 @@ _OURS = _DROPPED | {"x-forwarded-for", "accept-encoding"}
 
 @router.api_route("/auth/{path:path}", methods=METHODS)
 async def forward(request: Request, path: str) -> Response:
-    """Pass a request on, and its answer back, with the client's true address."""
+    """Forward a request to the auth-service with the client's true address, and return its answer."""
     settings: GatewaySettings = request.app.state.settings
     address = client_address(request, settings.trusted_proxies)
     headers = [(name, value) for name, value in request.headers.raw if name.decode("latin-1") not in _OURS]
@@ -41,7 +41,7 @@ async def forward(request: Request, path: str) -> Response:
     try:
         answer = await client.request(request.method, target, headers=headers, content=await request.body())
     except httpx.HTTPError as error:
-        raise CodedError(Code.UNAVAILABLE, "auth-service did not answer.", retry_after=2) from error
+        raise CodedError(Code.UNAVAILABLE, "The auth-service did not answer.", retry_after=2) from error
     response = Response(answer.content, answer.status_code)
     response.raw_headers = [
         (name.lower(), value)

@@ -28,25 +28,25 @@ class BackboneView(BaseModel):
     parameters: int
     input_size: int
     normalisation: str
-    weights: dict[Finding, float] = Field(description="share of the ensemble; a finding's shares sum to 1")
+    weights: dict[Finding, float] = Field(description="Share of the ensemble; the shares of a finding sum to 1.")
 
 
 class ModelView(BaseModel):
-    """A registered bundle: the model card, in figures and in words."""
+    """A registered model bundle, with its card and its figures."""
 
     name: str
     version: str
     digest: str
-    active: bool = Field(description="whether the caller's new jobs use it")
-    default: bool = Field(description="whether new jobs use it of tenants that have no bundle of their own")
-    shadow: bool = Field(description="whether it repeats jobs to be compared; its answers are not shown")
+    active: bool = Field(description="Whether the caller's new jobs use it.")
+    default: bool = Field(description="Whether tenants without a bundle of their own use it.")
+    shadow: bool = Field(description="Whether it repeats jobs for comparison. Its answers are not shown.")
     findings: list[Finding]
     thresholds: dict[Finding, float]
     backbones: list[BackboneView]
-    metrics: dict[str, Any] = Field(description="measured AUCs and the data they were measured on")
+    metrics: dict[str, Any] = Field(description="Measured AUCs, and the data they were measured on.")
     licence: str
     intended_use: str
-    card: str = Field(description="Markdown")
+    card: str = Field(description="The model card in Markdown.")
     disclaimer: str = DISCLAIMER
 
 
@@ -58,7 +58,7 @@ class ModelList(BaseModel):
 
 @router.get("", responses=responses(Code.UNAVAILABLE))
 async def list_models(request: Request) -> ModelList:
-    """The registered bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
+    """List the registered model bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
     engine: AsyncEngine = request.app.state.engine
     tenant = await _tenant(request)
     own = select(TenantBundle.bundle_digest).where(TenantBundle.tenant_id == tenant)
@@ -72,7 +72,7 @@ async def list_models(request: Request) -> ModelList:
 
 
 async def _tenant(request: Request) -> UUID:
-    """The caller's tenant; the open API's for whoever does not say, or no longer, who they are."""
+    """The caller's tenant; the open API's for a request without a valid token."""
     try:
         caller = await request.app.state.authenticator.authenticate(request)
     except CodedError:

@@ -1,4 +1,4 @@
-"""Is the gateway alive, is the platform ready, and what do the figures say."""
+"""Liveness of the gateway, readiness of the platform, and metrics."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,13 +27,13 @@ class Readiness(BaseModel):
 
 @router.get("/healthz")
 async def healthz() -> dict[str, str]:
-    """The event loop turns. Restarting the gateway would mend nothing that this does not see."""
+    """Liveness: the event loop runs. Restarting the gateway would mend nothing that this does not see."""
     return {"status": "alive", "version": VERSION}
 
 
 @router.get("/readyz", responses={503: {"model": Readiness}})
 async def readyz(request: Request, response: Response) -> Readiness:
-    """Whether an upload sent now would be accepted and analysed; names whatever is missing."""
+    """Readiness: whether an upload sent now would be accepted and analysed. Names what is missing."""
     checks: dict[str, Callable[[Request], Awaitable[list[str]]]] = {
         "database": _platform,
         "blob store": _blobs,
@@ -61,7 +61,7 @@ async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], requ
 
 
 async def _platform(request: Request) -> list[str]:
-    """The active bundle, and somebody alive for each kind of work on it."""
+    """The active bundle, and a live worker for each kind of work on it."""
     alive = text(f"seen_at > now() - interval '{ALIVE_S} seconds'")
     async with request.app.state.engine.connect() as connection:
         query = select(BundleRow.digest, BundleRow.manifest).where(BundleRow.active)
