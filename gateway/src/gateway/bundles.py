@@ -28,7 +28,9 @@ class BackboneView(BaseModel):
     parameters: int
     input_size: int
     normalisation: str
-    weights: dict[Finding, float] = Field(description="Share of the ensemble; the shares of a finding sum to 1.")
+    weights: dict[Finding, float] = Field(
+        description="Share of the ensemble; the shares of a finding sum to 1."
+    )
 
 
 class ModelView(BaseModel):

@@ -20,9 +20,7 @@ class LocalSettings(BaseSettings):
     bundle: Path = Field(default=Path("models/default"), validation_alias="BUNDLE")
     state: Path = Field(default=Path(".thorax"), description="everything that survives a restart")
     sample: Path | None = Field(default=Path("samples/chest.png"), description="analysed when all is ready")
-    page: Path = Field(
-        default=Path("web/dist"), description="folder of the built page"
-    )
+    page: Path = Field(default=Path("web/dist"), description="folder of the built page")
     model_workers: int = Field(
         default_factory=lambda: min(4, len(os.sched_getaffinity(0))), ge=1, description="processes"
     )
