@@ -1046,9 +1046,12 @@ export interface components {
         };
         Stage: {
             backbone: string | null;
+            /** @default 0 */
             done: number;
             kind: components["schemas"]["StepKind"];
+            /** @default 0 */
             running: number;
+            /** @default 0 */
             total: number;
         };
         /** @enum {string} */
@@ -2400,13 +2403,12 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": {
+                    /** @default  */
                     callback_url?: string;
                     files: string[];
-                    /**
-                     * @default routine
-                     * @enum {string}
-                     */
-                    priority?: "stat" | "routine";
+                    /** @default routine */
+                    priority?: components["schemas"]["Priority"];
+                    /** @default  */
                     title?: string;
                 };
             };
@@ -2417,7 +2419,7 @@ export interface operations {
                     Location?: string;
                     RateLimit?: string;
                     "RateLimit-Policy"?: string;
-                    "Retry-After"?: number;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -3030,13 +3032,12 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": {
+                    /** @default  */
                     callback_url?: string;
                     files: string[];
-                    /**
-                     * @default routine
-                     * @enum {string}
-                     */
-                    priority?: "stat" | "routine";
+                    /** @default routine */
+                    priority?: components["schemas"]["Priority"];
+                    /** @default  */
                     title?: string;
                 };
             };
@@ -3045,7 +3046,7 @@ export interface operations {
             202: {
                 headers: {
                     Location?: string;
-                    "Retry-After"?: number;
+                    "Retry-After"?: string;
                     [name: string]: unknown;
                 };
                 content: {

@@ -27,7 +27,7 @@ Moment = Annotated[datetime, Field(examples=[_NOON])]
 class FindingView(BaseModel):
     """One finding: the ensemble's probability, and each backbone's own."""
 
-    finding: Finding
+    finding: Finding = Field(examples=[Finding.PLEURAL_EFFUSION])
     label: str = Field(examples=["Pleural Effusion"])
     probability: Probability
     threshold: Probability

@@ -30,12 +30,25 @@ const curl = (method, path, operation) => {
   return parts.join(" \\\n  ");
 };
 
+// A value for a schema: its own example, or one made of its parts' examples.
+const exampleOf = (schema = {}) => {
+  if (schema.examples) return schema.examples[0];
+  if (schema.$ref) return exampleOf(api.components.schemas[schema.$ref.split("/").pop()]);
+  if (schema.default !== undefined) return schema.default;
+  if (schema.anyOf) return exampleOf(schema.anyOf[0]);
+  if (schema.enum) return schema.enum[0];
+  if (schema.items) return [exampleOf(schema.items)];
+  if (schema.type !== "object") return schema.type;
+  return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, part]) => [name, exampleOf(part)]));
+};
+
 const answers = (operation) =>
   Object.entries(operation.responses).flatMap(([status, answer]) => {
     const found = [make("h4", `${status} ${answer.description ?? ""}`)];
     for (const [media, content] of Object.entries(answer.content ?? {})) {
       found.push(make("p", `${media} ${typeOf(content.schema)}`));
-      if (content.example) found.push(json(content.example));
+      const example = content.example ?? (media === "application/json" && status < 300 && exampleOf(content.schema));
+      if (example) found.push(json(example));
     }
     return found;
   });
