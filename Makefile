@@ -97,13 +97,19 @@ compose-check: .venv/dev
 
 # --- tests ----------------------------------------------------------------------------------------------------
 
+PYTEST = $(BIN)/pytest -n 2 --dist loadscope
+
 .PHONY: test
-test: .venv/dev ## every test that needs no optional program (TESTS=path for fewer)
-	$(BIN)/pytest -n 2 --dist loadscope $(TESTS)
+test: .venv/dev ## the tests, without the slow ones (TESTS=path for fewer)
+	$(PYTEST) -m "not slow" $(TESTS)
+
+.PHONY: test-all
+test-all: test ## the tests, and then the slow ones: chaos, page, slow clients
+	$(PYTEST) -m slow $(TESTS)
 
 .PHONY: chaos
-chaos: .venv/dev ## kill processes at random: nothing may be lost or counted twice (minutes)
-	THORAX_CHAOS=long $(BIN)/pytest -m chaos tests/chaos
+chaos: .venv/dev ## kill processes at random, for minutes: nothing may be lost or counted twice
+	THORAX_CHAOS=long $(BIN)/pytest tests/chaos
 
 # --- the page -------------------------------------------------------------------------------------------------
 

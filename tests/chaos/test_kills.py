@@ -11,6 +11,7 @@ import pytest
 from tests.chaos.scenario import IMAGES, LEASE_S, Outcome, Wreck, picture, wrecked_platform
 from tests.factories.platform import finished, post
 
+pytestmark = pytest.mark.slow
 LONG = os.environ.get("THORAX_CHAOS") == "long"
 JOBS, KILLS, SEEDS = (200, 40, (1, 2, 3)) if LONG else (30, 12, (1,))
 
@@ -53,7 +54,6 @@ main()
 """
 
 
-@pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_or_doubled_under_random_kills(tmp_path: Path, seed: int) -> None:
@@ -68,7 +68,6 @@ def test_nothing_is_lost_or_doubled_under_random_kills(tmp_path: Path, seed: int
         assert not damage, damage
 
 
-@pytest.mark.chaos
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not LONG, reason="`make chaos` proves that this test can fail; CI has no time for it")
 def test_it_fails_without_the_sweeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +78,6 @@ def test_it_fails_without_the_sweeper(tmp_path: Path, monkeypatch: pytest.Monkey
         assert damage
 
 
-@pytest.mark.chaos
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("guarded", [True, False])
 def test_a_late_twin_changes_nothing_and_without_the_attempt_guard_it_does(
@@ -130,7 +128,6 @@ def until(condition: Callable[[], object], timeout_s: float = 180) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.chaos
 def test_a_killed_step_comes_back_within_its_lease_and_ten_seconds(tmp_path: Path) -> None:
     with wrecked_platform(tmp_path) as wreck, wreck.platform.client() as client:
         for name in ("worker-0", "worker-1"):
@@ -147,7 +144,6 @@ def test_a_killed_step_comes_back_within_its_lease_and_ten_seconds(tmp_path: Pat
         assert finished(client, answer.headers["location"])["state"] == "succeeded"
 
 
-@pytest.mark.chaos
 @pytest.mark.timeout(600)
 def test_poison_is_isolated(tmp_path: Path) -> None:
     poison, good = (20, 100) if LONG else (2, 10)
@@ -171,7 +167,6 @@ def _poison(wreck: Wreck, poison: int, good: int) -> None:
         assert attempts == [(5,)]
 
 
-@pytest.mark.chaos
 def test_acknowledged_means_durable(tmp_path: Path) -> None:
     jobs = 50 if LONG else 8
     with wrecked_platform(tmp_path) as wreck:

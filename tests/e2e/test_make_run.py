@@ -17,6 +17,7 @@ from tests.factories.bundles import make_bundle
 
 from local_stack.server import free_port
 
+pytestmark = pytest.mark.slow
 COMMAND = Path(sys.executable).parent / "thorax-local"
 SAMPLE = Path(__file__).parents[2] / "samples" / "chest.png"
 START_S = 300  # a bound against hanging; the time of a warm start is measured by `make bench`

@@ -14,7 +14,7 @@ from tests.e2e.person import PASSWORD, ROOT, SAMPLES, Account, Person, until
 from tests.e2e.test_make_run import Run
 
 REAL_DICOM = ROOT.parent / "shared/data/dicom/mlmed_chest_pa.dcm"
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DROP = """([name, type, data]) => {
   const transfer = new DataTransfer();

@@ -17,6 +17,7 @@ CHOSEN = ALL if os.environ.get("THORAX_PAGE_SCREENSHOTS") == "all" else [ALL[0],
 
 pytestmark = [
     pytest.mark.skipif(not AXE.is_file(), reason="needs web/node_modules (make web)"),
+    pytest.mark.slow,
     pytest.mark.timeout(600),
 ]
 

@@ -19,6 +19,7 @@ from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from thorax.bundle import Bundle, InputSpec
 
+pytestmark = pytest.mark.slow  # each test starts a platform
 PATIENCE_S = 120.0
 
 

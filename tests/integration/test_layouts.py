@@ -4,10 +4,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 
+pytestmark = pytest.mark.slow  # each test starts a platform
 BACKBONES = ("tiny_0", "tiny_1", "tiny_2")
 ONE_EACH = {f"worker-{i}": {"THORAX_BACKBONES": name} for i, name in enumerate(BACKBONES)}
 

@@ -18,6 +18,7 @@ from tests.integration.gateway.problem import problem
 from tests.integration.gateway.stored import stored
 from thorax.errors import Code
 
+pytestmark = pytest.mark.slow
 CROWD = 2000
 
 
