@@ -109,7 +109,7 @@ def test_a_tenant_has_a_bundle_of_its_own(platform: Platform) -> None:
         assert "uses the default again" in thorax(platform, "deactivate", "--tenant", str(tenant))
         assert digest_of(its, 1) == platform.bundle.digest
     said = thorax(platform, "activate", "nobody", code=1)
-    assert "No registered bundle is called nobody. To choose from: first@1.0" in said
+    assert "No registered bundle is called nobody. Choose from: first@1.0" in said
     assert "expected a UUID" in thorax(platform, "activate", "first", "--tenant", "x", code=2)
 
 
@@ -161,7 +161,7 @@ def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp
         # The report.
         out = tmp_path / "report.json"
         said = thorax(platform, "compare", "first", "shadow", "--out", str(out))
-        assert "4 jobs with 8 images seen by both" in said
+        assert "4 jobs with 8 images that both have seen" in said
         report = json.loads(out.read_text())
         assert (report["a"]["name"], report["b"]["digest"]) == ("first", shadow.digest)
         check_agreement(platform, report["findings"]["edema"])

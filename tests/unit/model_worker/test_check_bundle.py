@@ -17,8 +17,7 @@ from tests.factories.bundles import as_model, make_bundle, tiny_graph, write_bac
 from model_worker.backbone import CPU, Backbone
 from model_worker.check_bundle import check_bundle
 from thorax.bundle import MANIFEST, InputSpec, Manifest, load_bundle
-from thorax.commands import bundles as bundle_commands
-from thorax.commands import cli
+from thorax.commands import checks, cli
 from thorax.errors import CodedError
 
 node = helper.make_node
@@ -218,7 +217,7 @@ def test_without_the_model_worker_it_says_what_was_not_done(
     importlib = ModuleType("importlib")
     importlib.util = ModuleType("util")  # type: ignore[attr-defined]
     importlib.util.find_spec = lambda _: None  # type: ignore[attr-defined]
-    monkeypatch.setattr(bundle_commands, "importlib", importlib)
+    monkeypatch.setattr(checks, "importlib", importlib)
     make_bundle(tmp_path, 1)
     done = CliRunner().invoke(cli.cli, ["bundle", "check", str(tmp_path)])
     assert done.exit_code == 0

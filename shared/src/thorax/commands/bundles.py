@@ -16,8 +16,9 @@ import orjson
 from sqlalchemy import Connection, Row
 
 from thorax import database
-from thorax.bundle import Bundle, find_bundles, load_bundle
+from thorax.bundle import Bundle, find_bundles
 from thorax.commands import comparison, registry
+from thorax.commands.checks import checked, open_graphs, with_digests
 from thorax.settings import Settings
 from thorax.states import ANONYMOUS_TENANT
 
@@ -27,7 +28,7 @@ _wait = click.option(
     "wait_s",
     default=60,
     show_default=True,
-    help="Seconds to let the workers load it first; 0: at once.",
+    help="Seconds to wait until the workers have loaded it; 0: do not wait.",
 )
 
 
@@ -37,7 +38,7 @@ def _tenant(_context: click.Context, _option: click.Parameter, value: str | None
     try:
         return ANONYMOUS_TENANT if value == "anonymous" else UUID(value)
     except ValueError:
-        raise click.BadParameter(f"{value} is no tenant's id; expected a UUID, or `anonymous`.") from None
+        raise click.BadParameter(f"{value} is not a tenant's id. Give a UUID, or `anonymous`.") from None
 
 
 @click.group()
@@ -56,7 +57,7 @@ def check(folder: Path) -> None:
 @bundle.command("import", context_settings={"ignore_unknown_options": True})
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def import_command(words: tuple[str, ...]) -> None:
-    """Make a bundle of weights that exist (keras, torchxrayvision, described); needs the training package."""
+    """Make a bundle of existing weights (keras, torchxrayvision, described); needs the training package."""
     if importlib.util.find_spec("training") is None:
         raise click.ClickException(
             "The training package is not installed here; docs/how-to/import-weights.md says how."
@@ -78,11 +79,11 @@ def publish(folder: Path, *, activate: bool, wait_s: int = 0) -> None:
 
     The graphs of the one that is the default already are not opened again, so that a start does not wait for it.
     """
-    found = _whole(folder)
+    found = with_digests(folder)
     with _owner() as connection:
         serving = any(row.active and row.digest == found.digest for row in registry.known(connection))
     if not serving:
-        _open_graphs(folder)
+        open_graphs(folder)
     with _owner() as connection:
         registry.register(connection, found)
     click.echo(f"Registered {_title(found)} ({found.digest[:12]}).")
@@ -95,14 +96,14 @@ def publish(folder: Path, *, activate: bool, wait_s: int = 0) -> None:
 
 @bundle.command("list")
 def list_command() -> None:
-    """What is registered: the default, tenants' own, the shadow; how many workers have each loaded."""
+    """List the registered bundles: who uses each, and how many workers have loaded it."""
     with _owner() as connection:
         rows = registry.known(connection)
     for row in rows:
         used = ["default"] if row.active else []
         used += [f"{row.tenants} tenants' own"] if row.tenants else []
         used += [f"shadow of {row.shadow_share:.0%}"] if row.shadow_share else []
-        where = f"loaded by {row.workers} workers" if row.workers else "loaded by no worker"
+        where = f"loaded by {row.workers} workers" if row.workers else "not loaded"
         click.echo("  ".join([row.digest[:12], f"{row.name} {row.version}", ", ".join(used) or "-", where]))
 
 
@@ -132,22 +133,24 @@ def deactivate(tenant: UUID) -> None:
 @click.argument("name", required=False)
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
 @click.option(
-    "--past-hours", type=click.IntRange(0, 24 * 365), default=0, help="Begin with jobs of the past."
+    "--past-hours", type=click.IntRange(0, 24 * 365), default=0, help="Start with jobs of the past hours."
 )
-@click.option("--off", is_flag=True, help="No shadow any longer.")
+@click.option("--off", is_flag=True, help="End the shadow.")
 @_wait
 def shadow(name: str | None, share: float, past_hours: int, off: bool, wait_s: int) -> None:
-    """Let the registered bundle NAME repeat jobs that have succeeded, unseen, when nothing else is to be done."""
+    """Let the registered bundle NAME repeat succeeded jobs, unseen, when no other work waits."""
     if off == bool(name):
-        raise click.UsageError("Say which bundle, or --off.")
+        raise click.UsageError("Name a bundle, or give --off.")
     if name is None:
         with _owner() as connection:
             registry.unshadow(connection)
-        click.echo("There is no shadow.")
+        click.echo("The shadow has ended.")
         return
     row = _prepared(name, wait_s)
     if row.active:
-        raise click.ClickException(f"{row.name} {row.version} is the default; a shadow is another bundle.")
+        raise click.ClickException(
+            f"{row.name} {row.version} is the default. Choose another bundle as the shadow."
+        )
     with _owner() as connection:
         registry.shadow(connection, row.digest, share, past_hours)
     click.echo(f"{row.name} {row.version} ({row.digest[:12]}) is the shadow of {share:.0%} of the jobs.")
@@ -168,57 +171,7 @@ def compare_command(a: str, b: str, out: Path | None) -> None:
         out.write_bytes(orjson.dumps(report, option=orjson.OPT_INDENT_2) + b"\n")
     for letter, row in zip("AB", rows, strict=True):
         click.echo(f"{letter}: {row.name} {row.version} ({row.digest[:12]})")
-    click.echo("\n".join(_told(found)))
-
-
-def _told(found: comparison.Comparison) -> Iterator[str]:
-    yield f"{found.jobs} jobs with {found.images} images seen by both"
-    if not found.images:
-        return
-    yield f"{'':<18}{'n':>7}{'|B-A|':>9}{'B-A':>9}{'corr.':>8}{'differ':>9}{'A only':>8}{'B only':>8}"
-    for name, row in found.findings.items():
-        correlation = "-" if row.correlation is None else f"{row.correlation:.3f}"
-        yield (
-            f"{name:<18}{row.n:>7}{row.mean_absolute_difference:>9.4f}{row.mean_difference:>+9.4f}"
-            f"{correlation:>8}{row.decisions_differ:>9.1%}{row.a_only:>8}{row.b_only:>8}"
-        )
-    for letter, seconds in found.infer_s.items():
-        if seconds["median"] is not None:
-            yield f"{letter.upper()}: {seconds['median'] * 1000:.0f} ms per image (median of {seconds['jobs']} jobs)"
-    yield "furthest apart:"
-    for case in found.largest:
-        yield f"  job {case.job}  image {case.instance}  {case.finding}: A {case.a:.3f}, B {case.b:.3f}"
-
-
-def checked(folder: Path) -> Bundle:
-    """FOLDER's bundle, when nothing is wrong with it: CodedError, or the sentence of the deep check."""
-    found = _whole(folder)
-    _open_graphs(folder)
-    return found
-
-
-def _whole(folder: Path) -> Bundle:
-    """FOLDER's bundle, when its manifest and all digests are right; else CodedError."""
-    found = load_bundle(folder)
-    for spec in found.manifest.backbones:
-        found.graph(spec)
-    return found
-
-
-def _open_graphs(folder: Path) -> None:
-    """Open them in a process of their own, which may crash, by the model worker if it is installed here."""
-    if importlib.util.find_spec("model_worker") is None:
-        click.echo(
-            "Manifest and digests are right. The graphs were not opened, as the model worker is not installed here; "
-            "each worker checks them when it loads them.",
-            err=True,
-        )
-        return
-    ended = subprocess.call([sys.executable, "-m", "model_worker.check_bundle", str(folder)])
-    if ended < 0:
-        raise click.ClickException(f"{folder}: expected graphs that can be opened; ended by signal {-ended}.")
-    if ended:
-        raise click.exceptions.Exit(ended)
+    click.echo("\n".join(comparison.lines(found)))
 
 
 @contextmanager
@@ -243,7 +196,7 @@ def _named(connection: Connection, word: str) -> Row[Any]:
         return meant[0]
     choice = "; ".join(f"{row.name}@{row.version} ({row.digest[:12]})" for row in meant or rows) or "none"
     what = f"{len(meant)} registered bundles are called" if meant else "No registered bundle is called"
-    raise click.ClickException(f"{what} {word}. To choose from: {choice}.")
+    raise click.ClickException(f"{what} {word}. Choose from: {choice}.")
 
 
 def _prepared(name: str, wait_s: int) -> Row[Any]:
@@ -259,11 +212,11 @@ def _prepared(name: str, wait_s: int) -> Row[Any]:
 
 
 def _let_load(digest: str, backbones: Sequence[str], wait_s: int) -> None:
-    """Wait until the workers that live have loaded it: new jobs then find it warm. ClickException if none has."""
+    """Wait until the living workers have loaded it: new jobs then find it warm. ClickException if none has."""
     if not wait_s:
         return
     with _owner() as connection:
-        registry.want(connection, digest)
+        registry.preload(connection, digest)
     until = monotonic() + wait_s
     while True:
         with _owner() as connection:
@@ -275,8 +228,8 @@ def _let_load(digest: str, backbones: Sequence[str], wait_s: int) -> None:
         sleep(0.5)
     if state.missing:
         raise click.ClickException(
-            f"After {wait_s} s no worker has loaded {', '.join(state.missing)} of it: is the bundle under the workers' "
-            "THORAX_MODELS, and does THORAX_LOADED_BUNDLES leave room? Their logs say why. Nothing was changed; "
-            "--wait 0 does not ask the workers."
+            f"After {wait_s} s no worker has loaded {', '.join(state.missing)}. Nothing was changed. Check that the bundle is "
+            "under the workers' THORAX_MODELS and that THORAX_LOADED_BUNDLES leaves room; their logs say why. "
+            "--wait 0 does not wait for the workers."
         )
     click.echo(f"{state.pending} workers are still loading it.", err=True)

@@ -1,31 +1,18 @@
 """Two bundles compared on the jobs that both have seen: one as the job's own, one as its shadow, or both as shadows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row
 
+from thorax import queries
 from thorax.findings import FINDINGS
 
 LARGEST = 10
-
-_PAIRS = text("""
-with seen as materialized (
-  select coalesce(shadow_of, id) as origin, id, bundle_digest from jobs
-  where state = 'succeeded' and bundle_digest in (:a, :b) and cardinality(missing_backbones) = 0)
-select a.origin as job, fa.instance_id as instance, fa.finding, fa.probability as a, fb.probability as b,
-  fa.positive as a_positive, fb.positive as b_positive
-from seen a join seen b on a.bundle_digest = :a and b.bundle_digest = :b and a.origin = b.origin
-join study_findings fa on fa.job_id = a.id and fa.instance_id is not null
-join study_findings fb on fb.job_id = b.id and fb.instance_id = fa.instance_id and fb.finding = fa.finding""")
-# Of jobs with one image: between several, other work may have come.
-_SECONDS = text("""
-select percentile_cont(0.5) within group (order by cast(timings ->> 'infer_s' as float)) as median, count(*) as jobs
-from jobs where bundle_digest = :digest and state = 'succeeded' and timings ? 'infer_s'
-  and (select count(*) from instances i where i.study_id = jobs.study_id) = 1""")
+_SQL = queries.load(__file__)
 
 
 @dataclass(frozen=True)
@@ -69,7 +56,7 @@ class Comparison:
 
 def compare(connection: Connection, a: str, b: str) -> Comparison:
     """Compare the bundles with these digests, as the schema's owner. Without a common job all is empty."""
-    rows = connection.execute(_PAIRS, {"a": a, "b": b}).all()
+    rows = connection.execute(_SQL["pairs"], {"a": a, "b": b}).all()
     apart = sorted(rows, key=lambda row: -abs(row.a - row.b))
     return Comparison(
         jobs=len({row.job for row in rows}),
@@ -105,5 +92,25 @@ def _correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float | None
 
 
 def _seconds(connection: Connection, digest: str) -> dict[str, float | None]:
-    row = connection.execute(_SECONDS, {"digest": digest}).one()
+    row = connection.execute(_SQL["seconds"], {"digest": digest}).one()
     return {"median": row.median, "jobs": row.jobs}
+
+
+def lines(found: Comparison) -> Iterator[str]:
+    """What a shell shows of it."""
+    yield f"{found.jobs} jobs with {found.images} images that both have seen"
+    if not found.images:
+        return
+    yield f"{'':<18}{'n':>7}{'|B-A|':>9}{'B-A':>9}{'corr.':>8}{'differ':>9}{'A only':>8}{'B only':>8}"
+    for name, row in found.findings.items():
+        correlation = "-" if row.correlation is None else f"{row.correlation:.3f}"
+        yield (
+            f"{name:<18}{row.n:>7}{row.mean_absolute_difference:>9.4f}{row.mean_difference:>+9.4f}"
+            f"{correlation:>8}{row.decisions_differ:>9.1%}{row.a_only:>8}{row.b_only:>8}"
+        )
+    for letter, seconds in found.infer_s.items():
+        if seconds["median"] is not None:
+            yield f"{letter.upper()}: {seconds['median'] * 1000:.0f} ms per image (median of {seconds['jobs']} jobs)"
+    yield "furthest apart:"
+    for case in found.largest:
+        yield f"  job {case.job}  image {case.instance}  {case.finding}: A {case.a:.3f}, B {case.b:.3f}"
