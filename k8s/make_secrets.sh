@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the secret files of one installation, a folder per service, for docker-compose.yml and for Kubernetes:
 #   for d in secrets/*/; do kubectl -n thorax create secret generic "$(basename "$d")" --from-file="$d"; done
-# What is there already is kept, so it may be run again.
+# What is there already is kept, so it may be run again. Stores that run elsewhere are named by POSTGRES (host:port) and
+# VALKEY (a redis:// or rediss:// URL); on Kubernetes say NAMESPACE=thorax, since KEDA asks from a namespace of its own.
 set -euo pipefail
 folder=${1:?usage: make_secrets.sh FOLDER}
 umask 077
@@ -16,20 +17,22 @@ put() {
   chmod 0444 "$folder/$1"
 }
 
-database() { echo "postgresql+psycopg://$1:$(cat "$folder/postgres/$1")@postgres:5432/thorax"; }
+cluster=${NAMESPACE:+.$NAMESPACE.svc.cluster.local}
+postgres=${POSTGRES:-postgres$cluster:5432}
+database() { echo "postgresql+psycopg://$1:$(cat "$folder/postgres/$1")@$postgres/thorax"; }
 
 for login in thorax thorax_auth_login thorax_gateway_login thorax_worker_login thorax_aggregator_login; do
   put "postgres/$login" "$(fresh)"
 done
 put valkey/password "$(fresh)"
-redis="redis://:$(cat "$folder/valkey/password")@valkey:6379/0"
+redis=${VALKEY:-redis://:$(cat "$folder/valkey/password")@valkey$cluster:6379/0}
 
 put migrate/thorax_database_url "$(database thorax)"
 put auth-service/thorax_database_url "$(database thorax_auth_login)"
 put auth-service/auth_secret "$(fresh)$(fresh)"
 put gateway/thorax_database_url "$(database thorax_gateway_login)"
 put model-worker/thorax_database_url "$(database thorax_worker_login)"
-put keda/connection "host=postgres dbname=thorax user=thorax_worker_login password=$(cat "$folder/postgres/thorax_worker_login")"
+put keda/connection "host=${postgres%:*} port=${postgres##*:} dbname=thorax user=thorax_worker_login password=$(cat "$folder/postgres/thorax_worker_login")"
 for service in aggregator sweeper; do
   put "$service/thorax_database_url" "$(database thorax_aggregator_login)"
 done

@@ -6,7 +6,9 @@ which not every pooler passes on; `require_usable` refuses to start where it doe
 """
 
 import sys
+from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, cast
 
 import psycopg
@@ -140,6 +142,23 @@ def _fault(
     return ""
 
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def wait_for_schema(url: str, *, pooled: bool, timeout_s: float) -> bool:
+    """Whether the database at `url` got this version's schema within the time. A newer one (a rollback) is not waited for."""
+    newest = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
+    deadline = monotonic() + timeout_s
+    while True:
+        with suppress(psycopg.Error), _connect(url, pooled=pooled) as connection:
+            row = connection.execute("select version_num from alembic_version").fetchone()
+            if row is not None and row[0] >= newest:
+                return True
+        if monotonic() > deadline:
+            return False
+        sleep(1)
+
+
 def migrate(owner_url: str) -> None:
     """Bring the database to the newest schema. Safe to run from several places at once (advisory lock)."""
     # Only here, as services never migrate and need not carry Alembic in memory.
@@ -147,6 +166,6 @@ def migrate(owner_url: str) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = owner_url
     command.upgrade(config, "head")

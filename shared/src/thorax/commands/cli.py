@@ -29,6 +29,17 @@ def migrate(folder: Path | None) -> None:
         publish(folder, activate=True)
 
 
+@cli.command("wait-for-schema")
+@click.option("--timeout", default=600, show_default=True, help="Seconds after which to give up.")
+def wait_for_schema(timeout: int) -> None:
+    """Wait until the database has the schema that this version needs; code 1 when the time is up."""
+    settings = Settings()
+    url, pooled = settings.database_url.get_secret_value(), settings.database_pooled
+    if not database.wait_for_schema(url, pooled=pooled, timeout_s=timeout):
+        raise click.ClickException("The database does not have this version's schema. Run `thorax migrate`.")
+    click.echo("The database has this version's schema.")
+
+
 def main() -> None:
     """Run the command; coded errors are one sentence, not a traceback."""
     try:

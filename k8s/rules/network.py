@@ -1,0 +1,129 @@
+"""Whoever is told a host has to reach it through the NetworkPolicies: the pod that uses a secret, and KEDA."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from rules.objects import Object, Rendered, called, containers_of, labels_of, matches, pod_of
+
+NAMESPACE, KEDA = "thorax", "keda"
+_URL = re.compile(r"(?:https?|rediss?|postgresql(?:\+psycopg)?)://[^\s\"']+")
+_DSN = re.compile(r"\bhost=(\S+)(?: port=(\d+))?")
+_PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
+
+
+class Peer(NamedTuple):
+    """Pods as a policy sees them."""
+
+    namespace: str
+    labels: Mapping[str, str]
+
+
+class Place(NamedTuple):
+    """A host and port that somebody is told."""
+
+    host: str
+    port: int
+
+
+def complaints(rendered: Rendered) -> Iterator[str]:
+    """Every place that somebody is told and does not reach."""
+    for workload in rendered.workloads:
+        for place in dict.fromkeys(_told(rendered, workload)):
+            why = _blocked(rendered, Peer(NAMESPACE, labels_of(workload)), place)
+            if why:
+                yield f"{called(workload)}: {place.host}:{place.port} {why}"
+    for trigger in rendered.of("TriggerAuthentication"):
+        for reference in trigger["spec"].get("secretTargetRef", []):
+            text = rendered.secrets.get(reference["name"], {}).get(reference["key"], "")
+            for place in _places(text):
+                why = _blocked(rendered, Peer(KEDA, {}), place)
+                if why:
+                    yield f"{called(trigger)}: {place.host}:{place.port} {why}"
+    for policy in rendered.of("NetworkPolicy"):
+        if policy["spec"]["podSelector"] and not _bound(rendered, policy):
+            yield f"{called(policy)}: selects no pod"
+
+
+def _bound(rendered: Rendered, policy: Object) -> list[Object]:
+    return [each for each in rendered.workloads if matches(policy["spec"]["podSelector"], labels_of(each))]
+
+
+def _told(rendered: Rendered, workload: Object) -> Iterator[Place]:
+    for volume in pod_of(workload).get("volumes", []):
+        for text in rendered.secrets.get(volume.get("secret", {}).get("secretName", ""), {}).values():
+            yield from _places(text)
+    for container in containers_of(workload):
+        for variable in container.get("env", []):
+            yield from _places(str(variable.get("value", "")))
+
+
+def _places(text: str) -> Iterator[Place]:
+    for url in _URL.findall(text):
+        parts = urlsplit(url)
+        if parts.hostname:
+            yield Place(parts.hostname, parts.port or _PORTS.get(parts.scheme, 5432))
+    for host, port in _DSN.findall(text):
+        yield Place(host, int(port or 5432))
+
+
+def _blocked(rendered: Rendered, source: Peer, place: Place) -> str:
+    """Why `source` does not reach the place; nothing if it does."""
+    name, *rest = place.host.split(".")
+    service = rendered.find("Service", name) if rest[:2] in ([], [NAMESPACE], [NAMESPACE, "svc"]) else None
+    if service is None:
+        if not rest:
+            return "is not a service of this namespace"
+        return "" if _leaves(rendered, source, None, place.port) else "is not allowed by an egress policy"
+    if source.namespace != NAMESPACE and not rest:
+        return "is a short name, which another namespace does not know"
+    for target in rendered.selected(service["spec"]["selector"]):
+        peer, port = Peer(NAMESPACE, labels_of(target)), place.port
+        if not _leaves(rendered, source, peer, port):
+            return "is not allowed by an egress policy"
+        if not _enters(rendered, source, peer, port):
+            return "is not allowed by an ingress policy"
+    return ""
+
+
+def _leaves(rendered: Rendered, source: Peer, target: Peer | None, port: int) -> bool:
+    return source.namespace != NAMESPACE or _passes(rendered, "Egress", source, target, port)
+
+
+def _enters(rendered: Rendered, source: Peer, target: Peer, port: int) -> bool:
+    return _passes(rendered, "Ingress", target, source, port)
+
+
+def _passes(rendered: Rendered, way: str, bound: Peer, other: Peer | None, port: int) -> bool:
+    """Whether the policies that bind `bound` let it talk to `other` (None: somewhere outside) this way."""
+    binding = [
+        policy["spec"]
+        for policy in rendered.of("NetworkPolicy")
+        if way in policy["spec"]["policyTypes"] and matches(policy["spec"]["podSelector"], bound.labels)
+    ]
+    rules = [rule for spec in binding for rule in spec.get(way.lower(), [])]
+    key = "to" if way == "Egress" else "from"
+    return not binding or any(_port(rule, port) and _peer(rule.get(key), other) for rule in rules)
+
+
+def _port(rule: Mapping[str, Any], port: int) -> bool:
+    return "ports" not in rule or any(each.get("port", port) == port for each in rule["ports"])
+
+
+def _peer(allowed: list[Object] | None, other: Peer | None) -> bool:
+    if allowed is None:
+        return True
+    for each in allowed:
+        if "ipBlock" in each:
+            if other is None:
+                return True
+            continue
+        if other is None:
+            continue
+        namespace = each.get("namespaceSelector")
+        names = {"kubernetes.io/metadata.name": other.namespace}
+        same = other.namespace == NAMESPACE if namespace is None else matches(namespace, names)
+        if same and matches(each.get("podSelector", {}), other.labels):
+            return True
+    return False

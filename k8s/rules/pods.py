@@ -1,0 +1,133 @@
+"""What an API server refuses of a pod, and what the restricted level and we ask of it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from rules.objects import Object, Rendered, called, containers_of, labels_of, matches, pod_of
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "capabilities": {"drop": ["ALL"]},
+}
+HANDLERS = {"exec", "httpGet", "tcpSocket", "grpc"}
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([eE]\d+|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
+_UNITS = {"": 1, "m": Decimal("0.001")}
+_UNITS |= {unit: 1000 ** (i + 1) for i, unit in enumerate("kMGTP")}
+_UNITS |= {f"{unit}i": 1024 ** (i + 1) for i, unit in enumerate("KMGTP")}
+
+
+def complaints(rendered: Rendered) -> Iterator[str]:
+    """Everything that is wrong with a workload for itself."""
+    for workload in rendered.workloads:
+        for why in _workload(workload):
+            yield f"{called(workload)}: {why}"
+
+
+def _workload(workload: Object) -> Iterator[str]:
+    spec, pod, kind = workload["spec"], pod_of(workload), workload["kind"]
+    if kind != "Job" and not matches(spec["selector"], labels_of(workload)):
+        yield "its selector does not match the labels of its own pods"
+    allowed = {"OnFailure", "Never"} if kind == "Job" else {"Always", None}
+    if pod.get("restartPolicy") not in allowed:
+        yield f"restartPolicy {pod.get('restartPolicy')} is not allowed in a {kind}"
+    security = pod.get("securityContext", {})
+    if not security.get("runAsNonRoot"):
+        yield "may run as root"
+    if security.get("seccompProfile", {}).get("type") != "RuntimeDefault":
+        yield "has no seccomp profile"
+    if pod.get("automountServiceAccountToken") is not False:
+        yield "carries a token of the cluster"
+    claims = [claim["metadata"]["name"] for claim in spec.get("volumeClaimTemplates", [])]
+    yield from _volumes(pod, claims)
+    yield from _repeated("container", [each["name"] for each in containers_of(workload)])
+    for container in containers_of(workload):
+        for why in _container(container):
+            yield f"{container['name']}: {why}"
+    for container in pod["containers"]:
+        if kind != "Job" and "livenessProbe" not in container:
+            yield f"{container['name']}: has no liveness probe"
+        yield from _stopping(pod, container)
+
+
+def _volumes(pod: Object, claims: list[str]) -> Iterator[str]:
+    names = [*claims, *(volume["name"] for volume in pod.get("volumes", []))]
+    yield from _repeated("volume", names)
+    for container in [*pod.get("initContainers", []), *pod["containers"]]:
+        mounts = container.get("volumeMounts", [])
+        for mount in mounts:
+            if mount["name"] not in names:
+                yield f"{container['name']}: mounts {mount['name']}, which is not a volume of the pod"
+        yield from _repeated(f"{container['name']}: mount at", [mount["mountPath"] for mount in mounts])
+
+
+def _repeated(what: str, names: list[str]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{what} {name} occurs {count} times"
+
+
+def _container(container: Object) -> Iterator[str]:
+    if container.get("securityContext") != RESTRICTED:
+        yield "its securityContext is not the restricted one"
+    if ":" not in container["image"] or container["image"].endswith(":latest"):
+        yield "its image has no version"
+    yield from _repeated("variable", [each["name"] for each in container.get("env", [])])
+    yield from _repeated("port", [each["name"] for each in container.get("ports", []) if "name" in each])
+    for port in container.get("ports", []):
+        if not 0 < port["containerPort"] < 65536:
+            yield f"port {port['containerPort']} is out of range"
+    for probe in PROBES:
+        yield from _probe(probe, container)
+    yield from _resources(container.get("resources", {}))
+
+
+def _probe(name: str, container: Object) -> Iterator[str]:
+    probe = container.get(name)
+    if probe is None:
+        return
+    handlers = HANDLERS & probe.keys()
+    if len(handlers) != 1:
+        yield f"{name} needs one handler, and has {len(handlers)}"
+    if name != "readinessProbe" and probe.get("successThreshold", 1) != 1:
+        yield f"{name}: successThreshold has to be 1"
+    for handler in handlers & {"httpGet", "tcpSocket"}:
+        port = probe[handler]["port"]
+        known = {each.get("name") for each in container.get("ports", [])}
+        known |= {each["containerPort"] for each in container.get("ports", [])}
+        if port not in known:
+            yield f"{name} asks port {port}, which the container does not name"
+
+
+def _resources(resources: Object) -> Iterator[str]:
+    limits, requests = resources.get("limits", {}), resources.get("requests", {})
+    if "memory" not in limits:
+        yield "has no memory limit"
+    for name, value in [*limits.items(), *requests.items()]:
+        if amount(value) is None:
+            yield f"{value} is not a quantity of {name}"
+    for name, value in requests.items():
+        wanted, most = amount(value), amount(limits.get(name, value))
+        if wanted is not None and most is not None and wanted > most:
+            yield f"requests {value} of {name}, above its limit {limits[name]}"
+
+
+def amount(quantity: Any) -> Decimal | None:
+    """A quantity of the Kubernetes API as a number; None for what is not one."""
+    found = _QUANTITY.fullmatch(str(quantity))
+    if found is None:
+        return None
+    number, unit = found[1], found[2] or ""
+    return Decimal(number + unit) if unit[:1] in {"e", "E"} else Decimal(number) * _UNITS[unit]
+
+
+def _stopping(pod: Object, container: Object) -> Iterator[str]:
+    pause = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["", "0"])
+    own = {each["name"]: each.get("value") for each in container.get("env", [])}
+    needed = int(pause[-1]) + int(own.get("THORAX_GRACE_S") or 0)
+    if needed >= pod.get("terminationGracePeriodSeconds", 30):
+        yield f"{container['name']}: is killed before its pause and grace of {needed} s are over"
