@@ -1,10 +1,15 @@
 """The schema as a whole, and what a connection does when it changes."""
 
+import threading
+from collections.abc import Callable
+from time import monotonic
+
 import psycopg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from local_stack.roles import ROLES
 from thorax import database
 
 # Deleting a row deletes those that refer to it: without an index, by reading their whole table each time.
@@ -33,3 +38,20 @@ def test_a_prepared_statement_survives_a_migration(database_url: str) -> None:
     assert lost.value.connection_invalidated
     with engine.connect() as connection:
         assert connection.execute(text("select * from t")).one() == (1, None)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_service_can_tell_whether_the_schema_is_its_own(url_as: Callable[[str], str], role: str) -> None:
+    assert database.wait_for_schema(url_as(role), pooled=False, timeout_s=0)
+
+
+def test_new_code_waits_until_the_migration_has_run(database_url: str) -> None:
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = '0000'")
+        assert not database.wait_for_schema(database_url, pooled=False, timeout_s=0)
+        began, newest = monotonic(), "update alembic_version set version_num = '0001'"
+        migration = threading.Timer(1.5, connection.execute, [newest])
+        migration.start()
+        assert database.wait_for_schema(database_url, pooled=False, timeout_s=60)
+        assert monotonic() - began >= 1.5
+        migration.join()

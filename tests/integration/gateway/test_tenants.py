@@ -118,7 +118,7 @@ def test_no_request_runs_as_the_tenant_of_the_one_before(platform: Platform, don
 # --- the database ---------------------------------------------------------------------------------------------
 
 # What the gateway's role may read for every caller: no tenant's data.
-FOR_ALL = {"bundles", "workers", "steps"}
+FOR_ALL = {"bundles", "workers", "steps", "alembic_version"}
 
 
 def connect(platform: Platform, role: str) -> psycopg.Connection[Any]:
