@@ -27,12 +27,12 @@ function packed(folder: string): Plugin {
   };
 }
 
-const nothing = fileURLToPath(new URL("src/viewer/nothing.ts", import.meta.url));
+const nodeStub = fileURLToPath(new URL("src/viewer/node_stub.ts", import.meta.url));
 
 export default defineConfig({
   plugins: [react(), packed("dist")],
   assetsInclude: ["**/*.dcm"],
-  resolve: { alias: { fs: nothing, path: nothing } },
+  resolve: { alias: { fs: nodeStub, path: nodeStub } },
   build: {
     target: "es2022",
     assetsInlineLimit: 0, // the Content-Security-Policy and caches prefer files

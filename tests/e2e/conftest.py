@@ -5,11 +5,13 @@ import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.e2e.person import ROOT, SAMPLES, Account, Person, until
 from tests.e2e.test_make_run import Run
+from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 
 CHROMIUM = shutil.which("chromium")
@@ -18,14 +20,23 @@ FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """The platform as `make run` starts it, with auth-service, behind the built page."""
+    """The platform as `make run` starts it, with auth-service, behind the built page.
+
+    `THORAX_PAGE_STATE` names the state folder of one that runs already, which saves its start while one works on a test.
+    """
+    if running := os.environ.get("THORAX_PAGE_STATE"):
+        yield Run.running(Path(running))
+        return
     if CHROMIUM is None:
         pytest.skip("needs Debian's chromium")
     if not (ROOT / "web/dist/index.html").is_file():
         pytest.skip("needs the built page (make web)")
     bundle = os.environ.get("THORAX_PAGE_BUNDLE")
+    folder = tmp_path_factory.mktemp("page")
+    # By construction three findings are positive, and consolidation and edema are not: those have no heatmap.
+    make_bundle(folder / "models" / "tiny", thresholds=[0.05, 0.05, 0.95, 0.95, 0.05])
     run = Run(
-        tmp_path_factory.mktemp("page"),
+        folder,
         THORAX_PAGE=str(ROOT / "web/dist"),
         THORAX_ANONYMOUS_JOBS_PER_HOUR="1000",
         **({"BUNDLE": bundle} if bundle else {}),

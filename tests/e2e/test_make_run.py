@@ -41,6 +41,14 @@ class Run:
                 [COMMAND, "run"], env={**os.environ, **own, **env}, stdout=output, stderr=subprocess.STDOUT
             )
 
+    @classmethod
+    def running(cls, state: Path) -> "Run":
+        """One that somebody else has started."""
+        run = cls.__new__(cls)
+        run.state = state
+        run.port = int(run.about()["base_url"].rsplit(":", 1)[1])
+        return run
+
     def until_ready(self) -> str:
         """Its output, once the last line of its greeting is there."""
         deadline = time.monotonic() + START_S

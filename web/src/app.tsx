@@ -1,13 +1,14 @@
-/** The frame around every view: navigation, the disclaimer that is always in sight, and which view is where. */
+/** The frame around every view: navigation, the disclaimer that is always in sight, and the addresses of the views. */
 import { useQueryClient } from "@tanstack/react-query";
 import { CircleUserRound, Moon, Sun, WifiOff } from "lucide-react";
 import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from "react";
 import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Link, Redirect, Route, Switch, useLocation } from "wouter";
 import { useOnline } from "./api/connection";
-import { useActiveModel } from "./api/jobs";
+import { aucOf, useModel } from "./api/models";
+import { SessionEnded } from "./session/ended";
 import { Login } from "./session/login";
-import { hasEnded, useMe, useSession } from "./session/session";
+import { useMe, useSession } from "./session/session";
 import { theme, toggleTheme } from "./theme";
 import { IconButton } from "./ui/controls";
 import { Boundary, Empty, ErrorNote, Loading } from "./ui/states";
@@ -15,16 +16,16 @@ import { DropAnywhere } from "./upload/drop";
 import { Home } from "./upload/home";
 import { Worklist } from "./worklist/worklist";
 
-function later<P extends object>(load: () => Promise<ComponentType<P>>) {
+function lazyView<P extends object>(load: () => Promise<ComponentType<P>>) {
   return lazy(async () => ({ default: await load() }));
 }
 
-const Study = later(async () => (await import("./study/study")).Study);
-const Report = later(async () => (await import("./report/report")).Report);
-const Compare = later(async () => (await import("./compare/compare")).Compare);
-const Account = later(async () => (await import("./account/account")).Account);
-const Admin = later(async () => (await import("./admin/admin")).Admin);
-const Model = later(async () => (await import("./model/model")).Model);
+const Study = lazyView(async () => (await import("./study/study")).Study);
+const Report = lazyView(async () => (await import("./report/report")).Report);
+const Compare = lazyView(async () => (await import("./compare/compare")).Compare);
+const Account = lazyView(async () => (await import("./account/account")).Account);
+const Admin = lazyView(async () => (await import("./admin/admin")).Admin);
+const Model = lazyView(async () => (await import("./model/model")).Model);
 
 export function App() {
   const [path] = useLocation();
@@ -34,10 +35,11 @@ export function App() {
   return (
     <>
       <a href="#main" className="skip">
-        Skip to the content
+        Skip to content
       </a>
       <Header />
       <Connection />
+      <SessionEnded />
       <main id="main" className={WIDE.test(path) ? "wide" : ""}>
         <Boundary of={path}>
           <Suspense fallback={<Loading what="Loading…" />}>
@@ -51,10 +53,10 @@ export function App() {
   );
 }
 
-/** A part of the page did not come: most likely it is of a build that is no more. Reload, once a minute at most. */
+/** A part of the page could not be loaded, most likely since a new build replaced it. Reload, once a minute at most. */
 export async function reloadOnce(): Promise<void> {
   if (Date.now() - Number(sessionStorage.getItem(RELOADED)) < 60_000) return;
-  // While the server is away, a reload would leave nothing of the page.
+  // While the server does not answer, a reload would lose the page.
   const answer = await fetch("/healthz", { cache: "no-store" }).catch(() => null);
   if (!answer?.ok) return;
   sessionStorage.setItem(RELOADED, String(Date.now()));
@@ -127,23 +129,21 @@ function Views() {
         </Private>
       </Route>
       <Route>
-        <Empty title="There is no such page">
-          <Link href="/">To the start</Link>
+        <Empty title="Page not found">
+          <Link href="/">Go to the first page</Link>
         </Empty>
       </Route>
     </Switch>
   );
 }
 
-/** What only somebody logged in sees; others are sent to the login and back. */
+/** Only for users who have logged in; others are sent to the login and back. */
 function Private({ children }: { children: ReactNode }) {
   const { me, waiting, error } = useMe();
   const [path] = useLocation();
-  const client = useQueryClient();
   if (error && !me) return <ErrorNote error={error} />;
   if (waiting) return <Loading what="Loading…" />;
-  const ended = hasEnded(client) ? "&ended" : "";
-  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}${ended}`} replace />;
+  return me ? children : <Redirect to={`/log-in?next=${encodeURIComponent(path)}`} replace />;
 }
 
 function Header() {
@@ -230,11 +230,11 @@ function Connection() {
 }
 
 function Disclaimer() {
-  const { model, auc } = useActiveModel();
+  const model = useModel();
   return (
     <footer className="disclaimer">
       <strong>Demonstration. Not a medical device, not for diagnosis.</strong>{" "}
-      {model && <Link href="/model">{`${model.name} ${model.version}: ${auc}`}</Link>}
+      {model && <Link href="/model">{`${model.name} ${model.version}: ${aucOf(model)}`}</Link>}
     </footer>
   );
 }

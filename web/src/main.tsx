@@ -19,7 +19,7 @@ const client = new QueryClient({
     queries: {
       networkMode: "always",
       staleTime: 5_000,
-      // What the server refused it will refuse again; all else passes.
+      // What the server refused, it will refuse again.
       retry: (count, error) => !(error instanceof Problem && error.status < 500) && count < 3,
     },
     mutations: { networkMode: "always" },

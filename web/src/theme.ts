@@ -1,4 +1,4 @@
-/** Dark or light. Dark unless somebody chose otherwise: reading rooms are. */
+/** Dark or light. Dark by default, as reading rooms are. */
 const KEY = "thorax.theme";
 type Theme = "dark" | "light";
 

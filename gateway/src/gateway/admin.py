@@ -9,6 +9,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.jobs.rows import error
+from gateway.jobs.schemas import ErrorView
 from gateway.jobs.service import Access, JobService
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
@@ -42,7 +44,7 @@ class FailedJob(BaseModel):
     id: UUID
     tenant_id: UUID
     state: JobState
-    error_code: str | None
+    error: ErrorView | None
     missing_backbones: list[str]
     bundle_digest: str
     images: int
@@ -78,7 +80,10 @@ async def failed(
     async with engine.connect() as connection:
         values = {"limit": limit + 1, "before": before, "id": job_id}
         rows = (await connection.execute(_FAILED, values)).all()
-    items = [FailedJob.model_validate({**row._mapping, "dead": row.dead or []}) for row in rows[:limit]]
+    items = [
+        FailedJob.model_validate({**row._mapping, "dead": row.dead or [], "error": error(row._mapping)})
+        for row in rows[:limit]
+    ]
     last = items[-1] if len(rows) > limit else None
     return FailedPage(items=items, next=cursor_of(last.finished_at, last.id) if last else None)
 

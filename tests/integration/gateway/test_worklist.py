@@ -168,7 +168,8 @@ def test_an_administrator_sees_what_failed_anywhere_and_tries_it_again(
         found = [item for item in seen if item["id"] in {receipt["job_id"] for receipt in receipts}]
         assert len(found) == 3
         assert len({item["id"] for item in seen}) == len(seen)
-        assert found[0]["error_code"] == Code.UNREADABLE_IMAGE
+        assert found[0]["error"]["code"] == Code.UNREADABLE_IMAGE
+        assert found[0]["error"]["permanent"]
         assert "secret" not in str(seen)
         job = receipts[0]
         problem(admin.get(job["links"]["self"]), Code.NOT_FOUND)  # the study itself stays its tenant's

@@ -1,11 +1,10 @@
-/** The own account: logins, password, invitations, machine clients, leaving. */
+/** The own account: machine clients, sessions, invitations, password, deletion. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Form } from "react-aria-components";
 import { useLocation } from "wouter";
-import { api, ok } from "../api/client";
+import { api, unwrap } from "../api/client";
 import { useMe, useSession } from "../session/session";
-import { Button, Field, Window } from "../ui/controls";
+import { Button, Field, Form, ModalDialog } from "../ui/controls";
 import { ErrorNote, Loading } from "../ui/states";
 import { ago, when } from "../ui/words";
 import { Clients } from "./clients";
@@ -22,22 +21,25 @@ export function Account() {
       <Sessions />
       <Invite />
       <Password />
-      <Leave />
+      <DeleteAccount />
     </div>
   );
 }
 
 function Sessions() {
   const client = useQueryClient();
-  const { data, error } = useQuery({ queryKey: ["sessions"], queryFn: () => ok(api.GET("/auth/sessions")) });
+  const { data, error } = useQuery({
+    queryKey: ["sessions"],
+    queryFn: () => unwrap(api.GET("/auth/sessions")),
+  });
   const end = useMutation({
     mutationFn: (session_id: string) =>
-      ok(api.DELETE("/auth/sessions/{session_id}", { params: { path: { session_id } } })),
+      unwrap(api.DELETE("/auth/sessions/{session_id}", { params: { path: { session_id } } })),
     onSuccess: () => client.invalidateQueries({ queryKey: ["sessions"] }),
   });
   return (
     <section className="card">
-      <h2>Logins</h2>
+      <h2>Sessions</h2>
       <ErrorNote error={error ?? end.error} />
       {!data && !error && <Loading what="Loading…" />}
       <ul className="list">
@@ -45,7 +47,7 @@ function Sessions() {
           <li key={session.id}>
             <span>
               <strong>{browser(session.user_agent)}</strong>{" "}
-              {session.current && <em className="tag">this one</em>}
+              {session.current && <em className="tag">this browser</em>}
               <br />
               <span className="muted">
                 {session.page ? "page" : "API"} · last used {ago(session.last_used_at)} · since{" "}
@@ -55,9 +57,9 @@ function Sessions() {
             {!session.current && (
               <Button
                 onPress={() => end.mutate(session.id)}
-                aria-label={`End the login of ${browser(session.user_agent)}`}
+                aria-label={`Log out ${browser(session.user_agent)}`}
               >
-                End
+                Log out
               </Button>
             )}
           </li>
@@ -76,21 +78,21 @@ function browser(agent: string): string {
 }
 
 function Invite() {
-  const invite = useMutation({ mutationFn: () => ok(api.POST("/auth/invitations")) });
+  const invite = useMutation({ mutationFn: () => unwrap(api.POST("/auth/invitations")) });
   const link = invite.data && `${location.origin}/sign-up?invitation=${invite.data.invitation}`;
   return (
     <section className="card">
       <h2>Colleagues</h2>
-      <p>Who signs up by your invitation sees all studies of your group, and you see theirs.</p>
+      <p>Anyone who signs up with your invitation sees all studies of your group, and you see theirs.</p>
       <ErrorNote error={invite.error} />
       {link && invite.data && (
         <p>
           <code className="secret">{link}</code>
-          <span className="muted"> For one person, until {when(invite.data.expires_at)}.</span>
+          <span className="muted"> It is valid for one person until {when(invite.data.expires_at)}.</span>
         </p>
       )}
       <Button onPress={() => invite.mutate()} isPending={invite.isPending}>
-        Make an invitation
+        Create an invitation
       </Button>
     </section>
   );
@@ -100,7 +102,7 @@ function Password() {
   const [current, setCurrent] = useState("");
   const [fresh, setFresh] = useState("");
   const change = useMutation({
-    mutationFn: () => ok(api.POST("/auth/password", { body: { current, new: fresh } })),
+    mutationFn: () => unwrap(api.POST("/auth/password", { body: { current, new: fresh } })),
     onSuccess: () => {
       setCurrent("");
       setFresh("");
@@ -109,20 +111,14 @@ function Password() {
   return (
     <section className="card">
       <h2>Password</h2>
-      <Form
-        className="form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          change.mutate();
-        }}
-      >
+      <Form onSubmit={change.mutate}>
         <Field
           label="Current password"
           type="password"
           autoComplete="current-password"
           value={current}
           onChange={setCurrent}
-          isRequired
+          required
         />
         <Field
           label="New password"
@@ -130,58 +126,51 @@ function Password() {
           autoComplete="new-password"
           value={fresh}
           onChange={setFresh}
-          isRequired
+          required
         />
         <ErrorNote error={change.error} />
-        {change.isSuccess && <p role="status">The password was changed, and all other logins were ended.</p>}
+        {change.isSuccess && <p role="status">Password changed. All other sessions are logged out.</p>}
         <Button type="submit" isPending={change.isPending}>
-          Change
+          Change the password
         </Button>
       </Form>
     </section>
   );
 }
 
-function Leave() {
+function DeleteAccount() {
   const { logOut } = useSession();
   const [, go] = useLocation();
   const [password, setPassword] = useState("");
-  const leave = useMutation({
-    mutationFn: () => ok(api.DELETE("/auth/me", { body: { password } })),
+  const remove = useMutation({
+    mutationFn: () => unwrap(api.DELETE("/auth/me", { body: { password } })),
     onSuccess: async () => {
-      await logOut(); // the session has gone with the account; here and in other tabs it is forgotten
+      await logOut(); // the session was deleted too: this and other tabs forget it
       go("/");
     },
   });
   return (
     <section className="card">
-      <h2>Leave</h2>
-      <p>Deletes the account with its logins and machine clients. This can't be undone.</p>
-      <ErrorNote error={leave.error} />
-      <Window title="Delete your account?" trigger={<Button kind="danger">Delete the account</Button>}>
-        {(close) => (
-          <Form
-            className="form"
-            onSubmit={(event) => {
-              event.preventDefault();
-              leave.mutate();
-              close();
-            }}
-          >
+      <h2>Delete the account</h2>
+      <p>This deletes the account with its sessions and machine clients. It can't be undone.</p>
+      <ModalDialog title="Delete your account?" trigger={<Button kind="danger">Delete the account</Button>}>
+        {() => (
+          <Form onSubmit={remove.mutate}>
             <Field
               label="Password"
               type="password"
               value={password}
               onChange={setPassword}
-              isRequired
+              required
               autoFocus
             />
-            <Button kind="danger" type="submit">
+            <ErrorNote error={remove.error} />
+            <Button kind="danger" type="submit" isPending={remove.isPending}>
               Delete
             </Button>
           </Form>
         )}
-      </Window>
+      </ModalDialog>
     </section>
   );
 }

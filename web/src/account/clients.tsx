@@ -1,9 +1,8 @@
 /** Machine clients: accounts for PACS and scripts. A secret is shown once. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { Form } from "react-aria-components";
-import { api, ok, type Schemas } from "../api/client";
-import { Button, Confirm, Field } from "../ui/controls";
+import { api, type Schemas, unwrap } from "../api/client";
+import { Button, Confirm, Field, Form } from "../ui/controls";
 import { ErrorNote, Loading } from "../ui/states";
 import { ago } from "../ui/words";
 
@@ -11,19 +10,22 @@ export function Clients() {
   const client = useQueryClient();
   const fresh = { onSuccess: () => client.invalidateQueries({ queryKey: ["clients"] }) };
   const path = (client_id: string) => ({ params: { path: { client_id } } });
-  const { data, error } = useQuery({ queryKey: ["clients"], queryFn: () => ok(api.GET("/auth/clients")) });
+  const { data, error } = useQuery({
+    queryKey: ["clients"],
+    queryFn: () => unwrap(api.GET("/auth/clients")),
+  });
   const [name, setName] = useState("");
   const create = useMutation({
     mutationFn: () =>
-      ok(api.POST("/auth/clients", { body: { name, scopes: ["studies:read", "studies:write"] } })),
+      unwrap(api.POST("/auth/clients", { body: { name, scopes: ["studies:read", "studies:write"] } })),
     ...fresh,
   });
   const rotate = useMutation({
-    mutationFn: (id: string) => ok(api.POST("/auth/clients/{client_id}/rotate", path(id))),
+    mutationFn: (id: string) => unwrap(api.POST("/auth/clients/{client_id}/rotate", path(id))),
     ...fresh,
   });
   const revoke = useMutation({
-    mutationFn: (id: string) => ok(api.DELETE("/auth/clients/{client_id}", path(id))),
+    mutationFn: (id: string) => unwrap(api.DELETE("/auth/clients/{client_id}", path(id))),
     ...fresh,
   });
   const shown = rotate.data ?? create.data;
@@ -50,13 +52,13 @@ export function Clients() {
                 act="New secret"
                 onConfirm={() => rotate.mutate(one.id)}
                 trigger={
-                  // Two at a time would show only one of the secrets.
+                  // Of two at a time only one secret would be shown.
                   <Button aria-label={`New secret for ${one.name}`} isDisabled={rotate.isPending}>
                     New secret
                   </Button>
                 }
               >
-                Whatever uses the present one has 24 hours to change. One from before that ends at once.
+                The current secret works for 24 more hours. Any older secret stops working now.
               </Confirm>
               <Confirm
                 title={`Revoke ${one.name}?`}
@@ -68,7 +70,7 @@ export function Clients() {
                   </Button>
                 }
               >
-                Whatever uses it can't log in any more.
+                Programs that use it can no longer log in.
               </Confirm>
             </span>
           </li>
@@ -76,14 +78,13 @@ export function Clients() {
       </ul>
       {shown && <Secret client={shown} />}
       <Form
-        className="form inline"
-        onSubmit={(event) => {
-          event.preventDefault();
+        inline
+        onSubmit={() => {
           rotate.reset();
           create.mutate();
         }}
       >
-        <Field label="Name of a new client" value={name} onChange={setName} isRequired />
+        <Field label="Name of a new client" value={name} onChange={setName} required />
         <Button type="submit" isPending={create.isPending}>
           Create
         </Button>
@@ -107,7 +108,7 @@ function Secret({ client }: { client: Schemas["ClientWithSecret"] }) {
     <div className="note" role="status">
       <div>
         <p>
-          The secret of <strong>{client.name}</strong>, shown only now:{" "}
+          Copy the secret of <strong>{client.name}</strong> now. It is not shown again:{" "}
           <code className="secret">{client.secret}</code>
         </p>
         <pre tabIndex={0}>{example}</pre>

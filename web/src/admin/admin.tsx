@@ -1,19 +1,19 @@
-/** For administrators: who is here, what failed, which bundle answers. */
+/** For administrators: the bundle in use, failed jobs, users. */
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { api, ok } from "../api/client";
-import { useActiveModel } from "../api/jobs";
+import { api, unwrap } from "../api/client";
+import { aucOf, useModel } from "../api/models";
 import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, plural, when } from "../ui/words";
 
-/** Who sends without an account. */
+/** The tenant of the open API. */
 const OPEN_API = "00000000-0000-0000-0000-00000000a707";
 
 export function Admin() {
   const { me } = useMe();
-  const { model, auc } = useActiveModel();
+  const model = useModel();
   if (me && !me.scopes.includes("admin")) return <Empty title="For administrators only" />;
   return (
     <div className="cards">
@@ -25,10 +25,12 @@ export function Admin() {
             <Link href="/model">{`${model.name} ${model.version}`}</Link>{" "}
             <code>{model.digest.slice(0, 12)}</code>
             <br />
-            <span className="muted">{auc}</span>
+            <span className="muted">{aucOf(model)}</span>
           </p>
         ) : (
-          <p>No bundle is active.</p>
+          <p>
+            No bundle is active. Register one with <code>thorax bundle register</code>.
+          </p>
         )}
       </section>
       <Failed />
@@ -42,7 +44,7 @@ function Failed() {
   const failed = useInfiniteQuery({
     queryKey: ["failed"],
     queryFn: ({ pageParam }) =>
-      ok(api.GET("/v1/admin/failed", { params: { query: { cursor: pageParam ?? undefined } } })),
+      unwrap(api.GET("/v1/admin/failed", { params: { query: { cursor: pageParam ?? undefined } } })),
     initialPageParam: null as string | null,
     getNextPageParam: ({ next }) => next,
     refetchInterval: 15_000,
@@ -50,13 +52,13 @@ function Failed() {
   const items = failed.data?.pages.flatMap((page) => page.items) ?? [];
   const retry = useMutation({
     mutationFn: (job_id: string) =>
-      ok(api.POST("/v1/admin/jobs/{job_id}/retry", { params: { path: { job_id } } })),
+      unwrap(api.POST("/v1/admin/jobs/{job_id}/retry", { params: { path: { job_id } } })),
     onSettled: () => client.invalidateQueries({ queryKey: ["failed"] }),
   });
   const ids = [...new Set(items.map(({ tenant_id }) => tenant_id))].slice(0, 100).sort();
   const tenants = useQuery({
     queryKey: ["tenants", ids],
-    queryFn: () => ok(api.GET("/auth/tenants", { params: { query: { id: ids } } })),
+    queryFn: () => unwrap(api.GET("/auth/tenants", { params: { query: { id: ids } } })),
     enabled: ids.length > 0,
   }).data;
   const name = (id: string) => {
@@ -65,19 +67,20 @@ function Failed() {
   };
   return (
     <section className="card">
-      <h2>Failed and dead work</h2>
-      <p className="muted">Of all tenants, without titles or images: those stay theirs.</p>
+      <h2>Failed jobs</h2>
+      <p className="muted">From all tenants. Titles and images stay private to each tenant.</p>
       <ErrorNote error={failed.error ?? retry.error} />
       {failed.isPending && !failed.error && <Loading what="Loading…" />}
-      {failed.data && items.length === 0 && <p>Nothing has failed.</p>}
+      {failed.data && items.length === 0 && <p>No job has failed.</p>}
       <ul className="list">
         {items.map((job) => (
           <li key={job.id}>
             <span>
-              <strong>{job.error_code ?? "degraded"}</strong> <code>{job.id.slice(0, 8)}</code>
+              <strong>{job.error?.title ?? "Answered without all networks"}</strong>{" "}
+              <code>{job.id.slice(0, 8)}</code>
               {job.dead.map(({ kind, backbone, attempts }) => (
                 <em className="tag warn" key={`${kind}${backbone}`}>
-                  {`${backbone ?? kind} dead after ${attempts}`}
+                  {`${backbone ?? kind} failed ${attempts} times`}
                 </em>
               ))}
               {job.missing_backbones.length > 0 && (
@@ -85,16 +88,19 @@ function Failed() {
               )}
               <br />
               <span className="muted">
-                {name(job.tenant_id)} · {plural(job.images, "image")} · {ago(job.finished_at)}
+                {name(job.tenant_id)} · {job.error && `${job.error.code} · `}
+                {plural(job.images, "image")} · {ago(job.finished_at)}
               </span>
             </span>
-            <Button
-              onPress={() => retry.mutate(job.id)}
-              isPending={retry.isPending && retry.variables === job.id}
-              aria-label={`Retry ${job.id.slice(0, 8)}`}
-            >
-              Retry
-            </Button>
+            {!job.error?.permanent && (
+              <Button
+                onPress={() => retry.mutate(job.id)}
+                isPending={retry.isPending && retry.variables === job.id}
+                aria-label={`Try ${job.id.slice(0, 8)} again`}
+              >
+                Try again
+              </Button>
+            )}
           </li>
         ))}
       </ul>
@@ -103,7 +109,7 @@ function Failed() {
   );
 }
 
-type Deed = "disable" | "enable" | "promote" | "demote";
+type UserAction = "disable" | "enable" | "promote" | "demote";
 
 function Users() {
   const client = useQueryClient();
@@ -111,13 +117,13 @@ function Users() {
   const users = useInfiniteQuery({
     queryKey: ["users"],
     queryFn: ({ pageParam }) =>
-      ok(api.GET("/auth/users", { params: { query: { cursor: pageParam ?? undefined } } })),
+      unwrap(api.GET("/auth/users", { params: { query: { cursor: pageParam ?? undefined } } })),
     initialPageParam: null as string | null,
     getNextPageParam: ({ next }) => next,
   });
   const act = useMutation({
-    mutationFn: ({ user_id, deed }: { user_id: string; deed: Deed }) =>
-      ok(api.POST(`/auth/users/{user_id}/${deed}` as const, { params: { path: { user_id } } })),
+    mutationFn: ({ user_id, action }: { user_id: string; action: UserAction }) =>
+      unwrap(api.POST(`/auth/users/{user_id}/${action}` as const, { params: { path: { user_id } } })),
     onSuccess: () => client.invalidateQueries({ queryKey: ["users"] }),
   });
   const items = users.data?.pages.flatMap((page) => page.items) ?? [];
@@ -129,9 +135,9 @@ function Users() {
       <ul className="list">
         {items.map((user) => {
           const admin = user.scopes.includes("admin");
-          const button = (deed: Deed, word: string) => (
+          const button = (action: UserAction, word: string) => (
             <Button
-              onPress={() => act.mutate({ user_id: user.id, deed })}
+              onPress={() => act.mutate({ user_id: user.id, action })}
               aria-label={`${word} ${user.name}`}
             >
               {word}

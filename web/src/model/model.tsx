@@ -1,16 +1,22 @@
-/** What answers here: the bundle's card, its networks and weights, and how good it was measured to be. */
-import { useQuery } from "@tanstack/react-query";
+/** The bundles: card, networks and weights, and how good they were measured to be. */
 import type { Model as Bundle } from "../api/client";
-import { type Metrics, modelsQuery } from "../api/jobs";
+import { metricsOf, useModels } from "../api/models";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { FINDINGS, percent } from "../ui/words";
 
 const figure = (value: number | null | undefined) => (typeof value === "number" ? value.toFixed(3) : "—");
 
 export function Model() {
-  const { data, error } = useQuery(modelsQuery);
+  const { data, error } = useModels();
   if (!data) return error ? <ErrorNote error={error} /> : <Loading what="Loading the model…" />;
-  if (!data.items.length) return <Empty title="No bundle is registered" />;
+  if (!data.items.length)
+    return (
+      <Empty title="No bundle is registered">
+        <p>
+          Register one with <code>thorax bundle register</code>.
+        </p>
+      </Empty>
+    );
   return (
     <div className="cards">
       <h1>Model</h1>
@@ -22,7 +28,7 @@ export function Model() {
 }
 
 function Card({ model }: { model: Bundle }) {
-  const { ensemble, backbones, data, split, n }: Metrics = model.metrics;
+  const { ensemble, backbones, data, split, n } = metricsOf(model);
   const [low, high] = ensemble?.mean_auc_95 ?? [];
   return (
     <section className="card">
@@ -41,7 +47,7 @@ function Card({ model }: { model: Bundle }) {
           {ensemble.ece !== undefined && ` Mean calibration error ${figure(ensemble.ece)}.`}
         </p>
       ) : (
-        <p className="note">Its AUC has not been measured.</p>
+        <p className="note">The AUC of this bundle was not measured.</p>
       )}
       <section className="scroll-x" tabIndex={0} aria-label={`Figures of ${model.name}`}>
         <table>
@@ -78,7 +84,9 @@ function Card({ model }: { model: Bundle }) {
           </tbody>
         </table>
       </section>
-      <p className="muted">The shares are each network's weight in the ensemble. Licence: {model.licence}.</p>
+      <p className="muted">
+        The percentages under the networks are their weights in the ensemble. Licence: {model.licence}.
+      </p>
       {model.card && (
         <details>
           <summary>Model card</summary>

@@ -1,15 +1,18 @@
-/** Who is here: the account behind the page's cookies, or nobody. */
+/** Who uses the page: the account behind its cookies, or nobody. */
 import { type QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback } from "react";
-import { api, csrf, ok, onEnd, Problem } from "../api/client";
-import { resetQueue } from "../upload/queue";
+import { api, csrfToken, onSessionEnd, Problem, unwrap } from "../api/client";
+import { forgetSent, resetQueue, resumeUploads } from "../upload/queue";
+import { setLastAccount, useLastAccount } from "./account";
 
 export const meQuery = queryOptions({
   queryKey: ["me"],
   queryFn: async () => {
-    if (!csrf()) return null; // there has been no login, or it has run out
+    if (!csrfToken()) return null; // there was no login, or it has expired
     try {
-      return await ok(api.GET("/auth/me"));
+      const me = await unwrap(api.GET("/auth/me"));
+      setLastAccount(me.id);
+      return me;
     } catch (error) {
       if (error instanceof Problem && error.status === 401) return null;
       throw error;
@@ -18,22 +21,21 @@ export const meQuery = queryOptions({
   staleTime: 300_000,
 });
 
+/** The account; `ended` where there was one whose session has ended and that has not logged out. */
 export function useMe() {
   const query = useQuery(meQuery);
-  return { me: query.data ?? null, waiting: query.isPending, error: query.error };
+  const account = useLastAccount();
+  const me = query.data ?? null;
+  return { me, waiting: query.isPending, error: query.error, ended: query.data === null && account !== null };
 }
 
-const ENDED = ["session ended"];
 const tabs = new BroadcastChannel("thorax.session");
-
-/** Whether there was a session that ended by itself, for whoever asks for a login now. */
-export const hasEnded = (client: QueryClient) => client.getQueryData(ENDED) === true;
 
 /** Follow what this tab did not do itself: the session ended, or another tab logged in or out. */
 export function watchSession(client: QueryClient): void {
-  onEnd(() => {
-    forget(client);
-    client.setQueryData(ENDED, true);
+  onSessionEnd(() => {
+    forgetSent();
+    clearUserData(client);
   });
   tabs.onmessage = () => {
     resetQueue(); // or it would ask whether to leave
@@ -41,9 +43,8 @@ export function watchSession(client: QueryClient): void {
   };
 }
 
-/** What was read or chosen as somebody else. `me` stays in the cache, as the header would not hear of a new one. */
-function forget(client: QueryClient): void {
-  resetQueue();
+/** Drops what the last user read or chose. `me` stays in the cache, or the header would not learn of a new one. */
+function clearUserData(client: QueryClient): void {
   client.setQueryData(meQuery.queryKey, null);
   client.removeQueries({ predicate: ({ queryKey }) => queryKey[0] !== meQuery.queryKey[0] });
   client.getMutationCache().clear();
@@ -54,18 +55,21 @@ export function useSession() {
   const client = useQueryClient();
   const logIn = useCallback(
     async (name: string, password: string) => {
-      await ok(api.POST("/auth/session", { body: { name, password } }));
-      forget(client);
+      await unwrap(api.POST("/auth/session", { body: { name, password } }));
+      clearUserData(client);
       tabs.postMessage("in");
-      await client.refetchQueries({ queryKey: meQuery.queryKey }, { throwOnError: true });
+      const me = await client.fetchQuery({ ...meQuery, staleTime: 0 });
+      if (me) resumeUploads(me.id);
     },
     [client],
   );
   const logOut = useCallback(async () => {
-    await ok(api.DELETE("/auth/session")).catch((error) => {
+    await unwrap(api.DELETE("/auth/session")).catch((error) => {
       if (!(error instanceof Problem && error.status === 401)) throw error;
     });
-    forget(client);
+    resetQueue();
+    setLastAccount(null);
+    clearUserData(client);
     tabs.postMessage("out");
   }, [client]);
   return { logIn, logOut };

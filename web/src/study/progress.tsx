@@ -1,4 +1,4 @@
-/** How far an analysis is: queue, decoding, each backbone, ensemble. */
+/** How far an analysis is: queue, decoding, each network, ensemble. */
 import { CircleCheck } from "lucide-react";
 import type { Job } from "../api/client";
 import { seconds } from "../ui/words";
@@ -16,17 +16,17 @@ export function State({ state }: { state: string }) {
   return <span className={`state ${state}`}>{STATES[state] ?? state}</span>;
 }
 
-/** All the steps there will be: the ledger learns of them only as the work gets there. */
+/** All the steps there will be; `progress.total` knows of later ones only once work gets there. */
 const steps = ({ images, stages }: Job) => images.length * Math.max(stages.length - 1, 1) + 1;
 
-export function Stage({ job }: { job: Job }) {
+export function StateOrProgress({ job }: { job: Job }) {
   if (job.state !== "running") return <State state={job.state} />;
   return <progress value={job.progress.done} max={steps(job)} aria-label="Analysis" />;
 }
 
 const KINDS: Record<string, string> = { prepare: "Decode", aggregate: "Ensemble" };
 
-/** Each stage by its name. A stage is at work from when the one before it is done: workers take up at once. */
+/** Each stage by its name. A stage counts as at work once the one before it is done: workers begin at once. */
 export function Progress({ job }: { job: Job }) {
   const images = job.images.length;
   const started = job.state !== "queued" || job.progress.done > 0;

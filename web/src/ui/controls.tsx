@@ -1,14 +1,12 @@
-/** The page's small set of controls, all of them React Aria's with our looks. */
+/** The page's small set of controls, React Aria's with our styles. */
 import { X } from "lucide-react";
-import type { ComponentProps, ReactNode } from "react";
+import { type ComponentProps, type ReactNode, useId } from "react";
 import {
   Button as AriaButton,
   type ButtonProps,
   Dialog,
   DialogTrigger,
-  FieldError,
   Heading,
-  Input,
   Label,
   Modal,
   ModalOverlay,
@@ -16,8 +14,6 @@ import {
   SliderOutput,
   SliderThumb,
   SliderTrack,
-  Text,
-  TextField,
   ToggleButton,
   Tooltip,
   TooltipTrigger,
@@ -102,17 +98,60 @@ export function Range({ label, value, onChange, isDisabled }: RangeProps) {
   );
 }
 
-type FieldProps = ComponentProps<typeof TextField> & { label: string; help?: string; error?: string };
+type FieldProps = Omit<ComponentProps<"input">, "onChange"> & {
+  label: string;
+  help?: string | undefined;
+  onChange: (value: string) => void;
+};
 
-/** A labelled line of text. */
-export function Field({ label, help, error, ...props }: FieldProps) {
+/**
+ * A labelled line of text. The browser itself asks for what is required; what the server refuses is shown beside the
+ * form and never as the field's own validity, since a browser does not send a form with an invalid field.
+ */
+export function Field({ label, help, onChange, ...props }: FieldProps) {
+  const id = useId();
   return (
-    <TextField {...props} isInvalid={error !== undefined} className="field">
-      <Label>{label}</Label>
-      <Input />
-      {help && <Text slot="description">{help}</Text>}
-      <FieldError>{error}</FieldError>
-    </TextField>
+    <div className="field">
+      <label htmlFor={id}>{label}</label>
+      <input
+        {...props}
+        id={id}
+        aria-describedby={help && `${id}-help`}
+        onChange={(event) => onChange(event.target.value)}
+      />
+      {help && <small id={`${id}-help`}>{help}</small>}
+    </div>
+  );
+}
+
+type FormProps = { onSubmit: () => void; inline?: boolean; children: ReactNode };
+
+/** A form that the page sends itself. */
+export function Form({ onSubmit, inline, children }: FormProps) {
+  return (
+    <form
+      className={inline ? "form inline" : "form"}
+      onSubmit={(event) => {
+        event.preventDefault();
+        onSubmit();
+      }}
+    >
+      {children}
+    </form>
+  );
+}
+
+type SearchProps = { label: string; value: string; onChange: (value: string) => void };
+
+export function SearchField({ label, value, onChange }: SearchProps) {
+  return (
+    <input
+      type="search"
+      aria-label={label}
+      placeholder={label}
+      value={value}
+      onChange={(event) => onChange(event.target.value)}
+    />
   );
 }
 
@@ -123,7 +162,7 @@ type SelectProps = {
   options: Record<string, string>;
 };
 
-/** A choice of few: the browser's own, as it is the best on a phone. */
+/** A choice of few: the browser's own, which suits phones best. */
 export function Select({ label, value, onChange, options }: SelectProps) {
   return (
     <select aria-label={label} value={value} onChange={(event) => onChange(event.target.value)}>
@@ -144,7 +183,7 @@ type DialogProps = {
 };
 
 /** A modal dialog, or a drawer at the side, opened by its trigger. */
-export function Window({ trigger, title, drawer, children }: DialogProps) {
+export function ModalDialog({ trigger, title, drawer, children }: DialogProps) {
   return (
     <DialogTrigger>
       {trigger}
@@ -180,7 +219,7 @@ type ConfirmProps = {
 /** Asks before what can't be undone. */
 export function Confirm({ trigger, title, children, act, onConfirm }: ConfirmProps) {
   return (
-    <Window trigger={trigger} title={title}>
+    <ModalDialog trigger={trigger} title={title}>
       {(close) => (
         <>
           <p>{children}</p>
@@ -200,6 +239,6 @@ export function Confirm({ trigger, title, children, act, onConfirm }: ConfirmPro
           </div>
         </>
       )}
-    </Window>
+    </ModalDialog>
   );
 }

@@ -1,4 +1,4 @@
-/** What a view shows while it has nothing else to show: loading, empty, broken, away. */
+/** What a view shows instead of its content: loading, empty, broken, offline. */
 import { CircleAlert } from "lucide-react";
 import { Component, type ReactNode, useState } from "react";
 import { Offline, Problem, send } from "../api/client";
@@ -14,11 +14,11 @@ export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => 
       <CircleAlert aria-hidden />
       <div>
         <p>
-          {error instanceof Error ? error.message : "Something went wrong."} {problem?.remedy}
+          {error instanceof Error ? error.message : "Something went wrong. Try again."} {problem?.remedy}
         </p>
         {problem && problem.retryAfter > 0 && <p>Try again in {period(problem.retryAfter)}.</p>}
         {problem && <code>{problem.code}</code>}
-        {error instanceof Offline && <p>It will be tried again by itself.</p>}
+        {error instanceof Offline && <p>Retrying automatically.</p>}
       </div>
       {onRetry && <Button onPress={onRetry}>Try again</Button>}
     </div>
@@ -33,7 +33,7 @@ function period(seconds: number): string {
 
 type BoundaryProps = { of: string; children: ReactNode };
 
-/** Keeps to its part of the page what breaks there. It is tried anew when it is `of` something else. */
+/** Confines an error to its part of the page. It is rendered anew when `of` changes. */
 export class Boundary extends Component<BoundaryProps, { broken: boolean }> {
   override state = { broken: false };
 
@@ -51,7 +51,7 @@ export class Boundary extends Component<BoundaryProps, { broken: boolean }> {
       <div className="note error" role="alert">
         <CircleAlert aria-hidden />
         <div>
-          <p>This part of the page could not be shown.</p>
+          <p>This part of the page could not be shown. Reload the page.</p>
         </div>
         <Button onPress={() => location.reload()}>Reload</Button>
       </div>

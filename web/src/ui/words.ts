@@ -1,4 +1,4 @@
-/** Numbers and times as people read them. */
+/** Numbers, dates and names as people read them. */
 export const percent = (share: number, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 export const seconds = (value: number) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 
@@ -17,7 +17,7 @@ export const FINDINGS: Record<string, string> = {
 const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });
 /** A date without a time is midnight in UTC to `Date`, which is the day before west of Greenwich. */
 const DATE = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeZone: "UTC" });
-/** When a study was taken; where nobody knows, when it was sent. */
+/** When a study was taken; if unknown, when it was sent. */
 export const taken = (study: { study_date: string | null }, created: string) =>
   study.study_date ? DATE.format(new Date(study.study_date)) : `sent ${DAY.format(new Date(created))}`;
 
@@ -42,7 +42,7 @@ export function ago(iso: string): string {
 export const plural = (count: number, one: string, many = `${one}s`) =>
   `${count} ${count === 1 ? one : many}`;
 
-/** Hand something over as a file. */
+/** Save something as a file. */
 export function download(name: string, type: string, content: string | Blob): void {
   const url = URL.createObjectURL(new Blob([content], { type }));
   const link = Object.assign(document.createElement("a"), { href: url, download: name });

@@ -7,7 +7,7 @@ import { viewPath } from "../api/jobs";
 import { Button } from "../ui/controls";
 import { enqueue, useOneStudy } from "./queue";
 
-/** Send files; one alone is shown at once, many are listed. */
+/** Send files; a single one is opened at once, many are listed. */
 export function useUpload() {
   const [, go] = useLocation();
   return async (files: File[]) => {
@@ -45,30 +45,28 @@ export function DropAnywhere() {
   const oneStudy = useOneStudy();
   const [over, setOver] = useState(false);
   useEffect(() => {
-    const hasFiles = (event: DragEvent) => event.dataTransfer?.types.includes("Files") ?? false;
-    const drag = (event: DragEvent) => {
-      if (!hasFiles(event)) return;
+    const listening = new AbortController();
+    const listen = <E extends keyof WindowEventMap>(type: E, act: (event: WindowEventMap[E]) => void) =>
+      window.addEventListener(type, act, { signal: listening.signal });
+    const onFiles = (act: (files: File[]) => void) => (event: DragEvent) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
-      setOver(true);
+      act([...event.dataTransfer.files]);
     };
-    const leave = (event: DragEvent) => event.relatedTarget === null && setOver(false);
-    const drop = (event: DragEvent) => {
-      if (!hasFiles(event)) return;
-      event.preventDefault();
-      setOver(false);
-      void upload([...(event.dataTransfer?.files ?? [])]);
-    };
-    const paste = (event: ClipboardEvent) => void upload([...(event.clipboardData?.files ?? [])]);
-    window.addEventListener("dragover", drag);
-    window.addEventListener("dragleave", leave);
-    window.addEventListener("drop", drop);
-    window.addEventListener("paste", paste);
-    return () => {
-      window.removeEventListener("dragover", drag);
-      window.removeEventListener("dragleave", leave);
-      window.removeEventListener("drop", drop);
-      window.removeEventListener("paste", paste);
-    };
+    listen(
+      "dragover",
+      onFiles(() => setOver(true)),
+    );
+    listen("dragleave", (event) => event.relatedTarget === null && setOver(false));
+    listen(
+      "drop",
+      onFiles((files) => {
+        setOver(false);
+        void upload(files);
+      }),
+    );
+    listen("paste", (event) => void upload([...(event.clipboardData?.files ?? [])]));
+    return () => listening.abort();
   });
   return over ? <div className="drop-veil">Drop to analyse{oneStudy && " as one study"}</div> : null;
 }

@@ -4,20 +4,20 @@ let most = AT_ONCE;
 let running = 0;
 const waiting: (() => void)[] = [];
 
-/** Resolves when there is room. Who takes a slot gives it back. */
+/** Resolves when there is room. Who takes a slot releases it. */
 export async function takeSlot(): Promise<void> {
-  while (running >= most) await new Promise<void>((go) => waiting.push(go));
+  while (running >= most) await new Promise<void>((done) => waiting.push(done));
   running++;
 }
 
-export function giveSlot(): void {
+export function releaseSlot(): void {
   running--;
   if (!running && !waiting.length) most = AT_ONCE;
   waiting.shift()?.();
 }
 
-/** From a slot that one has to one that nobody shares. All others go one by one as well, until none is left. */
-export function goAlone(): Promise<void> {
+/** Exchanges a slot for the only one: all others wait for each other too, until none is left. */
+export function takeOnlySlot(): Promise<void> {
   most = 1;
   running--;
   waiting.shift()?.();

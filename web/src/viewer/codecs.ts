@@ -18,12 +18,12 @@ const DECODERS: Record<string, (data: Uint8Array, set: DataSet) => Promise<Sampl
   "1.2.840.10008.1.2.4.91": (data) => emscripten(jpeg2000, data),
 };
 
-/** Samples of the first frame, 8 or 16 bits each. Raises Error for a transfer syntax that is not known here. */
-export async function frame(set: DataSet, file: Uint8Array): Promise<Samples> {
+/** Samples of the first frame, 8 or 16 bits each. Throws Error for a transfer syntax that is not known here. */
+export async function decodeFrame(set: DataSet, file: Uint8Array): Promise<Samples> {
   const syntax = set.string("x00020010") ?? IMPLICIT;
   const pixels = set.elements.x7fe00010;
-  if (!pixels) throw new Error("The file holds no image.");
-  if (UNCOMPRESSED.has(syntax)) return plain(set, file, pixels.dataOffset, syntax === BIG_ENDIAN);
+  if (!pixels) throw new Error("The file contains no image.");
+  if (UNCOMPRESSED.has(syntax)) return uncompressed(set, file, pixels.dataOffset, syntax === BIG_ENDIAN);
   const decode = DECODERS[syntax];
   if (!decode || !pixels.fragments)
     throw new Error(`Its transfer syntax (${syntax}) is not decoded in the browser.`);
@@ -33,7 +33,7 @@ export async function frame(set: DataSet, file: Uint8Array): Promise<Samples> {
   return decode(Uint8Array.from(first), set);
 }
 
-function plain(set: DataSet, file: Uint8Array, offset: number, swap: boolean): Samples {
+function uncompressed(set: DataSet, file: Uint8Array, offset: number, swap: boolean): Samples {
   const length = (set.uint16("x00280010") ?? 0) * (set.uint16("x00280011") ?? 0);
   if ((set.uint16("x00280100") ?? 16) <= 8) return file.subarray(offset, offset + length);
   const bytes = file.slice(offset, offset + 2 * length);
@@ -65,11 +65,13 @@ function runLength(data: Uint8Array, set: DataSet): Samples {
 }
 
 async function browserJpeg(data: Uint8Array): Promise<Samples> {
-  return (await picture(new Blob([data as BlobPart], { type: "image/jpeg" }))).data;
+  return (await decodeByBrowser(new Blob([data as BlobPart], { type: "image/jpeg" }))).data;
 }
 
 /** What the browser itself can decode, as grey values (ITU-R BT.601, as the platform does). */
-export async function picture(blob: Blob): Promise<{ width: number; height: number; data: Uint16Array }> {
+export async function decodeByBrowser(
+  blob: Blob,
+): Promise<{ width: number; height: number; data: Uint16Array }> {
   const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
   const { width, height } = bitmap;
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });

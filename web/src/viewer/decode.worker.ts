@@ -1,14 +1,14 @@
-/** Decodes off the main thread, so that the page stays quick while a large image comes in. */
-import { picture } from "./codecs";
+/** Decodes off the main thread, so that the page stays responsive while a large image is loaded. */
+import { decodeByBrowser } from "./codecs";
 import { readDicom } from "./dicom";
-import { type DecodeAnswer, type DecodeRequest, type Pixels, pyramid, spread } from "./pixels";
-import { deepPng } from "./png";
+import { type DecodeAnswer, type DecodeRequest, type Pixels, percentiles, pyramid } from "./pixels";
+import { decodePng16 } from "./png";
 
 async function decode({ data, mediaType, note }: DecodeRequest): Promise<Pixels> {
   if (mediaType === "application/dicom") return readDicom(data);
-  const deep = mediaType === "image/png" ? await deepPng(data) : null;
-  const image = deep ?? (await picture(new Blob([data], { type: mediaType })));
-  const { low, high } = spread(image.data);
+  const deep = mediaType === "image/png" ? decodePng16(data) : null;
+  const image = deep ?? (await decodeByBrowser(new Blob([data], { type: mediaType })));
+  const { low, high } = percentiles(image.data);
   return {
     levels: pyramid(image),
     slope: 1,

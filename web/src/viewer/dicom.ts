@@ -1,8 +1,8 @@
 /** Reads a DICOM radiograph: its header, and its grey values whatever their transfer syntax (PS3.5). */
 import dicomParser, { type DataSet, type Element } from "dicom-parser";
-import { frame } from "./codecs";
+import { decodeFrame } from "./codecs";
 import { TAGS } from "./dicom_tags";
-import { type HeaderRow, type Pixels, pyramid, spread } from "./pixels";
+import { type HeaderRow, type Pixels, percentiles, pyramid } from "./pixels";
 
 const ENCODINGS: Record<string, string> = {
   "ISO_IR 100": "latin1",
@@ -10,28 +10,22 @@ const ENCODINGS: Record<string, string> = {
   "ISO_IR 13": "shift-jis",
 };
 
-/** What this page can't show as the standard wants it, while the platform's prepared image has it right. */
-const BEYOND: [(set: DataSet) => boolean, string][] = [
-  [(set) => (set.uint16("x00280002") ?? 1) !== 1, "Colour images are shown as prepared."],
-  [({ elements }) => elements.x00283000 !== undefined, "Its values are a table (Modality LUT)."],
-  [
-    ({ elements }) => elements.x00283010 !== undefined && !elements.x00281050,
-    "Its grey scale is a table (VOI LUT).",
-  ],
-  [(set) => set.string("x00281056") === "SIGMOID", "Its window is a curve (sigmoid)."],
+/** What this page can't show as the standard demands, and the platform's prepared image can. */
+const UNSUPPORTED: [(set: DataSet) => boolean, string][] = [
+  [(set) => (set.uint16("x00280002") ?? 1) !== 1, "The image is in colour."],
+  [({ elements }) => elements.x00283000 !== undefined, "The image has a Modality LUT."],
+  [({ elements }) => elements.x00283010 !== undefined && !elements.x00281050, "The image has a VOI LUT."],
+  [(set) => set.string("x00281056") === "SIGMOID", "The image has a sigmoid window."],
   [
     (set) => set.elements.x00280102 !== undefined && set.uint16("x00280102") !== stored(set) - 1,
-    "Its grey values are not in the lowest bits.",
+    "The grey values are not in the lowest bits.",
   ],
   [
     // Padding is black whatever the polarity; inverted with the rest, it would be a white surround.
     (set) => set.elements.x00280120 !== undefined && isInverse(set),
-    "Its surround is filled up (pixel padding).",
+    "The image has pixel padding.",
   ],
-  [
-    (set) => (set.floatString("x00281053") ?? 1) < 0,
-    "Its grey scale runs backwards (negative rescale slope).",
-  ],
+  [(set) => (set.floatString("x00281053") ?? 1) < 0, "The image has a negative rescale slope."],
 ];
 
 const stored = (set: DataSet) => set.uint16("x00280101") ?? 0;
@@ -39,25 +33,25 @@ const stored = (set: DataSet) => set.uint16("x00280101") ?? 0;
 const isInverse = (set: DataSet) =>
   set.string("x20500020") === "INVERSE" || set.string("x00280004") === "MONOCHROME1";
 
-/** The whole image. Raises Error with a sentence for what this page can't show itself. */
+/** The whole image. Throws Error with a sentence for what this page can't show itself. */
 export async function readDicom(data: ArrayBuffer): Promise<Pixels> {
   const file = new Uint8Array(data);
   const set = dicomParser.parseDicom(file);
   const word = (tag: string) => set.uint16(tag) ?? 0;
   const [height, width, bits] = [word("x00280010"), word("x00280011"), stored(set)];
-  for (const [holds, why] of BEYOND) if (holds(set)) throw new Error(why);
-  const raw = await frame(set, file);
+  for (const [holds, why] of UNSUPPORTED) if (holds(set)) throw new Error(why);
+  const raw = await decodeFrame(set, file);
   if (raw.length < width * height) throw new Error("The image is shorter than its header says.");
   const words = unsigned(raw.subarray(0, width * height), bits, word("x00280103") === 1);
   const slope = set.floatString("x00281053") || 1;
   const intercept = (set.floatString("x00281052") ?? 0) + words.offset * slope;
-  const { low, high } = spread(words.data);
+  const { low, high } = percentiles(words.data);
   const value = (level: number) => level * slope + intercept;
   const [center, across] = [set.floatString("x00281050"), set.floatString("x00281051")];
   const own = center !== undefined && across !== undefined && across > 1;
-  const stands = (modality: number) => (modality - intercept) / slope;
-  if (own && !shows(words.data, stands(center - across / 2), stands(center + across / 2 - 1)))
-    throw new Error("Its window shows nothing of it.");
+  const storedValue = (modality: number) => (modality - intercept) / slope;
+  if (own && !isVisible(words.data, storedValue(center - across / 2), storedValue(center + across / 2 - 1)))
+    throw new Error("The window of the file hides the image.");
   const [black, white] = [value(low), value(high)];
   return {
     levels: pyramid({ width, height, data: words.data }),
@@ -86,7 +80,7 @@ function unsigned(raw: Uint8Array | Uint16Array | Int16Array, bits: number, sign
 }
 
 /** Whether a window leaves any picture, as the platform judges it: a plainly wrong one shows black and white only. */
-function shows(data: Uint16Array, black: number, white: number): boolean {
+function isVisible(data: Uint16Array, black: number, white: number): boolean {
   let grey = 0;
   for (const word of data) if (word > black && word < white) grey++;
   return grey > data.length / 100;

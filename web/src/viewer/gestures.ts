@@ -1,6 +1,6 @@
 /** Mouse, pen and fingers on the canvas: drag by tool, middle or two fingers pan, wheel and pinch zoom. */
 import { type RefObject, useEffect, useRef } from "react";
-import { type Change, panned, type Size, type State, windowed, zoomed } from "./use_look";
+import { type Change, panned, type Size, type ViewState, windowed, zoomed } from "./view_state";
 
 type Point = { x: number; y: number };
 const MIDDLE_BUTTON = 4;
@@ -9,12 +9,12 @@ const RIGHT_BUTTON = 2;
 /** `size`: of the whole image at zoom 1, in CSS pixels; null while there is none. */
 export function useGestures(
   canvas: RefObject<HTMLCanvasElement | null>,
-  look: State,
+  view: ViewState,
   size: Size | null,
   change: (by: Change) => void,
 ) {
-  const now = useRef({ look, size });
-  now.current = { look, size };
+  const now = useRef({ view, size });
+  now.current = { view, size };
   useEffect(() => {
     const element = canvas.current;
     if (!element) return;
@@ -28,7 +28,7 @@ export function useGestures(
       pointerdown(event: PointerEvent) {
         fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
         element.setPointerCapture(event.pointerId);
-        const { split, swipe } = now.current.look;
+        const { split, swipe } = now.current.view;
         const box = element.getBoundingClientRect();
         swiping = split === "swipe" && Math.abs(event.clientX - box.left - swipe * box.width) < 24;
         if (event.button === 1) event.preventDefault();
@@ -47,16 +47,16 @@ export function useGestures(
           pan(dx / 2, dy / 2);
         } else if (swiping) change({ swipe: Math.min(Math.max((to.x - box.left) / box.width, 0), 1) });
         else if (event.buttons & RIGHT_BUTTON) change((now) => zoomed(now, Math.exp(-dy / 200)));
-        else if (event.buttons & MIDDLE_BUTTON || now.current.look.tool === "pan") pan(dx, dy);
+        else if (event.buttons & MIDDLE_BUTTON || now.current.view.tool === "pan") pan(dx, dy);
         else change((now) => windowed(now, dx / 200, -dy / 600));
       },
       pointerup: (event: PointerEvent) => fingers.delete(event.pointerId),
       pointercancel: (event: PointerEvent) => fingers.delete(event.pointerId),
       wheel(event: WheelEvent) {
         event.preventDefault();
-        const { look, size } = now.current;
+        const { view, size } = now.current;
         const box = element.getBoundingClientRect();
-        const side = look.split === "side" ? box.width / 2 : box.width;
+        const side = view.split === "side" ? box.width / 2 : box.width;
         const x = ((event.clientX - box.left) % side) - side / 2;
         const y = event.clientY - box.top - box.height / 2;
         if (size) change((now) => zoomed(now, Math.exp(-event.deltaY / 500), { x, y }, size));

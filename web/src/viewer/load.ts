@@ -1,9 +1,7 @@
 /** Fetches what the viewer shows: the original where the browser can decode it, else the prepared image. */
 import { queryOptions } from "@tanstack/react-query";
-import { bytes, type Schemas } from "../api/client";
+import { type Image, request } from "../api/client";
 import type { DecodeAnswer, DecodeRequest, Pixels } from "./pixels";
-
-type Image = Schemas["ImageView"];
 
 function decode(request: DecodeRequest): Promise<Pixels> {
   const worker = new Worker(new URL("./decode.worker.ts", import.meta.url), { type: "module" });
@@ -20,12 +18,12 @@ export const pixelsQuery = (image: Image) =>
     queryKey: ["pixels", image.id],
     queryFn: async ({ signal }) => {
       try {
-        const original = await bytes(image.links.original!, signal);
+        const original = await (await request(image.links.original!, { signal })).arrayBuffer();
         return await decode({ data: original, mediaType: image.media_type, note: null });
       } catch (error) {
         if (!image.links.image) throw error;
-        const prepared = await bytes(`${image.links.image}?size=1024`, signal);
-        const note = `${(error as Error).message} Shown as the platform prepared it, in 8 bits.`;
+        const prepared = await (await request(`${image.links.image}?size=1024`, { signal })).arrayBuffer();
+        const note = `${(error as Error).message} Thorax shows its prepared copy with 8 bits.`;
         return decode({ data: prepared, mediaType: "image/png", note });
       }
     },
@@ -34,20 +32,18 @@ export const pixelsQuery = (image: Image) =>
     retry: 1,
   });
 
-export type Heat = { width: number; height: number; data: Uint8Array };
+export type Heatmap = { width: number; height: number; data: Uint8Array };
 
 /**
  * One finding's heatmap, 0 to 255: the alpha channel of the picture that the gateway renders. Small, since the maps
- * are smaller still and the graphics card interpolates more finely than 8 bits can say.
+ * are smaller still and the graphics card interpolates.
  */
-export const heatQuery = (image: Image, finding: string) =>
+export const heatmapQuery = (image: Image, finding: string) =>
   queryOptions({
-    queryKey: ["heat", image.id, finding],
-    queryFn: async ({ signal }): Promise<Heat> => {
-      const png = await bytes(`${image.links[`heatmap:${finding}`]}?size=128`, signal);
-      const bitmap = await createImageBitmap(new Blob([png], { type: "image/png" }), {
-        premultiplyAlpha: "none",
-      });
+    queryKey: ["heatmap", image.id, finding],
+    queryFn: async ({ signal }): Promise<Heatmap> => {
+      const png = await request(`${image.links[`heatmap:${finding}`]}?size=128`, { signal });
+      const bitmap = await createImageBitmap(await png.blob(), { premultiplyAlpha: "none" });
       const { width, height } = bitmap;
       const context = new OffscreenCanvas(width, height).getContext("2d");
       if (!context) throw new Error("This browser can't read the heatmap.");

@@ -1,16 +1,16 @@
-/** What is written over the image: which way round it is, how large things are, what window it is seen through. */
-import type { Schemas } from "../api/client";
+/** What is written over the image: orientation, scale, window. */
+import type { Image } from "../api/client";
 import { percent } from "../ui/words";
 import type { Pixels } from "./pixels";
-import type { Shown } from "./renderer";
+import type { Drawing } from "./renderer";
 
-type Props = { shown: Shown; pixels: Pixels; image: Schemas["ImageView"]; width: number; note: string };
+type Props = { drawing: Drawing; pixels: Pixels; image: Image; width: number; note: string };
 
 const OPPOSITE: Record<string, string> = { L: "R", R: "L", A: "P", P: "A", H: "F", F: "H" };
 const opposite = (way: string) => [...way].map((letter) => OPPOSITE[letter] ?? letter).join("");
 
-export function Marks({ shown, pixels, image, width, note }: Props) {
-  const { center, width: across } = shown.window;
+export function Marks({ drawing, pixels, image, width, note }: Props) {
+  const { center, width: across } = drawing.window;
   const [row, column] = pixels.orientation ?? [null, null];
   const [{ width: columns, height: rows }] = pixels.levels as [Pixels["levels"][0]];
   return (
@@ -19,16 +19,16 @@ export function Marks({ shown, pixels, image, width, note }: Props) {
         {image.view_position ?? ""} {columns} × {rows}, {pixels.bits} bit
       </p>
       <p className="mark bottom-left">
-        {percent(shown.view.scale)}
+        {percent(drawing.view.scale)}
         <br />
         WL {Math.round(center)} · WW {Math.round(across)}
-        {shown.invert && " · inverted"}
+        {drawing.invert && " · inverted"}
       </p>
       {row && <span className="mark left">{opposite(row)}</span>}
       {row && <span className="mark right">{row}</span>}
       {column && <span className="mark top">{opposite(column)}</span>}
       {column && <span className="mark bottom">{column}</span>}
-      {pixels.spacing && <Scale scale={shown.view.scale} spacing={pixels.spacing} width={width} />}
+      {pixels.spacing && <Scale scale={drawing.view.scale} spacing={pixels.spacing} width={width} />}
       {note && (
         <p className="mark note-mark" role="status">
           {note}

@@ -1,6 +1,6 @@
 /** What the decoder hands to the viewer: grey values of up to 16 bits with all that is needed to show them right. */
 
-/** Halved again and again, so that a small view of a large image shows no false patterns. */
+/** Halved again and again, so that a small view of a large image has no false patterns. */
 export type Level = { width: number; height: number; data: Uint16Array };
 
 export type Window = { center: number; width: number };
@@ -48,7 +48,7 @@ function halved({ width, height, data }: Level): Level {
 }
 
 /** Stored values below which 1 % and 99 % of the pixels lie. */
-export function spread(data: Uint16Array): { low: number; high: number } {
+export function percentiles(data: Uint16Array): { low: number; high: number } {
   const counts = new Uint32Array(65536);
   for (let i = 0; i < data.length; i++) counts[data[i]!]!++;
   const at = (share: number) => {

@@ -11,8 +11,8 @@ import type { Pixels, Window } from "./pixels";
 export type View = { x: number; y: number; scale: number };
 export type Split = "single" | "side" | "swipe";
 
-/** What is to be drawn of one image. */
-export type Shown = {
+/** What to draw of one image. */
+export type Drawing = {
   view: View;
   window: Window;
   invert: boolean;
@@ -30,11 +30,11 @@ void main() { gl_Position = vec4(gl_VertexID == 1 ? 3. : -1., gl_VertexID == 2 ?
 
 const GREY = `#version 300 es
 precision highp float; precision highp int; precision highp usampler2D;
-uniform usampler2D image; uniform vec2 origin, size; uniform float pace, black, range; uniform int level; uniform bool invert;
+uniform usampler2D image; uniform vec2 origin, size; uniform float pixelStep, black, range; uniform int level; uniform bool invert;
 out vec4 colour;
 float texel(ivec2 p, ivec2 last) { return float(texelFetch(image, clamp(p, ivec2(0), last), level).r); }
 void main() {
-  vec2 at = origin + gl_FragCoord.xy * vec2(pace, -pace);
+  vec2 at = origin + gl_FragCoord.xy * vec2(pixelStep, -pixelStep);
   if (any(lessThan(at, vec2(0))) || any(greaterThanEqual(at, size))) { colour = vec4(0); return; }
   ivec2 last = textureSize(image, level) - 1;
   vec2 p = at / size * vec2(last + 1) - .5, f = fract(p); ivec2 i = ivec2(floor(p));
@@ -46,12 +46,12 @@ void main() {
 
 const OVERLAY = `#version 300 es
 precision highp float;
-uniform sampler2D grey, heat, colours; uniform vec2 origin, size, pane; uniform float pace, opacity, from; uniform int mode;
+uniform sampler2D grey, heat, colours; uniform vec2 origin, size, pane; uniform float pixelStep, opacity, from; uniform int mode;
 out vec4 colour;
 void main() {
   vec2 here = gl_FragCoord.xy - pane;
   vec4 base = texelFetch(grey, ivec2(here), 0);
-  vec2 uv = (origin + here * vec2(pace, -pace)) / size;
+  vec2 uv = (origin + here * vec2(pixelStep, -pixelStep)) / size;
   float h = texture(heat, uv).r;
   vec3 hot = texture(colours, vec2(h, .5)).rgb;
   float share = opacity * h;
@@ -79,14 +79,14 @@ export class Renderer {
   private shownColours = "";
   private heatReady = false;
 
-  /** Raises Error where WebGL 2 can't be had. */
+  /** Throws Error where the browser has no WebGL 2. */
   constructor(private readonly canvas: HTMLCanvasElement) {
     const gl = canvas.getContext("webgl2", {
       alpha: false,
       antialias: false,
       powerPreference: "high-performance",
     });
-    if (!gl) throw new Error("This browser offers no WebGL 2.");
+    if (!gl) throw new Error("This browser does not support WebGL 2.");
     this.gl = gl;
     this.grey = new Program(gl, GREY);
     this.overlay = new Program(gl, OVERLAY);
@@ -133,46 +133,46 @@ export class Renderer {
     this.heatReady = false;
   }
 
-  draw(look: Shown): void {
+  draw(drawing: Drawing): void {
     const { gl, canvas, pixels } = this;
     const ratio = window.devicePixelRatio;
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (!pixels || !width || !height) return;
     if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const paneWidth = look.split === "side" ? Math.floor(width / 2) : width;
-    const { view } = look;
-    const pace = 1 / (view.scale * ratio);
-    const origin = [view.x - (paneWidth / 2) * pace, view.y + (height / 2) * pace] as const;
+    const paneWidth = drawing.split === "side" ? Math.floor(width / 2) : width;
+    const { view } = drawing;
+    const pixelStep = 1 / (view.scale * ratio);
+    const origin = [view.x - (paneWidth / 2) * pixelStep, view.y + (height / 2) * pixelStep] as const;
     const [{ width: w, height: h }] = pixels.levels as [Pixels["levels"][0]];
-    const place = { origin, size: [w, h] as const, pace };
-    this.drawGrey(look, place, paneWidth, height);
-    if (this.shownColours !== look.colorMap) this.setColours(look.colorMap);
+    const place = { origin, size: [w, h] as const, pixelStep };
+    this.drawGrey(drawing, place, paneWidth, height);
+    if (this.shownColours !== drawing.colorMap) this.setColours(drawing.colorMap);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-    const mode = look.heat && this.heatReady ? (look.contour ? 2 : 1) : 0;
-    const from = look.split === "swipe" ? look.swipe * paneWidth : 0;
-    const panes = look.split === "side" ? [0, mode] : [mode];
+    const mode = drawing.heat && this.heatReady ? (drawing.contour ? 2 : 1) : 0;
+    const from = drawing.split === "swipe" ? drawing.swipe * paneWidth : 0;
+    const panes = drawing.split === "side" ? [0, mode] : [mode];
     panes.forEach((mode, i) => {
       gl.viewport(i * paneWidth, 0, paneWidth, height);
       this.bind([this.target, this.heat, this.colours]);
       const pane = [i * paneWidth, 0] as const;
       this.overlay.run(
-        { ...place, pane, opacity: look.opacity, from },
+        { ...place, pane, opacity: drawing.opacity, from },
         { grey: 0, heat: 1, colours: 2, mode },
       );
     });
   }
 
-  /** Give the graphics memory back. */
+  /** Free the graphics memory. */
   dispose(): void {
     const { gl } = this;
     for (const texture of [this.image, this.heat, this.colours, this.target]) gl.deleteTexture(texture);
     gl.deleteFramebuffer(this.buffer);
   }
 
-  private drawGrey(look: Shown, place: Place, width: number, height: number): void {
+  private drawGrey(drawing: Drawing, place: Place, width: number, height: number): void {
     const { gl, pixels } = this;
     if (!pixels) return;
-    const done = JSON.stringify([look.view, look.window, look.invert, width, height]);
+    const done = JSON.stringify([drawing.view, drawing.window, drawing.invert, width, height]);
     if (done === this.drawn) return;
     this.drawn = done;
     gl.bindTexture(gl.TEXTURE_2D, this.target);
@@ -181,13 +181,13 @@ export class Renderer {
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.target, 0);
     gl.viewport(0, 0, width, height);
     const deepest = pixels.levels.length - 1 - this.first;
-    const level = Math.min(Math.max(Math.floor(Math.log2(place.pace) + 0.4) - this.first, 0), deepest);
-    const black = (look.window.center - look.window.width / 2 - pixels.intercept) / pixels.slope;
+    const level = Math.min(Math.max(Math.floor(Math.log2(place.pixelStep) + 0.4) - this.first, 0), deepest);
+    const black = (drawing.window.center - drawing.window.width / 2 - pixels.intercept) / pixels.slope;
     this.bind([this.image]);
-    const range = Math.max(look.window.width / pixels.slope, 1e-6);
+    const range = Math.max(drawing.window.width / pixels.slope, 1e-6);
     this.grey.run(
       { ...place, black, range },
-      { image: 0, level, invert: look.invert !== pixels.inverse ? 1 : 0 },
+      { image: 0, level, invert: drawing.invert !== pixels.inverse ? 1 : 0 },
     );
   }
 
@@ -221,7 +221,7 @@ export class Renderer {
   }
 }
 
-type Place = { origin: readonly [number, number]; size: readonly [number, number]; pace: number };
+type Place = { origin: readonly [number, number]; size: readonly [number, number]; pixelStep: number };
 
 class Program {
   private readonly program: WebGLProgram;

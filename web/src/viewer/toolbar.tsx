@@ -1,95 +1,44 @@
-/** The viewer's tools, as buttons; each has a key too. */
-import {
-  Columns2,
-  Contrast,
-  FileText,
-  Keyboard,
-  Maximize2,
-  Move,
-  RotateCcw,
-  Scan,
-  SlidersHorizontal,
-  Spline,
-  ThermometerSun,
-  ZoomIn,
-  ZoomOut,
-} from "lucide-react";
+/** The viewer's commands as buttons, the settings of the heatmap, the DICOM header, the list of keys. */
+import { FileText, Keyboard, Maximize2 } from "lucide-react";
 import { useState } from "react";
 import { Switch } from "react-aria-components";
-import { IconButton, Range, Select, Toggle, Window } from "../ui/controls";
+import { IconButton, ModalDialog, Range, SearchField, Select, Toggle } from "../ui/controls";
+import { keysOn, setKeysOn } from "../ui/keys";
 import { COLOR_MAPS, type ColorMap } from "./colormaps";
+import { CONTOURS, type Command, HEATMAP, IMAGE_COMMANDS, SHORTCUTS } from "./commands";
 import type { Pixels } from "./pixels";
-import {
-  type Change,
-  FITTED,
-  KEYS,
-  keysOn,
-  nextSplit,
-  PLAIN,
-  type State,
-  setKeysOn,
-  zoomed,
-} from "./use_look";
+import type { Change, ViewState } from "./view_state";
 
 type Props = {
-  look: State;
+  view: ViewState;
   change: (by: Change) => void;
   onFullScreen: () => void;
   header?: Pixels["header"] | undefined;
-  /** Whether there is a heatmap to set. */
+  /** Whether the image can have a heatmap. */
   heat: boolean;
 };
 
-const SPLITS = { single: "Single view", side: "Side by side", swipe: "Swipe" } as const;
-
-export function Toolbar({ look, change, onFullScreen, header, heat }: Props) {
+export function Toolbar({ view, change, onFullScreen, header, heat }: Props) {
   return (
     <div className="toolbar">
+      {heat && (
+        <div className="tools heat-tools" role="group" aria-label="Heatmap">
+          <CommandButton command={HEATMAP} {...{ view, change }} text />
+          {view.heat && <HeatmapSettings {...{ view, change }} />}
+        </div>
+      )}
+      {view.split === "swipe" && (
+        <Range label="Swipe" value={view.swipe} onChange={(swipe) => change({ swipe })} />
+      )}
       <div className="tools" role="group" aria-label="Image">
-        <Toggle
-          label="Window and level"
-          keys="W"
-          isSelected={look.tool === "window"}
-          onChange={() => change({ tool: "window" })}
-        >
-          <SlidersHorizontal />
-        </Toggle>
-        <Toggle
-          label="Pan"
-          keys="P"
-          isSelected={look.tool === "pan"}
-          onChange={() => change({ tool: "pan" })}
-        >
-          <Move />
-        </Toggle>
-        <IconButton label="Zoom in" keys="+" onPress={() => change((now) => zoomed(now, 1.25))}>
-          <ZoomIn />
-        </IconButton>
-        <IconButton label="Zoom out" keys="−" onPress={() => change((now) => zoomed(now, 0.8))}>
-          <ZoomOut />
-        </IconButton>
-        <IconButton label="Fit" keys="F" onPress={() => change(FITTED)}>
-          <Scan />
-        </IconButton>
-        <Toggle label="Invert" keys="I" isSelected={look.invert} onChange={(invert) => change({ invert })}>
-          <Contrast />
-        </Toggle>
-        <IconButton label="Reset" keys="R" onPress={() => change(PLAIN)}>
-          <RotateCcw />
-        </IconButton>
-        <Toggle
-          label={SPLITS[look.split]}
-          keys="S"
-          isSelected={look.split !== "single"}
-          onChange={() => change((now) => ({ split: nextSplit(now.split) }))}
-        >
-          <Columns2 />
-        </Toggle>
+        {IMAGE_COMMANDS.map((command) => (
+          <CommandButton key={command.key} {...{ command, view, change }} />
+        ))}
         <IconButton label="Full screen" keys="X" onPress={onFullScreen}>
           <Maximize2 />
         </IconButton>
         {header && header.length > 0 && (
-          <Window
+          <ModalDialog
             drawer
             title="DICOM header"
             trigger={
@@ -99,10 +48,10 @@ export function Toolbar({ look, change, onFullScreen, header, heat }: Props) {
             }
           >
             {() => <Header rows={header} />}
-          </Window>
+          </ModalDialog>
         )}
-        <Window
-          title="Keyboard"
+        <ModalDialog
+          title="Keyboard shortcuts"
           trigger={
             <IconButton label="Keyboard shortcuts">
               <Keyboard />
@@ -110,56 +59,53 @@ export function Toolbar({ look, change, onFullScreen, header, heat }: Props) {
           }
         >
           {() => <Shortcuts />}
-        </Window>
+        </ModalDialog>
       </div>
-      {heat && (
-        <div className="tools heat-tools" role="group" aria-label="Heatmap">
-          <Toggle label="Heatmap" keys="H" text isSelected={look.heat} onChange={(heat) => change({ heat })}>
-            <ThermometerSun />
-          </Toggle>
-          <Range
-            label="Opacity"
-            value={look.opacity}
-            onChange={(opacity) => change({ opacity })}
-            isDisabled={!look.heat}
-          />
-          <Toggle
-            label="Contours"
-            keys="C"
-            isSelected={look.contour}
-            onChange={(contour) => change({ contour, heat: true })}
-          >
-            <Spline />
-          </Toggle>
-          <Select
-            label="Colour map"
-            value={look.colorMap}
-            onChange={(name) => change({ colorMap: name as ColorMap })}
-            options={Object.fromEntries(COLOR_MAPS.map((name) => [name, name]))}
-          />
-        </div>
-      )}
-      {look.split === "swipe" && (
-        <Range label="Swipe" value={look.swipe} onChange={(swipe) => change({ swipe })} />
-      )}
     </div>
   );
 }
 
+type CommandProps = Pick<Props, "view" | "change"> & { command: Command; text?: boolean };
+
+function CommandButton({ command, view, change, text }: CommandProps) {
+  const { key, label, Icon, isOn } = command;
+  const act = () => change(command.change);
+  if (!isOn)
+    return (
+      <IconButton label={label} keys={key} onPress={act}>
+        <Icon />
+      </IconButton>
+    );
+  return (
+    <Toggle label={label} keys={key} text={text} isSelected={isOn(view)} onChange={act}>
+      <Icon />
+    </Toggle>
+  );
+}
+
+function HeatmapSettings({ view, change }: Pick<Props, "view" | "change">) {
+  return (
+    <>
+      <Range label="Opacity" value={view.opacity} onChange={(opacity) => change({ opacity })} />
+      <CommandButton command={CONTOURS} {...{ view, change }} />
+      <Select
+        label="Colour map"
+        value={view.colorMap}
+        onChange={(name) => change({ colorMap: name as ColorMap })}
+        options={Object.fromEntries(COLOR_MAPS.map((name) => [name, name]))}
+      />
+    </>
+  );
+}
+
 function Header({ rows }: { rows: Pixels["header"] }) {
-  const [sought, setSought] = useState("");
+  const [search, setSearch] = useState("");
   const found = rows.filter((row) =>
-    Object.values(row).join(" ").toLowerCase().includes(sought.toLowerCase()),
+    Object.values(row).join(" ").toLowerCase().includes(search.toLowerCase()),
   );
   return (
     <>
-      <input
-        type="search"
-        aria-label="Search the header"
-        placeholder="Search"
-        value={sought}
-        onChange={(event) => setSought(event.target.value)}
-      />
+      <SearchField label="Search the header" value={search} onChange={setSearch} />
       <section className="header-table" tabIndex={0} aria-label="Attributes">
         <table>
           <thead>
@@ -195,7 +141,7 @@ function Shortcuts() {
   return (
     <>
       <dl className="keys">
-        {KEYS.map(([key, what]) => (
+        {SHORTCUTS.map(([key, what]) => (
           <div key={key}>
             <dt>
               <kbd>{key}</kbd>
@@ -205,7 +151,7 @@ function Shortcuts() {
         ))}
       </dl>
       <Switch isSelected={on} onChange={set} className="switch">
-        <span className="switch-track" aria-hidden /> Single-letter keys work
+        <span className="switch-track" aria-hidden /> Use single-letter keys
       </Switch>
     </>
   );

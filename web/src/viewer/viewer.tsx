@@ -1,28 +1,29 @@
 /** One image with all its tools, and the heatmap of the chosen finding over it. */
 import { useQuery } from "@tanstack/react-query";
 import { useCallback, useRef } from "react";
-import type { Finding, Schemas } from "../api/client";
+import type { Finding, Image } from "../api/client";
+import { useViewerKeys } from "./commands";
+import { ImageCanvas } from "./image_canvas";
 import { pixelsQuery } from "./load";
-import { Stage } from "./stage";
 import { Toolbar } from "./toolbar";
-import { toggleFullScreen, useKeys, useLook } from "./use_look";
+import { toggleFullScreen, useViewState } from "./view_state";
 
 type Props = {
-  image: Schemas["ImageView"];
+  image: Image;
   finding: Finding | undefined;
   onFinding: (index: number) => void;
 };
 
 export function Viewer({ image, finding, onFinding }: Props) {
   const frame = useRef<HTMLElement>(null);
-  const [look, change] = useLook();
+  const [view, change] = useViewState();
   const { data: pixels } = useQuery(pixelsQuery(image));
   const onFullScreen = useCallback(() => toggleFullScreen(frame.current), []);
-  useKeys({ change, onFinding, onFullScreen });
+  useViewerKeys({ change, onFinding, onFullScreen });
   return (
     <section className="viewer" ref={frame} aria-label={`Image ${image.file_name}`}>
-      <Toolbar {...{ look, change, onFullScreen }} header={pixels?.header} heat={finding !== undefined} />
-      <Stage {...{ image, finding, look, change }} />
+      <Toolbar {...{ view, change, onFullScreen }} header={pixels?.header} heat={finding !== undefined} />
+      <ImageCanvas {...{ image, finding, view, change }} />
     </section>
   );
 }

@@ -1,29 +1,9 @@
-/** The worklist as a file, all of what the filters let through (up to 5,000 studies). */
+/** The worklist as a file: every study that the filters match (up to 5,000), every field that the API gives. */
 import type { JobSummary } from "../api/client";
-import { download, FINDINGS } from "../ui/words";
+import { download } from "../ui/words";
 import { type Filters, readPage } from "./jobs";
 
-const COLUMNS: Record<string, (item: JobSummary) => unknown> = {
-  id: (item) => item.id,
-  title: (item) => item.title,
-  state: (item) => item.state,
-  priority: (item) => item.priority,
-  study_date: (item) => item.study_date,
-  created_at: (item) => item.created_at,
-  finished_at: (item) => item.finished_at,
-  images: (item) => item.images,
-  top_finding: (item) => item.top_finding?.finding,
-  ...Object.fromEntries(
-    Object.keys(FINDINGS).flatMap((name) => {
-      const of = (item: JobSummary) => item.findings.find(({ finding }) => finding === name);
-      return [
-        [name, (item: JobSummary) => of(item)?.probability],
-        [`${name}_threshold`, (item: JobSummary) => of(item)?.threshold],
-        [`${name}_positive`, (item: JobSummary) => of(item)?.positive],
-      ];
-    }),
-  ),
-};
+const MOST = 5000;
 
 export async function exportAs(format: "csv" | "json", filters: Filters): Promise<void> {
   const items: JobSummary[] = [];
@@ -32,14 +12,31 @@ export async function exportAs(format: "csv" | "json", filters: Filters): Promis
     const page = await readPage(filters, cursor, 100);
     items.push(...page.items);
     cursor = page.next;
-  } while (cursor && items.length < 5000);
+  } while (cursor && items.length < MOST);
   if (format === "json") return download("studies.json", "application/json", JSON.stringify(items, null, 2));
-  const rows = items.map((item) => Object.values(COLUMNS).map((column) => cell(column(item))));
-  const lines = [Object.keys(COLUMNS), ...rows].map((row) => row.join(","));
-  return download("studies.csv", "text/csv", `${lines.join("\r\n")}\r\n`);
+  const rows = items.map(flat);
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
+  const lines = [columns, ...rows.map((row) => columns.map((column) => row[column]))];
+  download("studies.csv", "text/csv", lines.map((line) => `${line.map(cell).join(",")}\r\n`).join(""));
 }
 
-/** RFC 4180, and no formula for a spreadsheet to run. */
+/** One row: nested fields as `progress_done`, and of each finding `edema` (its probability), `edema_threshold`, … */
+function flat({ findings, top_finding, ...item }: JobSummary): Record<string, unknown> {
+  const row: Record<string, unknown> = {};
+  const add = (name: string, value: unknown) => {
+    if (value === null || typeof value !== "object") row[name] = value;
+    else for (const [key, inner] of Object.entries(value)) add(`${name}_${key}`, inner);
+  };
+  for (const [name, value] of Object.entries(item)) add(name, value);
+  row.top_finding = top_finding?.finding;
+  for (const { finding, probability, label: _, backbones: __, ...values } of findings) {
+    row[finding] = probability;
+    add(finding, values);
+  }
+  return row;
+}
+
+/** RFC 4180; a text that a spreadsheet would run as a formula is quoted. */
 function cell(value: unknown): string {
   const text = value === null || value === undefined ? "" : String(value);
   const safe = typeof value === "string" && /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;

@@ -1,9 +1,9 @@
 /** The tenant's jobs, page by page, filtered and sorted by the server. */
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
-import { api, type JobSummary, ok, type Schemas } from "../api/client";
+import { api, type JobSummary, type Schemas, unwrap } from "../api/client";
 import { isFinal } from "../api/jobs";
 
-export type Filters = { title: string; state: string; finding: string; sort: Schemas["Order"] };
+export type Filters = { title: string; state: string; finding: string; sort: string };
 export const NO_FILTERS: Filters = { title: "", state: "", finding: "", sort: "newest" };
 
 /** One page of the list. */
@@ -11,12 +11,12 @@ export function readPage(filters: Filters, cursor: string | null, limit: number)
   const query = {
     limit,
     cursor: cursor ?? undefined,
-    sort: filters.sort,
+    sort: filters.sort as Schemas["Order"],
     title: filters.title || undefined,
     state: (filters.state || undefined) as JobSummary["state"] | undefined,
     finding: filters.finding || undefined,
   };
-  return ok(api.GET("/v1/jobs", { params: { query } }));
+  return unwrap(api.GET("/v1/jobs", { params: { query } }));
 }
 
 export function useJobs(filters: Filters, limit = 25) {

@@ -53,12 +53,12 @@ def _key(order: Order, finding: str | None) -> ColumnElement[Any]:
 
 def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
-    first = (
-        select(Instance.id).where(Instance.study_id == Job.study_id, Instance.position == 0).scalar_subquery()
-    )
-    columns = [*Job.__table__.columns, Study.title, Study.study_date]
-    shown = select(*columns, images.label("images"), first.label("first_image"), *more)
-    return shown.join(Study, Study.id == Job.study_id).where(Job.shadow_of.is_(None))
+    first = aliased(Instance)
+    columns = [*Job.__table__.columns, Study.title, Study.study_date, first.id.label("first_image")]
+    shown = select(*columns, first.view_position, images.label("images"), *more)
+    shown = shown.join(Study, Study.id == Job.study_id)
+    shown = shown.outerjoin(first, and_(first.study_id == Job.study_id, first.position == 0))
+    return shown.where(Job.shadow_of.is_(None))
 
 
 async def page(

@@ -11,6 +11,7 @@ from thorax.findings import FINDINGS, Finding
 from thorax.states import Priority, StepKind
 
 Columns = Mapping[Any, Any]
+_INPUT_AT_FAULT = (413, 415, 422)
 _PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
 
 
@@ -33,7 +34,7 @@ def whole(job: AnyRow, base: str) -> JobView:
             **_derived(columns),
             "stages": _stages(columns["steps"], columns["backbones"]) if columns["steps"] else [],
             "bundle": {name: columns[f"bundle_{name}"] for name in ("name", "version", "digest")},
-            "error": _error(columns),
+            "error": error(columns),
             "study": StudyView.model_validate(study),
             "images": [_image(row, findings(row["id"]), f"{base}/images/{row['id']}") for row in images],
             "links": {"self": base, "events": f"{base}/events"},
@@ -45,8 +46,8 @@ def summary(job: AnyRow, findings: Iterable[AnyRow]) -> JobSummary:
     """A job for a list, with its study's findings. The top one is furthest above (or least below) its threshold."""
     views = _findings([row._mapping for row in findings], {})
     top = max(views, key=lambda view: view.probability - view.threshold, default=None)
-    values = {**job._mapping, **_derived(job._mapping), "findings": views, "top_finding": top}
-    return JobSummary.model_validate(values)
+    own = {"findings": views, "top_finding": top, "error": error(job._mapping)}
+    return JobSummary.model_validate({**job._mapping, **_derived(job._mapping), **own})
 
 
 def _derived(job: Columns) -> dict[str, Any]:
@@ -58,13 +59,17 @@ def _derived(job: Columns) -> dict[str, Any]:
     }
 
 
-def _error(columns: Columns) -> ErrorView | None:
+def error(columns: Columns) -> ErrorView | None:
     """The error of a job or an image with its sentences; None without one."""
     if not columns["error_code"]:
         return None
     code = Code(columns["error_code"])
     return ErrorView(
-        code=code, title=code.title, detail=columns["error_detail"] or f"{code.title}.", remedy=code.remedy
+        code=code,
+        title=code.title,
+        detail=columns.get("error_detail") or f"{code.title}.",
+        remedy=code.remedy,
+        permanent=code.status in _INPUT_AT_FAULT,
     )
 
 
@@ -116,4 +121,4 @@ def _image(row: Columns, findings: list[FindingView], base: str) -> ImageView:
         links["heatmaps"] = f"{base}/heatmaps.npz"
         links |= {f"heatmap:{f}": f"{base}/heatmaps/{f}.png" for f in FINDINGS}
         links |= {f"overlay:{f}": f"{base}/overlay/{f}.png" for f in FINDINGS}
-    return ImageView.model_validate({**row, "error": _error(row), "findings": findings, "links": links})
+    return ImageView.model_validate({**row, "error": error(row), "findings": findings, "links": links})

@@ -49,6 +49,9 @@ class ErrorView(BaseModel):
     title: str = Field(examples=[Code.UNREADABLE_IMAGE.title])
     detail: str = Field(examples=["The PNG image has no header."])
     remedy: str = Field(examples=[Code.UNREADABLE_IMAGE.remedy])
+    permanent: bool = Field(
+        description="True if the same input fails again: a retry does not help.", examples=[True]
+    )
 
 
 class ImageView(BaseModel):
@@ -122,6 +125,8 @@ class JobSummary(BaseModel):
     degraded: bool = Field(description=_DEGRADED, examples=[False])
     images: int = Field(examples=[1])
     first_image: UUID | None = Field(examples=[_IMAGE])
+    view_position: str | None = Field(description="Of the first image.", examples=["PA"])
+    error: ErrorView | None = Field(examples=[None])
 
 
 class JobView(BaseModel):

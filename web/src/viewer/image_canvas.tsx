@@ -1,30 +1,33 @@
-/** The canvas that an image is drawn on, with its marks, and the pictures that stand in for it without WebGL 2. */
+/** The canvas that an image is drawn on, with its marks; without WebGL 2, the pictures that the gateway renders. */
 import { useQuery } from "@tanstack/react-query";
 import { type KeyboardEvent, type RefObject, useEffect, useMemo, useRef, useState } from "react";
-import type { Finding, Schemas } from "../api/client";
+import type { Finding, Image } from "../api/client";
+import { isUnlikely, placeOnBar } from "../findings/reading";
 import { ErrorNote, Loading, Picture } from "../ui/states";
 import { useGestures } from "./gestures";
-import { heatQuery, pixelsQuery } from "./load";
+import { type Heatmap, heatmapQuery, pixelsQuery } from "./load";
 import { Marks } from "./marks";
 import { Renderer } from "./renderer";
-import { type Change, fitted, panned, project, type State, windowed } from "./use_look";
+import { type Change, fitted, panned, project, type ViewState, windowed } from "./view_state";
 
 type Props = {
-  image: Schemas["ImageView"];
+  image: Image;
   finding: Finding | undefined;
-  look: State;
+  view: ViewState;
   change: (by: Change) => void;
 };
 
-export function Stage({ image, finding, look, change }: Props) {
+export function ImageCanvas({ image, finding, view, change }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { data: pixels, error, refetch } = useQuery(pixelsQuery(image));
-  // Once prepared, the image can stand in for an original that can't be shown here. A fetch that is under way may not
-  // know of it yet, so that there is one more if it fails; on a lasting failure no more than that.
+  // Once prepared, the image can replace an original that can't be shown here. A fetch that is under way may not know
+  // of it yet: then there is one more.
   useEffect(() => {
     if (image.links.image && !pixels) void refetch().then((tried) => tried.error && refetch());
   }, [image.links.image]);
-  const heat = useQuery({ ...heatQuery(image, finding?.finding ?? ""), enabled: finding !== undefined });
+  const mapped = view.heat && finding && !isUnlikely(finding) ? finding : undefined;
+  const heat = useQuery({ ...heatmapQuery(image, finding?.finding ?? ""), enabled: mapped !== undefined });
+  const heatmap = mapped && heat.data;
   const { renderer, broken } = useRenderer(canvas);
   const [canvasSize, setCanvasSize] = useState({ width: 0, height: 0 });
   useEffect(() => {
@@ -40,23 +43,23 @@ export function Stage({ image, finding, look, change }: Props) {
     if (renderer && pixels) renderer.setImage(pixels);
   }, [renderer, pixels]);
   useEffect(() => {
-    if (heat.data) renderer?.setHeat(heat.data);
+    if (heatmap && finding) renderer?.setHeat(scaled(heatmap, finding));
     else renderer?.clearHeat();
-  }, [renderer, heat.data]);
+  }, [renderer, heatmap, finding]);
 
-  const pane = { ...canvasSize, width: look.split === "side" ? canvasSize.width / 2 : canvasSize.width };
-  const shown = useMemo(
-    () => (pixels && pane.width > 0 ? project(look, pixels, pane) : null),
-    [look, pixels, pane.width, pane.height],
+  const pane = { ...canvasSize, width: view.split === "side" ? canvasSize.width / 2 : canvasSize.width };
+  const drawing = useMemo(
+    () => (pixels && pane.width > 0 ? project(view, pixels, pane) : null),
+    [view, pixels, pane.width, pane.height],
   );
   useEffect(() => {
-    if (!renderer || !shown) return;
-    const id = requestAnimationFrame(() => renderer.draw(shown));
+    if (!renderer || !drawing) return;
+    const id = requestAnimationFrame(() => renderer.draw(drawing));
     return () => cancelAnimationFrame(id);
-  }, [renderer, shown, heat.data]);
+  }, [renderer, drawing, heatmap, finding]);
 
   const size = pixels ? fitted(pixels, pane) : null;
-  useGestures(canvas, look, size, change);
+  useGestures(canvas, view, size, change);
   const onKeyDown = (event: KeyboardEvent) => {
     const [dx, dy] = ARROWS[event.key] ?? [0, 0];
     if (!size || (!dx && !dy)) return;
@@ -65,32 +68,44 @@ export function Stage({ image, finding, look, change }: Props) {
     event.preventDefault();
   };
   const name = image.file_name;
-  const over = look.heat && finding && heat.data ? `, heatmap of ${finding.label} over it` : "";
-  const lost = look.heat && finding && heat.error && !heat.data;
-  const note = [pixels?.note, lost && `The heatmap of ${finding.label} could not be loaded.`];
+  const over = heatmap ? `, heatmap of ${finding?.label} over it` : "";
+  const note = [
+    pixels?.note,
+    mapped && heat.error && !heatmap && `The heatmap of ${mapped.label} could not be loaded.`,
+    view.heat && finding && !mapped && `${finding.label} is not likely: there is no heatmap to show.`,
+  ];
   return (
     <div className="stage">
       {broken ? (
-        <Fallback {...{ image, finding, look }} />
+        <Fallback {...{ image, view }} finding={mapped} />
       ) : (
         <canvas
           ref={canvas}
           tabIndex={0}
           role="img"
           aria-label={`X-ray ${name}${over}. Arrow keys move it.`}
-          data-tool={look.tool}
-          data-ready={pixels && (!finding || heat.data) ? "" : undefined}
+          data-tool={view.tool}
+          data-ready={pixels && (!mapped || heatmap) ? "" : undefined}
           onKeyDown={onKeyDown}
         />
       )}
-      {look.split === "swipe" && <span className="swipe-line" style={{ left: `${look.swipe * 100}%` }} />}
-      {pixels && shown && !broken && (
-        <Marks {...{ shown, pixels, image }} width={pane.width} note={note.filter(Boolean).join(" ")} />
+      {view.split === "swipe" && <span className="swipe-line" style={{ left: `${view.swipe * 100}%` }} />}
+      {pixels && drawing && !broken && (
+        <Marks {...{ drawing, pixels, image }} width={pane.width} note={note.filter(Boolean).join(" ")} />
       )}
       {!pixels && !error && !broken && <Loading what="Loading the image…" />}
       {error && <ErrorNote error={error} />}
     </div>
   );
+}
+
+/**
+ * One scale for all images: the hottest place of a map has the finding's place on its bar, so that the middle of the
+ * colours is its threshold. The stored map is relative, 255 at its own maximum.
+ */
+function scaled(heatmap: Heatmap, { probability, threshold }: Finding): Heatmap {
+  const strength = placeOnBar(probability, threshold);
+  return { ...heatmap, data: heatmap.data.map((level) => level * strength) };
 }
 
 const ARROWS: Record<string, [number, number]> = {
@@ -115,15 +130,15 @@ function useRenderer(canvas: RefObject<HTMLCanvasElement | null>) {
         setBroken(true);
       }
     };
-    const gone = (event: Event) => {
-      event.preventDefault(); // so that the context may come back
+    const onLost = (event: Event) => {
+      event.preventDefault(); // so that the context may be restored
       setRenderer(null);
     };
     begin();
-    element.addEventListener("webglcontextlost", gone);
+    element.addEventListener("webglcontextlost", onLost);
     element.addEventListener("webglcontextrestored", begin);
     return () => {
-      element.removeEventListener("webglcontextlost", gone);
+      element.removeEventListener("webglcontextlost", onLost);
       element.removeEventListener("webglcontextrestored", begin);
       made?.dispose();
     };
@@ -131,16 +146,16 @@ function useRenderer(canvas: RefObject<HTMLCanvasElement | null>) {
   return { renderer, broken };
 }
 
-/** Without WebGL 2: the pictures that the gateway renders, one over the other. */
-function Fallback({ image, finding, look }: Omit<Props, "change">) {
+/** The pictures that the gateway renders, one over the other. */
+function Fallback({ image, finding, view }: Omit<Props, "change">) {
   if (!image.links.image) return null;
-  const heat = finding && look.heat ? image.links[`heatmap:${finding.finding}`] : undefined;
+  const heat = finding ? image.links[`heatmap:${finding.finding}`] : undefined;
   return (
     <div className="pictures">
       <Picture src={image.links.image} alt={`X-ray ${image.file_name}`} />
       {heat && (
-        <div style={{ opacity: look.opacity }}>
-          <Picture src={`${heat}?colormap=${look.colorMap}`} alt={`Heatmap of ${finding?.label}`} />
+        <div style={{ opacity: view.opacity }}>
+          <Picture src={`${heat}?colormap=${view.colorMap}`} alt={`Heatmap of ${finding?.label}`} />
         </div>
       )}
     </div>

@@ -1,0 +1,66 @@
+"""Each form of the page in a real browser: filled in wrongly, corrected, sent."""
+
+import secrets
+
+import pytest
+from tests.e2e.person import PASSWORD, Account, Person
+from tests.e2e.test_make_run import Run
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_sign_up_after_a_password_that_is_too_short(person: Person) -> None:
+    page, create = person.page, person.page.get_by_role("button", name="Create an account")
+    page.goto("/sign-up")
+    create.click()  # nothing is filled in: the browser itself asks for the fields
+    page.get_by_label("Name or e-mail").fill(f"reader-{secrets.token_hex(4)}")
+    page.get_by_label("Password").fill("short")
+    with page.expect_response("**/auth/register") as answer:
+        create.click()
+    assert answer.value.status == 422
+    assert "12 characters" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Password").fill(PASSWORD)
+    create.click()
+    page.wait_for_url("**/studies")
+
+
+def test_log_in_after_a_wrong_password(person: Person, stack: Run) -> None:
+    page, account = person.page, Account(stack)
+    page.goto("/log-in")
+    person.log_in(account.name, "not the password")
+    page.get_by_role("alert").wait_for()
+    person.log_in(account.name)
+    page.wait_for_url("**/studies")
+
+
+def test_the_forms_of_an_account(person: Person, stack: Run) -> None:
+    page, account = person.page, Account(stack)
+    person.enter(account)
+    page.goto("/account")
+    # another password
+    current, new = page.get_by_label("Current password"), page.get_by_label("New password")
+    change = page.get_by_role("button", name="Change the password")
+    current.fill(PASSWORD)
+    new.fill("short")
+    change.click()
+    page.get_by_role("alert").wait_for()
+    new.fill(f"{PASSWORD} again")
+    change.click()
+    page.get_by_text("Password changed").wait_for()
+    # a machine client
+    name, create = page.get_by_label("Name of a new client"), page.get_by_role("button", name="Create")
+    name.fill("x" * 200)
+    create.filter(has_not_text="invitation").click()
+    page.get_by_role("alert").wait_for()
+    name.fill("pacs")
+    create.filter(has_not_text="invitation").click()
+    page.get_by_text("It is not shown again").wait_for()
+    # deletion
+    page.get_by_role("button", name="Delete the account").click()
+    dialog = page.get_by_role("dialog")
+    for password in ("not the password", f"{PASSWORD} again"):
+        dialog.get_by_label("Password").fill(password)
+        with page.expect_response("**/auth/me") as answer:
+            dialog.get_by_role("button", name="Delete").click()
+    assert answer.value.ok
+    page.get_by_role("link", name="Log in").wait_for()

@@ -1,0 +1,61 @@
+/** How a finding is read: its band, its distance from the threshold, and which finding stands out. Pure. */
+import type { Finding } from "../api/client";
+import { percent } from "../ui/words";
+
+export type Band = "likely" | "uncertain" | "unlikely" | "positive" | "negative";
+
+/** Three bands where the bundle states them; else on which side of the threshold the probability is. */
+export const bandOf = (finding: Finding): Band =>
+  finding.verdict ?? (finding.positive ? "positive" : "negative");
+export const isLikely = (finding: Finding) => ["likely", "positive"].includes(bandOf(finding));
+export const isUnlikely = (finding: Finding) => ["unlikely", "negative"].includes(bandOf(finding));
+
+const logit = (share: number) => Math.log(Math.max(share, 1e-6) / Math.max(1 - share, 1e-6));
+/** How far the odds are above (or below) those of the threshold: their logarithm. */
+export const margin = ({ probability, threshold }: Finding) => logit(probability) - logit(threshold);
+
+/** The ends of a bar: odds e³ times below and above those of the threshold. */
+const REACH = 3;
+/** Where a probability is on a finding's bar, 0 to 1. The threshold is in the middle, since it may be as low as 2 %. */
+export function placeOnBar(share: number, threshold: number): number {
+  const place = 0.5 + (logit(share) - logit(threshold)) / (2 * REACH);
+  return Math.min(Math.max(place, 0.01), 0.99);
+}
+
+export const bySuspicion = (findings: Finding[]) => findings.toSorted((a, b) => margin(b) - margin(a));
+export const mostSuspicious = (findings: Finding[]): Finding | undefined => bySuspicion(findings)[0];
+
+/** Each backbone's own probability; none where the API leaves them out. */
+export const backbonesOf = (finding: Finding): Record<string, number> => finding.backbones ?? {};
+
+/** Whether the backbones are on both sides of the threshold, and clearly apart. */
+export function disagree(finding: Finding): boolean {
+  const places = Object.values(backbonesOf(finding)).map((share) => placeOnBar(share, finding.threshold));
+  const [low, high] = [Math.min(...places), Math.max(...places)];
+  return places.length > 1 && low < 0.5 && high >= 0.5 && high - low > 0.25;
+}
+
+/** “2.4 times the average”, where the bundle says how frequent the finding was. */
+export function timesAverage({ probability, prevalence }: Finding): string {
+  if (!prevalence) return "";
+  const times = probability / prevalence;
+  return `${times < 9.95 ? times.toFixed(1) : Math.round(times)} times the average`;
+}
+
+/** A study's impression in one sentence. */
+export function impression(findings: Finding[]): string {
+  const named = (band: (finding: Finding) => boolean) =>
+    bySuspicion(findings.filter(band)).map(
+      ({ label, probability }) => `${label.toLowerCase()} (${percent(probability)})`,
+    );
+  const [likely, uncertain] = [named(isLikely), named((one) => bandOf(one) === "uncertain")];
+  const sentences = [
+    likely.length
+      ? `The ensemble reads ${list(likely)} as ${findings.some((one) => one.verdict) ? "likely" : "positive"}.`
+      : "",
+    uncertain.length ? `Uncertain: ${list(uncertain)}.` : "",
+  ];
+  return sentences.filter(Boolean).join(" ") || `None of the ${findings.length} findings is likely.`;
+}
+
+const list = (words: string[]) => new Intl.ListFormat("en").format(words);

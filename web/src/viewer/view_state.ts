@@ -1,0 +1,86 @@
+/** How the viewer shows an image: one state that fits any image, so that two can share it, and what changes it. */
+import { useCallback, useState } from "react";
+import type { ColorMap } from "./colormaps";
+import type { Pixels } from "./pixels";
+import type { Drawing } from "./renderer";
+
+export type ViewState = Omit<Drawing, "view" | "window"> & {
+  /** The image's point in the middle of the pane, in shares of the image; zoom 1 shows all of it. */
+  view: { x: number; y: number; zoom: number };
+  /** Changes to the file's own window: the level in its widths, the width by e to the power of `wider`. */
+  window: { higher: number; wider: number };
+  tool: "window" | "pan";
+};
+export type Change = Partial<ViewState> | ((now: ViewState) => Partial<ViewState>);
+export type Size = { width: number; height: number };
+
+export const FITTED = { view: { x: 0.5, y: 0.5, zoom: 1 } };
+export const PLAIN = { ...FITTED, window: { higher: 0, wider: 0 }, invert: false };
+const START: ViewState = {
+  ...PLAIN,
+  heat: false,
+  opacity: 0.6,
+  contour: false,
+  colorMap: "inferno" as ColorMap,
+  split: "single",
+  swipe: 0.5,
+  tool: "window",
+};
+
+export function useViewState(start: Partial<ViewState> = {}) {
+  const [state, setState] = useState<ViewState>({ ...START, ...start });
+  const change = useCallback((by: Change) => {
+    setState((now) => ({ ...now, ...(typeof by === "function" ? by(now) : by) }));
+  }, []);
+  return [state, change] as const;
+}
+
+/** The size of the whole image in the pane, in CSS pixels, at zoom 1. */
+export function fitted({ levels }: Pixels, pane: Size): Size {
+  const [{ width, height }] = levels as [Pixels["levels"][0]];
+  const scale = Math.min(pane.width / width, pane.height / height);
+  return { width: width * scale, height: height * scale };
+}
+
+/** The state, as the renderer needs it for one image. */
+export function project(state: ViewState, pixels: Pixels, pane: Size): Drawing {
+  const [{ width, height }] = pixels.levels as [Pixels["levels"][0]];
+  const { view, window } = state;
+  const scale = (fitted(pixels, pane).width / width) * view.zoom;
+  const own = pixels.window;
+  return {
+    ...state,
+    view: { x: view.x * width, y: view.y * height, scale },
+    window: { center: own.center + window.higher * own.width, width: own.width * Math.exp(window.wider) },
+  };
+}
+
+/** Zoom by `factor` so that the point `at` (CSS pixels from the pane's middle) of an image of `size` stays. */
+export function zoomed(
+  { view }: ViewState,
+  factor: number,
+  at = { x: 0, y: 0 },
+  size?: Size,
+): Partial<ViewState> {
+  const zoom = Math.min(Math.max(view.zoom * factor, 0.25), 60);
+  const shift = 1 / view.zoom - 1 / zoom;
+  const [x, y] = size ? [(at.x * shift) / size.width, (at.y * shift) / size.height] : [0, 0];
+  return { view: { x: view.x + x, y: view.y + y, zoom } };
+}
+
+/** Move an image of `size` by CSS pixels. */
+export function panned({ view }: ViewState, dx: number, dy: number, size: Size): Partial<ViewState> {
+  const [x, y] = [dx / (size.width * view.zoom), dy / (size.height * view.zoom)];
+  return { view: { ...view, x: view.x - x, y: view.y - y } };
+}
+
+/** Window and level by a step; the level goes slower the narrower the window is. */
+export function windowed({ window }: ViewState, wider: number, higher: number): Partial<ViewState> {
+  const width = Math.min(Math.max(window.wider + wider, -6), 3);
+  return { window: { wider: width, higher: window.higher + higher * Math.exp(window.wider) } };
+}
+
+export function toggleFullScreen(element: HTMLElement | null): void {
+  if (document.fullscreenElement) void document.exitFullscreen();
+  else void element?.requestFullscreen?.();
+}
