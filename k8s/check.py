@@ -1,4 +1,4 @@
-"""`make k8s-check`: every overlay against strict schemas and our own rules. Skips what needs a missing kubectl."""
+"""`make k8s-check`: every overlay against strict schemas and our own rules. Skipped where kubectl is missing."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def secrets(places: dict[str, str]) -> dict[str, dict[str, str]]:
 
 
 def complaints(rendered: Rendered, *, any_id: bool = False) -> Iterator[str]:
-    """Everything that is wrong; `any_id`: no pod may name a user id, as on OpenShift."""
+    """Every complaint. `any_id`: no pod may name a user id, as on OpenShift."""
     for each in rendered.objects:
         for why in _schema(each):
             yield f"{called(each)}: {why}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the secret files of one installation, a folder per service, for docker-compose.yml and for Kubernetes:
 #   for d in secrets/*/; do kubectl -n thorax create secret generic "$(basename "$d")" --from-file="$d"; done
-# What is there already is kept, so it may be run again. Stores that run elsewhere are named by POSTGRES (host:port) and
-# VALKEY (a redis:// or rediss:// URL); on Kubernetes say NAMESPACE=thorax, since KEDA asks from a namespace of its own.
+# Files that exist are kept, so it may be run again. Stores that run elsewhere are named by POSTGRES (host:port) and
+# VALKEY (a redis:// or rediss:// URL); on Kubernetes say NAMESPACE=thorax, since KEDA connects from its own namespace.
 set -euo pipefail
 folder=${1:?usage: make_secrets.sh FOLDER}
 umask 077
@@ -10,7 +10,7 @@ mkdir -p "$folder"
 
 fresh() { head -c 24 /dev/urandom | base64 | tr '+/' '-_'; }
 
-# put FILE TEXT: the folder is its owner's only, while containers read the files as another user
+# put FILE TEXT: only its owner may open the folder; the files are readable, since containers run as another user
 put() {
   mkdir -p "$(dirname "$folder/$1")"
   [ -e "$folder/$1" ] || printf '%s' "$2" > "$folder/$1"

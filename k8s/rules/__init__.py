@@ -1,1 +1,1 @@
-"""Rules over rendered objects, which schemas can't see: an object for itself, then what refers to what, then who reaches whom."""
+"""Rules over rendered objects, which schemas cannot see: within an object, then references between objects, then network reach."""

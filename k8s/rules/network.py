@@ -1,4 +1,4 @@
-"""Whoever is told a host has to reach it through the NetworkPolicies: the pod that uses a secret, and KEDA."""
+"""Every host that a pod (by its secrets) or KEDA is given must be reachable through the NetworkPolicies."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -21,14 +21,14 @@ class Peer(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A host and port that somebody is told."""
+    """A host and port that a pod or KEDA is given."""
 
     host: str
     port: int
 
 
 def complaints(rendered: Rendered) -> Iterator[str]:
-    """Every place that somebody is told and does not reach."""
+    """Every place that a pod or KEDA is given and cannot reach."""
     for workload in rendered.workloads:
         for place in dict.fromkeys(_told(rendered, workload)):
             why = _blocked(rendered, Peer(NAMESPACE, labels_of(workload)), place)
@@ -69,7 +69,7 @@ def _places(text: str) -> Iterator[Place]:
 
 
 def _blocked(rendered: Rendered, source: Peer, place: Place) -> str:
-    """Why `source` does not reach the place; nothing if it does."""
+    """Why `source` cannot reach the place; empty if it can."""
     name, *rest = place.host.split(".")
     service = rendered.find("Service", name) if rest[:2] in ([], [NAMESPACE], [NAMESPACE, "svc"]) else None
     if service is None:

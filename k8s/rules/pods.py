@@ -1,4 +1,4 @@
-"""What an API server refuses of a pod, and what the restricted level and we ask of it."""
+"""What an API server refuses in a pod, and what the restricted level and our own rules require."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ _UNITS |= {f"{unit}i": 1024 ** (i + 1) for i, unit in enumerate("KMGTP")}
 
 
 def complaints(rendered: Rendered) -> Iterator[str]:
-    """Everything that is wrong with a workload for itself."""
+    """Everything that is wrong within one workload."""
     for workload in rendered.workloads:
         for why in _workload(workload):
             yield f"{called(workload)}: {why}"

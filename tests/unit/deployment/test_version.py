@@ -23,6 +23,10 @@ def test_the_page_and_the_images_have_it() -> None:
     assert json.loads((ROOT / "web/package.json").read_text())["version"] == VERSION
     images = yaml.safe_load((ROOT / "k8s/base/kustomization.yaml").read_text())["images"]
     assert {image["newTag"] for image in images} == {VERSION}
+    gpu = yaml.safe_load((ROOT / "k8s/overlays/gpu/kustomization.yaml").read_text())["images"]
+    assert {image["newTag"] for image in gpu} == {f"{VERSION}-gpu"}
+    migrate = yaml.safe_load((ROOT / "k8s/base/migrate.yaml").read_text())
+    assert migrate["metadata"]["name"] == f"migrate-{VERSION.replace('.', '-')}"
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
     assert {s["image"].partition(":")[2] for s in services if s["image"].startswith("thorax/")} == {VERSION}
 
