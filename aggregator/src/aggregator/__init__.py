@@ -1,1 +1,1 @@
-"""Predictions to the ensemble's word and its heatmaps; and the sweeper, which lets nothing be forgotten."""
+"""From predictions to the ensemble's findings and heatmaps; and the sweeper, which recovers lost work and deletes what is due."""

@@ -6,7 +6,7 @@ from thorax.work.worker import LedgerSettings
 
 
 class AggregatorSettings(LedgerSettings):
-    """What the last steps of a job go by."""
+    """How jobs are finished, recovered and cleaned up."""
 
     quorum: int = Field(
         default=0, ge=0, description="backbones that suffice when the deadline has passed; 0: all"

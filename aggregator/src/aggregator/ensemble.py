@@ -1,4 +1,4 @@
-"""The weighted ensemble: backbones' probabilities of one image to one answer, and images to a study. Pure."""
+"""The weighted ensemble: from the backbones' probabilities to one answer per image, and from images to a study. Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FIVE = len(FINDINGS)
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What the ensemble says of one image, or of a study; every array is `[5]` in canonical order.
+    """The ensemble's answer for one image or a study; every array is `[5]` in canonical order.
 
     `probabilities`: float64, calibrated, 0..1. `positive`: bool, probability ≥ the manifest's threshold.
     `disagreement`: float64, weighted standard deviation of the backbones' probabilities, each calibrated as the ensemble's is.
@@ -80,7 +80,7 @@ def study(ensembles: Sequence[Ensemble]) -> Ensemble:
 def present(
     manifest: Manifest, by_backbone: Mapping[str, object], *, allow_missing: bool
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The manifest's backbones that are there and those that are not; INTERNAL if that is not allowed."""
+    """The manifest's backbones that have predicted and those that have not. Raises INTERNAL if that is not allowed."""
     expected = [spec.name for spec in manifest.backbones]
     names = tuple(name for name in expected if name in by_backbone)
     missing = tuple(name for name in expected if name not in by_backbone)

@@ -1,4 +1,4 @@
-"""The fused heatmaps: where the ensemble as a whole saw each finding. Pure."""
+"""The fused heatmaps: where the ensemble as a whole saw each finding. Pure functions."""
 
 from collections.abc import Mapping
 

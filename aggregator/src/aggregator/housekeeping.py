@@ -22,7 +22,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Housekeeping:
-    """What can wait a little; several processes may do it at once."""
+    """Duties that are not urgent; several processes may do them at once."""
 
     def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore) -> None:
         self._settings, self._engine, self._blobs = settings, engine, blobs

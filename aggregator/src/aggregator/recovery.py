@@ -73,9 +73,9 @@ class Recovery:
                     _log.warning("job_degraded", job=str(job_id))
 
     def hint(self) -> None:
-        """Waiting steps whose hint got lost are hinted again."""
+        """Hint again at waiting steps whose hint was lost."""
         counts = self.overdue()
-        # A worker listens for the backbones that it knew at its start, and for this, which stands for any other.
+        # A worker listens to the queues of the backbones that it knew at its start, and to this one, which stands for all others.
         counts[StepKind.INFER] = sum(
             count for queue, count in counts.items() if queue.startswith(StepKind.INFER)
         )

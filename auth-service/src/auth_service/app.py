@@ -32,7 +32,7 @@ _log = structlog.get_logger(__name__)
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """The app. It connects to the database at its start, and retries while there is none."""
+    """The app. It connects to the database at its start, and retries while the database is unreachable."""
     app = FastAPI(
         title="Thorax auth-service",
         description="Accounts, sessions, machine clients and signing keys.",

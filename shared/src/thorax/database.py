@@ -69,7 +69,7 @@ KEEPALIVES: dict[str, Any] = {
 
 
 def options(url: str, *, pooled: bool) -> dict[str, Any]:
-    """What every engine is made with. What the URL itself asks for (`?options=-c role=...`) is kept.
+    """The options of every engine. What the URL itself asks for (`?options=-c role=...`) is kept.
 
     `pooled`: behind a pooler in transaction mode. It knows neither start-up options nor statements that were prepared
     on another connection, so neither is used.
@@ -99,7 +99,7 @@ def _asked(url: str) -> tuple[str, ...]:
 def require_usable(url: str, *, pooled: bool) -> None:
     """End this process with one sentence if what stands between it and Postgres would break its promises.
 
-    A database that is away is no reason: the services wait for it. The sentence never holds the URL.
+    An unreachable database is not a reason: the services wait for it. The sentence never holds the URL.
     """
     if pooled and _asked(url):
         sys.exit(
@@ -161,7 +161,7 @@ def wait_for_schema(url: str, *, pooled: bool, timeout_s: float) -> bool:
 
 def migrate(owner_url: str) -> None:
     """Bring the database to the newest schema. Safe to run from several places at once (advisory lock)."""
-    # Only here, as services never migrate and need not carry Alembic in memory.
+    # Imported only here, as services never migrate and need no Alembic in memory.
     from alembic import command
     from alembic.config import Config
 

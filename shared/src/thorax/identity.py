@@ -31,7 +31,7 @@ MAX_TOKEN_LIFE_S = 600
 LEEWAY_S = 5
 MIN_KEY_BITS = 2048
 
-_HEADER = {"alg", "typ", "kid"}  # exactly these: no jku, jwk, x5u, x5c, crit, b64 is ever looked at
+_HEADER = {"alg", "typ", "kid"}  # exactly these: jku, jwk, x5u, x5c, crit and b64 are never read
 _KID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _REQUIRED = ("exp", "iat", "aud", "iss", "sub", "jti")
 _OPTIONS = {"leeway": LEEWAY_S, **{f"require_{claim}": True for claim in _REQUIRED}}
@@ -107,7 +107,7 @@ class TokenVerifier:
             raise unauthenticated("The access token was signed with an unknown key.")
         name = (kid, str(entry.get("n")))
         if name not in self._built:
-            if len(self._built) > 16:  # keys rotate; forget retired ones
+            if len(self._built) > 16:  # keys rotate; drop retired ones
                 self._built.clear()
             self._built[name] = _rsa_key(entry)
         return self._built[name]
@@ -211,7 +211,7 @@ class JwksCache:
 
     def __call__(self, kid: str) -> Mapping[str, Any] | None:
         """The public JWK called `kid`, or None."""
-        # Who knows the key already does not queue behind somebody else's fetch.
+        # A caller whose key is known does not wait for another caller's fetch.
         if self.due(kid) and self._lock.acquire(blocking=kid not in self._keys):
             try:
                 if self.due(kid):
@@ -237,7 +237,7 @@ class JwksCache:
             found = {entry["kid"]: entry for entry in entries if entry.get("kty") == "RSA"}
             if found:
                 self._keys, self._fetched = found, time.monotonic()
-        except Exception as error:  # auth-service is away: the known keys stay in use
+        except Exception as error:  # auth-service cannot be reached: the known keys stay in use
             log.warning("jwks fetch failed: %s", type(error).__name__)
         finally:
             self._tried = time.monotonic()

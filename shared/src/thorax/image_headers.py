@@ -1,4 +1,4 @@
-"""What a PNG, JPEG or JPEG 2000 image's own header claims, read before any decoder allocates memory for it.
+"""What the header of a PNG, JPEG or JPEG 2000 image claims, read before any decoder allocates memory for it.
 
 The gateway looks at a file's head and decodes nothing; the workers' sandboxed child looks at the whole file first.
 """

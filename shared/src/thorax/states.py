@@ -3,7 +3,7 @@
 from enum import StrEnum
 from uuid import UUID
 
-# Jobs of the open API belong to this tenant; their capability is asked for besides.
+# Jobs of the open API belong to this tenant; reading one also takes its capability.
 ANONYMOUS_TENANT = UUID("00000000-0000-0000-0000-00000000a707")
 ALIVE_S = (
     30  # a process that gave no sign of life for so long counts as dead; it gives one every five seconds
@@ -36,7 +36,7 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing will change any more, short of a retry."""
+        """Whether nothing will change any more, except by a retry."""
         return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
 
 

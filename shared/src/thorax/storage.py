@@ -18,10 +18,10 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 ORIGINAL: Final = "original"
 DISPLAY: Final = "display.png"
-S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts (but for the last)
+S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts, except for the last
 FILE_PART_BYTES: Final = 1024 * 1024
 OWNER: Final = "platform"
-RESERVE_BYTES: Final = 2**30  # or a twentieth of the disk: Postgres may well write to the same one
+RESERVE_BYTES: Final = 2**30  # or a twentieth of the disk: Postgres may write to the same disk
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -41,7 +41,7 @@ def _as_os_errors() -> Iterator[None]:
     try:
         yield
     except BaseError as error:
-        told = re.search(r"\(os error (\d+)\)", str(error))  # how Rust prints what the system said
+        told = re.search(r"\(os error (\d+)\)", str(error))  # how Rust prints the system's error
         if told:
             raise OSError(int(told[1]), os.strerror(int(told[1]))) from error
         raise ConnectionError(f"the blob store failed: {type(error).__name__}") from error
@@ -74,7 +74,7 @@ class BlobStore:
         part = FILE_PART_BYTES if self._folder else S3_PART_BYTES
         head = [await _first(chunks, part)]
         try:
-            if len(head[0]) < part:  # as most images: a stream would visit threads twice a chunk
+            if len(head[0]) < part:  # true for most images: a stream would switch threads twice per chunk
                 await asyncio.to_thread(self._put, key, head[0], folders=2, keep_reserve=True)
                 return
             await asyncio.to_thread(self._check_room)
@@ -83,7 +83,7 @@ class BlobStore:
                 await obstore.put_async(self._store, key, whole, chunk_size=part, max_concurrency=1)
             await asyncio.to_thread(self._sync, key, folders=2)
         except BaseException:
-            if self._folder:  # obstore takes its half-written file away, but not the folder around it
+            if self._folder:  # obstore removes its half-written file, but not the folder around it
                 with suppress(OSError):
                     (self._folder / key).parent.rmdir()
             raise
@@ -125,7 +125,7 @@ class BlobStore:
     def erase(self, instance_id: UUID) -> None:
         """Delete all blobs of an instance. Erasing twice is not an error."""
         prefix = f"instances/{instance_id}/"
-        if self._folder:  # with what a killed process left half written, which obstore does not list
+        if self._folder:  # includes what a killed process left half written, which obstore does not list
             with suppress(FileNotFoundError):
                 shutil.rmtree(self._folder / prefix)
             return
@@ -143,7 +143,7 @@ class BlobStore:
         limit, last = datetime.now(UTC) - age, None
         if self._folder:
             for entry in os.scandir(self._folder / "instances"):
-                with suppress(FileNotFoundError):  # erased meanwhile
+                with suppress(FileNotFoundError):  # erased in the meantime
                     if _UUID.fullmatch(entry.name) and entry.stat().st_mtime < limit.timestamp():
                         yield UUID(entry.name)
             return
@@ -156,7 +156,7 @@ class BlobStore:
                         yield UUID(owner)
 
     def belong_to(self, platform: UUID) -> bool:
-        """Whether these blobs are of the platform with this id; the first that asks gets them.
+        """Whether these blobs belong to the platform with this id. The first platform that asks becomes their owner.
 
         A database that is new, or another platform's, knows none of them, and must not take them for orphans.
         """
@@ -168,7 +168,7 @@ class BlobStore:
                 return True
 
     def check(self) -> None:
-        """Raise if the store can't be reached or, being a folder, can't be written."""
+        """Raise if the store cannot be reached or, if it is a folder, cannot be written."""
         if self._folder:
             if not os.access(self._folder, os.W_OK):
                 raise PermissionError(f"{self._folder} can't be written")
@@ -208,6 +208,6 @@ async def _first(chunks: AsyncIterator[bytes], size: int) -> bytes:
 
 
 async def _chain(head: list[bytes], rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head.pop()  # nobody else keeps it
+    yield head.pop()  # no reference is kept here
     async for chunk in rest:
         yield chunk

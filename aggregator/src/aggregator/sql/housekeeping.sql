@@ -1,4 +1,4 @@
--- The sweeper's housekeeping: what has expired, whom nobody serves, what is to be erased, what is old.
+-- The sweeper's housekeeping: what has expired, jobs that no worker serves, what is to be erased, what is old.
 
 -- enqueue_shadow_jobs --
 -- Lets the shadow bundle, if there is one, repeat jobs that have succeeded (docs/adr/0011).

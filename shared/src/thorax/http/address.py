@@ -1,4 +1,4 @@
-"""Which address a request came from, as far as it can be believed."""
+"""Which address a request came from, as far as it can be trusted."""
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network

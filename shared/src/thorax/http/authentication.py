@@ -54,7 +54,7 @@ class Authenticator:
 
     def __init__(self, verifier: TokenVerifier, cache: JwksCache | None = None) -> None:
         self._verifier, self._cache = verifier, cache
-        self._limiter = CapacityLimiter(4)  # guesses at key ids must not use up the thread pool
+        self._limiter = CapacityLimiter(4)  # guessed key ids must not use up the thread pool
 
     async def authenticate(self, request: Request) -> Principal:
         """The caller. Raises CodedError: UNAUTHENTICATED, or CSRF for an unsafe method by cookie alone."""
@@ -76,7 +76,7 @@ class Authenticator:
                 return await to_thread.run_sync(self._verifier.verify, token, limiter=self._limiter)
             return self._verifier.verify(token)
         except CodedError:
-            if self._cache is not None and not self._cache.ready:  # the token may well be good
+            if self._cache is not None and not self._cache.ready:  # the token may be valid
                 what = "The signing keys are not known yet, because auth-service does not answer."
                 raise CodedError(Code.UNAVAILABLE, what, retry_after=5) from None
             raise

@@ -1,4 +1,4 @@
-"""Where a page of a list ended, as text that only we read."""
+"""Cursors: where a page of a list ended, as opaque text."""
 
 import base64
 from collections.abc import Callable

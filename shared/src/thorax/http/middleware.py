@@ -1,4 +1,4 @@
-"""Around every HTTP request: an id, limits on its body, metrics, and an answer for what nobody foresaw."""
+"""Around every HTTP request: an id, limits on its body, metrics, and an answer for unexpected errors."""
 
 import asyncio
 from time import monotonic
@@ -51,7 +51,7 @@ class RequestTelemetry:
         except ClientDisconnect:
             status = 499
         except Exception as error:
-            if status != 499:  # the answer has begun; only cutting the connection is honest now
+            if status != 499:  # the answer has begun, so only closing the connection can tell the client
                 raise
             await problems.unexpected(Request(scope), error)(scope, receive, answer)
         finally:
@@ -111,7 +111,7 @@ class BodyLimits:
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and not complete:
-                # The rest of the body is not wanted, so the connection can't carry another request.
+                # The rest of the body is not read, so the connection cannot carry another request.
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
             await send(message)
 

@@ -88,7 +88,7 @@ def response(request: Request, error: CodedError, headers: Mapping[str, str] | N
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer errors as problem documents; `RequestTelemetry` does so for those nobody foresaw."""
+    """Make `app` answer errors as problem documents; `RequestTelemetry` does so for unexpected ones."""
 
     @app.exception_handler(CodedError)
     async def coded(request: Request, error: CodedError) -> JSONResponse:
@@ -143,7 +143,7 @@ def _methods(request: Request) -> str:
 
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:
-    """Log what nobody foresaw, without its message, which may hold data; answer 500."""
+    """Log an unexpected error without its message, which may hold data; answer 500."""
     frames, trace = [], error.__traceback__
     while trace:
         frames.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")

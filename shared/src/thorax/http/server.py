@@ -25,7 +25,7 @@ _M_ARENA_MAX = -8
 
 
 class DeadlineProtocol(HttpToolsProtocol):
-    """Counts the seconds and bytes of a request's header; bare uvicorn waits for ever, and takes any number.
+    """Counts the seconds and bytes of a request's header; bare uvicorn waits without limit and accepts any size.
 
     A request that is not HTTP gets a problem document too.
     """
@@ -134,7 +134,7 @@ def serve(
     """Serve until SIGTERM or SIGINT; `leaving` is called then, and open requests get `grace_s` to finish."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65_536)), hard))
-    # An arena per thread holds memory that only one of them ever needs; two do as well (mallopt(3)).
+    # An arena per thread keeps memory that only one thread needs at a time; two arenas suffice (mallopt(3)).
     ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
     config = uvicorn.Config(
         app,
@@ -145,7 +145,7 @@ def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,  # uvicorn would believe X-Forwarded-For of anybody on this machine
+        proxy_headers=False,  # uvicorn would trust X-Forwarded-For from any process on this machine
         date_header=True,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=grace_s,

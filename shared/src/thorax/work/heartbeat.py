@@ -36,7 +36,7 @@ class Heartbeat(threading.Thread):
         self._engine, self._id, self._service, self._file = engine, name, service, file
         self._capabilities, self._kinds, self._busy_since = capabilities, kinds, busy_since
         self._done = threading.Event()
-        if file:  # of the process before, in a container that was restarted
+        if file:  # left by the previous process, in a restarted container
             file.unlink(missing_ok=True)
 
     def run(self) -> None:
@@ -44,7 +44,7 @@ class Heartbeat(threading.Thread):
         while not self._done.is_set():
             try:
                 self._beat()
-            except Exception as error:  # a full disk, a lost database: it must not end the signs of life
+            except Exception as error:  # a full disk, a lost database: neither may end the heartbeat
                 _log.warning("heartbeat_lost", error=type(error).__name__)
             self._done.wait(BEAT_S)
 

@@ -36,7 +36,7 @@ def celery_app(redis_url: str, name: str = "thorax") -> Celery:
             "health_check_interval": 10,
         },
         broker_connection_timeout=1,
-        broker_channel_error_retry=True,  # a broker without memory left is an error that passes
+        broker_channel_error_retry=True,  # a broker that is out of memory recovers
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
@@ -46,11 +46,11 @@ def celery_app(redis_url: str, name: str = "thorax") -> Celery:
 
 
 class Hints:
-    """Sends hints. A broker that is away is left alone for a while: the sweeper hints again."""
+    """Sends hints. An unreachable broker is not tried again for a while: the sweeper hints again."""
 
     def __init__(self, app: Celery) -> None:
         self._app, self._silent_until = app, 0.0
-        once_more = Retry(NoBackoff(), 1)  # a connection that was kept may have died meanwhile
+        once_more = Retry(NoBackoff(), 1)  # a kept connection may have died in the meantime
         self._broker = Redis.from_url(
             app.conf.broker_url, socket_timeout=2, socket_connect_timeout=2, retry=once_more
         )

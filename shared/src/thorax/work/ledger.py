@@ -1,7 +1,7 @@
 """The work ledger: a row in `steps` is the truth, a message about it only a hint.
 
 Claim  = one UPDATE that sets a lease and raises `attempts`. Complete = guarded by that attempt number, so that a
-late twin changes nothing. Whoever completes a job's last step adds the next one in the same statement.
+late twin changes nothing. The completion of a job's last step adds the next one in the same statement.
 
 Locks are taken in one order, jobs (by id) before steps; a claim takes step locks only and skips what is locked.
 All functions work inside the caller's transaction and never commit.

@@ -66,12 +66,12 @@ class Process:
 
 def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     """The pool is `solo`: a claim runs on the main thread, and one process is one unit of capacity."""
-    # Which user a container runs as is the image's business; a laptop's may well be root.
+    # The image decides which user a container runs as; on a laptop it may be root.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app.task(name=TASK)(worker.work)
 
     worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
-    # Not by its command line, whose import takes longer than all of ours.
+    # Not by Celery's command line, which takes longer to import than all our modules.
     consumer = app.Worker(
         pool_cls="solo",
         queues=",".join(queues),

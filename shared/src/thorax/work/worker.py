@@ -17,8 +17,10 @@ from thorax.errors import Code, CodedError
 from thorax.settings import Settings
 from thorax.work import ledger
 
-SICK_AFTER = 10  # claims that failed one after the other: it is not the work, and a new process may do better
-STORE_AWAY_S = 30.0  # before a step is tried again whose files could not be reached
+SICK_AFTER = (
+    10  # failed claims in a row: the cause is this process, not the work, and a new process may do better
+)
+STORE_AWAY_S = 30.0  # before a step is retried whose files could not be reached
 _log = structlog.get_logger(__name__)
 
 

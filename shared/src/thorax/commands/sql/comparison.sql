@@ -12,7 +12,7 @@ join study_findings fa on fa.job_id = a.id and fa.instance_id is not null
 join study_findings fb on fb.job_id = b.id and fb.instance_id = fa.instance_id and fb.finding = fa.finding
 
 -- seconds --
--- The median time in the backbones for an image. Of jobs with one image: between several, other work may have come.
+-- The median time in the backbones for an image. Only jobs with one image: between several images, the worker may have done other work.
 select percentile_cont(0.5) within group (order by cast(timings ->> 'infer_s' as float)) as median, count(*) as jobs
 from jobs where bundle_digest = :digest and state = 'succeeded' and timings ? 'infer_s'
   and (select count(*) from instances i where i.study_id = jobs.study_id) = 1

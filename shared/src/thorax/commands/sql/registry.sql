@@ -1,7 +1,7 @@
--- Which bundles the platform knows, and who uses which. As the schema's owner.
+-- Which bundles are registered, and which tenants use which. Run as the schema's owner.
 
 -- register --
--- Makes a bundle known, or takes over its new card.
+-- Registers a bundle, or updates its card.
 insert into bundles (digest, name, version, manifest, card)
 values (:digest, :name, :version, cast(:manifest as jsonb), :card)
 on conflict (digest) do update set card = excluded.card
@@ -26,7 +26,7 @@ lock table bundles in share row exclusive mode
 update bundles set active = false where active and digest <> :digest
 
 -- activate --
--- Makes a bundle the default; it is no shadow any more.
+-- Makes a bundle the default; it is not a shadow any more.
 update bundles set active = true, shadow_share = null where digest = :digest
 
 -- activate_for_tenant --
@@ -39,7 +39,7 @@ on conflict (tenant_id) do update set bundle_digest = excluded.bundle_digest, ac
 delete from tenant_bundles where tenant_id = :tenant
 
 -- preload --
--- Has the workers load a bundle, and keep it for ten minutes though nothing uses it.
+-- Asks the workers to load a bundle, and to keep it for ten minutes even if nothing uses it.
 update bundles set preload_until = now() + interval '10 minutes' where digest = :digest
 
 -- loading --
