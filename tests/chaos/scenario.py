@@ -180,7 +180,7 @@ class Wreck:
             time.sleep(0.2)
         raise AssertionError(f"{key} was not acknowledged in {PATIENCE_S} s")
 
-    def settle(self, jobs: int) -> list[tuple[Any, ...]]:
+    def wait_until_final(self, jobs: int) -> list[tuple[Any, ...]]:
         """Wait until every job is final, at most `PATIENCE_S`; the jobs that are not."""
         deadline = time.monotonic() + PATIENCE_S
         query = "select id, state, steps_done, steps_total from jobs where state in ('queued', 'running')"
@@ -196,7 +196,7 @@ class Wreck:
     def damage(self, outcome: Outcome) -> list[str]:
         """Everything that is lost, double or wrong, in words; empty if nothing is."""
         jobs = len(outcome.jobs)
-        found = [f"not final: {row}" for row in self.settle(jobs)]
+        found = [f"not final: {row}" for row in self.wait_until_final(jobs)]
         sql = self.platform.sql
         if len(set(outcome.jobs.values())) != jobs:
             found.append("two keys got the same job")

@@ -1,4 +1,4 @@
-"""`gateway`: serve the public door."""
+"""`gateway`: serve the public API and the page."""
 
 from gateway.app import create_app
 from gateway.config import GatewaySettings

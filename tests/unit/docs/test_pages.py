@@ -115,3 +115,14 @@ def test_every_setting_is_documented(title: str) -> None:
     told = {name.removeprefix("THORAX_").lower() for row in rows for name in re.findall(r"`([A-Z_]+)`", row)}
     inherited = {name for base in SECTIONS[title].__bases__ for name in getattr(base, "model_fields", {})}
     assert told == SECTIONS[title].model_fields.keys() - inherited
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("findings/*.sh")), ids=lambda script: script.stem)
+def test_findings_begin_alike_and_are_listed(script: Path) -> None:
+    first, *comments = script.read_text().partition("set -euo pipefail")[0].splitlines()
+    assert first == "#!/usr/bin/env bash"
+    told = "\n".join(comments)
+    for word in ("# Expected: ", "# Happens:  ", "# Versions: "):
+        assert word in told, word
+    assert re.search(r"Date: 2\d{3}-\d\d-\d\d\.", told)
+    assert f"]({script.name})" in (script.parent / "README.md").read_text()

@@ -1,4 +1,4 @@
-"""What a header claims: one reader for a file's head at the door and for the whole file in the sandbox."""
+"""What a header claims: one reader for a file's head in the gateway and for the whole file in the sandbox."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def test_refused(data: bytes, code: Code) -> None:
 
 
 def test_it_needs_the_standard_library_only() -> None:
-    """It runs in the sandboxed child and at the door, where no decoder may be loaded."""
+    """It runs in the sandboxed child and in the gateway, where no decoder may be loaded."""
     script = (
         "import sys; before = set(sys.modules); import thorax.image_headers; "
         "new = {name.split('.')[0] for name in set(sys.modules) - before}; "
