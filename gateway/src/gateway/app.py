@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
+from gateway.dicomweb import endpoints as dicomweb
 from gateway.hints import HintSender
 from gateway.images import endpoints as images
 from gateway.jobs import endpoints as jobs
@@ -18,6 +19,9 @@ from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
 from gateway.jobs.worklist import Worklist
 from gateway.site import api_docs, pages
+from gateway.studies import endpoints as studies
+from gateway.studies.filing import Filing
+from gateway.studies.settling import Settling
 from gateway.uploads import endpoints as uploads
 from gateway.uploads.accept import Acceptance
 from gateway.uploads.rate_limit import UploadRateLimit
@@ -56,7 +60,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.settings = settings
     app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
-        uploads.router,
+        *(uploads.router, dicomweb.router, studies.router),
         *(jobs.jobs, images.jobs),
         *(jobs.anonymous, images.anonymous),
         *(bundles.router, admin.router, health.router, auth_proxy.router),
@@ -68,8 +72,10 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     http_document.install(app)
     app.add_middleware(
         BodyLimits,
-        large=("/v1/jobs", "/v1/anonymous/jobs"),
-        large_bytes=settings.max_body_bytes,
+        limits={
+            **dict.fromkeys(("/v1/jobs", "/v1/anonymous/jobs"), settings.max_body_bytes),
+            **dict.fromkeys(("/dicomweb/studies", "/dicomweb/studies/"), settings.max_stow_bytes),
+        },
         idle_s=settings.body_idle_s,
         total_s=settings.body_total_s,
     )
@@ -98,10 +104,14 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.acceptance = Acceptance(settings, state.engine, state.blobs, hints)
     state.worklist = Worklist(state.engine)
     state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
+    state.filing = Filing(settings, state.engine, state.blobs, state.receiver)
+    state.settling = Settling(state.engine, hints)
     await state.notifications.start()
+    await state.settling.start()
     try:
         yield
     finally:
+        await state.settling.stop()
         await state.notifications.stop()
         await state.auth.aclose()
         await state.redis.aclose()

@@ -28,6 +28,11 @@ class GatewaySettings(Settings):
     max_files: int = 20
     body_idle_s: float = 15
     body_total_s: float = 120
+    max_stow_bytes: int = Field(default=500_000_000, description="of one STOW-RS request")
+    quiet_s: float = Field(
+        default=10, description="a study sent by STOW-RS is analysed after so long without images"
+    )
+    latest_s: float = Field(default=120, description="and at the latest so long after its first image")
     open_jobs_per_tenant: int = Field(default=500, description="past this, 429")
     high_water_steps: int = Field(default=2_000, description="waiting steps past which uploads get 503")
 

@@ -58,6 +58,17 @@ class Study(Base):
     created_at: Mapped[datetime]
 
 
+class Arrival(Base):
+    """How a study came that a DICOM peer sends image by image, and when it settles."""
+
+    __tablename__ = "arrivals"
+    study_id: Mapped[UUID] = mapped_column(ForeignKey("studies.id"), primary_key=True)
+    tenant_id: Mapped[UUID]
+    study_instance_uid: Mapped[str]
+    source: Mapped[str]
+    settles_at: Mapped[datetime | None]
+
+
 class Instance(Base):
     """One image; its bytes lie in the blob store under its id."""
 
@@ -92,6 +103,7 @@ class Job(Base):
     state: Mapped[str]
     priority: Mapped[int]
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
+    supersedes: Mapped[UUID | None]  # the job that analysed fewer images of the same study
     shadow_of: Mapped[UUID | None]  # the job that a shadow bundle repeats; clients see no such job
     steps_total: Mapped[int]
     steps_done: Mapped[int]

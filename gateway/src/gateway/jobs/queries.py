@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from gateway.tables import Instance, Job, Study, StudyFinding
+from gateway.tables import Arrival, Instance, Job, Study, StudyFinding
 from thorax.states import JobState
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -54,9 +54,15 @@ def _key(order: Order, finding: str | None) -> ColumnElement[Any]:
 def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
     first = aliased(Instance)
-    columns = [*Job.__table__.columns, Study.title, Study.study_date, first.id.label("first_image")]
+    columns = [
+        *Job.__table__.columns,
+        Study.title,
+        Study.study_date,
+        Arrival.source,
+        first.id.label("first_image"),
+    ]
     shown = select(*columns, first.view_position, images.label("images"), *more)
-    shown = shown.join(Study, Study.id == Job.study_id)
+    shown = shown.join(Study, Study.id == Job.study_id).outerjoin(Arrival, Arrival.study_id == Job.study_id)
     shown = shown.outerjoin(first, and_(first.study_id == Job.study_id, first.position == 0))
     return shown.where(Job.shadow_of.is_(None))
 

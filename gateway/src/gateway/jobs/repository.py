@@ -26,7 +26,7 @@ AnyRow = Row[*tuple[Any, ...]]
 
 _VERSION = text("select version, state from jobs where id = :job_id")
 _VIEW = text("""
-select j.*, s.title, s.study_instance_uid, s.study_date, b.name as bundle_name, b.version as bundle_version,
+select j.*, s.title, s.study_instance_uid, s.study_date, a.source, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i where i.study_id = j.study_id) as images,
   b.manifest->'calibration' as calibration,
   (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
@@ -40,7 +40,7 @@ select j.*, s.title, s.study_instance_uid, s.study_date, b.name as bundle_name, 
       select kind, backbone, count(*) filter (where state = 'done') as done,
         count(*) filter (where state = 'running') as running, count(*) as total
       from steps where job_id = j.id group by kind, backbone) s) end as steps
-from jobs j join studies s on s.id = j.study_id join bundles b on b.digest = j.bundle_digest
+from jobs j join studies s on s.id = j.study_id left join arrivals a on a.study_id = s.id join bundles b on b.digest = j.bundle_digest
 where j.id = :job_id""")
 
 
@@ -130,13 +130,9 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
     It keeps its bundle, unless no worker has that any more.
     """
     await connection.execute(_PIN_ANEW, {"job_id": job_id})
-    ids = list(
-        (
-            await connection.execute(
-                select(Instance.id).where(Instance.study_id == study_id).order_by(Instance.position)
-            )
-        ).scalars()
-    )
+    analysed = (Instance.study_id == study_id, Instance.error_code.is_distinct_from(Code.INSTANCE_CONFLICT))
+    query = select(Instance.id).where(*analysed).order_by(Instance.position)
+    ids = list((await connection.execute(query)).scalars())
     for table in (Step, PredictionRow, StudyFinding, Heatmap):
         await connection.execute(delete(table).where(table.job_id == job_id))
     await connection.execute(
@@ -157,7 +153,7 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
     )
     await connection.execute(
         update(Instance)
-        .where(Instance.study_id == study_id, or_(Instance.state == "failed", Instance.state == "prepared"))
+        .where(*analysed, or_(Instance.state == "failed", Instance.state == "prepared"))
         .values(state="received", error_code=None, error_detail=None)
     )
     steps = [(job_id, ledger.NewStep(StepKind.PREPARE, i)) for i in ids]

@@ -105,6 +105,9 @@ class StudyView(BaseModel):
     study_date: date | None = Field(
         description="From the first DICOM file that has one.", examples=["2026-01-01"]
     )
+    source: str | None = Field(
+        description="Which DICOM peer sent it; null for an upload.", examples=["C-STORE from ORTHANC"]
+    )
     findings: list[FindingView]
 
 
@@ -120,6 +123,9 @@ class JobSummary(BaseModel):
     created_at: Moment
     finished_at: Moment | None
     study_date: date | None = Field(examples=["2026-01-01"])
+    source: str | None = Field(
+        description="Which DICOM peer sent it; null for an upload.", examples=["C-STORE from ORTHANC"]
+    )
     findings: list[FindingView] = Field(description="Of the whole study, once it has succeeded.")
     top_finding: FindingView | None = Field(description="The one furthest above its threshold.")
     degraded: bool = Field(description=_DEGRADED, examples=[False])
@@ -143,6 +149,9 @@ class JobView(BaseModel):
     bundle: BundleView
     degraded: bool = Field(description=_DEGRADED, examples=[False])
     missing_backbones: list[str] = Field(examples=[[]])
+    supersedes: UUID | None = Field(
+        description="The job that analysed the same study before more of its images came.", examples=[None]
+    )
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None

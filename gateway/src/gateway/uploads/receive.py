@@ -109,12 +109,13 @@ class Receiver:
 
     async def store(self, file_name: str, chunks: AsyncIterator[bytes]) -> StoredImage:
         """Store one image; durable on return. Raises CodedError for what `sniff` refuses, and then stores nothing."""
-        head = b""
-        async for chunk in chunks:
-            head += chunk
-            if len(head) >= HEAD_BYTES:
-                break
-        media_type = sniff(head)
+        head = await read_head(chunks, HEAD_BYTES)
+        return await self.keep(file_name, sniff(head), head, chunks)
+
+    async def keep(
+        self, file_name: str, media_type: str, head: bytes, chunks: AsyncIterator[bytes]
+    ) -> StoredImage:
+        """Store one image whose head was looked at; durable on return."""
         digest, size, instance_id = hashlib.sha256(), 0, uuid4()
 
         async def hashed() -> AsyncIterator[bytes]:
@@ -128,6 +129,16 @@ class Receiver:
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
         return StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest())
+
+
+async def read_head(chunks: AsyncIterator[bytes], enough: int) -> bytes:
+    """The first chunks, until they are `enough` bytes."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) >= enough:
+            break
+    return bytes(head)
 
 
 async def discard(blobs: BlobStore, images: Iterable[StoredImage]) -> None:

@@ -1,6 +1,7 @@
 """Around every HTTP request: an id, limits on its body, metrics, and an answer for unexpected errors."""
 
 import asyncio
+from collections.abc import Mapping
 from time import monotonic
 from uuid import UUID, uuid4
 
@@ -64,7 +65,7 @@ class RequestTelemetry:
 class BodyLimits:
     """ASGI middleware: counts a body's bytes and seconds, since the server itself counts neither.
 
-    `large` names the paths that may take `large_bytes`; all others take 1 MiB.
+    `limits` gives bytes by path; a path that ends in `/` stands for all below it. All others take 1 MiB.
     """
 
     SMALL_BYTES = 1024 * 1024
@@ -73,19 +74,18 @@ class BodyLimits:
         self,
         app: ASGIApp,
         *,
-        large: tuple[str, ...] = (),
-        large_bytes: int = 0,
+        limits: Mapping[str, int] | None = None,
         idle_s: float = 15,
         total_s: float = 120,
     ) -> None:
-        self._app, self._large, self._large_bytes = app, large, large_bytes
+        self._app, self._limits = app, limits or {}
         self._idle_s, self._total_s = idle_s, total_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        limit = self._large_bytes if scope["path"] in self._large else self.SMALL_BYTES
+        limit = self._limit(scope["path"])
         request = Request(scope)
         length = request.headers.get("content-length", "0")
         if not length.isdigit() or int(length) > limit:
@@ -116,6 +116,10 @@ class BodyLimits:
             await send(message)
 
         return await self._app(scope, limited, closing)
+
+    def _limit(self, path: str) -> int:
+        below = path[: path.rfind("/") + 1]
+        return self._limits.get(path, self._limits.get(below, self.SMALL_BYTES))
 
     @staticmethod
     def _too_large(limit: int) -> CodedError:

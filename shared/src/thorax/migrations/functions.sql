@@ -69,3 +69,70 @@ begin
   return (select count(*) from jobs
     where tenant_id = tenant and state in ('queued', 'running') and shadow_of is null);
 end $$;
+
+-- Files one image that a DICOM peer sent, whose bytes are durable already, under its study, and says what became of it:
+-- `filed`; `known` if the same bytes came before under this SOP Instance UID; `conflict` if other bytes did, and then the
+-- image is kept but not analysed; `full` if the tenant's quota of open jobs is used up, and then nothing was recorded.
+-- Of images of one study that come at once, each sees those before it, as in `open_jobs`.
+create function file_instance(tenant uuid, study_uid text, sop_uid text, image jsonb, route jsonb) returns text
+language plpgsql volatile set search_path = public, pg_temp as $$
+declare study uuid; verdict text := 'filed';
+begin
+  perform pg_advisory_xact_lock(hashtextextended('study ' || tenant || study_uid, 0));
+  select case when bool_or(i.sha256 = image->>'sha256') then 'known' else 'conflict' end into verdict
+  from instances i join arrivals a on a.study_id = i.study_id
+  where i.tenant_id = tenant and i.sop_instance_uid = sop_uid having count(*) > 0;
+  if verdict = 'known' then return verdict; end if;
+  verdict := coalesce(verdict, 'filed');
+  select study_id into study from arrivals where tenant_id = tenant and study_instance_uid = study_uid for update;
+  if study is null then
+    if open_jobs(tenant) >= (route->>'quota')::bigint then return 'full'; end if;
+    study := gen_random_uuid();
+    insert into studies (id, tenant_id, title, study_instance_uid)
+    values (study, tenant, 'DICOM study from ' || (route->>'source'), study_uid);
+    insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, bundle_digest)
+    values (study, tenant, study_uid, route->>'source', route->>'owner', (route->>'priority')::smallint, route->>'bundle');
+  end if;
+  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, sop_instance_uid,
+    state, error_code, error_detail)
+  select (image->>'id')::uuid, study, tenant, (select count(*) from instances where study_id = study),
+    image->>'file_name', image->>'media_type', (image->>'size_bytes')::bigint, image->>'sha256', sop_uid,
+    case verdict when 'filed' then 'received' else 'failed' end,
+    case verdict when 'filed' then null else 'instance_conflict' end,
+    case verdict when 'filed' then null else 'An image with the same SOP Instance UID but other content came before.' end;
+  if verdict = 'filed' then
+    update arrivals a set settle_by = coalesce(a.settle_by, now() + make_interval(secs => (route->>'latest_s')::float)),
+      settles_at = least(coalesce(a.settle_by, now() + make_interval(secs => (route->>'latest_s')::float)),
+        now() + make_interval(secs => (route->>'quiet_s')::float))
+    where a.study_id = study;
+  end if;
+  return verdict;
+end $$;
+
+-- Adds a job for each study that has settled, as the gateway sees one tenant at a time; returns how many images are to be
+-- prepared. An image that arrives later settles its study again: that job supersedes the one before.
+create function settle_studies(at_most integer) returns bigint language sql security definer
+set search_path = public, pg_temp as $$
+with due as (
+  select * from arrivals where settles_at <= now() order by settles_at limit at_most for update skip locked),
+pinned as (
+  select gen_random_uuid() as job_id, due.study_id, due.tenant_id, due.owner, due.priority,
+    coalesce(due.bundle_digest, t.bundle_digest, (select digest from bundles where active)) as digest
+  from due left join tenant_bundles t on t.tenant_id = due.tenant_id),
+images as (
+  select p.job_id, i.id, i.position, p.digest, p.priority from pinned p join instances i on i.study_id = p.study_id
+  where p.digest is not null and i.error_code is distinct from 'instance_conflict'),
+new_jobs as (
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, supersedes)
+  select p.job_id, p.tenant_id, p.study_id, p.owner, p.priority, p.digest,
+    (select count(*) + 1 from images i where i.job_id = p.job_id),
+    (select j.id from jobs j where j.study_id = p.study_id and j.shadow_of is null order by j.created_at desc limit 1)
+  from pinned p where p.digest is not null),
+settled as (
+  update arrivals set settles_at = null, settle_by = null
+  where study_id in (select study_id from pinned where digest is not null)),
+new_steps as (
+  insert into steps (job_id, instance_id, kind, bundle_digest, priority)
+  select job_id, id, 'prepare', digest, priority from images order by job_id, position)
+select count(*) from images;
+$$;

@@ -19,7 +19,7 @@ grant select, insert, update, delete on all tables in schema auth to thorax_auth
 grant insert on tenants_pending_deletion to thorax_auth;
 
 -- gateway: the jobs of one tenant at a time.
-grant select, insert, update, delete on studies, instances, jobs, steps, idempotency_keys to thorax_gateway;
+grant select, insert, update, delete on studies, arrivals, instances, jobs, steps, idempotency_keys to thorax_gateway;
 grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, workers, failed_work to thorax_gateway;
 grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
@@ -54,7 +54,8 @@ grant delete on steps to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
 
-revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea) from public;
+revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea), settle_studies(integer) from public;
+grant execute on function settle_studies(integer) to thorax_gateway;
 grant execute on function enqueue_shadow_jobs(integer) to thorax_aggregator;
 grant execute on function remember_patient(uuid, bytea) to thorax_worker;
 
@@ -66,6 +67,10 @@ alter table studies enable row level security;
 create policy tenant on studies to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 create policy services on studies to thorax_worker, thorax_aggregator using (true);
+
+alter table arrivals enable row level security;
+create policy tenant on arrivals to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 
 alter table instances enable row level security;
 create policy tenant on instances to thorax_gateway

@@ -25,9 +25,20 @@ create table instances (
   sha256 text not null, state text not null default 'received' check (state in ('received', 'prepared', 'failed')),
   error_code text, error_detail text, rows integer, columns integer, sop_instance_uid text,
   series_instance_uid text, modality text, view_position text, unique (study_id, position));
+create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
+
+-- Studies that DICOM peers send image by image: from whom, how they are to be analysed, and when they are taken to be
+-- complete (`settles_at`, at the latest `settle_by`; null once they have settled). See `file_instance`.
+create table arrivals (
+  study_id uuid primary key references studies on delete cascade, tenant_id uuid not null,
+  study_instance_uid text not null, source text not null, owner text not null, priority smallint not null,
+  bundle_digest text references bundles, settles_at timestamptz, settle_by timestamptz,
+  unique (tenant_id, study_instance_uid));
+create index arrivals_due on arrivals (settles_at) where settles_at is not null;
+create index arrivals_bundle on arrivals (bundle_digest) where bundle_digest is not null;
 
 -- `shadow_of`: the job that a shadow bundle repeats. A shadow job belongs to its original's tenant, to be erased with
--- it, but the gateway sees none.
+-- it, but the gateway sees none. `supersedes`: the job that analysed the same study before another image arrived.
 create table jobs (
   id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
   owner text not null, state text not null default 'queued'
@@ -37,7 +48,8 @@ create table jobs (
   error_code text, error_detail text, missing_backbones text[] not null default '{}',
   timings jsonb not null default '{}', capability bytea unique, expires_at timestamptz,
   created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz,
-  shadow_of uuid references jobs on delete cascade);
+  shadow_of uuid references jobs on delete cascade, supersedes uuid references jobs on delete set null);
+create index jobs_supersede on jobs (supersedes) where supersedes is not null;
 create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
 create index jobs_study on jobs (study_id);
 create index jobs_open on jobs (tenant_id) where state in ('queued', 'running');

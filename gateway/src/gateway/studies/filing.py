@@ -1,0 +1,88 @@
+"""Filing: one image that a DICOM peer sent becomes durable, and is recorded under its study once and only once."""
+
+from collections.abc import AsyncIterator
+from dataclasses import asdict, dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.config import GatewaySettings
+from gateway.studies import queries
+from gateway.studies.header import HEAD_BYTES, Identifiers, identify
+from gateway.uploads.receive import Receiver, discard, read_head
+from thorax.errors import Code, CodedError
+from thorax.http.database import tenant_autocommit
+from thorax.image_headers import DICOM
+from thorax.states import Priority
+from thorax.storage import BlobStore
+
+
+@dataclass(frozen=True)
+class Route:
+    """Whose study it becomes, from where it comes, and how it is analysed once it has been quiet for `quiet_s`."""
+
+    tenant_id: UUID
+    owner: str
+    source: str
+    priority: Priority = Priority.ROUTINE
+    bundle: str | None = None
+    quiet_s: float = 10
+    latest_s: float = 120
+
+
+class NotFiledError(CodedError):
+    """An instance that was not filed, and what is known of it."""
+
+    def __init__(
+        self, code: Code, detail: str = "", *, found: Identifiers, retry_after: int | None = None
+    ) -> None:
+        super().__init__(code, detail, retry_after=retry_after)
+        self.found = found
+
+
+class Filing:
+    """Files images. Both DICOM doors end here, and what is stored came through the same `Receiver` as an upload."""
+
+    def __init__(
+        self, settings: GatewaySettings, engine: AsyncEngine, blobs: BlobStore, receiver: Receiver
+    ) -> None:
+        self._settings, self._engine, self._blobs, self._receiver = settings, engine, blobs, receiver
+
+    async def file(
+        self, route: Route, chunks: AsyncIterator[bytes], *, study: str | None = None, sop: str | None = None
+    ) -> Identifiers:
+        """Store and record one DICOM file; both are durable on return, and `known` ones are not stored twice.
+
+        `study` and `sop` are the UIDs that its sender named apart from the file, if any. Raises
+        CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for other UIDs than
+        were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
+        """
+        head = await read_head(chunks, HEAD_BYTES)
+        found = identify(head)
+        if study not in (None, found.study) or sop not in (None, found.sop_instance):
+            raise NotFiledError(
+                Code.VALIDATION, "The data set has other UIDs than its sender named.", found=found
+            )
+        image = await self._receiver.keep("", DICOM, head, chunks)
+        async with tenant_autocommit(self._engine, route.tenant_id) as connection:
+            verdict = await queries.file_instance(
+                connection,
+                route.tenant_id,
+                study=found.study,
+                sop=found.sop_instance,
+                image=asdict(image),
+                route={
+                    "owner": route.owner,
+                    "source": route.source,
+                    "priority": route.priority.rank,
+                    "bundle": route.bundle,
+                    "quiet_s": route.quiet_s,
+                    "latest_s": route.latest_s,
+                    "quota": self._settings.open_jobs_per_tenant,
+                },
+            )
+        if verdict in ("known", "full"):
+            await discard(self._blobs, [image])
+        if verdict == "full":
+            raise NotFiledError(Code.QUOTA_EXCEEDED, found=found, retry_after=10)
+        return found

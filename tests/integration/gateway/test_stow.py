@@ -1,0 +1,232 @@
+"""STOW-RS as a PACS uses it: instance by instance, repeated, broken, out of order, at once."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+from uuid import uuid4
+from xml.etree import ElementTree
+
+import httpx
+import pytest
+from pydicom import dcmread
+
+from tests.factories.images import chest_dicom
+from tests.factories.platform import Platform, finished
+from tests.integration.gateway.problem import problem
+from tests.integration.gateway.stored import stored
+from thorax.errors import Code
+
+RELATED = 'multipart/related; type="application/dicom"; boundary=x'
+FAILED, STORED, OTHER = "00081198", "00081199", "0008119A"
+
+
+@pytest.fixture(scope="module")
+def quick(platform: Platform) -> Iterator[Platform]:
+    """The same platform through a gateway whose studies settle after half a second."""
+    with platform.beside("quick", QUIET_S="0.5", LATEST_S="3", MAX_STOW_BYTES="3000000") as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def sender(quick: Platform) -> Iterator[httpx.Client]:
+    with quick.client() as client:
+        yield client
+
+
+def uid() -> str:
+    return f"2.25.{uuid4().int}"
+
+
+def instance(study: str, seed: int = 0, sop: str | None = None, **elements: Any) -> bytes:
+    return chest_dicom(seed, 64, StudyInstanceUID=study, SOPInstanceUID=sop or uid(), **elements)
+
+
+def body(*parts: bytes, head: bytes = b"Content-Type: application/dicom") -> bytes:
+    return b"".join(b"--x\r\n" + head + b"\r\n\r\n" + part + b"\r\n" for part in parts) + b"--x--\r\n"
+
+
+def stow(client: httpx.Client, *parts: bytes, study: str = "", **headers: str) -> httpx.Response:
+    path = f"/dicomweb/studies/{study}".rstrip("/")
+    return client.post(path, content=body(*parts), headers={"Content-Type": RELATED, **headers})
+
+
+def sops(answer: httpx.Response, sequence: str) -> list[str]:
+    items = answer.json().get(sequence, {}).get("Value", [])
+    return [item["00081155"]["Value"][0] for item in items]
+
+
+def jobs(client: httpx.Client, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
+    """All jobs of the client's tenant, newest first, once there are so many and all have ended."""
+    deadline = time.monotonic() + timeout_s
+    while len(items := client.get("/v1/jobs").json()["items"]) < count:
+        assert time.monotonic() < deadline, items
+        time.sleep(0.1)
+    return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
+
+
+def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(sender: httpx.Client) -> None:
+    study, first, second = uid(), uid(), uid()
+    for sop in (first, second):
+        answer = stow(sender, instance(study, sop=sop))
+        assert (answer.status_code, sops(answer, STORED)) == (200, [sop]), answer.text
+        assert answer.headers["content-type"] == "application/dicom+json"
+    [job] = jobs(sender, 1)
+    assert job["state"] == "succeeded", job
+    assert job["study"]["study_instance_uid"] == study
+    assert job["study"]["source"] == "STOW-RS"
+    assert {image["sop_instance_uid"] for image in job["images"]} == {first, second}
+    assert sender.get("/v1/jobs").json()["items"][0]["source"] == "STOW-RS"
+
+
+def test_an_image_that_comes_late_makes_a_job_that_supersedes_the_one_before(sender: httpx.Client) -> None:
+    study = uid()
+    stow(sender, instance(study, 1))
+    [before] = jobs(sender, 1)
+    stow(sender, instance(study, 2))
+    after, _ = jobs(sender, 2)
+    assert after["supersedes"] == before["id"]
+    assert len(after["images"]) == 2
+    assert after["state"] == "succeeded"
+
+
+def test_the_same_bytes_are_one_instance_however_often_and_at_once_they_come(
+    sender: httpx.Client, quick: Platform
+) -> None:
+    study = uid()
+    image = instance(study)
+    before = stored(quick)
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: stow(sender, image), range(16)))
+    assert {answer.status_code for answer in answers} == {200}
+    [job] = jobs(sender, 1)
+    assert len(job["images"]) == 1
+    assert len([path for path in stored(quick) - before if path.name == "original"]) == 1
+
+
+def test_other_bytes_under_a_known_uid_are_kept_aside_and_seen(sender: httpx.Client) -> None:
+    study, sop = uid(), uid()
+    images = [instance(study, seed, sop) for seed in (1, 2)]
+    assert [stow(sender, image).status_code for image in images * 2] == [200] * 4
+    [job] = jobs(sender, 1)
+    assert job["state"] == "succeeded"
+    assert [image["error"] and image["error"]["code"] for image in job["images"]] == [
+        None,
+        Code.INSTANCE_CONFLICT,
+    ]
+    kept = [sender.get(image["links"]["original"]).content for image in job["images"]]
+    assert kept == images
+
+
+def test_a_broken_part_spoils_no_other(sender: httpx.Client) -> None:
+    study, good = uid(), [uid(), uid()]
+    parts = [
+        instance(study, 1, good[0]),
+        b"This is not DICOM.",
+        instance(study, 2)[:200],
+        instance(study, 3, good[1]),
+    ]
+    answer = stow(sender, *parts)
+    assert answer.status_code == 202
+    assert sops(answer, STORED) == good
+    assert [item["00081197"]["Value"] for item in answer.json()[OTHER]["Value"]] == [[0xC000], [0xC000]]
+    [job] = jobs(sender, 1)
+    assert len(job["images"]) == 2
+
+
+def test_an_instance_of_another_study_than_the_path_says_is_refused(sender: httpx.Client) -> None:
+    study, good, bad = uid(), uid(), uid()
+    answer = stow(sender, instance(study, sop=good), instance(uid(), sop=bad), study=study)
+    assert answer.status_code == 202
+    assert (sops(answer, STORED), sops(answer, FAILED)) == ([good], [bad])
+    assert answer.json()[FAILED]["Value"][0]["00081197"]["Value"] == [0xA900]
+    alone = stow(sender, instance(uid()), study=study)
+    assert (alone.status_code, sops(alone, STORED)) == (409, [])
+
+
+def test_a_clinical_refusal_is_stored_and_explained_in_the_job(sender: httpx.Client) -> None:
+    answer = stow(sender, instance(uid(), Modality="CT"))
+    assert answer.status_code == 200
+    [job] = jobs(sender, 1)
+    assert (job["state"], job["error"]["code"]) == ("failed", Code.NOT_A_CHEST)
+
+
+def test_xml_is_answered_to_who_asks_for_it(sender: httpx.Client) -> None:
+    sop = uid()
+    answer = stow(sender, instance(uid(), sop=sop), b"broken", Accept="application/dicom+xml")
+    assert (answer.status_code, answer.headers["content-type"]) == (202, "application/dicom+xml")
+    model = ElementTree.fromstring(answer.text)
+    assert model.tag == "NativeDicomModel"
+    assert [
+        value.text for value in model.iterfind(".//DicomAttribute[@keyword='ReferencedSOPInstanceUID']/Value")
+    ] == [sop]
+    assert [value.text for value in model.iterfind(".//DicomAttribute[@keyword='FailureReason']/Value")] == [
+        "49152"
+    ]
+
+
+def test_a_body_without_a_length_is_taken(sender: httpx.Client) -> None:
+    def pieces() -> Iterator[bytes]:
+        data = body(instance(uid()), instance(uid()))
+        yield from (data[at : at + 1000] for at in range(0, len(data), 1000))
+
+    answer = sender.post("/dicomweb/studies", content=pieces(), headers={"Content-Type": RELATED})
+    assert (answer.status_code, len(sops(answer, STORED))) == (200, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "code"),
+    [
+        (b"", RELATED, Code.MALFORMED_MULTIPART),
+        (b"--x--\r\n", RELATED, Code.MALFORMED_MULTIPART),
+        (body(b"a")[:-6], RELATED, Code.MALFORMED_MULTIPART),
+        (body(b"a"), "application/dicom", Code.MALFORMED_MULTIPART),
+        (body(b"a"), "multipart/form-data; boundary=x", Code.MALFORMED_MULTIPART),
+        (body(b"a"), 'multipart/related; type="application/dicom+json"; boundary=x', Code.UNSUPPORTED_MEDIA),
+        (body(bytes(3_100_000)), RELATED, Code.BODY_TOO_LARGE),
+    ],
+)
+def test_what_is_no_request_is_refused(sender: httpx.Client, content: bytes, kind: str, code: Code) -> None:
+    problem(sender.post("/dicomweb/studies", content=content, headers={"Content-Type": kind}), code)
+
+
+def test_who_may_not_write_may_not_store(quick: Platform) -> None:
+    with quick.client(scope="studies:read") as reader:
+        problem(stow(reader, instance(uid())), Code.FORBIDDEN)
+    with httpx.Client(base_url=quick.base) as nobody:
+        problem(stow(nobody, instance(uid())), Code.UNAUTHENTICATED)
+
+
+def test_one_tenants_uids_are_nothing_to_another(quick: Platform, sender: httpx.Client) -> None:
+    image = instance(study := uid())
+    with quick.client() as other:
+        assert stow(sender, image).status_code == stow(other, image).status_code == 200
+        assert jobs(sender, 1)[0]["id"] != jobs(other, 1)[0]["id"]
+    with quick.client() as third:
+        problem(third.post(f"/v1/studies/{study}/analyse"), Code.NOT_FOUND)
+
+
+def test_a_study_is_analysed_at_once_when_asked_for(platform: Platform) -> None:
+    study = uid()
+    with platform.client() as client:  # here a study settles after ten seconds
+        began = time.monotonic()
+        assert stow(client, instance(study)).status_code == 200
+        answer = client.post(f"/v1/studies/{study}/analyse")
+        assert answer.status_code == 202, answer.text
+        assert time.monotonic() - began < 8
+        job = answer.json()["links"]["self"]
+        assert finished(client, job)["state"] == "succeeded"
+        assert client.post(f"/v1/studies/{study}/analyse").json()["links"]["self"] == job
+
+
+def test_dicomweb_client_stores(sender: httpx.Client, quick: Platform) -> None:
+    web = pytest.importorskip("dicomweb_client")
+    study = uid()
+    datasets = [dcmread(BytesIO(instance(study, seed))) for seed in (1, 2)]
+    client = web.DICOMwebClient(
+        f"{quick.base}/dicomweb", headers={"Authorization": sender.headers["authorization"]}
+    )
+    answer = client.store_instances(datasets, study_instance_uid=study)
+    assert len(answer.ReferencedSOPSequence) == 2
+    assert len(jobs(sender, 1)[0]["images"]) == 2
