@@ -20,6 +20,7 @@ from local_stack.server import free_port
 pytestmark = pytest.mark.slow
 COMMAND = Path(sys.executable).parent / "thorax-local"
 SAMPLE = Path(__file__).parents[2] / "samples" / "chest.png"
+PROMISED_STOP_S = 5  # docs/reference: Ctrl-C ends everything in this time
 START_S = 300  # a bound against hanging; the time of a warm start is measured by `make bench`
 
 
@@ -130,7 +131,7 @@ def test_it_shows_findings_overlay_and_addresses(stopped: Run) -> None:
 
 def test_ctrl_c_ends_it_well(stopped: Run) -> None:
     assert stopped.process.returncode == 0
-    assert stopped.stop_s < 20  # 1.5 s where nothing else runs; here other tests do
+    assert stopped.stop_s < 2 * PROMISED_STOP_S  # twice, since other tests run at the same time
 
 
 def test_the_run_file_is_its_owners_only(run: Run) -> None:
@@ -163,11 +164,14 @@ def test_a_second_one_on_the_same_state_is_refused(run: Run, folder: Path) -> No
 
 
 def test_a_killed_worker_comes_back(run: Run) -> None:
-    os.kill(run.about()["pids"]["model-worker-1"], signal.SIGKILL)
+    killed = run.about()["pids"]["model-worker-1"]
+    os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + 60
-    while "model-worker-1 was ended by SIGKILL" not in run.output.read_text():
+    while run.about()["pids"].get("model-worker-1", killed) == killed:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    assert "model-worker-1 was ended by SIGKILL" in run.output.read_text()
+    assert set(map(str, run.about()["pids"].values())) <= set(run.family()), "run.json names a dead process"
 
 
 def test_a_killed_supervisor_leaves_no_process_behind(run: Run) -> None:

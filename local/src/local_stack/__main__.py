@@ -17,7 +17,7 @@ from local_stack import client, preflight
 from local_stack.backing import Backing
 from local_stack.client import Access, AnalysisError
 from local_stack.logs import Log
-from local_stack.processes import program
+from local_stack.process import program
 from local_stack.server import ServerError
 from local_stack.settings import LocalSettings
 from local_stack.stack import FIRST_USER, Stack

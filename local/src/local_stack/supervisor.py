@@ -3,67 +3,75 @@
 import asyncio
 import signal
 import time
+from collections.abc import Callable
 
-from local_stack.child import Child
 from local_stack.logs import Log, readable
-from local_stack.processes import Process
+from local_stack.process import Child, Process
 
 START_S = 60.0
 SERVICES_STOP_S, STORES_STOP_S, KILL_S = 2.0, 1.5, 0.5  # under the 5 s that Ctrl-C may take
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 HEALTHY_S = 30.0
-TRIES = 3
+MAX_FAILURES = 3  # before it was ready for the first time
 
 
 class StartError(Exception):
     """The platform can't start; the message is the one sentence to show."""
 
 
-class _Kept:
+class _Supervised:
     """One `Process`, the child that runs it now, and how earlier ones ended."""
 
     def __init__(self, process: Process, log: Log) -> None:
         self.process = process
         self.child: Child | None = None
-        self.ends = 0
+        self.failures = 0
         self.last_line = ""
-        self.keeper: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._log = log
 
     @property
     def ready(self) -> bool:
-        return self.child is not None and self.process.ready(self.child.pid)
+        return self.child is not None and self.child.ready
 
-    async def run(self) -> int:
-        """Run it to its end; when cancelled, kill it."""
-        self.child = await Child.start(self.process, self._heard)
+    async def run(self, on_start: Callable[[], None] = lambda: None) -> int:
+        """Run it to its end and return its exit status; when cancelled, kill it."""
+        child = self.child = Child(self.process)
+        output = asyncio.create_task(self._forward_output(child))
         try:
-            return await self.child.wait()
+            on_start()
+            status = await child.end()
+            child.kill_group()  # what it started and left behind
+            await asyncio.wait([output], timeout=1)
+            return status
         finally:
-            self.child.forget()
+            child.kill_group()
+            child.wait()
             self.child = None
+            output.cancel()
 
-    def complaint(self) -> str:
-        """Its last line of output."""
-        return self.last_line or "it says nothing."
-
-    def _heard(self, text: str) -> None:
-        self.last_line, _ = readable(text)
-        self._log.line(self.process.name, text)
+    async def _forward_output(self, child: Child) -> None:
+        async for line in child.lines():
+            self.last_line, _ = readable(line)
+            self._log.line(self.process.name, line)
 
 
 class Supervisor:
-    """Start it from the main thread: the kernel ends the children when the thread that forked them ends."""
+    """Use it in the main thread: the kernel ends the children when the thread that forked them ends.
+
+    `on_change` is called whenever `pids` has changed, except by `stop`.
+    """
 
     def __init__(self, log: Log) -> None:
+        self.on_change: Callable[[], None] = lambda: None
         self._log = log
-        self._kept: list[_Kept] = []
+        self._all: list[_Supervised] = []
         self._stopping = False
 
     @property
     def pids(self) -> dict[str, int]:
         """The processes that run at this moment."""
-        return {kept.process.name: kept.child.pid for kept in self._kept if kept.child is not None}
+        return {one.process.name: one.child.pid for one in self._all if one.child is not None}
 
     async def start(self, *processes: Process) -> None:
         """Start all of them at once and return when all are ready; raises StartError when one does not become ready."""
@@ -73,76 +81,78 @@ class Supervisor:
     def begin(self, *processes: Process) -> None:
         """Start all of them at once."""
         for process in processes:
-            kept = _Kept(process, self._log)
-            kept.keeper = asyncio.create_task(self._keep(kept))
-            self._kept.append(kept)
+            one = _Supervised(process, self._log)
+            one.task = asyncio.create_task(self._keep_running(one))
+            self._all.append(one)
 
     async def ready(self, *processes: Process) -> None:
         """Return when these, which have begun, are ready; raises StartError when one does not become ready."""
-        for kept in [kept for kept in self._kept if kept.process in processes]:
+        for one in [one for one in self._all if one.process in processes]:
             try:
                 async with asyncio.timeout(START_S):
-                    await self._until_ready(kept)
+                    await self._until_ready(one)
             except TimeoutError:
-                late = f"{kept.process.name} did not get ready in {START_S:g} s"
-                raise StartError(f"{late}: {kept.complaint()}") from None
+                late = f"{one.process.name} was not ready after {START_S:g} s"
+                raise StartError(f"{late}: {one.last_line or 'it printed nothing.'}") from None
 
     async def once(self, process: Process) -> None:
         """Run a command to its end; StartError with its last line when it fails."""
-        kept = _Kept(process, self._log)
-        status = await kept.run()
+        one = _Supervised(process, self._log)
+        status = await one.run()
         if status != 0:
-            raise StartError(kept.last_line or f"{process.name} {_how(status)}.")
+            raise StartError(one.last_line or f"{process.name} {_ending(status)}.")
 
     async def stop(self) -> None:
         """End all children, the stores after the services; SIGKILL for the slow."""
         self._stopping = True
-        stores = [kept for kept in self._kept if kept.process.death != signal.SIGKILL]
-        await self._end([kept for kept in self._kept if kept not in stores], SERVICES_STOP_S)
+        stores = [one for one in self._all if one.process.death != signal.SIGKILL]
+        await self._end([one for one in self._all if one not in stores], SERVICES_STOP_S)
         await self._end(stores, STORES_STOP_S)
 
-    async def _keep(self, kept: _Kept) -> None:
+    async def _keep_running(self, one: _Supervised) -> None:
         pause = FIRST_PAUSE_S
         while True:
             began = time.monotonic()
-            status = await kept.run()
+            status = await one.run(self.on_change)
             if self._stopping:
                 return
-            kept.ends += 1
+            one.failures += 1
             pause = FIRST_PAUSE_S if time.monotonic() - began > HEALTHY_S else pause
-            self._log.say(f"{kept.process.name} {_how(status)}; starting it again in {pause:g} s")
+            self._log.say(f"{one.process.name} {_ending(status)}; starting it again in {pause:g} s")
+            self.on_change()
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    async def _until_ready(self, kept: _Kept) -> None:
-        while not kept.ready:
-            if kept.keeper is not None and kept.keeper.done():
-                kept.keeper.result()  # raises the reason why it could not be started
-            if kept.ends >= TRIES:
-                raise StartError(f"{kept.process.name} does not start: {kept.complaint()}")
+    async def _until_ready(self, one: _Supervised) -> None:
+        while not one.ready:
+            if one.task is not None and one.task.done():
+                one.task.result()  # raises the reason why it could not be started
+            if one.failures >= MAX_FAILURES:
+                why = one.last_line or "it printed nothing."
+                raise StartError(f"{one.process.name} does not start: {why}")
             await asyncio.sleep(0.1)
 
-    async def _end(self, batch: list[_Kept], patience: float) -> None:
-        keepers = [kept.keeper for kept in batch if kept.keeper is not None]
-        if not keepers:
+    async def _end(self, batch: list[_Supervised], seconds: float) -> None:
+        tasks = [one.task for one in batch if one.task is not None]
+        if not tasks:
             return
-        for kept in batch:
-            if kept.child is not None:
-                kept.child.send(kept.process.stop)
-            elif kept.keeper is not None:  # between two runs
-                kept.keeper.cancel()
-        await asyncio.wait(keepers, timeout=patience)
-        for kept in batch:
-            if kept.child is not None:
-                self._log.say(f"{kept.process.name} did not stop in time and was killed")
-                kept.child.kill_group()
-        await asyncio.wait(keepers, timeout=KILL_S)
-        for keeper in keepers:
-            keeper.cancel()
-        await asyncio.gather(*keepers, return_exceptions=True)
+        for one in batch:
+            if one.child is not None:
+                one.child.send(one.process.stop)
+            elif one.task is not None:  # between two runs
+                one.task.cancel()
+        await asyncio.wait(tasks, timeout=seconds)
+        for one in batch:
+            if one.child is not None:
+                self._log.say(f"{one.process.name} did not stop in time and was killed")
+                one.child.kill_group()
+        await asyncio.wait(tasks, timeout=KILL_S)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _how(status: int) -> str:
+def _ending(status: int) -> str:
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
     return f"ended with status {status}"

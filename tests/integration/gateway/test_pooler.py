@@ -27,7 +27,7 @@ from tests.factories.pooler import PGBOUNCER, pooler
 REQUESTS = int(os.environ.get("THORAX_POOLER_REQUESTS", "1000"))
 DATABASE = "behind_a_pooler"
 ROLES = ("thorax_gateway", "thorax_worker", "thorax_aggregator", "thorax_auth")
-pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(PGBOUNCER is None, reason="PgBouncer is not installed")]
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from thorax.errors import Code
 
 pytestmark = pytest.mark.slow
 CROWD = 2000
+HEADER_S = 10  # a connection without a complete header is closed after this time
 
 
 @pytest.fixture
@@ -82,9 +83,9 @@ def test_two_thousand_half_sent_headers_hold_nobody_up_and_end_in_ten_seconds(
             asked = time.monotonic()
             assert newcomer.get("/healthz").status_code == 200
             assert time.monotonic() - asked < 4
-        assert 8 < closed_after(crowd[1], began) < 40
-        assert 8 < closed_after(crowd[-2], began) < 40
-        assert closed_after(kept, second) < 40
+        assert 8 < closed_after(crowd[1], began) < 2 * HEADER_S
+        assert 8 < closed_after(crowd[-2], began) < 2 * HEADER_S
+        assert closed_after(kept, second) < 2 * HEADER_S
         for connection in crowd:
             closed_after(connection, began)
     assert process.memory_info().rss - memory < 50e6
@@ -110,7 +111,7 @@ def test_a_body_that_comes_too_slowly_is_refused_and_leaves_nothing(
         took = time.monotonic() - began
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert b"body_timeout" in answer and b"connection: close" in answer
-    assert least <= took + 0.1 and took < 4 * least
+    assert least <= took + 0.1 and took < 2 * least
     assert stored(platform) <= before
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from local_stack.processes import Places, services
 from local_stack.roles import ROLES
+from local_stack.services import Places, services
 from local_stack.settings import LocalSettings
 from thorax.version import VERSION
 

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from local_stack.processes import Places, Process, services
+from local_stack.process import Process
 from local_stack.roles import ROLES
+from local_stack.services import Places, services
 from local_stack.settings import LocalSettings
 
 
