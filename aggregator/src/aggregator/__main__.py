@@ -2,13 +2,14 @@
 
 from aggregator.config import AggregatorSettings
 from aggregator.tasks import AggregateHandler
+from thorax.settings import load
 from thorax.states import StepKind
 from thorax.work.run import Process
 
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = AggregatorSettings()
+    settings = load(AggregatorSettings)
     process = Process("aggregator", settings)
     handler = AggregateHandler(process.engine, quorum=settings.quorum)
     process.serve(handler, [StepKind.AGGREGATE], refresh=handler.capabilities)

@@ -10,6 +10,7 @@ import structlog
 from aggregator.config import AggregatorSettings
 from aggregator.housekeeping import Housekeeping
 from aggregator.recovery import Recovery
+from thorax.settings import load
 from thorax.storage import BlobStore
 from thorax.work.hints import Hints
 from thorax.work.ledger import Capabilities
@@ -60,7 +61,7 @@ def perform(duties: Duties) -> None:
 
 def main() -> None:
     """Sweep until told to stop."""
-    settings = AggregatorSettings()
+    settings = load(AggregatorSettings)
     process = Process("sweeper", settings)
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, BlobStore(settings.blobs))

@@ -1,24 +1,22 @@
 """The `auth-service` command: serve, rotate the signing keys, create the first administrator."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TypeVar
 
 import click
-from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_service.accounts.service import create_admin
-from auth_service.app import SERVICE, create_app
+from auth_service.app import SERVICE, create_app, refresh
 from auth_service.config import AuthSettings
-from auth_service.context import Transaction, build
+from auth_service.context import AppContext, Transaction, build
 from auth_service.keys.service import rotate_keys
 from thorax.database import require_usable
 from thorax.errors import CodedError
 from thorax.http.server import serve as run_server
+from thorax.settings import load
 from thorax.telemetry import configure
 
 T = TypeVar("T")
@@ -35,17 +33,21 @@ def cli(context: click.Context) -> None:
 @cli.command()
 def serve() -> None:
     """Serve /auth at THORAX_AUTH_HOST and THORAX_AUTH_PORT."""
-    settings = AuthSettings()
+    settings = load(AuthSettings)
     configure(SERVICE, level=settings.log_level, form=settings.log_format)
     require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
-    run_server(create_app(build(settings)), settings.auth_host, settings.auth_port)
+    context = build(settings)
+    _run(
+        context, refresh(context)
+    )  # keys that the secret does not open end the process here, with one sentence
+    run_server(create_app(context), settings.auth_host, settings.auth_port, grace_s=settings.grace_s)
 
 
 @cli.command("rotate-keys")
 @click.option("--compromised", is_flag=True, help="End the old keys and all access tokens now.")
 def rotate_command(compromised: bool) -> None:
     """Publish a new signing key now, sign with it in ten minutes, retire the old one after its last token."""
-    starts = _in_transaction(lambda tx: rotate_keys(tx, compromised=compromised))
+    starts = _in_transaction(load(AuthSettings), lambda tx: rotate_keys(tx, compromised=compromised))
     click.echo(f"The new key signs from {starts:%Y-%m-%d %H:%M:%S} UTC on.")
 
 
@@ -58,18 +60,27 @@ def create_admin_command(name: str, promote: bool) -> None:
     A new account gets the password from THORAX_ADMIN_PASSWORD_FILE or stdin. An administrator keeps the old one. Any
     other account of that name is refused unless the password is its own.
     """
-    file = os.environ.get("THORAX_ADMIN_PASSWORD_FILE")
-    password = (Path(file).read_text() if file else sys.stdin.read()).rstrip("\r\n")
-    created = _in_transaction(lambda tx: create_admin(tx, name, password, promote=promote))
+    settings = load(AuthSettings)
+    file = settings.admin_password_file
+    password = (file.read_text() if file else sys.stdin.read()).rstrip("\r\n")
+    created = _in_transaction(settings, lambda tx: create_admin(tx, name, password, promote=promote))
     click.echo("The administrator was created." if created else "The administrator exists.")
 
 
-def _in_transaction(work: Callable[[Transaction], Awaitable[T]]) -> T:
+def _in_transaction(settings: AuthSettings, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    context = build(settings)
+
+    async def transaction() -> T:
+        async with context.transaction() as tx:
+            return await work(tx)
+
+    return _run(context, transaction())
+
+
+def _run(context: AppContext, work: Awaitable[T]) -> T:
     async def run() -> T:
-        context = build(AuthSettings())
         try:
-            async with context.transaction() as tx:
-                return await work(tx)
+            return await work
         finally:
             await context.engine.dispose()
 
@@ -82,11 +93,6 @@ def main() -> None:
         cli()
     except CodedError as error:
         sys.exit(f"{error.detail} {error.code.remedy}")
-    except ValidationError as error:
-        wrong = ", ".join(
-            f"THORAX_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()
-        )
-        sys.exit(f"The settings are not valid. {wrong}")
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     except SQLAlchemyError as error:

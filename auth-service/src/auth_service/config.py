@@ -3,20 +3,32 @@
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from thorax.identity import MAX_TOKEN_LIFE_S
-from thorax.settings import Networks, Settings
+from thorax.settings import Networks, Port, ReadableFile, Settings
+
+
+def _long_enough(file: Path) -> Path:
+    if len(file.read_text().strip()) < 32:
+        raise ValueError("a file with at least 32 characters")
+    return file
 
 
 class AuthSettings(Settings):
     """auth-service's own settings."""
 
     auth_host: str = "127.0.0.1"
-    auth_port: int = 8081
-    auth_secret_file: Path = Field(description="a file with the secret that encrypts the signing keys")
+    auth_port: Port = 8081
+    grace_s: int = Field(default=5, ge=0, description="seconds that open requests get after SIGTERM")
+    auth_secret_file: Annotated[ReadableFile, AfterValidator(_long_enough)] = Field(
+        description="a file with the secret that encrypts the signing keys"
+    )
+    admin_password_file: ReadableFile | None = Field(
+        default=None, description="read by `auth-service create-admin`; without it stdin is"
+    )
     issuer: str = Field(
         default="http://127.0.0.1:8080/auth", description="`iss` of every token; the same for all services"
     )
@@ -47,11 +59,5 @@ class AuthSettings(Settings):
         return timedelta(days=self.session_idle_days)
 
     def auth_secret(self) -> SecretStr:
-        """The secret in `auth_secret_file`. Raises ValueError when it is missing or too short to be one."""
-        try:
-            secret = self.auth_secret_file.read_text().strip()
-        except OSError as error:
-            raise ValueError(f"THORAX_AUTH_SECRET_FILE: {error.strerror}.") from error
-        if len(secret) < 32:
-            raise ValueError("THORAX_AUTH_SECRET_FILE: the secret has fewer than 32 characters.")
-        return SecretStr(secret)
+        """The secret in `auth_secret_file`."""
+        return SecretStr(self.auth_secret_file.read_text().strip())

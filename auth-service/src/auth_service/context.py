@@ -74,7 +74,7 @@ class Transaction:
 
 
 def build(settings: AuthSettings) -> AppContext:
-    """The context of an app; it does not connect yet. Raises ValueError without a usable secret file."""
+    """The context of an app; it does not connect yet."""
     engine = async_engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     encryption = KeyEncryption(settings.auth_secret())
     keyring = Keyring(encryption)

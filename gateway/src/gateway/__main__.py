@@ -4,11 +4,12 @@ from gateway.app import create_app
 from gateway.config import GatewaySettings
 from thorax import database, telemetry
 from thorax.http.server import serve
+from thorax.settings import load
 
 
 def main() -> None:
     """Serve until told to stop."""
-    settings = GatewaySettings()
+    settings = load(GatewaySettings)
     telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
     database.require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     app = create_app(settings)

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
-from thorax.settings import Networks, Settings
+from thorax.settings import DatabaseUrl, HttpUrl, Networks, Port, Settings
 
 
 class GatewaySettings(Settings):
@@ -12,13 +12,13 @@ class GatewaySettings(Settings):
 
     grace_s: int = Field(default=5, description="how long uploads may go on after SIGTERM")
     host: str = "127.0.0.1"
-    port: int = 8080
-    auth_url: str = Field(default="http://127.0.0.1:8081", description="where auth-service is reached")
+    port: Port = 8080
+    auth_url: HttpUrl = Field(default="http://127.0.0.1:8081", description="where auth-service is reached")
     issuer: str = Field(default="http://127.0.0.1:8080/auth", description="`iss` of the tokens we accept")
     trusted_proxies: Networks = Field(
         default=(), description="comma-separated networks whose X-Forwarded-For is believed"
     )
-    database_direct_url: SecretStr | None = Field(
+    database_direct_url: DatabaseUrl | None = Field(
         default=None,
         description="the database past its pooler, for LISTEN; without it waiting clients are served each second",
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import click
 import httpx
-from pydantic import ValidationError
 
 from local_stack import client, preflight
 from local_stack.backing import Backing
@@ -23,6 +22,7 @@ from local_stack.settings import LocalSettings
 from local_stack.stack import FIRST_USER, Stack
 from local_stack.supervisor import StartError
 from thorax.errors import CodedError
+from thorax.settings import load
 
 
 @click.group()
@@ -33,7 +33,7 @@ def cli() -> None:
 @cli.command()
 def run() -> None:
     """Start everything, analyse the sample, stay in the foreground until Ctrl-C."""
-    settings = LocalSettings()
+    settings = load(LocalSettings)
     with preflight.only_one(settings.state):
         preflight.check(settings)
         asyncio.run(_run(settings))
@@ -43,7 +43,7 @@ def run() -> None:
 @click.argument("image", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def demo(image: Path) -> None:
     """Analyse IMAGE on the platform that runs here."""
-    state = LocalSettings().state
+    state = load(LocalSettings).state
     click.echo(asyncio.run(_analysis(Access.of(state / "run.json"), image, state)))
 
 
@@ -51,7 +51,7 @@ def demo(image: Path) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def bundle(words: tuple[str, ...]) -> None:
     """`thorax bundle …` on the platform that runs here."""
-    settings = LocalSettings()
+    settings = load(LocalSettings)
     owner = {"THORAX_DATABASE_URL": Backing(settings).running_url(settings.state / "run.json")}
     models = {"THORAX_MODELS": str(settings.bundle.absolute().parent)}
     sys.exit(subprocess.call([program("thorax"), "bundle", *words], env={**os.environ, **models, **owner}))
@@ -106,8 +106,6 @@ def _sentence(error: Exception) -> str:
     """The obstacle, in words for a person."""
     if isinstance(error, CodedError):
         return f"{error.detail} {error.code.remedy}"
-    if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "The disk is full."
     return str(error) or type(error).__name__
@@ -122,7 +120,6 @@ def main() -> None:
         ServerError,
         AnalysisError,
         CodedError,
-        ValidationError,
         OSError,
         httpx.HTTPError,
     ) as error:

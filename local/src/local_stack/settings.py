@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from local_stack.server import HOST
+from thorax.settings import BrokerUrl, DatabaseUrl, Port
 
 
 class LocalSettings(BaseSettings):
@@ -16,7 +17,7 @@ class LocalSettings(BaseSettings):
         env_prefix="THORAX_", extra="ignore", frozen=True, populate_by_name=True
     )
 
-    port: int = Field(default=8080, ge=1, le=65535, validation_alias=AliasChoices("PORT", "THORAX_PORT"))
+    port: Port = Field(default=8080, validation_alias=AliasChoices("PORT", "THORAX_PORT"))
     bundle: Path = Field(default=Path("models/default"), validation_alias="BUNDLE")
     state: Path = Field(default=Path(".thorax"), description="everything that survives a restart")
     sample: Path | None = Field(default=Path("samples/chest.png"), description="analysed when all is ready")
@@ -24,8 +25,8 @@ class LocalSettings(BaseSettings):
     model_workers: int = Field(
         default_factory=lambda: min(4, len(os.sched_getaffinity(0))), ge=1, description="processes"
     )
-    database_url: SecretStr | None = None
-    redis_url: SecretStr | None = None
+    database_url: DatabaseUrl | None = None
+    redis_url: BrokerUrl | None = None
     blobs: str | None = Field(default=None, description="a folder, or s3://bucket/prefix")
 
     @property

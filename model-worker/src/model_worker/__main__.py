@@ -4,6 +4,7 @@ from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.sandbox import client as sandbox
 from model_worker.tasks import InferenceHandler
+from thorax.settings import load
 from thorax.states import StepKind
 from thorax.storage import BlobStore
 from thorax.work import ledger
@@ -13,7 +14,7 @@ from thorax.work.run import Process
 
 def main() -> None:
     """Load the default bundle, then serve hints until told to stop."""
-    settings = WorkerSettings()
+    settings = load(WorkerSettings)
     process = Process("model-worker", settings)
     bundle_cache = BundleCache(
         settings.models,

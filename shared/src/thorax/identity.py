@@ -28,7 +28,7 @@ ALGORITHM = "RS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1: an ID or refresh token can't pass for an access token
 MAX_TOKEN_BYTES = 8192
 MAX_TOKEN_LIFE_S = 600
-LEEWAY_S = 5
+LEEWAY_S = 60  # how far the clocks of two machines may differ
 MIN_KEY_BITS = 2048
 
 _HEADER = {"alg", "typ", "kid"}  # exactly these: jku, jwk, x5u, x5c, crit and b64 are never read

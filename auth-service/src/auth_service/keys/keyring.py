@@ -19,11 +19,13 @@ from pydantic import SecretStr
 
 from auth_service.models import SigningKey
 from thorax.errors import Code, CodedError
-from thorax.identity import ALGORITHM, MAX_TOKEN_LIFE_S
+from thorax.identity import ALGORITHM, LEEWAY_S, MAX_TOKEN_LIFE_S
 
 RELOAD_S = 30
 LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus RELOAD_S
-OVERLAP = timedelta(seconds=MAX_TOKEN_LIFE_S + 2 * RELOAD_S)  # the last token of the old key, and slow clocks
+OVERLAP = timedelta(
+    seconds=MAX_TOKEN_LIFE_S + LEEWAY_S + 2 * RELOAD_S
+)  # until the old key's last token is refused
 
 
 class KeyEncryption:

@@ -19,7 +19,7 @@ from thorax import database
 from thorax.bundle import Bundle, find_bundles
 from thorax.commands import comparison, registry
 from thorax.commands.checks import checked, open_graphs, with_digests
-from thorax.settings import Settings
+from thorax.settings import Settings, load
 from thorax.states import ANONYMOUS_TENANT
 
 _FOLDER = click.Path(path_type=Path)
@@ -176,7 +176,7 @@ def compare_command(a: str, b: str, out: Path | None) -> None:
 
 @contextmanager
 def _owner() -> Iterator[Connection]:
-    settings = Settings()
+    settings = load(Settings)
     engine = database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     with engine.begin() as connection:
         yield connection
@@ -204,7 +204,7 @@ def _prepared(name: str, wait_s: int) -> Row[Any]:
     with _owner() as connection:
         row = _named(connection, name)
         manifest = registry.manifest(connection, row.digest)
-    here = find_bundles(Settings().models).get(row.digest)
+    here = find_bundles(load(Settings).models).get(row.digest)
     if here:
         checked(here.folder)
     _let_load(row.digest, [spec.name for spec in manifest.backbones], wait_s)

@@ -1,0 +1,68 @@
+"""Each process, really started, says each mistake in its settings in one line, and never shows a value."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROCESSES = {
+    "gateway": ["gateway"],
+    "auth-service": ["auth_service"],
+    "model-worker": ["model_worker"],
+    "aggregator": ["aggregator"],
+    "sweeper": ["aggregator.sweeper"],
+    "thorax": ["thorax.commands.cli", "migrate"],
+    "thorax-local": ["local_stack", "run"],
+}
+OPTIONAL = "redis://:password@host:port/0"
+BROKER = (
+    "THORAX_REDIS_URL is not valid. Expected: a URL, with special characters of the password written as %XX"
+)
+
+
+def start(name: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("THORAX_")}
+    line = [sys.executable, "-m", *PROCESSES[name]]
+    return subprocess.run(
+        line, env=kept | settings, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_each_mistake_is_one_line_without_values(name: str, tmp_path: Path) -> None:
+    ended = start(
+        name,
+        tmp_path,
+        THORAX_REDIS_URL="redis://:hid/den@broker:6379/0",
+        THORAX_DATABSE_URL="postgresql+psycopg://user:hidden@host/thorax",
+        THORAX_LOG_LEVEL="hidden",
+        THORAX_PORT="hidden",
+    )
+    expected = {
+        BROKER + (f" ({OPTIONAL})." if name != "thorax-local" else "."),
+        "THORAX_DATABSE_URL is not a setting. Did you mean THORAX_DATABASE_URL?",
+    }
+    if name != "thorax-local":  # it brings a database, and its processes' levels are their own
+        expected |= {
+            "THORAX_DATABASE_URL is missing. Expected: postgresql+psycopg://user:password@host:port/database.",
+            "THORAX_LOG_LEVEL is not valid. Expected: 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'.",
+        }
+    if name in ("gateway", "thorax-local"):
+        expected.add("THORAX_PORT is not valid. Expected: a valid integer.")
+    if name == "auth-service":
+        expected.add(
+            "THORAX_AUTH_SECRET_FILE is missing. Expected: a file with the secret that encrypts the signing keys."
+        )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert set(ended.stderr.splitlines()) == expected
+    assert "hid" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+def test_a_secret_that_cannot_be_read_is_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "thorax_redis_url").mkdir()  # as a bind mount of a missing file makes it
+    ended = start(name, tmp_path, THORAX_SECRETS_DIR=str(tmp_path))
+    line = "The file thorax_redis_url in THORAX_SECRETS_DIR cannot be read: Is a directory.\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
