@@ -66,11 +66,11 @@ def test_a_heartbeat_outlives_a_survey_that_fails(book: Book, monkeypatch: pytes
             raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a card")
         return WHOLE
 
-    heartbeat = Heartbeat(book.worker, name="w", service="model-worker", capabilities=refresh)
-    heartbeat.start()
-    beaten.wait(5)
-    seen: list[tuple[int]] = []
-    while seen != [(1,)]:
-        seen = book.do("select count(*) from workers where id = 'w'")
-        assert heartbeat.is_alive()
-    heartbeat.stop()
+    heartbeat = Heartbeat(book.worker, refresh, name="w", service="model-worker")
+    alive, seen = "select count(*) from workers where id = 'w'", [(0,)]
+    with heartbeat:
+        beaten.wait(5)
+        while seen != [(1,)]:
+            seen = book.do(alive)
+            assert heartbeat.is_alive()
+    assert book.do(alive) == [(0,)]  # signed off

@@ -68,7 +68,7 @@ def main() -> None:
     sweeper = Sweeper()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())
-    with process.alive(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
+    with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
         sweeper.run(recovery.duties, housekeeping.duties, sweep_s=settings.sweep_s)
 
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs.rows import error
 from gateway.jobs.schemas import ErrorView
 from gateway.jobs.service import Access, JobService
+from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
 from thorax.http.cursors import cursor_of, newest_first
@@ -20,13 +20,7 @@ from thorax.states import JobState, StepKind
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
-
-# The view is the one place where the gateway sees past its tenant (migration 0004).
-_FAILED = text("""
-select * from failed_work
-where cast(:before as timestamptz) is null or (finished_at, id) < (cast(:before as timestamptz), cast(:id as uuid))
-order by finished_at desc, id desc limit :limit""")
-_TENANT = text("select tenant_id from failed_work where id = :id")
+_SQL = queries.load(__file__)
 
 
 class DeadStep(BaseModel):
@@ -79,7 +73,7 @@ async def failed(
     before, job_id = newest_first(cursor) if cursor else (None, None)
     async with engine.connect() as connection:
         values = {"limit": limit + 1, "before": before, "id": job_id}
-        rows = (await connection.execute(_FAILED, values)).all()
+        rows = (await connection.execute(_SQL["failed_jobs"], values)).all()
     items = [
         FailedJob.model_validate({**row._mapping, "dead": row.dead or [], "error": error(row._mapping)})
         for row in rows[:limit]
@@ -98,7 +92,7 @@ async def retry(_: Admin, request: Request, job_id: UUID) -> Restarted:
     engine: AsyncEngine = request.app.state.engine
     jobs: JobService = request.app.state.jobs
     async with engine.connect() as connection:
-        tenant_id = (await connection.execute(_TENANT, {"id": job_id})).scalar()
+        tenant_id = (await connection.execute(_SQL["tenant_of"], {"id": job_id})).scalar()
     if tenant_id is None:
         raise CodedError(Code.NOT_FOUND, "No failed job has this id.")
     await jobs.retry(Access(tenant_id, job_id, f"/v1/jobs/{job_id}"))

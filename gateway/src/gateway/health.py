@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
-from sqlalchemy import select, text
+from sqlalchemy import func, select
 
 from gateway.tables import BundleRow, WorkerRow
+from thorax.states import ALIVE_S
 from thorax.version import VERSION
 
-ALIVE_S = 30
 router = APIRouter(tags=["operations"])
 _log = structlog.get_logger(__name__)
 
@@ -62,7 +63,7 @@ async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], requ
 
 async def _platform(request: Request) -> list[str]:
     """The active bundle, and a live worker for each kind of work on it."""
-    alive = text(f"seen_at > now() - interval '{ALIVE_S} seconds'")
+    alive = WorkerRow.seen_at > func.now() - timedelta(seconds=ALIVE_S)
     async with request.app.state.engine.connect() as connection:
         query = select(BundleRow.digest, BundleRow.manifest).where(BundleRow.active)
         bundle = (await connection.execute(query)).first()

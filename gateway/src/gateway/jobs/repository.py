@@ -18,6 +18,7 @@ from gateway.tables import (
     StudyFinding,
 )
 from thorax.errors import Code
+from thorax.queries import statement
 from thorax.states import JobState, StepKind
 from thorax.work import ledger
 
@@ -94,11 +95,11 @@ async def prediction_maps(connection: AsyncConnection, job_id: UUID, instance_id
     return (await connection.execute(query.where(*where).order_by(PredictionRow.backbone))).all()
 
 
-_PIN_ANEW = text("""
+_PIN_ANEW = statement("""
 update jobs j set bundle_digest = coalesce((select t.bundle_digest from tenant_bundles t where t.tenant_id = j.tenant_id),
   (select digest from bundles where active), j.bundle_digest)
 where j.id = :job_id and not exists (
-  select from workers w where w.service = 'model-worker' and w.seen_at > now() - interval '30 seconds'
+  select from workers w where w.service = 'model-worker' and w.seen_at > now() - make_interval(secs => :alive_s)
     and j.bundle_digest = any(w.bundles))""")
 
 
@@ -159,7 +160,9 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
     steps = [(job_id, ledger.NewStep(StepKind.PREPARE, i)) for i in ids]
     await connection.run_sync(lambda sync: ledger.add(sync, steps))
     await connection.execute(
-        text("select pg_notify('thorax_jobs', concat_ws(' ', id, version, state)) from jobs where id = :id"),
+        statement(
+            "select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from jobs where id = :id"
+        ),
         {"id": job_id},
     )
     return ids

@@ -1,7 +1,7 @@
 """The attributes of a DICOM file that the platform keeps, and whether they rule a frontal chest out.
 
 Never a patient's name or birth date: they are not read at all. The patient's id leaves the sandbox only as a digest,
-which is keyed before it is kept (migration 0004).
+which is keyed before it is kept (the database function `remember_patient`).
 """
 
 import hashlib

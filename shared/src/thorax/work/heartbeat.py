@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
+from typing import Self
 
 import structlog
 from sqlalchemy import Engine
@@ -24,10 +25,10 @@ class Heartbeat(threading.Thread):
     def __init__(
         self,
         engine: Engine,
+        capabilities: Callable[[], ledger.Capabilities],
         *,
         name: str,
         service: str,
-        capabilities: Callable[[], ledger.Capabilities],
         kinds: Sequence[str] = (),
         busy_since: Callable[[], float | None] = lambda: None,
         file: Path | None = None,
@@ -40,7 +41,7 @@ class Heartbeat(threading.Thread):
             file.unlink(missing_ok=True)
 
     def run(self) -> None:
-        """Beat until `stop`."""
+        """Beat until the block ends."""
         while not self._done.is_set():
             try:
                 self._beat()
@@ -48,9 +49,15 @@ class Heartbeat(threading.Thread):
                 _log.warning("heartbeat_lost", error=type(error).__name__)
             self._done.wait(BEAT_S)
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        """Begin."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Stop, and sign off, so that readiness does not count on this process any longer."""
         self._done.set()
+        self.join(1)  # a beat that comes after the sign-off would undo it
         try:
             with self._engine.begin() as connection:
                 connection.execute(_SQL["sign_off"], {"id": self._id})

@@ -3,8 +3,8 @@
 import os
 import socket
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from typing import Any
 from uuid import uuid4
 
 from celery import Celery
@@ -31,36 +31,17 @@ class Process:
         self.engine: Engine = database.engine(url, pooled=pooled, autocommit=True)
         self.app: Celery = celery_app(settings.redis_url.get_secret_value(), service)
 
-    @contextmanager
-    def alive(
-        self,
-        capabilities: Callable[[], Capabilities],
-        *,
-        busy_since: Callable[[], float | None],
-        kinds: Sequence[str] = (),
-    ) -> Iterator[None]:
-        """Give signs of life while the block runs; see `Heartbeat`."""
-        heartbeat = Heartbeat(
-            self.engine,
-            name=self.name,
-            service=self.service,
-            capabilities=capabilities,
-            kinds=kinds,
-            busy_since=busy_since,
-            file=self._settings.heartbeat_file,
-        )
-        heartbeat.start()
-        try:
-            yield
-        finally:
-            heartbeat.stop()
+    def heartbeat(self, capabilities: Callable[[], Capabilities], **how: Any) -> Heartbeat:
+        """This process's signs of life, to be given in a `with` block; `how` as for `Heartbeat`."""
+        file = self._settings.heartbeat_file
+        return Heartbeat(self.engine, capabilities, name=self.name, service=self.service, file=file, **how)
 
     def serve(
         self, handler: StepHandler, queues: Sequence[str], *, refresh: Callable[[], Capabilities]
     ) -> None:
         """Take work whenever a hint comes on `queues`, until SIGTERM; each sign of life calls `refresh`. Blocks."""
         worker = Worker(self.engine, handler, name=self.name, lease_s=self._settings.lease_s)
-        with self.alive(refresh, busy_since=lambda: worker.busy_since):
+        with self.heartbeat(refresh, busy_since=lambda: worker.busy_since):
             _serve_hints(self.app, worker, queues)
 
 
