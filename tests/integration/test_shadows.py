@@ -172,7 +172,7 @@ def test_an_expired_job_takes_its_shadow_along(book: Book, tmp_path: Path) -> No
     job = book.job()
     book.enqueue()
     book.do("update jobs set expires_at = now() where id = :id", id=job)
-    settings = AggregatorSettings(database_url="unused")
+    settings = AggregatorSettings(database_url="postgresql+psycopg://u@127.0.0.1/unused")
     Housekeeping(settings, book.aggregator, BlobStore(str(tmp_path))).expire()
     for table in ("jobs", "steps", "studies"):
         assert book.do(f"select count(*) from {table}") == [(0,)]
