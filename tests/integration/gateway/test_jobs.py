@@ -137,6 +137,20 @@ def test_an_open_job_is_cancelled_and_a_cancelled_one_erased(
     problem(client.delete(job), Code.NOT_FOUND)
 
 
+def test_who_may_not_read_changes_a_job_and_sees_nothing_of_it(
+    idle: Idle, client: httpx.Client, platform: Platform
+) -> None:
+    job = idle().headers["location"]
+    tenant = platform.sql("select tenant_id from jobs where id = %s", job.rpartition("/")[2])[0][0]
+    with platform.client(tenant, scope="studies:write") as writer:
+        cancelled = writer.delete(job)
+        retried = writer.post(f"{job}/retry")
+        for answer, code, state in ((cancelled, 200, "cancelled"), (retried, 202, "queued")):
+            assert (answer.status_code, answer.json()["state"]) == (code, state)
+            assert set(answer.json()) == {"id", "state", "links"}
+    assert set(client.delete(job).json()) > {"id", "state", "links", "study", "images"}
+
+
 def test_erasing_a_job_leaves_no_row_and_no_blob(client: httpx.Client, platform: Platform) -> None:
     receipt = post(client, chest_png(8), chest_png(9)).json()
     job = finished(client, receipt["links"]["self"])

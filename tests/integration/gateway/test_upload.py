@@ -43,13 +43,19 @@ def test_the_fields_are_kept(client: httpx.Client) -> None:
     fields = {
         "title": "  Übersicht, p.a. 肺\0\n ",
         "priority": "stat",
-        "callback_url": "https://example.org/x",
     }
     answer = post(client, chest_png(), name="C:\\Bilder\\../x/thorax 1.png", data=fields)
     assert answer.status_code == 202, answer.text
     job = client.get(answer.headers["location"]).json()
     assert (job["study"]["title"], job["priority"]) == ("Übersicht, p.a. 肺", "stat")
     assert job["images"][0]["file_name"] == "thorax 1.png"
+
+
+def test_a_callback_is_refused_and_nothing_is_kept(client: httpx.Client, platform: Platform) -> None:
+    before = stored(platform)
+    refused = post(client, chest_png(), data={"callback_url": "https://example.org/x"})
+    assert "callback_url" in problem(refused, Code.UNEXPECTED_FIELD)["detail"]
+    assert stored(platform) == before
 
 
 def test_twenty_images_are_one_study(client: httpx.Client) -> None:

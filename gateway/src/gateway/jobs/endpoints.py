@@ -11,13 +11,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.queries import Order
-from gateway.jobs.schemas import JobPage, JobView, Priors
+from gateway.jobs.schemas import JobChange, JobPage, JobView, Priors
 from gateway.jobs.service import MAX_WAIT_S, Access, JobService, known_finding
 from gateway.jobs.worklist import Worklist
 from gateway.uploads.accept import Acceptance
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Reader, Writer
 from thorax.http.problems import responses
+from thorax.identity import Scope
 from thorax.states import JobState, Priority
 
 ACCOUNT_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN)
@@ -79,7 +80,8 @@ async def own_job(caller: Reader, job_id: Annotated[UUID, Path()]) -> Access:
 
 async def own_job_to_change(caller: Writer, job_id: Annotated[UUID, Path()]) -> Access:
     """The same for a caller who may write."""
-    return Access(caller.tenant_id, job_id, f"/v1/jobs/{job_id}")
+    reads = Scope.STUDIES_READ in caller.scopes
+    return Access(caller.tenant_id, job_id, f"/v1/jobs/{job_id}", reads)
 
 
 async def open_job(service: Service, secret: Annotated[str, Path(max_length=100)]) -> Access:
@@ -166,7 +168,7 @@ def _add_changes(router: APIRouter, path: str, changeable: Dependency) -> None:
         responses={
             **READ_ERRORS,
             **responses(Code.CONFLICT),
-            200: {"model": JobView, "description": "Cancelled."},
+            200: {"model": JobView | JobChange, "description": "Cancelled."},
             204: {"description": "Erased."},
         },
     )
@@ -181,7 +183,7 @@ def _add_changes(router: APIRouter, path: str, changeable: Dependency) -> None:
         """Cancel an open job (200), or erase one that has ended with all its images (204)."""
         if await service.remove(access, only):
             return Response(status_code=204)
-        return await service.view(access)
+        return await _changed(service, access)
 
     @router.post(
         f"{path}/retry",
@@ -190,12 +192,18 @@ def _add_changes(router: APIRouter, path: str, changeable: Dependency) -> None:
     )
     async def retry_job(
         service: Service, request: Request, access: Annotated[Access, Depends(changeable)]
-    ) -> JobView:
+    ) -> JobView | JobChange:
         """Analyse a failed, cancelled or degraded job again."""
         acceptance: Acceptance = request.app.state.acceptance
         await acceptance.check_retry(access.tenant_id)
         await service.retry(access)
-        return await service.view(access)
+        return await _changed(service, access)
+
+
+async def _changed(service: JobService, access: Access) -> JobView | JobChange:
+    """The job after a change. Without the scope to read, none of its results."""
+    job = await service.view(access)
+    return job if access.reads else JobChange(id=job.id, state=job.state, links=job.links)
 
 
 async def _changes(

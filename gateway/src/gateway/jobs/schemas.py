@@ -168,6 +168,14 @@ class JobView(BaseModel):
     disclaimer: str = DISCLAIMER
 
 
+class JobChange(BaseModel):
+    """What a caller who may write but not read is told of a changed job."""
+
+    id: UUID = Field(examples=[_JOB])
+    state: JobState = Field(examples=[JobState.CANCELLED])
+    links: dict[str, str] = Field(examples=[{"self": f"/v1/jobs/{_JOB}"}])
+
+
 class JobPage(BaseModel):
     """A page of jobs."""
 

@@ -25,11 +25,12 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """A job that the caller may touch: its tenant was checked, or its capability was shown."""
+    """A job that the caller may change, or also read: its tenant was checked, or its capability was shown."""
 
     tenant_id: UUID
     job_id: UUID
     base: str
+    reads: bool = True
 
 
 class JobService:

@@ -25,7 +25,6 @@ class Fields(BaseModel):
 
     title: str = Field(default="", max_length=MAX_FIELD_BYTES, examples=["PA, follow-up"])
     priority: Priority = Priority.ROUTINE
-    callback_url: str = Field(default="", max_length=MAX_FIELD_BYTES, description="Reserved.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,9 @@ class Receiver:
                 upload.images.append(await self._image(part.filename, stream.chunks(), len(upload.images)))
             elif name in Fields.model_fields and part.filename is None and name not in texts:
                 texts[name] = await _text(name, stream.chunks())
+            elif name == "callback_url":
+                what = "`callback_url` is not supported: the platform does not call back. Poll the job or its events."
+                raise CodedError(Code.UNEXPECTED_FIELD, what)
             else:
                 raise CodedError(
                     Code.UNEXPECTED_FIELD,
