@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -19,17 +18,15 @@ from training.card import write_card
 from training.checkpoint import averaged_classifier, load_checkpoint
 from training.datasets import Table, read_table
 from training.evaluate import measure, summary
-from training.export import export_graph, parameter_count, run_graph
+from training.export import export_graph, parameter_count
 from training.fit_ensemble import Fitted, fit, weigh_candidates
 from training.images import load_images
 from training.metrics import Floats
 from training.predict import Predictions, predict_files
-from training.quantise import store_int8
 from training.splits import split_by_patient
+from training.stored import stored
 
-AUC_LOSS, MAP_ERROR = 0.002, 0.05
 _SAMPLE = 256
-_BLOCKS = (None, 128, 32)
 
 
 def member(checkpoint: Path, size: int, pixels: NDArray[np.uint8], labels: Floats, int8: bool) -> Member:
@@ -40,25 +37,9 @@ def member(checkpoint: Path, size: int, pixels: NDArray[np.uint8], labels: Float
     saved = load_checkpoint(checkpoint)
     classifier = averaged_classifier(saved)
     exact = export_graph(classifier, size)
-    graph = _stored(saved.name, exact, pixels, labels) if int8 else exact
+    graph = stored(saved.name, exact, pixels, labels) if int8 else exact
     said = ARCHITECTURES[saved.name].said
     return Member(saved.name, graph, said, parameter_count(classifier), input=InputSpec(size=size))
-
-
-def _stored(name: str, exact: onnx.ModelProto, pixels: NDArray[np.uint8], labels: Floats) -> onnx.ModelProto:
-    """The graph in int8, in blocks as large as AUC_LOSS and MAP_ERROR allow. ValueError if none is small enough."""
-    before = run_graph(exact, pixels)
-    for block in _BLOCKS:
-        stored = store_int8(exact, block)
-        after = run_graph(stored, pixels)
-        aucs = [report.brief(labels, p.astype(np.float64))["mean_auc"] or 0.0 for p in (before[0], after[0])]
-        gap = float(np.linalg.norm(after[1] - before[1]) / np.linalg.norm(before[1]))
-        by = f"blocks of {block}" if block else "channels"
-        said = f"{name}: int8 by {by} changes the mean AUC by {aucs[1] - aucs[0]:+.4f}, the maps by {gap:.1%}"
-        print(f"{said}; {stored.ByteSize() / 1e6:.1f} MB", flush=True)
-        if aucs[0] - aucs[1] < AUC_LOSS and gap < MAP_ERROR:
-            return stored
-    raise ValueError(f"{said}; allowed are -{AUC_LOSS} and {MAP_ERROR:.0%}.")
 
 
 def predictions(folder: Path, table: Table, images: Path, cache: Path) -> Predictions:

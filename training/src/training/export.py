@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from thorax.findings import FINDINGS
 from training.backbones import Classifier
+from training.backbones.grid import GridClassifier
 from training.backbones.heads import Head
 
 OPSET = 17
@@ -24,15 +25,18 @@ class Explained(nn.Module):
     """What the graph computes: uint8 [N, h, w] -> probabilities [N, 5] and maps [N, 5, h', w'].
 
     The map of finding c is ReLU(sum_k alpha[c,k] A[k]) with alpha = d logit_c / d A[k], averaged over the grid:
-    the Grad-CAM of Selvaraju et al. 2017 (arXiv 1610.02391), exact for our heads and without gradients.
+    the Grad-CAM of Selvaraju et al. 2017 (arXiv 1610.02391), exact for our heads and without gradients. A grid head's
+    map is absolute: the probability of the finding at each place.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier | GridClassifier) -> None:
         super().__init__()
         self.classifier = classifier
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
+        if isinstance(self.classifier, GridClassifier):
+            return self.classifier.explained(images)
         final = self.classifier.final_map(images)
         pooled = final.mean((2, 3))
         head = cast(Head, self.classifier.head)
@@ -43,7 +47,7 @@ class Explained(nn.Module):
         return self.classifier.probabilities(head(pooled)), maps
 
 
-def export_graph(classifier: Classifier, size: int = 224) -> onnx.ModelProto:
+def export_graph(classifier: Classifier | GridClassifier, size: int = 224) -> onnx.ModelProto:
     """The classifier as an ONNX graph with a dynamic batch, channels first, batch norms folded where they can be.
 
     Raises ValueError if the graph's answers are further than TOLERANCE from torch's.
@@ -102,7 +106,7 @@ def max_gap(these: Sequence[npt.NDArray[np.float32]], those: Sequence[npt.NDArra
     return max(float(np.abs(a - b).max() / max(1.0, np.abs(b).max())) for a, b in pairs)
 
 
-def parameter_count(classifier: Classifier) -> int:
+def parameter_count(classifier: nn.Module) -> int:
     """Trainable parameters of backbone and head."""
     return sum(parameter.numel() for parameter in classifier.parameters())
 

@@ -1,0 +1,29 @@
+"""How small a graph may be made: int8 weights, as coarse as the AUC and the maps allow."""
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from training import report
+from training.export import run_graph
+from training.metrics import Floats
+from training.quantise import store_int8
+
+AUC_LOSS, MAP_ERROR = 0.002, 0.05
+_BLOCKS = (None, 128, 32)
+
+
+def stored(name: str, exact: onnx.ModelProto, pixels: NDArray[np.uint8], labels: Floats) -> onnx.ModelProto:
+    """The graph in int8, in blocks as large as AUC_LOSS and MAP_ERROR allow. ValueError if none is small enough."""
+    before = run_graph(exact, pixels)
+    for block in _BLOCKS:
+        smaller = store_int8(exact, block)
+        after = run_graph(smaller, pixels)
+        aucs = [report.brief(labels, p.astype(np.float64))["mean_auc"] or 0.0 for p in (before[0], after[0])]
+        gap = float(np.linalg.norm(after[1] - before[1]) / np.linalg.norm(before[1]))
+        by = f"blocks of {block}" if block else "channels"
+        said = f"{name}: int8 by {by} changes the mean AUC by {aucs[1] - aucs[0]:+.4f}, the maps by {gap:.1%}"
+        print(f"{said}; {smaller.ByteSize() / 1e6:.1f} MB", flush=True)
+        if aucs[0] - aucs[1] < AUC_LOSS and gap < MAP_ERROR:
+            return smaller
+    raise ValueError(f"{said}; allowed are -{AUC_LOSS} and {MAP_ERROR:.0%}.")
