@@ -101,7 +101,7 @@ class GridClassifier(nn.Module):
 
     def prior_of(self, view: Tensor) -> Tensor:
         """[N] share of AP in 0..1 -> [N, 5]."""
-        return torch.lerp(self.prior[0], self.prior[1], view.float()[:, None])
+        return torch.lerp(*self.prior.float(), view.float()[:, None])
 
     def explained(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What the graph gives: probabilities [N, 5] and, on the same scale, each place's [N, 5, h, w]."""

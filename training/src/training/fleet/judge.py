@@ -20,12 +20,12 @@ def predict(network: GridClassifier, pixels: Tensor, rows: NDArray[np.int64], si
     """Probabilities [n, 5] of these rows of uint8 [N, 256, 256]."""
     seen = []
     for first in range(0, len(rows), batch):
-        images = shrink(pixels[torch.from_numpy(rows[first : first + batch]).to(pixels.device)], size)
-        quick = torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=True)  # shapes seen once
-        with quick, torch.autocast(pixels.device.type, torch.bfloat16):
+        some = rows[np.arange(first, first + batch) % len(rows)]  # always a whole batch: cuDNN prepares for each shape
+        images = shrink(pixels[torch.from_numpy(some).to(pixels.device)], size)
+        with torch.autocast(pixels.device.type, torch.bfloat16):
             logits = network(images)
         seen.append(torch.sigmoid(logits.double()).cpu().numpy())
-    return np.concatenate(seen)
+    return np.concatenate(seen)[: len(rows)]
 
 
 def figures(corpus: Corpus, rows: NDArray[np.int64], probabilities: Floats) -> dict[str, Any]:
@@ -50,24 +50,28 @@ def deletion(network: GridClassifier, corpus: Corpus, pixels: Tensor, rows: NDAr
     """
     drops: list[tuple[float, float, float]] = []
     rng = np.random.default_rng(0)
-    for finding in range(corpus.labels.shape[1]):
-        present = rows[corpus.labels[rows, finding] == 1][:64]
-        if not len(present):
-            continue
+    for finding in np.flatnonzero((corpus.labels[rows] == 1).any(0)):
+        present = rows[corpus.labels[rows, finding] == 1]
+        present = np.resize(present, 128)  # repeated where there are fewer
         images = shrink(pixels[torch.from_numpy(present).to(pixels.device)], size)
-        cells, logits, _ = network.answer(*network.maps(images))
+        cells, logits, _ = _answer(network, images)
         edge = cells.shape[-1]
-        place = cells[:, finding].flatten(1).argmax(1)
+        place = cells[:, finding].float().flatten(1).argmax(1)
         at = torch.stack([place // edge, place % edge], 1).cpu().numpy() / edge + 0.5 / edge
         elsewhere = rng.uniform(0.2, 0.8, at.shape)
         lost = []
         for where in (at, elsewhere):
-            without = network.answer(*network.maps(_blank(images, where)))[1]
+            without = _answer(network, _blank(images, where))[1]
             lost.append((logits - without)[:, finding].float().cpu().numpy())
         outer = ((at < 0.1) | (at > 0.9)).any(1)
         drops += list(zip(*lost, outer.astype(float), strict=True))
     at_maximum, other, outer_share = np.mean(drops, axis=0)
     return {"at_maximum": float(at_maximum), "elsewhere": float(other), "in_outer_tenth": float(outer_share)}
+
+
+def _answer(network: GridClassifier, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    with torch.autocast(images.device.type, torch.bfloat16):
+        return network.answer(*network.maps(images))
 
 
 def _blank(images: Tensor, where: Floats) -> Tensor:

@@ -1,9 +1,11 @@
-"""What a network learns in the fleet's run: labels, side tasks, and a teacher that sees the very same view.
+"""What a network learns in the fleet's run: labels, side tasks, a teacher that sees the very same view, and two things
+that make its map mean something: a place where nothing of the patient is to be seen says nothing, and neither does any
+place of an image without the finding (every instance of a negative bag is negative; Dietterich et al. 1997).
 
-The teacher is run on each view that the student gets ("function matching", Beyer et al. 2022, arXiv 2106.05237): the
-student copies its probabilities, its probabilities per place, and its two maps on their main axes.
+The teacher is run on each view that the student gets ("function matching", Beyer et al. 2022, arXiv 2106.05237).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -11,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.axes import AXES, Axes
 from training.backbones.densenet import DenseNet
 from training.backbones.grid import GridClassifier
 
@@ -20,20 +21,21 @@ from training.backbones.grid import GridClassifier
 class Shares:
     """How much each part of the loss counts."""
 
-    teacher: float = 0.5
-    side: float = 0.3
+    teacher: float = 0.6
+    side: float = 0.2
     view: float = 0.2
-    cells: float = 0.5
-    maps: float = 1.0
+    blank: float = 0.5
+    absent: float = 0.2
     smoothing: float = 0.02
 
 
 @dataclass(frozen=True)
 class Batch:
-    """`views` float [N, s, s] in 0..255, `labels` [N, 5] and `side` [N, S] in 0..1 with NaN left out, `view` [N] the
-    share of AP in 0..1 (-1 unknown)."""
+    """`views` float [N, s, s] in 0..255, `blank` [N, s, s] 1 where nothing is to be seen, `labels` [N, 5] and `side`
+    [N, S] in 0..1 with NaN left out, `view` [N] the share of AP in 0..1 (-1 unknown)."""
 
     views: Tensor
+    blank: Tensor
     labels: Tensor
     side: Tensor
     view: Tensor
@@ -45,68 +47,49 @@ class Batch:
             return share * values + (1 - share) * values[order]
 
         view = torch.where((self.view < 0) | (self.view[order] < 0), -1.0, mix(self.view))
-        return Batch(mix(self.views), mix(self.labels), mix(self.side), view)
+        return Batch(mix(self.views), self.blank * self.blank[order], mix(self.labels), mix(self.side), view)
 
 
 class Teacher:
-    """A trained network and the main axes of its maps, found on `sample`, float [N, s, s]."""
+    """Trained networks with their weights [networks, 5]; it answers at `size` px."""
 
-    def __init__(self, network: GridClassifier, sample: Tensor) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.axes = []
-        for maps in self.look(sample)[2:]:
-            axes = Axes(maps.float().cpu())
-            self.axes.append((axes.turn.float().to(maps.device), axes.mean.float().to(maps.device)))
+    def __init__(self, networks: Sequence[GridClassifier], weights: Tensor, size: int) -> None:
+        self.networks = [network.eval().requires_grad_(False) for network in networks]
+        self.weights, self.size = weights, size
 
     @torch.no_grad()
-    def look(self, views: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Cells and logits without the prior, and both maps."""
-        middle, final = self.network.maps(views)
-        cells, logits, _ = self.network.answer(middle, final)
-        return cells.float(), logits.float(), middle, final
-
-    def see(self, views: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Cells, logits, and the maps on their main axes, float [N, at most 64, h, w]."""
-        cells, logits, *maps = self.look(views)
-        turned = [
-            torch.einsum("nkhw,ka->nahw", m.float() - mean[:, None, None], turn)
-            for m, (turn, mean) in zip(maps, self.axes, strict=True)
-        ]
-        return cells, logits, turned
+    def see(self, views: Tensor) -> Tensor:
+        """Probabilities [N, 5] of float [N, s, s]: the weighted mean."""
+        shrunk = resize(views, self.size)
+        each = torch.stack([torch.sigmoid(network(shrunk).float()) for network in self.networks])
+        return (each * self.weights[:, None]).sum(0)
 
 
 class Lesson(nn.Module):
     """A network and the heads that only training has."""
 
-    def __init__(self, network: GridClassifier, side: int, taught: bool, shares: Shares) -> None:
+    def __init__(self, network: GridClassifier, side: int, shares: Shares) -> None:
         super().__init__()
         self.network, self.shares = network, shares
-        body = cast(DenseNet, network.body)
-        self.side = nn.Linear(body.features, side)
-        self.copies = nn.ModuleList(nn.Conv2d(c, AXES, 1) for c in (body.middle, body.features) if taught)
+        self.side = nn.Linear(cast(DenseNet, network.body).features, side)
 
-    def loss(self, batch: Batch, size: int, teacher: Teacher | None, teacher_size: int) -> Tensor:
+    def loss(self, batch: Batch, size: int, teacher: Teacher | None) -> Tensor:
         """Mean loss of a batch whose views are as large as the larger of the network's and the teacher's input."""
         network, shares = self.network, self.shares
         middle, final = network.maps(resize(batch.views, size))
         cells, logits, view = network.answer(middle, final)
-        cells, logits = cells.float(), logits.float()
         prior = network.prior_of(batch.view.clamp(min=0))
         wanted = batch.labels * (1 - shares.smoothing) + shares.smoothing * 0.1
-        total = shares.side * known(self.side(final.mean((2, 3))).float(), batch.side)
+        if teacher is not None:
+            wanted = torch.lerp(wanted, teacher.see(batch.views), shares.teacher)
+        total = known(logits.float() + prior, wanted)
+        total = total + shares.side * known(self.side(final.mean((2, 3))).float(), batch.side)
         total = total + shares.view * known(view.float(), torch.where(batch.view < 0, torch.nan, batch.view))
-        if teacher is None:
-            return total + known(logits + prior, wanted)
-        their_cells, their_logits, theirs = teacher.see(resize(batch.views, teacher_size))
-        soft = torch.sigmoid(their_logits + prior)
-        total = total + known(logits + prior, torch.lerp(wanted, soft, shares.teacher))
-        places = prior[:, :, None, None]
-        total = total + shares.cells * functional.binary_cross_entropy_with_logits(
-            cells + places, torch.sigmoid(resize(their_cells, cells.shape[-1]) + places)
-        )
-        for copy, mine, wants in zip(self.copies, (middle, final), theirs, strict=True):
-            total = total + shares.maps * functional.mse_loss(copy(mine).float(), resize(wants, mine.shape[-1]))
-        return total
+        nothing = functional.softplus(cells.float() + prior[:, :, None, None])  # cross-entropy with 0
+        blank = (functional.adaptive_avg_pool2d(batch.blank.unsqueeze(1), cells.shape[2:]) > 0.8).float()
+        total = total + shares.blank * (nothing * blank).sum() / (5 * blank.sum()).clamp(min=1)
+        absent = torch.nan_to_num(1 - batch.labels)[:, :, None, None] * (1 - blank)
+        return total + shares.absent * (nothing * absent).mean()
 
 
 def known(logits: Tensor, targets: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A trained network in few bytes, in files small enough to carry: int8 in blocks of 32 weights, the rest fp16."""
+"""A trained network in few bytes, in files small enough to carry: weights as fp16, or int8 in blocks of 32."""
 
 import io
 import json
@@ -18,13 +18,16 @@ PIECE = 16_000_000
 """Bytes of one file."""
 
 
-def pack(network: GridClassifier, size: int) -> bytes:
-    """Name, pool, size and weights; weights of many values lose what int8 loses."""
+def pack(network: GridClassifier, size: int, int8: bool = False) -> bytes:
+    """Name, pool, size and weights; tensors of many values as fp16, or as int8 at half the bytes."""
     arrays: dict[str, Any] = {"about": np.array([network.name, network.head.pool, str(size)])}
     for key, value in network.state_dict().items():
         values = value.detach().float().cpu().numpy()
         if values.size < _SMALLEST:
             arrays[f"f:{key}"] = values.astype(np.float32)
+            continue
+        if not int8:
+            arrays[f"f:{key}"] = values.astype(np.float16)
             continue
         flat = np.zeros(-(-values.size // _BLOCK) * _BLOCK, np.float32)
         flat[: values.size] = values.ravel()
@@ -35,7 +38,7 @@ def pack(network: GridClassifier, size: int) -> bytes:
         arrays[f"s:{key}"] = scale
         arrays[f"d:{key}"] = np.array(values.shape)
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 

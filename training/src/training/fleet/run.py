@@ -1,4 +1,4 @@
-"""One network's run: as many steps as fit its seconds (or its epochs), resumable, weights averaged."""
+"""One network's run: as long as its seconds or its epochs last, resumable, weights averaged."""
 
 import time
 from collections.abc import Callable
@@ -18,25 +18,25 @@ from training.fleet.views import Views
 from training.schedule import one_cycle
 from training.targets import Targets
 
-LAYOUTS = (torch.channels_last, torch.contiguous_format)
-_QUICKEST: list[torch.memory_format] = []
-_MEASURED = 12
-"""Steps after which the length of the run is known: from the sixth on they are timed."""
+_PREPARING = 3
+"""Steps that the clock leaves out: cuDNN prepares in them, for half a minute."""
+
+_JUDGED = (0.45, 0.6, 0.75, 0.85, 0.93, 1.0)
+"""Shares of the run after which the averaged weights are judged."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run is told. With `seconds` it takes as many steps as fit, at most `epochs`."""
+    """What one run is told. With `seconds` it ends, and its learning rate falls, by the clock; else after `epochs`."""
 
     name: str
     size: int
     pool: str = "pcam"
     seconds: float | None = None
     epochs: float = 12
-    rate: float = 6e-4
+    rate: float = 4e-4
     batch: int = 128
-    teacher_size: int = 192
-    mixup: float = 0.3
+    mixup: float = 0.5
     seed: int = 1
     save_every: float = 120
     shares: Shares = field(default_factory=Shares)
@@ -50,86 +50,80 @@ class Run:
     ) -> None:  # fmt: skip
         self.plan, self.rows, self.pixels, self.teacher = plan, rows, pixels, teacher
         self.device = pixels.device
-        # Trying out each convolution takes half a minute for the DenseNets' hundreds of shapes.
-        torch.backends.cudnn.benchmark = plan.name == "xception"
         self.chances = Targets(corpus.labels[rows], corpus.side[rows]).chances()
         network.prior.copy_(torch.from_numpy(priors(corpus, rows, self.chances)))
-        lesson = Lesson(network, corpus.side.shape[1], teacher is not None, plan.shares)
+        lesson = Lesson(network, corpus.side.shape[1], plan.shares)
         self.lesson = lesson.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.views, self.step, self.total = Views(), 0, 0
+        self.views, self.step, self.spent, self.judged = Views(), 0, 0.0, 0
+        self.best_auc, self.best = 0.0, dict[str, Tensor]()
         self.facts = [torch.from_numpy(np.asarray(a, np.float32)).to(self.device) for a in (corpus.labels, corpus.side, corpus.view)]
         self.optimiser = _optimiser(self.lesson, plan.rate, self.device.type == "cuda")
-        if self.device.type == "cuda" and plan.name == "xception":
-            self._choose_layout()
         self.average = {key: value.clone() for key, value in self.lesson.state_dict().items()}
         numbers = [k for k, v in self.average.items() if v.is_floating_point()]
         now = self.lesson.state_dict()
         self._followed = [self.average[k] for k in numbers], [now[k] for k in numbers]
 
-    def train(self, path: Path | None = None, say: Callable[[str], None] = print) -> GridClassifier:
-        """Run to the end and give back the network with averaged weights. `path` is where it can be resumed from."""
+    def train(
+        self, path: Path | None = None, say: Callable[[str], None] = print, judge: Callable[[GridClassifier], float] | None = None
+    ) -> GridClassifier:  # fmt: skip
+        """Run to the end and give back the network with averaged weights: the last ones, or with `judge` the best of
+        those of some points of the second half. `path` is where the run can be resumed from."""
         if path and path.exists():
             self._resume(torch.load(path, map_location=self.device, weights_only=True))
-        saved = began = time.monotonic()
-        limit = max(1, int(len(self.rows) * self.plan.epochs) // self.plan.batch)
-        self.total = self.total or (limit if self.plan.seconds is None else _MEASURED)
+        saved = before = time.monotonic()
         self.lesson.train()
         losses: list[Tensor] = []
-        timed = 0.0
-        while self.step < self.total:
+        while self.progress < 1:
             losses.append(self._one_step())
-            if self.plan.seconds and self.total == _MEASURED and self.step in (5, _MEASURED):
-                _wait(self.device)
-                timed, before = time.monotonic(), timed
-                if self.step == _MEASURED:
-                    pace = (timed - before) / (_MEASURED - 5)
-                    left = self.plan.seconds - (timed - began)
-                    self.total = min(limit, max(_MEASURED + 1, self.step + int(left / pace)))
-                    say(f"{self.plan.name}: {pace * 1e3:.0f} ms a step, {self.total} steps of {self.plan.batch}")
-            if len(losses) == 100 or self.step == self.total:
-                say(f"{self.plan.name}: step {self.step}/{self.total}, loss {torch.stack(losses).mean():.4f}, {time.monotonic() - began:.0f} s")
+            if len(losses) == 50:
+                said = f"loss {torch.stack(losses).mean():.4f}, {self.progress:.0%}"  # waits for the device
+                say(f"{self.plan.name}: step {self.step}, {said}")
                 losses = []
+            now = time.monotonic()
+            self.spent += now - before if self.step > _PREPARING else 0
+            before = now
+            if judge and self.judged < len(_JUDGED) and self.progress >= _JUDGED[self.judged]:
+                self.judged += 1
+                self._keep_if_best(judge, say)
             if path and time.monotonic() - saved > self.plan.save_every:
                 self.save(path)
                 saved = time.monotonic()
-        network = self.lesson.network
+        self.lesson.load_state_dict(self.best or self.average)
+        return self.lesson.network.eval()
+
+    @property
+    def progress(self) -> float:
+        """0 to 1."""
+        if self.plan.seconds is not None:
+            return min(1.0, self.spent / self.plan.seconds)
+        return min(1.0, self.step / max(1, int(len(self.rows) * self.plan.epochs) // self.plan.batch))
+
+    def _keep_if_best(self, judge: Callable[[GridClassifier], float], say: Callable[[str], None]) -> None:
+        now = {key: value.clone() for key, value in self.lesson.state_dict().items()}
         self.lesson.load_state_dict(self.average)
-        return network.eval()
-
-    def _choose_layout(self) -> None:
-        """Channels last or first, whichever is quicker here: depthwise convolutions differ from device to device."""
-        if not _QUICKEST:
-            times = {layout: self._time(layout) for layout in LAYOUTS}
-            _QUICKEST.append(min(times, key=lambda layout: times[layout]))
-            print({str(layout): f"{seconds:.3f} s a step" for layout, seconds in times.items()}, flush=True)
-        self.lesson.to(memory_format=_QUICKEST[0])  # type: ignore[call-overload]
-        self.optimiser.zero_grad(set_to_none=True)
-
-    def _time(self, layout: torch.memory_format) -> float:
-        self.lesson.to(memory_format=layout)  # type: ignore[call-overload]
-        for i in range(5):
-            if i == 2:
-                _wait(self.device)
-                began = time.monotonic()
-            self._loss(0).backward()
-        _wait(self.device)
-        return (time.monotonic() - began) / 3
+        auc = judge(self.lesson.network.eval())
+        say(f"{self.plan.name}: step {self.step}, validation AUC {auc:.4f}")
+        if auc > self.best_auc:
+            self.best_auc = auc
+            self.best = {key: value.clone() for key, value in self.average.items()}
+        self.lesson.load_state_dict(now)
+        self.lesson.train()
 
     def _loss(self, step: int) -> Tensor:
         plan = self.plan
         rng = np.random.default_rng((plan.seed, step))
         drawn = self.rows[rng.choice(len(self.rows), plan.batch, p=self.chances)]
         rows = torch.from_numpy(drawn).to(self.device, non_blocking=True)
-        size = max(plan.size, plan.teacher_size if self.teacher else 0)
-        batch = Batch(self.views(self.pixels[rows], size, rng), *(fact[rows] for fact in self.facts))
+        size = max(plan.size, self.teacher.size if self.teacher else 0)
+        batch = Batch(*self.views(self.pixels[rows], size, rng), *(fact[rows] for fact in self.facts))
         if rng.random() < plan.mixup:
             batch = batch.mixed(float(rng.beta(0.4, 0.4)), torch.from_numpy(rng.permutation(plan.batch)).to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16):
-            return self.lesson.loss(batch, plan.size, self.teacher, plan.teacher_size)
+            return self.lesson.loss(batch, plan.size, self.teacher)
 
     def _one_step(self) -> Tensor:
         for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.rate * one_cycle(self.step / max(self.total, 100), 0.1)
+            group["lr"] = self.plan.rate * one_cycle(self.progress, 0.1)
         loss = self._loss(self.step)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -149,11 +143,12 @@ class Run:
         """Write beside, then rename: a killed run leaves the old file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        torch.save({"step": self.step, "total": self.total, "lesson": self.lesson.state_dict(), "average": self.average, "optimiser": self.optimiser.state_dict()}, part)  # fmt: skip
+        torch.save({"step": self.step, "spent": self.spent, "judged": self.judged, "lesson": self.lesson.state_dict(), "average": self.average, "best": self.best, "best_auc": self.best_auc, "optimiser": self.optimiser.state_dict()}, part)  # fmt: skip
         part.replace(path)
 
     def _resume(self, saved: dict[str, Any]) -> None:
-        self.step, self.total = saved["step"], saved["total"]
+        self.step, self.spent, self.judged = saved["step"], saved["spent"], saved["judged"]
+        self.best, self.best_auc = saved["best"], saved["best_auc"]
         self.lesson.load_state_dict(saved["lesson"])
         self.optimiser.load_state_dict(saved["optimiser"])
         for key, value in saved["average"].items():
@@ -178,8 +173,3 @@ def _optimiser(module: nn.Module, rate: float, fused: bool) -> torch.optim.Optim
     others = [p for p in module.parameters() if p.ndim <= 1]
     groups = [{"params": weights, "weight_decay": 2e-2}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, rate, fused=fused)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()

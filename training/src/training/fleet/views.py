@@ -27,19 +27,21 @@ class Views:
     gamma: tuple[float, float] = (0.75, 1.35)
     brightness: float = 20.0
     noise: float = 5.0
-    border: float = 0.15
+    border: float = 0.3
     corner: float = 0.3
+    patch: float = 0.5
     chunks: int = 8
     """A batch is cut into so many chunks that share a resampling kernel, a blur and a compression."""
 
-    def __call__(self, pixels: Tensor, size: int, rng: np.random.Generator) -> Tensor:
-        """uint8 [N, 256, 256] -> float [N, size, size] in 0..255 on the same device."""
+    def __call__(self, pixels: Tensor, size: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """uint8 [N, 256, 256] -> float [N, size, size] in 0..255 on the same device, and where nothing of the patient
+        is to be seen: 1.0 outside the image and where something was painted over it, else 0.0, the same shape."""
         images = pixels.float().unsqueeze(1)
         generator = torch.Generator(images.device).manual_seed(int(rng.integers(1 << 62)))
         parts = [self._source(part, rng.random(3)) for part in images.chunk(self.chunks)]
-        images = self._geometry(torch.cat(parts), size, generator)
-        images = self._frames(images, generator)
-        return self._levels(images, generator)[:, 0]
+        images, blank = self._geometry(torch.cat(parts), size, generator)
+        images, blank = self._frames(images, blank, generator)
+        return self._levels(images, generator)[:, 0], blank[:, 0].float()
 
     def _source(self, images: Tensor, random: NDArray[np.float64]) -> Tensor:
         """Another source's resampling, sharpness and compression; one choice (three numbers 0..1) for the chunk."""
@@ -56,7 +58,7 @@ class Views:
             images = compress(images.clamp(0, 255), 4 + 60 * small)
         return images.clamp(0, 255)
 
-    def _geometry(self, images: Tensor, size: int, g: torch.Generator) -> Tensor:
+    def _geometry(self, images: Tensor, size: int, g: torch.Generator) -> tuple[Tensor, Tensor]:
         n = len(images)
 
         def between(low: float, high: float) -> Tensor:
@@ -72,26 +74,28 @@ class Views:
             torch.stack([up * stretch * mirror, across / stretch, between(-1, 1) * slack], 1),
         ]
         grid = functional.affine_grid(torch.stack(rows, 1), [n, 1, size, size], align_corners=False)
-        return functional.grid_sample(images, grid, align_corners=False)
+        outside = (grid.abs() > 1).any(3).unsqueeze(1)
+        return functional.grid_sample(images, grid, align_corners=False), outside
 
-    def _frames(self, images: Tensor, g: torch.Generator) -> Tensor:
-        """Borders of a random level, and corners in which letters stand painted over (or painted)."""
+    def _frames(self, images: Tensor, blank: Tensor, g: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Borders of a random level, corners in which letters stand painted over (or painted), a patch taken out."""
         n, size = len(images), images.shape[-1]
-        random = torch.rand(n, 12, generator=g, device=images.device)
+        random = torch.rand(n, 18, 1, 1, 1, generator=g, device=images.device).unbind(1)
         at = (torch.arange(size, device=images.device) + 0.5) / size
         across, down = at.view(1, 1, 1, size), at.view(1, 1, size, 1)
-
-        def column(i: int) -> Tensor:
-            return random[:, i].view(n, 1, 1, 1)
-
-        width, height = 0.08 * column(1), 0.08 * column(2)
+        width, height = 0.1 * random[1], 0.1 * random[2]
         framed = (across < width) | (across > 1 - width) | (down < height) | (down > 1 - height)
-        images = torch.where(framed & (column(0) < self.border), 255 * column(3).square(), images)
-        for i, (x, y) in enumerate(((0.0, 0.0), (1.0, 0.0))):
-            box = ((across - x).abs() < 0.05 + 0.2 * column(4 + i)) & ((down - y).abs() < 0.03 + 0.12 * column(6 + i))
-            level = torch.where(column(8 + i) < 0.5, 510 * column(8 + i), images.mean((2, 3), keepdim=True))
-            images = torch.where(box & (column(10 + i) < self.corner), level, images)
-        return images
+        boxes = [(framed & (random[0] < self.border), 255 * random[3].square())]
+        mean = images.mean((2, 3), keepdim=True)
+        for i, x in enumerate((0.0, 1.0)):
+            box = ((across - x).abs() < 0.05 + 0.2 * random[4 + i]) & (down < 0.03 + 0.12 * random[6 + i])
+            level = torch.where(random[8 + i] < 0.5, 510 * random[8 + i], mean)
+            boxes.append((box & (random[10 + i] < self.corner), level))
+        patch = ((across - random[12]).abs() < 0.05 + 0.12 * random[13]) & ((down - random[14]).abs() < 0.05 + 0.12 * random[15])
+        boxes.append((patch & (random[16] < self.patch), torch.where(random[17] < 0.5, mean, 510 * (random[17] - 0.5))))
+        for box, level in boxes:
+            images, blank = torch.where(box, level, images), blank | box
+        return images, blank
 
     def _levels(self, images: Tensor, g: torch.Generator) -> Tensor:
         random = torch.rand(len(images), 4, 1, 1, 1, generator=g, device=images.device).unbind(1)
