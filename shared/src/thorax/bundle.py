@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
+from thorax.operating_points import FindingPoints, ManifestPart, MapScale
 
 MANIFEST = "manifest.json"
 CARD = "card.md"
@@ -26,11 +27,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BackboneName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]{0,39}$")]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class InputSpec(_Part):
+class InputSpec(ManifestPart):
     """How a graph wants its grey images: `uint8 [N, size, size]`, prepared as said here."""
 
     size: int = Field(default=224, ge=32, le=1024, description="edge length in pixels; squashed, not padded")
@@ -44,7 +41,7 @@ class InputSpec(_Part):
         return f"{self.size}{'-eq' if self.equalise else ''}{f'-crop{self.crop:g}' if self.crop else ''}"
 
 
-class BackboneSpec(_Part):
+class BackboneSpec(ManifestPart):
     """One network of a bundle: its graph file, its input, and the order of its outputs."""
 
     name: BackboneName
@@ -62,7 +59,7 @@ class BackboneSpec(_Part):
         return self
 
 
-class Calibration(_Part):
+class Calibration(ManifestPart):
     """Platt scaling of the ensemble's probability p: sigmoid(a * logit(p) + b) (Platt 1999)."""
 
     a: float = Field(default=1.0, gt=0, allow_inf_nan=False)
@@ -74,10 +71,10 @@ class Calibration(_Part):
         return 0.5 + 0.5 * math.tanh((self.a * math.log(p / (1 - p)) + self.b) / 2)
 
 
-class Manifest(_Part):
+class Manifest(ManifestPart):
     """What `manifest.json` says. See docs/reference/bundle-format.md for each field."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     version: str = Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.+-]{0,31}$")
     findings: tuple[Finding, ...]
@@ -85,6 +82,10 @@ class Manifest(_Part):
     weights: dict[str, FiveFloats]
     thresholds: FiveFloats
     calibration: tuple[Calibration, ...] = Field(default=tuple(Calibration() for _ in FINDINGS))
+    maps: MapScale | None = Field(default=None, description="format 2: maps on an absolute scale")
+    operating_points: tuple[FindingPoints, ...] | None = Field(
+        default=None, description="format 2: one per canonical finding"
+    )
     metrics: dict[str, Any] = Field(default_factory=dict)
     licence: str
     intended_use: str
@@ -108,6 +109,10 @@ class Manifest(_Part):
             raise ValueError("calibration must have one entry per finding")
         if any(not 0 <= t <= 1 for t in self.thresholds):
             raise ValueError("thresholds must lie between 0 and 1")
+        if (self.format == 2) != (self.maps is not None) or (self.format == 2) != bool(self.operating_points):
+            raise ValueError("format 2 has maps and operating_points, format 1 has neither")
+        if self.operating_points and len(self.operating_points) != len(FINDINGS):
+            raise ValueError("operating_points must have one entry per finding")
         return self
 
 

@@ -11,6 +11,7 @@ from aggregator.ensemble import combine
 from thorax.bundle import Bundle, Manifest, load_bundle
 from thorax.errors import CodedError
 from training import plots
+from training.boxes import measure_boxes, said
 from training.datasets import DataError, Table, read_table
 from training.metrics import Floats
 from training.predict import Predictions, predict_files
@@ -69,11 +70,15 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=Path("models/default"))
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the bundle's own split")
     parser.add_argument("--seed", type=int, default=20, help="of that split")
+    parser.add_argument("--boxes", type=Path, help="CSV of boxes to hold the maps against, for measuring only")
+    parser.add_argument("--box-images", type=Path, help="their images (default: images/ beside the CSV)")
     parser.add_argument("--plots", type=Path, help="folder for ROC and reliability pictures")
     arguments = parser.parse_args()
     try:
+        bundle = load_bundle(arguments.bundle)
+        pointing = _pointing(bundle, arguments.boxes, arguments.box_images)
         table = part_of(read_table(arguments.data), arguments.part, arguments.seed)
-        report, labels, fused = evaluate(load_bundle(arguments.bundle), table, arguments.images)
+        report, labels, fused = evaluate(bundle, table, arguments.images)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
@@ -81,12 +86,20 @@ def main() -> int:
         print(error.detail, file=sys.stderr)
         return 2
     report["part"] = arguments.part
+    if pointing:
+        report["pointing"] = pointing
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     if arguments.plots:
         plots.draw(arguments.plots, labels, fused)
     print(summary(report))
+    if pointing:
+        print(said(pointing))
     return 0
+
+
+def _pointing(bundle: Bundle, boxes: Path | None, images: Path | None) -> Report | None:
+    return measure_boxes(bundle, boxes, images or boxes.parent / "images") if boxes else None
 
 
 def summary(report: Report) -> str:

@@ -3,14 +3,14 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.backbone import Backbone
+from model_worker.backbone import Backbone, Prediction
 from model_worker.decoding.images import DICOM, canonical, read_image
 from model_worker.decoding.raster import to_eight_bits, to_grey
 from thorax.bundle import Bundle
@@ -23,11 +23,13 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Predictions:
-    """Each backbone's probabilities, float32 [N, 5] in canonical order, of the images that could be read."""
+    """Each backbone's probabilities, float32 [N, 5] in canonical order, of the images that could be read, and where
+    they were asked for, its maps, float16 [N, 5, h, w]."""
 
     by_backbone: dict[str, NDArray[np.float32]]
     read: NDArray[np.int64]
     skipped: dict[str, str]
+    maps: dict[str, NDArray[np.float16]] = field(default_factory=dict)
 
 
 def read_grey(path: Path) -> Image:
@@ -53,7 +55,9 @@ def read_grey(path: Path) -> Image:
     return to_eight_bits(to_grey(pixels))
 
 
-def predict_files(bundle: Bundle, paths: list[Path], progress: Callable[[int], None]) -> Predictions:
+def predict_files(
+    bundle: Bundle, paths: list[Path], progress: Callable[[int], None], *, maps: bool = False
+) -> Predictions:
     """Predict every file, a thread per core; broken ones are skipped and named. `progress` gets counts done.
 
     DataError if not one image can be read.
@@ -61,25 +65,26 @@ def predict_files(bundle: Bundle, paths: list[Path], progress: Callable[[int], N
     backbones = [Backbone(bundle, spec) for spec in bundle.manifest.backbones]
     batches = [range(i, min(i + _BATCH, len(paths))) for i in range(0, len(paths), _BATCH)]
     skipped: dict[str, str] = {}
-    collected: list[tuple[list[int], dict[str, NDArray[np.float32]]]] = []
+    read: list[int] = []
+    seen: dict[str, list[Prediction]] = {b.spec.name: [] for b in backbones}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done in pool.map(lambda rows: _batch(backbones, paths, rows, skipped), batches):
-            collected.append(done)
+        for rows, predictions in pool.map(lambda rows: _batch(backbones, paths, rows, skipped), batches):
+            read += rows
+            for name, prediction in predictions.items():
+                seen[name].append(prediction)
             progress(_BATCH)
-    read = [row for rows, _ in collected for row in rows]
     if not read:
         raise DataError(
             f"{paths[0].parent}: none of {len(paths)} images could be read; {paths[0].name} first."
         )
-    joined = {
-        b.spec.name: np.concatenate([p[b.spec.name] for rows, p in collected if rows]) for b in backbones
-    }
-    return Predictions(joined, np.array(read), skipped)
+    joined = {name: np.concatenate([p.probabilities for p in parts]) for name, parts in seen.items()}
+    grids = {name: np.concatenate([p.maps for p in parts]) for name, parts in seen.items()} if maps else {}
+    return Predictions(joined, np.array(read), skipped, grids)
 
 
 def _batch(
     backbones: list[Backbone], paths: list[Path], rows: range, skipped: dict[str, str]
-) -> tuple[list[int], dict[str, NDArray[np.float32]]]:
+) -> tuple[list[int], dict[str, Prediction]]:
     read, greys = [], []
     for row in rows:
         try:
@@ -90,4 +95,4 @@ def _batch(
     if not read:
         return read, {}
     inputs = {b.spec.input.key: np.stack([canonical(g, b.spec.input) for g in greys]) for b in backbones}
-    return read, {b.spec.name: b.predict(inputs[b.spec.input.key]).probabilities for b in backbones}
+    return read, {b.spec.name: b.predict(inputs[b.spec.input.key]) for b in backbones}

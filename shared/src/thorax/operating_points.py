@@ -1,0 +1,109 @@
+"""What a probability means to a person: likely, uncertain or unlikely, how often that is right, and how many times the
+average it is. Measured once, on the images that the bundle was calibrated on, and kept in its manifest."""
+
+import math
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ManifestPart(BaseModel):
+    """A part of a manifest: frozen, and nothing in it that this version does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Verdict(StrEnum):
+    """The three bands that two operating points cut the probabilities into."""
+
+    UNLIKELY = "unlikely"
+    UNCERTAIN = "uncertain"
+    LIKELY = "likely"
+
+
+class Rate(ManifestPart):
+    """A share with its 95 % interval (bootstrap, whole patients drawn); `None` bounds where it could not be drawn."""
+
+    value: Share
+    low: Share | None = None
+    high: Share | None = None
+
+
+class OperatingPoint(ManifestPart):
+    """A threshold on the calibrated probability, and what calling everything from it on present amounts to.
+
+    `ppv` and `npv` hold for the prevalence beside which they stand; `ppv` is None where nothing reaches the threshold.
+    """
+
+    threshold: Share
+    sensitivity: Rate
+    specificity: Rate
+    ppv: Rate | None = None
+    npv: Rate | None = None
+
+
+class FindingPoints(ManifestPart):
+    """One finding's points: from `likely` on (specificity at least 0.90) it is likely, below `unlikely` (sensitivity
+    at least 0.90) it is unlikely, between them uncertain. `balanced` is Youden's (1950)."""
+
+    prevalence: float = Field(gt=0, lt=1, description="share present in the images that it was calibrated on")
+    images: int = Field(gt=0)
+    present: int = Field(gt=0)
+    likely: OperatingPoint
+    unlikely: OperatingPoint
+    balanced: OperatingPoint
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.unlikely.threshold > self.likely.threshold:
+            raise ValueError("the threshold of unlikely must not lie above that of likely")
+        return self
+
+    def verdict(self, probability: float) -> Verdict:
+        """The band of a calibrated probability."""
+        if probability >= self.likely.threshold:
+            return Verdict.LIKELY
+        return Verdict.UNLIKELY if probability < self.unlikely.threshold else Verdict.UNCERTAIN
+
+    def times_the_average(self, probability: float) -> float:
+        """How many times as probable as in an image of which nothing is known."""
+        return probability / self.prevalence
+
+    def likelihood_ratio(self, probability: float) -> float:
+        """Odds of a calibrated probability in (0, 1) over the odds before the image was seen."""
+        return _odds(probability) / _odds(self.prevalence)
+
+    def at_prevalence(self, probability: float, prevalence: float) -> float:
+        """The probability for a site with another prevalence, 0..1: the likelihood ratio stays, the prior moves
+        (Saerens et al. 2002, doi 10.1162/089976602753284446)."""
+        if not 0 < prevalence < 1:
+            raise ValueError(f"A prevalence lies between 0 and 1; this one is {prevalence}.")
+        odds = self.likelihood_ratio(probability) * _odds(prevalence)
+        return odds / (1 + odds)
+
+
+class MapScale(ManifestPart):
+    """What a fused map's values mean, so that the same colour means the same in every image.
+
+    `unit`: "logit", what a place adds to the ensemble's logit (a share; their mean is the whole), or "probability", the
+    finding's probability at that place. `cuts`: per finding, where the contour is drawn: one validation image in ten
+    without the finding passes it anywhere. `full`: the value that is drawn at full strength.
+    """
+
+    unit: Annotated[str, Field(pattern="^(logit|probability)$")]
+    cuts: tuple[float, float, float, float, float]
+    full: tuple[float, float, float, float, float]
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if any(not 0 < cut < full for cut, full in zip(self.cuts, self.full, strict=True)):
+            raise ValueError("every cut must be above 0 and below its full value")
+        return self
+
+
+def _odds(probability: float) -> float:
+    p = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.exp(math.log(p) - math.log1p(-p))
