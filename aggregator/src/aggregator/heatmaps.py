@@ -19,23 +19,39 @@ def fuse(
 ) -> NDArray[np.float16]:
     """Fuse `{backbone: [5, h, w], float16 or float32, canonical order}` to float16 `[5, 28, 28]` in 0..1.
 
-    A cell of a map says what it adds to the logit. Per area of the image, so that a coarse grid counts no more than a
-    fine one, each map is resized from its own grid, weighted as its backbone's probability is, summed, cut at 0
-    (ReLU, Selvaraju et al. 2017) and divided by its maximum. A finding that nothing speaks for stays all 0.
+    With the manifest's scale (format 2) 1 is its full value, whatever the image; without one each finding's map is
+    divided by its own maximum. A finding that nothing speaks for stays all 0.
+    """
+    unit = manifest.maps.unit if manifest.maps else "logit"
+    fused = add_up(manifest, maps, unit, allow_missing=allow_missing)
+    if manifest.maps:
+        full = np.array(manifest.maps.full, np.float32)[:, None, None]
+        return np.asarray(np.minimum(fused / full, 1), np.float16)
+    top = fused.max(axis=(1, 2), keepdims=True)
+    return (fused / np.where(top > 0, top, 1)).astype(np.float16)
+
+
+def add_up(
+    manifest: Manifest, maps: Mapping[str, NDArray[np.floating]], unit: str, *, allow_missing: bool = False
+) -> NDArray[np.float32]:
+    """The same maps as float32 `[5, 28, 28]` in their `unit`: weighted as their backbones' probabilities are, summed,
+    cut at 0 (ReLU, Selvaraju et al. 2017).
+
+    In "logit" a cell says what it adds to the logit, so each map counts per area of the image, or a coarse grid would
+    count more than a fine one. A "probability" counts as it is.
     """
     names, _ = present(manifest, maps, allow_missing=allow_missing)
     weights = weights_of(manifest, names)
     fused = np.zeros((FIVE, SIDE, SIDE), np.float32)
     crops = {spec.name: spec.input.crop or 1.0 for spec in manifest.backbones}
     for name, row in zip(names, weights, strict=True):
-        fused += row.astype(np.float32)[:, None, None] * _resized(name, maps[name], crops[name])
-    np.maximum(fused, 0, out=fused)
-    top = fused.max(axis=(1, 2), keepdims=True)
-    return (fused / np.where(top > 0, top, 1)).astype(np.float16)
+        placed = _resized(name, maps[name], crops[name], per_area=unit == "logit")
+        fused += row.astype(np.float32)[:, None, None] * placed
+    return np.maximum(fused, 0)
 
 
-def _resized(name: str, maps: NDArray[np.floating], crop: float) -> NDArray[np.float32]:
-    """`[5, h, w]` to `[5, 28, 28]` per area, bilinear; cv2 puts pixel centres at halves, so grids of any size align.
+def _resized(name: str, maps: NDArray[np.floating], crop: float, *, per_area: bool) -> NDArray[np.float32]:
+    """`[5, h, w]` to `[5, 28, 28]`, `per_area` or as it is, bilinear; cv2 puts pixel centres at halves, so grids of any size align.
 
     A backbone that saw only the central `crop` of the image (0..1, of its edges) has nothing to say outside.
     """
@@ -47,5 +63,6 @@ def _resized(name: str, maps: NDArray[np.floating], crop: float) -> NDArray[np.f
     placed = np.zeros((FIVE, SIDE, SIDE), np.float32)
     for place, one in zip(placed, grid, strict=True):
         place[margin : margin + side, margin : margin + side] = cv2.resize(one, (side, side))
-    placed *= grid.shape[1] * grid.shape[2] / crop**2
+    if per_area:
+        placed *= grid.shape[1] * grid.shape[2] / crop**2
     return placed

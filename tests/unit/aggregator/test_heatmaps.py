@@ -9,6 +9,7 @@ from tests.factories.bundles import make_bundle
 from aggregator.heatmaps import fuse
 from thorax.bundle import Manifest
 from thorax.errors import CodedError
+from thorax.operating_points import MapScale
 
 
 @pytest.fixture
@@ -80,3 +81,20 @@ def test_missing_backbone_is_refused_unless_allowed(manifest: Manifest) -> None:
 def test_maps_that_are_not_finite_are_refused(manifest: Manifest) -> None:
     with pytest.raises(CodedError):
         fuse(manifest, {"a": blank(7), "b": blank(5) + np.inf})
+
+
+def test_on_an_absolute_scale_one_is_the_full_value_whatever_the_image(manifest: Manifest) -> None:
+    scale = MapScale(unit="logit", full=(2, 2, 2, 2, 2), cuts=(0.5,) * 5)
+    scaled = manifest.model_copy(update={"maps": scale})
+    weak, strong = blank(7), blank(7)
+    weak[0, 3, 3], strong[0, 3, 3] = 1 / 49, 40 / 49
+    quiet = fuse(scaled, {"a": weak, "b": blank(5)})
+    assert 0 < quiet.max() <= 0.25 / 2 + 1e-3  # a weighs a quarter: not stretched to its own maximum
+    assert fuse(scaled, {"a": strong, "b": blank(5)}).max() == 1
+
+
+def test_probabilities_are_averaged_as_they_are(manifest: Manifest) -> None:
+    scale = MapScale(unit="probability", full=(1,) * 5, cuts=(0.5,) * 5)
+    a, b = np.full((5, 7, 7), 0.2, np.float16), np.full((5, 14, 14), 0.6, np.float16)
+    fused = fuse(manifest.model_copy(update={"maps": scale}), {"a": a, "b": b})
+    np.testing.assert_allclose(fused[0], 0.25 * 0.2 + 0.75 * 0.6, atol=1e-3)

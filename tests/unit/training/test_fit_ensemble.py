@@ -1,9 +1,10 @@
 """Weights, calibration and thresholds do what they are for."""
 
 import numpy as np
+import pytest
 
 from training import metrics
-from training.fit_ensemble import apply_platt, fit, platt, weigh, weigh_candidates
+from training.fit_ensemble import apply_platt, fit, forward, platt, weigh, weigh_candidates
 
 rng = np.random.default_rng(5)
 LABELS = (rng.random((400, 5)) < 0.25).astype(float)
@@ -12,7 +13,7 @@ NOISE = rng.random(LABELS.shape)
 
 
 def test_weights_sum_to_one_and_prefer_the_better_member() -> None:
-    weights = weigh(LABELS, np.stack([GOOD, NOISE]))
+    weights = weigh(LABELS, np.stack([GOOD, NOISE]), np.arange(400))
     assert np.allclose(weights.sum(0), 1)
     assert (weights >= 0).all()
     assert (weights[0] > weights[1]).all()
@@ -27,12 +28,34 @@ def test_calibration_makes_shifted_probabilities_honest() -> None:
     assert np.allclose(scaled, too_high, atol=1e-3)
 
 
-def test_thresholds_lie_between_zero_and_one_and_can_be_set_by_sensitivity() -> None:
-    fitted = fit(LABELS, np.stack([GOOD, NOISE]), sensitivity=0.9)
+def test_operating_points_keep_what_they_promise_on_what_they_were_fitted_on() -> None:
+    fitted = fit(LABELS, np.stack([GOOD, NOISE]), np.arange(400))
     mean = np.einsum("mf,mnf->nf", fitted.weights, np.stack([GOOD, NOISE]))
-    for i, (scaling, threshold) in enumerate(zip(fitted.calibration, fitted.thresholds, strict=True)):
-        called = apply_platt(scaling, mean[:, i]) >= threshold
-        assert metrics.sensitivity_specificity(LABELS[:, i], called)[0] >= 0.9
+    for i, (scaling, points) in enumerate(zip(fitted.calibration, fitted.points, strict=True)):
+        p = apply_platt(scaling, mean[:, i])
+        likely = metrics.sensitivity_specificity(LABELS[:, i], p >= points.likely.threshold)
+        unlikely = metrics.sensitivity_specificity(LABELS[:, i], p >= points.unlikely.threshold)
+        assert likely[1] >= 0.9
+        assert unlikely[0] >= 0.9
+        assert likely[0] == pytest.approx(points.likely.sensitivity.value)
+        assert (
+            points.likely.sensitivity.low <= points.likely.sensitivity.value <= points.likely.sensitivity.high
+        )
+
+
+def test_given_weights_are_kept() -> None:
+    kept = np.array([[0.2] * 5, [0.8] * 5])
+    assert np.array_equal(fit(LABELS, np.stack([GOOD, NOISE]), np.arange(400), kept).weights, kept)
+
+
+def test_weights_lie_half_way_to_uniform_at_most() -> None:
+    weights = weigh(LABELS, np.stack([GOOD, NOISE]), np.arange(400))
+    assert weights.min() >= 0.25
+
+
+def test_members_are_added_one_by_one_best_first() -> None:
+    steps = forward(LABELS, np.stack([NOISE, GOOD]), ["a", "b"])
+    assert list(steps) == ["b", "b + a"]
 
 
 def test_ways_of_weighing_are_compared_on_patients_left_out() -> None:

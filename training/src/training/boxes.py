@@ -67,7 +67,9 @@ def read_boxes(path: Path, images: Path) -> tuple[list[Case], dict[str, str]]:
         place = inside.setdefault((row["image"], row["finding"]), np.zeros((SIDE, SIDE), bool))
         place |= _drawn(*(float(row[name]) for name in _COLUMNS[2:]))
     if not inside:
-        raise DataError(f"{path}: no usable box in {len(rows)} rows; {next(iter(skipped.values()), 'it is empty')}")
+        raise DataError(
+            f"{path}: no usable box in {len(rows)} rows; {next(iter(skipped.values()), 'it is empty')}"
+        )
     return [Case(i, Finding(f), grid, patients[i]) for (i, f), grid in inside.items()], skipped
 
 
@@ -167,7 +169,9 @@ def said(report: Report) -> str:
     """The pointing game as text: finding, cases, chance, and each backbone's share of hits."""
     lines = []
     for finding, row in report["findings"].items():
-        parts = [f"{name} {figures['hits']:.2f}" for name, figures in row.items() if isinstance(figures, dict)]
+        parts = [
+            f"{name} {figures['hits']:.2f}" for name, figures in row.items() if isinstance(figures, dict)
+        ]
         lines.append(f"{finding}: {row['n']} cases, chance {row['chance']:.2f}, hits: {', '.join(parts)}")
     skipped = [f"skipped {where}: {why}" for where, why in report["skipped"].items()]
     return "\n".join([*lines, *skipped, f"{report['images']} images with boxes, {len(skipped)} skipped"])

@@ -9,6 +9,7 @@ import onnx
 
 from thorax.bundle import CARD, MANIFEST, BackboneSpec, Calibration, InputSpec, Manifest
 from thorax.findings import FINDINGS, Finding
+from thorax.operating_points import FindingPoints, MapScale
 
 INTENDED_USE = "Demonstration, not for diagnosis. No regulatory clearance; never validated in a clinic."
 Five = tuple[float, float, float, float, float]
@@ -28,12 +29,15 @@ class Member:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """How the members are weighed: `weights` by member, thresholds and Platt scaling per canonical finding."""
+    """How the members are weighed: `weights` by member, thresholds and Platt scaling per canonical finding. With
+    `maps` and `points` the bundle is of format 2."""
 
     weights: dict[str, Five]
     thresholds: Five = (0.5,) * 5
     calibration: tuple[Calibration, ...] = tuple(Calibration() for _ in FINDINGS)
     metrics: dict[str, Any] = field(default_factory=dict)
+    maps: MapScale | None = None
+    points: tuple[FindingPoints, ...] | None = None
 
 
 def write_bundle(
@@ -50,7 +54,7 @@ def write_bundle(
     """Write `folder` (made if need be) and give back its manifest. ValueError if the manifest is not valid."""
     folder.mkdir(parents=True, exist_ok=True)
     manifest = Manifest(
-        format=1,
+        format=2 if ensemble.points else 1,
         name=name,
         version=version,
         findings=FINDINGS,
@@ -58,6 +62,8 @@ def write_bundle(
         weights=ensemble.weights,
         thresholds=ensemble.thresholds,
         calibration=ensemble.calibration,
+        maps=ensemble.maps,
+        operating_points=ensemble.points,
         metrics=ensemble.metrics,
         licence=licence,
         intended_use=INTENDED_USE,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from thorax.bundle import CARD, Manifest
 from thorax.findings import FINDINGS
+from thorax.operating_points import Rate
 from training.report import Report
 
 _COMMAND = "python -m training.evaluate --data labels.csv --images images --bundle {folder} --part {part} --out {part}.json"
@@ -17,31 +18,122 @@ def write_card(
     notes: str,
     *,
     seed: int = 20,
+    pointing: Report | None = None,
 ) -> None:
-    """`figures` has the reports of the parts `val` and `test`, `compared` one `brief` per way of weighing."""
+    """`figures` has the reports of the parts `val` and, where one was kept apart, `test`, `compared` one `brief` per way
+    of weighing, `pointing` what `training.boxes` measured."""
     parts = [
         f"# {manifest.name} {manifest.version}",
         f"**{manifest.intended_use}**",
         notes.strip(),
-        "## Figures on the test part",
-        _parts_line(figures["test"], "never used for training, weights, thresholds or calibration"),
-        _command(folder, "test", seed),
-        _auc_table(figures["test"]),
-        _detail_table(figures["test"]),
-        _groups(figures["test"]),
+        *(_test_part(folder, figures["test"], seed) if "test" in figures else []),
+        *(_operating(manifest, figures) if manifest.operating_points else []),
+        *(_pointing(manifest, pointing) if pointing else []),
         "## Figures on the validation part",
         _parts_line(figures["val"], "used for weights, thresholds and calibration, so these are too good"),
         _command(folder, "val", seed),
         _auc_table(figures["val"]),
         "## Ways of weighing",
         "Mean AUC and AUC per finding on the validation part; fitted weights were scored on patients that they\n"
-        "were not fitted on (five folds, the mean of six ways to divide them).",
+        "were not fitted on (five folds, the mean of six ways to divide them). Then the plain mean of one, two, … members,\n"
+        "each time the one added that helps most, and what they cost together.",
         _rows(compared),
+        _costs(manifest, list(compared)),
         "## Members",
         _members(manifest),
         f"Licence: {manifest.licence}.",
     ]
     (folder / CARD).write_text("\n\n".join(part for part in parts if part) + "\n", "utf-8")
+
+
+def _test_part(folder: Path, figures: Report, seed: int) -> list[str]:
+    return [
+        "## Figures on the test part",
+        _parts_line(figures, "never used for training, weights, thresholds or calibration"),
+        _command(folder, "test", seed),
+        _auc_table(figures),
+        _detail_table(figures),
+        _groups(figures),
+    ]
+
+
+def _operating(manifest: Manifest, figures: dict[str, Report]) -> list[str]:
+    """The bands likely, uncertain and unlikely: what they were chosen by, and how they fare on the test part."""
+    lines = [
+        _row(
+            [
+                "finding",
+                "prevalence",
+                "from",
+                "sensitivity",
+                "specificity",
+                "PPV",
+                "NPV",
+                "below",
+                "sensitivity there",
+            ]
+        )
+    ]
+    lines.append(_row(["---"] * 9))
+    for finding, points in zip(FINDINGS, manifest.operating_points or (), strict=True):
+        at, below = points.likely, points.unlikely
+        rates = [_rate(rate) for rate in (at.sensitivity, at.specificity, at.ppv, at.npv)]
+        edges = f"{at.threshold:.4f}", f"{below.threshold:.4f}"
+        lines.append(
+            _row(
+                [
+                    finding.label,
+                    f"{points.prevalence:.1%}",
+                    edges[0],
+                    *rates,
+                    edges[1],
+                    _rate(below.sensitivity),
+                ]
+            )
+        )
+    said = [
+        f"{figures[part]['normals_called']:.1%} of the {name} part's images without any of the five findings get at least one *likely*"
+        for part, name in (("val", "validation"), ("test", "test"))
+        if figures.get(part, {}).get("normals_called") is not None
+    ]
+    return [
+        "## Likely, uncertain, unlikely",
+        "From its first threshold on a finding is *likely* (specificity at least 0.90 on the validation part), below the\n"
+        "second it is *unlikely* (sensitivity at least 0.90), between them *uncertain*. 95 % intervals draw whole patients;\n"
+        "predictive values hold for the prevalence beside them.",
+        "\n".join(lines),
+        "; ".join(said) + ".",
+    ]
+
+
+def _rate(rate: Rate | None) -> str:
+    if rate is None:
+        return "–"
+    return (
+        f"{rate.value:.2f} ({rate.low:.2f}–{rate.high:.2f})" if rate.low is not None else f"{rate.value:.2f}"
+    )
+
+
+def _pointing(manifest: Manifest, pointing: Report) -> list[str]:
+    names = [spec.name for spec in manifest.backbones]
+    header = ["finding", "cases", "chance", *names, "ensemble", "95 %", "energy inside", "IoU"]
+    lines = [_row(header), _row(["---"] * len(header))]
+    for finding in FINDINGS:
+        row = pointing["findings"].get(str(finding))
+        if row is None:
+            continue
+        fused = row["ensemble"]
+        low, high = fused["hits_95"]
+        hits = [f"{row[name]['hits']:.2f}" for name in (*names, "ensemble")]
+        ends = [f"{low:.2f}–{high:.2f}", f"{fused['energy']:.2f}", f"{fused['iou']:.2f}"]
+        lines.append(_row([finding.label, str(row["n"]), f"{row['chance']:.2f}", *hits, *ends]))
+    return [
+        "## How often the map points at the finding",
+        f"The share of maps whose maximum lies inside the box that a radiologist drew, on {pointing['images']} images that\n"
+        "nothing was trained, calibrated or chosen on (`make evaluate … BOXES=boxes.csv`). Chance is the share of the image\n"
+        "that the boxes cover. The IoU is that of the best common threshold, chosen on these very boxes.",
+        "\n".join(lines),
+    ]
 
 
 def _command(folder: Path, part: str, seed: int) -> str:
@@ -90,6 +182,30 @@ def _groups(figures: Report) -> str:
         for value, row in figures.get(key, {}).items():
             aucs = [_figure(row["auc"][f]) for f in FINDINGS]
             lines.append(_row([f"{title} {value}", str(row["n"]), _figure(row["mean_auc"]), *aucs]))
+    return "\n".join(lines)
+
+
+GFLOP = {
+    "densenet121": 5.7,
+    "densenet169": 6.7,
+    "densenet201": 8.6,
+    "xception": 9.1,
+    "inception_resnet_v2": 12.9,
+}
+"""Of one image at 224 px."""
+
+
+def _costs(manifest: Manifest, compared: list[str]) -> str:
+    """GFLOP an image of each greedy step; nothing for a bundle of other networks."""
+    sizes = {spec.name: spec.input.size for spec in manifest.backbones}
+    if not set(sizes) <= set(GFLOP):
+        return ""
+    costs = {name: GFLOP[name] * (size / 224) ** 2 for name, size in sizes.items()}
+    lines = [_row(["members", "GFLOP an image"]), _row(["---", "---"])]
+    for said in compared:
+        names = said.split(" + ")
+        if set(names) <= set(costs):
+            lines.append(_row([said, f"{sum(costs[name] for name in names):.1f}"]))
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from training import plots
 from training.boxes import measure_boxes, said
 from training.datasets import DataError, Table, read_table
 from training.metrics import Floats
+from training.points import normals_called
 from training.predict import Predictions, predict_files
 from training.report import Report, brief, by_group, ensemble_report
 from training.splits import PARTS, split_by_patient
@@ -41,6 +42,8 @@ def measure(bundle: Bundle, table: Table, predictions: Predictions) -> tuple[Rep
         "ensemble": ensemble_report(labels, fused, manifest.thresholds, table.patients),
         "backbones": {n: brief(labels, p.astype(np.float64)) for n, p in predictions.by_backbone.items()},
     }
+    if manifest.operating_points:
+        report["normals_called"] = normals_called(labels, fused, manifest.operating_points)
     for column in ("view", "source", "native_px"):
         if column in table.columns:
             report[f"by_{column}"] = by_group(labels, fused, table.columns[column])
@@ -70,7 +73,9 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=Path("models/default"))
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the bundle's own split")
     parser.add_argument("--seed", type=int, default=20, help="of that split")
-    parser.add_argument("--boxes", type=Path, help="CSV of boxes to hold the maps against, for measuring only")
+    parser.add_argument(
+        "--boxes", type=Path, help="CSV of boxes to hold the maps against, for measuring only"
+    )
     parser.add_argument("--box-images", type=Path, help="their images (default: images/ beside the CSV)")
     parser.add_argument("--plots", type=Path, help="folder for ROC and reliability pictures")
     arguments = parser.parse_args()

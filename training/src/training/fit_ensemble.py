@@ -1,4 +1,4 @@
-"""Weighs, calibrates and sets thresholds on predictions of images that no member was trained on. numpy alone."""
+"""Weighs, calibrates and chooses operating points on predictions of images that no member was trained on. numpy alone."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,10 @@ from numpy.typing import NDArray
 
 from thorax.bundle import Calibration
 from thorax.findings import FINDINGS
+from thorax.operating_points import FindingPoints
 from training import metrics
 from training.metrics import Floats
+from training.points import operating_points
 from training.report import Report, brief, mean_report
 
 FOLDS, DIVISIONS = 5, 6
@@ -16,33 +18,28 @@ FOLDS, DIVISIONS = 5, 6
 
 @dataclass(frozen=True)
 class Fitted:
-    """Weights [members, 5] whose columns sum to 1, Platt scaling and thresholds of the calibrated ensemble."""
+    """Weights [members, 5] whose columns sum to 1, Platt scaling and operating points of the calibrated ensemble."""
 
     weights: Floats
     calibration: tuple[Calibration, ...]
-    thresholds: tuple[float, ...]
+    points: tuple[FindingPoints, ...]
 
 
-def fit(labels: Floats, probabilities: Floats, sensitivity: float | None = None) -> Fitted:
-    """`labels` [N, 5] with NaN left out, `probabilities` [members, N, 5].
+def fit(
+    labels: Floats, probabilities: Floats, patients: NDArray[np.int64], weights: Floats | None = None
+) -> Fitted:
+    """`labels` [N, 5] with NaN left out, `probabilities` [members, N, 5] of images of `patients` [N].
 
-    Thresholds follow Youden's J, or are the highest that reach `sensitivity`.
+    `weights` [members, 5] are kept where they are given.
     """
-    weights = weigh(labels, probabilities)
+    weights = weigh(labels, probabilities, patients) if weights is None else weights
     mean = _mix(weights, probabilities)
-    calibration, thresholds = [], []
+    calibration, scaled = [], np.empty_like(mean)
     for i in range(len(FINDINGS)):
         known = ~np.isnan(labels[:, i])
-        y, p = labels[known, i], mean[known, i]
-        calibration.append(platt(y, p))
-        scaled = apply_platt(calibration[-1], p)
-        at = (
-            metrics.threshold_at(y, scaled, sensitivity)
-            if sensitivity
-            else metrics.youden_threshold(y, scaled)
-        )
-        thresholds.append(at)
-    return Fitted(weights, tuple(calibration), tuple(thresholds))
+        calibration.append(platt(labels[known, i], mean[known, i]))
+        scaled[:, i] = apply_platt(calibration[-1], mean[:, i])
+    return Fitted(weights, tuple(calibration), operating_points(labels, scaled, patients))
 
 
 ORIGINAL = {
@@ -81,7 +78,7 @@ def _left_out(labels: Floats, probabilities: Floats, patients: NDArray[np.int64]
     scores = np.empty_like(labels)
     for fold in range(FOLDS):
         apart = fold_of[patients] == fold
-        weights = weigh(labels[~apart], probabilities[:, ~apart], seed=seed)
+        weights = weigh(labels[~apart], probabilities[:, ~apart], patients[~apart], seed=seed)
         scores[apart] = _mix(weights, probabilities[:, apart])
     return scores
 
@@ -90,21 +87,41 @@ def _mix(weights: Floats, probabilities: Floats) -> Floats:
     return np.asarray(np.einsum("mf,mnf->nf", weights, probabilities))
 
 
-def weigh(labels: Floats, probabilities: Floats, shrink: float = 0.25, seed: int = 0) -> Floats:
+def weigh(
+    labels: Floats, probabilities: Floats, patients: NDArray[np.int64], shrink: float = 0.5, seed: int = 0
+) -> Floats:
     """Non-negative weights [members, 5] per finding, columns summing to 1, that raise the AUC of the mean.
 
-    Greedy ensemble selection with replacement (Caruana et al. 2004) on bootstrap samples, averaged, then drawn
-    a quarter of the way to the uniform weights: with some hundred positives a finding's optimum is mostly noise.
+    Greedy ensemble selection with replacement (Caruana et al. 2004) on bootstrap samples of whole patients, averaged,
+    then drawn half of the way to the uniform weights: with some hundred positives a finding's optimum is mostly noise,
+    and what fits one hospital's split best need not hold elsewhere.
     """
     members = len(probabilities)
     rng = np.random.default_rng(seed)
     weights = np.empty((members, len(FINDINGS)))
+    order = np.argsort(patients, kind="stable")
+    of_patient = np.split(order, np.flatnonzero(np.diff(patients[order])) + 1)
     for i in range(len(FINDINGS)):
-        known = np.flatnonzero(~np.isnan(labels[:, i]))
-        drawn = [rng.choice(known, len(known)) for _ in range(10)]
-        chosen = [_select(labels[rows, i], probabilities[:, rows, i]) for rows in drawn]
+        chosen = []
+        while len(chosen) < 10:
+            drawn = np.concatenate([of_patient[k] for k in rng.integers(0, len(of_patient), len(of_patient))])
+            rows = drawn[~np.isnan(labels[drawn, i])]
+            if 0 < labels[rows, i].sum() < len(rows):
+                chosen.append(_select(labels[rows, i], probabilities[:, rows, i]))
         weights[:, i] = np.mean(chosen, axis=0)
     return shrink / members + (1 - shrink) * weights
+
+
+def forward(labels: Floats, probabilities: Floats, names: list[str]) -> dict[str, Report]:
+    """`brief` of the uniform mean of one, two, ... members, at each step the one added that raises the mean AUC most."""
+    left, taken, steps = list(range(len(names))), list[int](), dict[str, Report]()
+    while left:
+        tried = {m: brief(labels, probabilities[[*taken, m]].mean(0)) for m in left}
+        best = max(left, key=lambda m: tried[m]["mean_auc"] or 0.0)
+        taken.append(best)
+        left.remove(best)
+        steps[" + ".join(names[m] for m in taken)] = tried[best]
+    return steps
 
 
 def _select(labels: Floats, scores: Floats, picks: int = 10) -> Floats:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from training.backbones.densenet import DenseNet
-from training.backbones.heads import FINDINGS as FINDINGS_COUNT
 from training.backbones.heads import HEADS, Head
 from training.backbones.inception_resnet_v2 import InceptionResNetV2
 from training.backbones.xception import Xception

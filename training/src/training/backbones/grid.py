@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.backbones import ARCHITECTURES, FINDINGS_COUNT
+from training.backbones import ARCHITECTURES
 from training.backbones.densenet import DenseNet
+from training.backbones.heads import FINDINGS
 from training.backbones.layers import batch_norm
 
 
@@ -41,7 +42,12 @@ def attention(cells: Tensor, looks: Tensor) -> Tensor:
     return (weights * cells.flatten(2)).sum(2)
 
 
-POOLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": mean, "pcam": pcam, "lse": lse, "attention": attention}
+POOLS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": mean,
+    "pcam": pcam,
+    "lse": lse,
+    "attention": attention,
+}
 
 
 class GridHead(nn.Module):
@@ -50,7 +56,7 @@ class GridHead(nn.Module):
     def __init__(self, features: int, middle: int, pool: str, dropout: float = 0.2) -> None:
         super().__init__()
         self.pool = pool
-        channels = FINDINGS_COUNT * (2 if pool == "attention" else 1)
+        channels = FINDINGS * (2 if pool == "attention" else 1)
         self.drop = nn.Dropout2d(dropout)
         self.coarse = nn.Conv2d(features, channels, 1)
         self.norm = batch_norm(middle, 1e-3)
@@ -64,7 +70,7 @@ class GridHead(nn.Module):
         fine = self.fine(self.drop(torch.relu(self.norm(middle))))
         grid = tuple(int(edge) for edge in fine.shape[2:])  # constants in an exported graph
         both = fine + functional.interpolate(coarse, grid, mode="bilinear", align_corners=False)
-        cells, looks = both[:, :FINDINGS_COUNT].contiguous(), both[:, FINDINGS_COUNT:].contiguous()
+        cells, looks = both[:, :FINDINGS].contiguous(), both[:, FINDINGS:].contiguous()
         return cells, POOLS[self.pool](cells, looks)
 
 
@@ -86,7 +92,7 @@ class GridClassifier(nn.Module):
         body = cast(DenseNet, self.body)
         self.head = GridHead(body.features, body.middle, pool)
         self.view = nn.Linear(body.features, 1)
-        self.register_buffer("prior", torch.full((2, FINDINGS_COUNT), -2.0))
+        self.register_buffer("prior", torch.full((2, FINDINGS), -2.0))
 
     def maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """uint8 or float [N, s, s] in 0..255 -> the middle and the final map."""

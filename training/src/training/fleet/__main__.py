@@ -13,13 +13,11 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from training.backbones.grid import GridClassifier, POOLS
+from training.backbones.grid import POOLS, GridClassifier
 from training.fleet import judge
 from training.fleet.corpus import Corpus, load
 from training.fleet.lessons import Teacher
@@ -32,7 +30,13 @@ AWAY = ("jrzech/reproduce-chexnet", "muhammedtalo/COVID-19")
 """Sources left out of the second way to cut: all of 1024 px as published, 41 % AP films."""
 
 _ORDER = ("xception", "densenet201", "inception_resnet_v2", "densenet169", "densenet121")
-SIZES = {"xception": 224, "densenet121": 224, "densenet169": 160, "densenet201": 160, "inception_resnet_v2": 160}
+SIZES = {
+    "xception": 224,
+    "densenet121": 224,
+    "densenet169": 160,
+    "densenet201": 160,
+    "inception_resnet_v2": 160,
+}
 """Input edges: the two that see most finely pay 1.33 times the FLOP of all five at 160 px."""
 
 TEACHERS = {"xception": 0.65, "densenet121": 0.35}
@@ -76,7 +80,9 @@ class Fleet:
     @cached_property
     def _teacher(self) -> Teacher:
         networks = [as_it_was(self._found(name), name) for name in TEACHERS]
-        shares = torch.tensor(list(TEACHERS.values()), device=self.device)[:, None].expand(-1, self.corpus.labels.shape[1])
+        shares = torch.tensor(list(TEACHERS.values()), device=self.device)[:, None].expand(
+            -1, self.corpus.labels.shape[1]
+        )
         layout = {"memory_format": torch.channels_last}
         networks = [n.to(self.device, torch.bfloat16, **layout) for n in networks]
         teacher = Teacher(networks, shares, TEACHER_SIZE)
@@ -88,11 +94,15 @@ class Fleet:
         if (self.out / f"{name}.net").exists():
             return
         plan = replace(self.plan, name=name, size=SIZES[name], pool=pool)
-        run = Run(plan, self.corpus, self.corpus.rows("train"), self.pixels, self._start(name, pool), self._teacher)
+        run = Run(
+            plan, self.corpus, self.corpus.rows("train"), self.pixels, self._start(name, pool), self._teacher
+        )
         val, path = self.corpus.rows("val"), self.out / f"{name}.run"
 
         def auc(network: GridClassifier) -> float:
-            return float(judge.figures(self.corpus, val, judge.predict(network, self.pixels, val, plan.size))["mean"])
+            return float(
+                judge.figures(self.corpus, val, judge.predict(network, self.pixels, val, plan.size))["mean"]
+            )
 
         network = run.train(path, self.say, auc)
         (self.out / f"{name}.part").write_bytes(pack(network, plan.size))
@@ -126,7 +136,9 @@ def fleet(arguments: argparse.Namespace) -> None:
         _at_once("--compare" if arguments.compare else "--names", tasks)
         return
     seconds = None if arguments.minutes is None else arguments.minutes * 60
-    plan = Plan("xception", 224, seconds=seconds, epochs=arguments.epochs, batch=arguments.batch, rate=arguments.rate)
+    plan = Plan(
+        "xception", 224, seconds=seconds, epochs=arguments.epochs, batch=arguments.batch, rate=arguments.rate
+    )
     whole = Fleet(corpus, arguments.start, arguments.out, plan)
     for task in tasks:
         if arguments.compare:
@@ -138,7 +150,13 @@ def fleet(arguments: argparse.Namespace) -> None:
 
 def _at_once(option: str, tasks: list[str]) -> None:
     """This command again, a process for each task. ValueError if one of them fails."""
-    command = [sys.executable, "-m", "training.fleet", *sys.argv[1:], option]  # the last mention of an option counts
+    command = [
+        sys.executable,
+        "-m",
+        "training.fleet",
+        *sys.argv[1:],
+        option,
+    ]  # the last mention of an option counts
     running = {task: subprocess.Popen([*command, task]) for task in tasks}
     failed = [task for task, process in running.items() if process.wait()]
     if failed:
@@ -147,9 +165,13 @@ def _at_once(option: str, tasks: list[str]) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Train all five networks in one run; a second call resumes it.")
+    parser = argparse.ArgumentParser(
+        description="Train all five networks in one run; a second call resumes it."
+    )
     parser.add_argument("--corpus", type=Path, required=True, help="folder that training.fleet.corpus wrote")
-    parser.add_argument("--start", type=Path, required=True, help="folder of NAME.onnx to start from (a bundle)")
+    parser.add_argument(
+        "--start", type=Path, required=True, help="folder of NAME.onnx to start from (a bundle)"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="where decoded pixels are kept (default: --out)")
     parser.add_argument("--minutes", type=float, help="of training, for all at once; without it, --epochs")
@@ -157,7 +179,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
     parser.add_argument("--pool", choices=list(POOLS), default="pcam", help="the head")
-    parser.add_argument("--compare", nargs="+", choices=list(POOLS), help="train these heads on one backbone instead")
+    parser.add_argument(
+        "--compare", nargs="+", choices=list(POOLS), help="train these heads on one backbone instead"
+    )
     parser.add_argument("--names", nargs="+", default=list(_ORDER), choices=_ORDER)
     try:
         fleet(parser.parse_args())

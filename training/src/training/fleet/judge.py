@@ -16,11 +16,15 @@ Floats = NDArray[np.float64]
 
 
 @torch.inference_mode()
-def predict(network: GridClassifier, pixels: Tensor, rows: NDArray[np.int64], size: int, batch: int = 128) -> Floats:
+def predict(
+    network: GridClassifier, pixels: Tensor, rows: NDArray[np.int64], size: int, batch: int = 128
+) -> Floats:
     """Probabilities [n, 5] of these rows of uint8 [N, 256, 256]."""
     seen = []
     for first in range(0, len(rows), batch):
-        some = rows[np.arange(first, first + batch) % len(rows)]  # always a whole batch: cuDNN prepares for each shape
+        some = rows[
+            np.arange(first, first + batch) % len(rows)
+        ]  # always a whole batch: cuDNN prepares for each shape
         images = shrink(pixels[torch.from_numpy(some).to(pixels.device)], size)
         with torch.autocast(pixels.device.type, torch.bfloat16):
             logits = network(images)
@@ -38,11 +42,18 @@ def figures(corpus: Corpus, rows: NDArray[np.int64], probabilities: Floats) -> d
     view = corpus.view[rows]
     every = aucs(np.ones(len(rows), bool))
     means = {name: _mean(aucs(view == code)) for name, code in (("ap", 1), ("pa", 0))}
-    return {"n": len(rows), "mean": _mean(every), **means, "auc": [None if np.isnan(a) else round(a, 4) for a in every]}
+    return {
+        "n": len(rows),
+        "mean": _mean(every),
+        **means,
+        "auc": [None if np.isnan(a) else round(a, 4) for a in every],
+    }
 
 
 @torch.inference_mode()
-def deletion(network: GridClassifier, corpus: Corpus, pixels: Tensor, rows: NDArray[np.int64], size: int) -> dict[str, float]:
+def deletion(
+    network: GridClassifier, corpus: Corpus, pixels: Tensor, rows: NDArray[np.int64], size: int
+) -> dict[str, float]:
     """What the logit loses when a quarter of each edge is blurred away around the map's maximum, and elsewhere.
 
     Over the present findings of `rows`. It asks whether the answer hangs on the place that the map names; it says
@@ -78,7 +89,9 @@ def _blank(images: Tensor, where: Floats) -> Tensor:
     size = images.shape[-1]
     at = (torch.arange(size, device=images.device) + 0.5) / size
     centre = torch.from_numpy(where).float().to(images.device)
-    inside = ((at[None, :, None] - centre[:, :1, None]).abs() < 0.125) & ((at[None, None] - centre[:, 1:, None]).abs() < 0.125)
+    inside = ((at[None, :, None] - centre[:, :1, None]).abs() < 0.125) & (
+        (at[None, None] - centre[:, 1:, None]).abs() < 0.125
+    )
     return torch.where(inside, images.mean((1, 2), keepdim=True), images)
 
 

@@ -34,7 +34,9 @@ def pack(network: GridClassifier, size: int, int8: bool = False) -> bytes:
         rows = flat.reshape(-1, _BLOCK)
         scale = np.maximum(np.abs(rows).max(1) / 127, 1e-8).astype(np.float16)
         scale = np.maximum(scale, np.float16(6e-8))
-        arrays[f"q:{key}"] = np.clip(np.rint(rows / scale[:, None].astype(np.float32)), -127, 127).astype(np.int8)
+        arrays[f"q:{key}"] = np.clip(np.rint(rows / scale[:, None].astype(np.float32)), -127, 127).astype(
+            np.int8
+        )
         arrays[f"s:{key}"] = scale
         arrays[f"d:{key}"] = np.array(values.shape)
     buffer = io.BytesIO()

@@ -113,6 +113,8 @@ def _dequantised(graph: onnx.ModelProto, arrays: Arrays) -> Arrays:
             axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
             shape = [-1 if i == axis else 1 for i in range(values.ndim)]
             made[node.output[0]] = values.astype(np.float32) * scales.reshape(shape)
+        elif node.op_type == "Identity" and node.input[0] in arrays:  # equal tensors are kept once
+            made[node.output[0]] = arrays[node.input[0]]
         elif node.op_type == "Reshape" and node.input[0] in made:
             made[node.output[0]] = made[node.input[0]].reshape(arrays[node.input[1]])
     return made

@@ -56,7 +56,10 @@ class Run:
         self.lesson = lesson.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.views, self.step, self.spent, self.judged = Views(), 0, 0.0, 0
         self.best_auc, self.best = 0.0, dict[str, Tensor]()
-        self.facts = [torch.from_numpy(np.asarray(a, np.float32)).to(self.device) for a in (corpus.labels, corpus.side, corpus.view)]
+        self.facts = [
+            torch.from_numpy(np.asarray(a, np.float32)).to(self.device)
+            for a in (corpus.labels, corpus.side, corpus.view)
+        ]
         self.optimiser = _optimiser(self.lesson, plan.rate, self.device.type == "cuda")
         self.average = {key: value.clone() for key, value in self.lesson.state_dict().items()}
         numbers = [k for k, v in self.average.items() if v.is_floating_point()]
@@ -117,7 +120,9 @@ class Run:
         size = max(plan.size, self.teacher.size if self.teacher else 0)
         batch = Batch(*self.views(self.pixels[rows], size, rng), *(fact[rows] for fact in self.facts))
         if rng.random() < plan.mixup:
-            batch = batch.mixed(float(rng.beta(0.4, 0.4)), torch.from_numpy(rng.permutation(plan.batch)).to(self.device))
+            batch = batch.mixed(
+                float(rng.beta(0.4, 0.4)), torch.from_numpy(rng.permutation(plan.batch)).to(self.device)
+            )
         with torch.autocast(self.device.type, torch.bfloat16):
             return self.lesson.loss(batch, plan.size, self.teacher)
 

@@ -91,8 +91,12 @@ class Views:
             box = ((across - x).abs() < 0.05 + 0.2 * random[4 + i]) & (down < 0.03 + 0.12 * random[6 + i])
             level = torch.where(random[8 + i] < 0.5, 510 * random[8 + i], mean)
             boxes.append((box & (random[10 + i] < self.corner), level))
-        patch = ((across - random[12]).abs() < 0.05 + 0.12 * random[13]) & ((down - random[14]).abs() < 0.05 + 0.12 * random[15])
-        boxes.append((patch & (random[16] < self.patch), torch.where(random[17] < 0.5, mean, 510 * (random[17] - 0.5))))
+        patch = ((across - random[12]).abs() < 0.05 + 0.12 * random[13]) & (
+            (down - random[14]).abs() < 0.05 + 0.12 * random[15]
+        )
+        boxes.append(
+            (patch & (random[16] < self.patch), torch.where(random[17] < 0.5, mean, 510 * (random[17] - 0.5)))
+        )
         for box, level in boxes:
             images, blank = torch.where(box, level, images), blank | box
         return images, blank
@@ -144,6 +148,8 @@ def shrink(images: Tensor, size: int) -> Tensor:
         return images.float()
     starts = torch.arange(size, device=images.device)[:, None] * edge / size
     pixels = torch.arange(edge, device=images.device)[None]
-    covered = (torch.minimum(starts + edge / size, pixels + 1.0) - torch.maximum(starts, pixels + 0.0)).clamp(min=0)
+    covered = (torch.minimum(starts + edge / size, pixels + 1.0) - torch.maximum(starts, pixels + 0.0)).clamp(
+        min=0
+    )
     rows = covered * size / edge
     return (rows @ images.float() @ rows.T).round()

@@ -1,0 +1,98 @@
+"""Operating points and the maps' scale, chosen on images that no network was trained on. numpy alone."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thorax.findings import FINDINGS
+from thorax.operating_points import FindingPoints, MapScale, OperatingPoint, Rate
+from training import metrics
+from training.metrics import Floats
+
+SPECIFICITY, SENSITIVITY = 0.90, 0.90
+"""From the first on a finding is likely, below the second's threshold it is unlikely."""
+
+CUT_SPECIFICITY = 0.90
+_FULL = 0.995
+_ROUNDS = 500
+
+
+def operating_points(
+    labels: Floats, probabilities: Floats, patients: NDArray[np.int64]
+) -> tuple[FindingPoints, ...]:
+    """Of labels [N, 5] (NaN left out) and calibrated probabilities [N, 5] of images of `patients` [N]."""
+    points = []
+    for i in range(len(FINDINGS)):
+        known = ~np.isnan(labels[:, i])
+        y, p, of = labels[known, i] == 1, probabilities[known, i], patients[known]
+        likely = specific_threshold(y, p, SPECIFICITY)
+        unlikely = min(likely, metrics.threshold_at(y.astype(float), p, SENSITIVITY))
+        balanced = metrics.youden_threshold(y.astype(float), p)
+        at = [point(y, p, threshold, of) for threshold in (likely, unlikely, balanced)]
+        points.append(
+            FindingPoints(
+                prevalence=float(y.mean()),
+                images=len(y),
+                present=int(y.sum()),
+                likely=at[0],
+                unlikely=at[1],
+                balanced=at[2],
+            )
+        )
+    return tuple(points)
+
+
+def specific_threshold(present: NDArray[np.bool_], scores: Floats, specificity: float) -> float:
+    """The lowest score from which on at least `specificity` of the absent cases are called negative."""
+    absent = np.sort(scores[~present])
+    allowed = int((1 - specificity) * len(absent) + 1e-9)
+    highest_refused = absent[len(absent) - allowed - 1]
+    above = scores[scores > highest_refused]
+    return float(above.min()) if len(above) else 1.0
+
+
+def point(
+    present: NDArray[np.bool_], scores: Floats, threshold: float, patients: NDArray[np.int64]
+) -> OperatingPoint:
+    """What calling all scores from `threshold` on positive amounts to, with intervals that draw whole patients."""
+    called = scores >= threshold
+    cells = np.stack([called & present, ~called & present, called & ~present, ~called & ~present], 1)
+    groups = np.unique(patients, return_inverse=True)[1]
+    each = np.zeros((groups.max() + 1, 4))
+    np.add.at(each, groups, cells.astype(float))
+    rng = np.random.default_rng(0)
+    times = rng.multinomial(len(each), np.full(len(each), 1 / len(each)), _ROUNDS)
+    drawn = times @ each
+    whole = each.sum(0)[None]
+    pairs = {"sensitivity": (0, 1), "specificity": (3, 2), "ppv": (0, 2), "npv": (3, 1)}
+    rates = {name: _rate(whole, drawn, *pair) for name, pair in pairs.items()}
+    return OperatingPoint(threshold=threshold, **rates)  # type: ignore[arg-type]
+
+
+def _rate(whole: Floats, drawn: Floats, right: int, wrong: int) -> Rate | None:
+    """right / (right + wrong) of the counts [1, 4] and its interval from [rounds, 4]; None where both are 0."""
+    if whole[0, right] + whole[0, wrong] == 0:
+        return None
+    of = drawn[:, right] + drawn[:, wrong]
+    shares = drawn[of > 0, right] / of[of > 0]
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return Rate(
+        value=float(whole[0, right] / (whole[0, right] + whole[0, wrong])), low=float(low), high=float(high)
+    )
+
+
+def map_scale(labels: Floats, tops: Floats, unit: str) -> MapScale:
+    """Of labels [N, 5] and each fused map's maximum [N, 5] in `unit`: full strength is what one map in two hundred
+    passes, and the contour begins where nine in ten images without the finding stay below."""
+    full, cuts = [], []
+    for i in range(len(FINDINGS)):
+        absent = tops[labels[:, i] == 0, i]
+        full.append(max(float(np.quantile(tops[:, i], _FULL)), 1e-3))
+        cuts.append(min(1.0, float(np.quantile(absent, CUT_SPECIFICITY)) / full[-1]))
+    return MapScale(unit=unit, full=tuple(full), cuts=tuple(cuts))  # type: ignore[arg-type]
+
+
+def normals_called(labels: Floats, probabilities: Floats, points: tuple[FindingPoints, ...]) -> float:
+    """Share of the images without any of the five findings that get at least one "likely"."""
+    normal = (labels == 0).all(1)
+    likely = probabilities >= np.array([finding.likely.threshold for finding in points])
+    return float(likely[normal].any(1).mean())

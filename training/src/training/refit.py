@@ -1,0 +1,131 @@
+"""`python -m training.refit BUNDLE`: weighs and calibrates a bundle anew on labelled images, its graphs untouched.
+
+A site's own images, or the validation part of the set that the bundle was trained on: never what it was trained on.
+Weights, calibration, operating points and the maps' scale are fitted there; the result is a bundle of format 2.
+"""
+
+import argparse
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aggregator.heatmaps import add_up
+from thorax.bundle import MANIFEST, Bundle, Manifest, load_bundle
+from thorax.errors import CodedError
+from training.card import write_card
+from training.datasets import Table, read_table
+from training.evaluate import measure, part_of, summary
+from training.fit_ensemble import fit, forward, weigh_candidates
+from training.metrics import Floats
+from training.points import map_scale
+from training.predict import Predictions, predict_files
+from training.report import Report
+from training.splits import PARTS
+
+
+def refit(
+    manifest: Manifest, table: Table, seen: Predictions, unit: str, keep_weights: bool = False
+) -> Manifest:
+    """A manifest of format 2 with everything that can be fitted fitted on the table's images, of which `seen` has
+    probabilities and maps in `unit`."""
+    names = [spec.name for spec in manifest.backbones]
+    labels, stacked = table.labels.astype(np.float64), stack(seen, names)
+    kept = np.array([manifest.weights[name] for name in names]) if keep_weights else None
+    fitted = fit(labels, stacked, patients_of(table), kept / kept.sum(0) if kept is not None else None)
+    changed = {
+        "format": 2,
+        "weights": {name: tuple(map(float, row)) for name, row in zip(names, fitted.weights, strict=True)},
+        "calibration": fitted.calibration,
+        "operating_points": fitted.points,
+        "thresholds": tuple(points.likely.threshold for points in fitted.points),
+    }
+    weighed = manifest.model_copy(update=changed)
+    return weighed.model_copy(update={"maps": map_scale(labels, tops(weighed, seen, unit), unit)})
+
+
+def tops(manifest: Manifest, seen: Predictions, unit: str) -> Floats:
+    """Each fused map's maximum, [N, 5], in `unit`."""
+    every = zip(*seen.maps.values(), strict=True)
+    return np.stack(
+        [add_up(manifest, dict(zip(seen.maps, one, strict=True)), unit).max((1, 2)) for one in every]
+    ).astype(np.float64)
+
+
+def stack(seen: Predictions, names: list[str]) -> Floats:
+    """Probabilities [members, N, 5]."""
+    return np.stack([seen.by_backbone[name].astype(np.float64) for name in names])
+
+
+def patients_of(table: Table) -> NDArray[np.int64]:
+    """A number for each image's patient, [N]."""
+    return np.asarray(np.unique(np.array(table.patients), return_inverse=True)[1], np.int64)
+
+
+def ways_of_weighing(table: Table, seen: Predictions, names: list[str]) -> dict[str, Report]:
+    """What the card compares: uniform, by hand, fitted out of fold, and one member after another."""
+    labels, stacked = table.labels.astype(np.float64), stack(seen, names)
+    return {**weigh_candidates(labels, stacked, patients_of(table), names), **forward(labels, stacked, names)}
+
+
+def write_refitted(
+    bundle: Bundle, out: Path, manifest: Manifest, tables: dict[str, Table], seen: dict[str, Predictions], notes: str, pointing: Report | None
+) -> Bundle:  # fmt: skip
+    """Write manifest and card into `out`, which has the graphs, with the figures of the parts that were fitted on
+    (`val`) and, where there is one, apart (`test`)."""
+    (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    written = load_bundle(out)
+    figures = {part: measure(written, table, seen[part])[0] for part, table in tables.items()}
+    if "test" in figures:
+        said = {key: figures["test"]["ensemble"][key] for key in ("mean_auc", "mean_auc_95", "auc", "ece")}
+        metrics = {**bundle.manifest.metrics, "ensemble": said, "backbones": figures["test"]["backbones"]}
+        if pointing:
+            metrics["pointing"] = {f: {"n": r["n"], "chance": r["chance"], "hits": r["ensemble"]["hits"]} for f, r in pointing["findings"].items()}  # fmt: skip
+        manifest = manifest.model_copy(update={"metrics": metrics})
+        (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    names = [spec.name for spec in manifest.backbones]
+    compared = ways_of_weighing(tables["val"], seen["val"], names)
+    write_card(out, manifest, figures, compared, notes, pointing=pointing)
+    print("\n\n".join(f"{part}\n{summary(report)}" for part, report in figures.items()))
+    return load_bundle(out)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Weigh and calibrate a bundle anew; its graphs stay.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the seeded split")
+    parser.add_argument("--seed", type=int, default=20)
+    parser.add_argument("--keep-weights", action="store_true")
+    parser.add_argument("--notes", type=Path, help="text for the card")
+    arguments = parser.parse_args()
+    try:
+        bundle = load_bundle(arguments.bundle)
+        table = part_of(read_table(arguments.data), arguments.part, arguments.seed)
+        table.require_both_classes()
+        seen = predict_files(
+            bundle, [arguments.images / name for name in table.images], lambda _: None, maps=True
+        )
+        table = table.take(seen.read)
+        unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
+        manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights)
+        if arguments.out != arguments.bundle:
+            shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True)
+        manifest = manifest.model_copy(update={"version": arguments.version})
+        seen = replace(seen, read=np.arange(len(table)))
+        notes = arguments.notes.read_text("utf-8") if arguments.notes else ""
+        write_refitted(bundle, arguments.out, manifest, {"val": table}, {"val": seen}, notes, None)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+    except CodedError as error:
+        raise SystemExit(error.detail) from error
+
+
+if __name__ == "__main__":
+    main()
