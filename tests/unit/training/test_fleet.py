@@ -1,3 +1,4 @@
+# ruff: noqa: E402 (torch may be missing)
 """The fleet's run in small: packed images, views, the loss, a run that resumes, a graph taken apart and put together."""
 
 from dataclasses import replace
@@ -58,7 +59,7 @@ def test_a_corpus_comes_back_from_its_two_files(corpus: Corpus, tmp_path: Path) 
 def test_a_corpus_cut_short_is_told(corpus: Corpus, tmp_path: Path) -> None:
     save(tmp_path, corpus, 60)
     (tmp_path / "corpus.webp").write_bytes(b"short")
-    with pytest.raises(ValueError, match="expected .* bytes"):
+    with pytest.raises(ValueError, match=r"expected .* bytes"):
         load(tmp_path, tmp_path)
 
 

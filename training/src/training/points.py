@@ -8,8 +8,12 @@ from thorax.operating_points import FindingPoints, MapScale, OperatingPoint, Rat
 from training import metrics
 from training.metrics import Floats
 
-SPECIFICITY, SENSITIVITY = 0.90, 0.90
-"""From the first on a finding is likely, below the second's threshold it is unlikely."""
+SENSITIVITY = 0.90
+"""Below the threshold that keeps it a finding is unlikely."""
+
+SPECIFICITIES, NORMALS_CALLED = (0.90, 0.905, 0.91, 0.915, 0.92, 0.925, 0.93, 0.94, 0.95), 0.25
+"""A finding is likely from the first of these specificities on with which at most so large a share of the images
+without any finding get one or more called likely."""
 
 CUT_SPECIFICITY = 0.90
 _FULL = 0.995
@@ -21,10 +25,11 @@ def operating_points(
 ) -> tuple[FindingPoints, ...]:
     """Of labels [N, 5] (NaN left out) and calibrated probabilities [N, 5] of images of `patients` [N]."""
     points = []
+    edges = likely_thresholds(labels, probabilities)
     for i in range(len(FINDINGS)):
         known = ~np.isnan(labels[:, i])
         y, p, of = labels[known, i] == 1, probabilities[known, i], patients[known]
-        likely = specific_threshold(y, p, SPECIFICITY)
+        likely = float(edges[i])
         unlikely = min(likely, metrics.threshold_at(y.astype(float), p, SENSITIVITY))
         balanced = metrics.youden_threshold(y.astype(float), p)
         at = [point(y, p, threshold, of) for threshold in (likely, unlikely, balanced)]
@@ -39,6 +44,20 @@ def operating_points(
             )
         )
     return tuple(points)
+
+
+def likely_thresholds(labels: Floats, probabilities: Floats) -> Floats:
+    """The thresholds [5] of one specificity for all findings, the first of SPECIFICITIES that spares enough normals."""
+    for specificity in SPECIFICITIES:
+        edges = np.array(
+            [
+                specific_threshold(labels[known, i] == 1, probabilities[known, i], specificity)
+                for i, known in enumerate(~np.isnan(labels).T)
+            ]
+        )
+        if called_in_normals(labels, probabilities, edges) <= NORMALS_CALLED:
+            break
+    return edges
 
 
 def specific_threshold(present: NDArray[np.bool_], scores: Floats, specificity: float) -> float:
@@ -92,7 +111,13 @@ def map_scale(labels: Floats, tops: Floats, unit: str) -> MapScale:
 
 
 def normals_called(labels: Floats, probabilities: Floats, points: tuple[FindingPoints, ...]) -> float:
-    """Share of the images without any of the five findings that get at least one "likely"."""
+    """Share of the images without any of the five findings that get at least one "likely"; 0 without such images."""
+    return called_in_normals(
+        labels, probabilities, np.array([finding.likely.threshold for finding in points])
+    )
+
+
+def called_in_normals(labels: Floats, probabilities: Floats, thresholds: Floats) -> float:
+    """The same for thresholds [5]."""
     normal = (labels == 0).all(1)
-    likely = probabilities >= np.array([finding.likely.threshold for finding in points])
-    return float(likely[normal].any(1).mean())
+    return float((probabilities[normal] >= thresholds).any(1).mean()) if normal.any() else 0.0
