@@ -110,7 +110,7 @@ def test_a_tenant_has_a_bundle_of_its_own(platform: Platform) -> None:
         assert digest_of(its, 1) == platform.bundle.digest
     said = thorax(platform, "activate", "nobody", code=1)
     assert "No registered bundle is called nobody. Choose from: first@1.0" in said
-    assert "expected a UUID" in thorax(platform, "activate", "first", "--tenant", "x", code=2)
+    assert "Give a UUID" in thorax(platform, "activate", "first", "--tenant", "x", code=2)
 
 
 def test_what_no_worker_can_load_is_not_activated(platform: Platform, tmp_path: Path) -> None:
