@@ -3,16 +3,17 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_service.accounts.service import create_admin
-from auth_service.app import SERVICE, create_app, refresh
+from auth_service.app import SERVICE, create_app
 from auth_service.config import AuthSettings
 from auth_service.context import AppContext, Transaction, build
-from auth_service.keys.service import rotate_keys
+from auth_service.keys.service import load_keys, rotate_keys
 from thorax.database import require_usable
 from thorax.errors import CodedError
 from thorax.http.server import serve as run_server
@@ -37,9 +38,8 @@ def serve() -> None:
     configure(SERVICE, level=settings.log_level, form=settings.log_format)
     require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     context = build(settings)
-    _run(
-        context, refresh(context)
-    )  # keys that the secret does not open end the process here, with one sentence
+    with suppress(SQLAlchemyError):  # it waits for a database that is away, but not for the right secret
+        _in_transaction(context, load_keys)
     run_server(create_app(context), settings.auth_host, settings.auth_port, grace_s=settings.grace_s)
 
 
@@ -47,7 +47,7 @@ def serve() -> None:
 @click.option("--compromised", is_flag=True, help="End the old keys and all access tokens now.")
 def rotate_command(compromised: bool) -> None:
     """Publish a new signing key now, sign with it in ten minutes, retire the old one after its last token."""
-    starts = _in_transaction(load(AuthSettings), lambda tx: rotate_keys(tx, compromised=compromised))
+    starts = _in_transaction(build(load(AuthSettings)), lambda tx: rotate_keys(tx, compromised=compromised))
     click.echo(f"The new key signs from {starts:%Y-%m-%d %H:%M:%S} UTC on.")
 
 
@@ -63,24 +63,15 @@ def create_admin_command(name: str, promote: bool) -> None:
     settings = load(AuthSettings)
     file = settings.admin_password_file
     password = (file.read_text() if file else sys.stdin.read()).rstrip("\r\n")
-    created = _in_transaction(settings, lambda tx: create_admin(tx, name, password, promote=promote))
+    created = _in_transaction(build(settings), lambda tx: create_admin(tx, name, password, promote=promote))
     click.echo("The administrator was created." if created else "The administrator exists.")
 
 
-def _in_transaction(settings: AuthSettings, work: Callable[[Transaction], Awaitable[T]]) -> T:
-    context = build(settings)
-
-    async def transaction() -> T:
-        async with context.transaction() as tx:
-            return await work(tx)
-
-    return _run(context, transaction())
-
-
-def _run(context: AppContext, work: Awaitable[T]) -> T:
+def _in_transaction(context: AppContext, work: Callable[[Transaction], Awaitable[T]]) -> T:
     async def run() -> T:
         try:
-            return await work
+            async with context.transaction() as tx:
+                return await work(tx)
         finally:
             await context.engine.dispose()
 

@@ -78,7 +78,7 @@ def build(settings: AuthSettings) -> AppContext:
     engine = async_engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     encryption = KeyEncryption(settings.auth_secret())
     keyring = Keyring(encryption)
-    signer = TokenSigner(settings.issuer, keyring, settings.token_life_s)
+    signer = TokenSigner(settings.issuer, keyring.signing, settings.token_life_s)
     passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
     open_session = async_sessionmaker(engine, expire_on_commit=False)
     return AppContext(settings, engine, open_session, encryption, keyring, signer, passwords)

@@ -3,13 +3,13 @@
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 from jose import jwk, jwt
+from pydantic import SecretStr
 
-from auth_service.keys.keyring import Keyring
 from thorax.identity import ALGORITHM, AUDIENCE, TOKEN_TYPE
 
 
@@ -23,11 +23,16 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-class TokenSigner:
-    """Signs access tokens with the keyring's current key. `life_s`: how long they are valid."""
+def public_jwk(private_pem: bytes, kid: str) -> dict[str, str]:
+    """The public half of a signing key (RFC 7517)."""
+    return {**jwk.construct(private_pem, ALGORITHM).public_key().to_dict(), "kid": kid, "use": "sig"}
 
-    def __init__(self, issuer: str, keyring: Keyring, life_s: int) -> None:
-        self._issuer, self._keyring, self.life_s = issuer, keyring, life_s
+
+class TokenSigner:
+    """Signs access tokens with the current key, of which `current_key` gives kid and PEM. They are valid for `life_s`."""
+
+    def __init__(self, issuer: str, current_key: Callable[[], tuple[str, SecretStr]], life_s: int) -> None:
+        self._issuer, self._current_key, self.life_s = issuer, current_key, life_s
         self._key: tuple[str, Any] = ("", None)
 
     def access_token(
@@ -41,7 +46,7 @@ class TokenSigner:
         csrf: str | None = None,
     ) -> str:
         """A signed token for one principal; `csrf` is the sha256 (hex) of the page session's CSRF token."""
-        kid, pem = self._keyring.signing()
+        kid, pem = self._current_key()
         if self._key[0] != kid:  # parsing a PEM costs more than signing
             self._key = (kid, jwk.construct(pem.get_secret_value(), ALGORITHM))
         now = int(time.time())

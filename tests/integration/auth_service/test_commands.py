@@ -157,3 +157,15 @@ def test_what_an_operator_can_mend_is_one_sentence(run: Run, tmp_path: Path) -> 
         assert re.search(word, answer.stderr), answer.stderr
         assert "Traceback" not in answer.stderr
         assert "hidden" not in answer.stderr
+
+
+def test_another_secret_ends_the_service_with_one_sentence(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "other").write_text("another secret of thirty-two characters")
+    env = {**os.environ, **environment, "THORAX_AUTH_SECRET_FILE": str(tmp_path / "other")}
+    ended = subprocess.run(
+        [*COMMAND, "serve"], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    sentence = "The signing keys were encrypted with another secret. Restore THORAX_AUTH_SECRET_FILE.\n"
+    assert (ended.returncode, ended.stderr) == (1, sentence)

@@ -18,8 +18,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import SecretStr
 
 from auth_service.models import SigningKey
+from auth_service.tokens import public_jwk
 from thorax.errors import Code, CodedError
-from thorax.identity import ALGORITHM, LEEWAY_S, MAX_TOKEN_LIFE_S
+from thorax.identity import LEEWAY_S, MAX_TOKEN_LIFE_S
 
 RELOAD_S = 30
 LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus RELOAD_S
@@ -43,10 +44,13 @@ class KeyEncryption:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         kid = secrets.token_urlsafe(12)
-        jwk = _jwk(private.public_key(), kid)
         encrypted = self._fernet.encrypt(pem)
         return SigningKey(
-            kid=kid, public_jwk=jwk, private_key=encrypted, active_from=active_from, retires_at=None
+            kid=kid,
+            public_jwk=public_jwk(pem, kid),
+            private_key=encrypted,
+            active_from=active_from,
+            retires_at=None,
         )
 
     def private_pem(self, row: SigningKey) -> SecretStr:
@@ -57,14 +61,6 @@ class KeyEncryption:
             raise ValueError(
                 "The signing keys were encrypted with another secret. Restore THORAX_AUTH_SECRET_FILE."
             ) from error
-
-
-def _jwk(key: rsa.RSAPublicKey, kid: str) -> dict[str, str]:
-    numbers = {"n": key.public_numbers().n, "e": key.public_numbers().e}
-    return {"kty": "RSA", "use": "sig", "alg": ALGORITHM, "kid": kid} | {
-        name: base64.urlsafe_b64encode(number.to_bytes((number.bit_length() + 7) // 8)).rstrip(b"=").decode()
-        for name, number in numbers.items()
-    }
 
 
 @dataclass(frozen=True)
