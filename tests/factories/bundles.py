@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from thorax.bundle import CARD, MANIFEST, BackboneSpec, Bundle, InputSpec, Manifest, load_bundle
 from thorax.findings import FINDINGS, Finding
+from thorax.operating_points import FindingPoints, OperatingPoint, Rate
 
 OUTPUTS = (("probabilities", 2), ("maps", 4))
 REORDERED = tuple(FINDINGS[i] for i in (0, 3, 1, 2, 4))
@@ -54,6 +55,17 @@ def make_bundle(
     (folder / MANIFEST).write_text(Manifest(**{**fields, **manifest}).model_dump_json(indent=2))
     (folder / CARD).write_text("# tiny\nFor tests only.\n")
     return load_bundle(folder)
+
+
+def finding_points(unlikely: float, likely: float, prevalence: float = 0.05) -> FindingPoints:
+    """Operating points with these thresholds; the rates mean nothing."""
+    low, high = (
+        OperatingPoint(threshold=t, sensitivity=Rate(value=0.9), specificity=Rate(value=0.9))
+        for t in (unlikely, likely)
+    )
+    return FindingPoints(
+        prevalence=prevalence, images=1000, present=50, likely=high, unlikely=low, balanced=low
+    )
 
 
 def write_backbone(

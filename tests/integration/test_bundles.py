@@ -14,10 +14,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.factories.bundles import make_bundle
+from tests.factories.bundles import finding_points, make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from thorax.bundle import Bundle, InputSpec
+from thorax.operating_points import MapScale
 
 pytestmark = pytest.mark.slow  # each test starts a platform
 PATIENCE_S = 120.0
@@ -111,6 +112,44 @@ def test_a_tenant_has_a_bundle_of_its_own(platform: Platform) -> None:
     said = thorax(platform, "activate", "nobody", code=1)
     assert "No registered bundle is called nobody. Choose from: first@1.0" in said
     assert "Give a UUID" in thorax(platform, "activate", "first", "--tenant", "x", code=2)
+
+
+def test_operating_points_make_three_bands(platform: Platform) -> None:
+    with platform.client() as client:
+
+        def read() -> list[dict[str, Any]]:
+            job = finished(client, post(client, chest_png(5)).headers["location"], PATIENCE_S)
+            assert job["study"]["findings"] == job["images"][0]["findings"]
+            return list(job["images"][0]["findings"])
+
+        by_threshold = read()
+        assert {f["verdict"] for f in by_threshold} <= {"likely", "unlikely"}
+        assert all(f["positive"] == (f["verdict"] == "likely") for f in by_threshold)
+        assert {(f["prevalence"], f["times_the_average"]) for f in by_threshold} == {(None, None)}
+
+        # The same networks, with points around what they say: a finding in each band, two bands again.
+        said = [f["probability"] for f in by_threshold]
+        shifts = [(-2e-3, -1e-3), (-1e-3, 1e-3), (1e-3, 2e-3), (-2e-3, -1e-3), (-1e-3, 1e-3)]
+        points = [
+            finding_points(p + unlikely, p + likely)
+            for p, (unlikely, likely) in zip(said, shifts, strict=True)
+        ]
+        scale = MapScale(unit="logit", full=(1,) * 5, cuts=(0.5,) * 5)
+        likely = [p.likely.threshold for p in points]
+        second = another(
+            platform, "points", 2, format=2, operating_points=points, maps=scale, thresholds=likely
+        )
+        thorax(platform, "register", str(second.folder))
+        thorax(platform, "activate", "points")
+        in_bands = read()
+        assert [f["probability"] for f in in_bands] == said
+        assert [f["verdict"] for f in in_bands] == ["likely", "uncertain", "unlikely", "likely", "uncertain"]
+        for f in in_bands:
+            assert f["prevalence"] == 0.05
+            assert f["times_the_average"] == pytest.approx(f["probability"] / 0.05, abs=1e-4)
+        told = [model["operating_points"] for model in client.get("/v1/models").json()["items"]]
+        assert told[0]["edema"] == points[3].model_dump(mode="json")
+        assert told[1] is None
 
 
 def test_what_no_worker_can_load_is_not_activated(platform: Platform, tmp_path: Path) -> None:

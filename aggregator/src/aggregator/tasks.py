@@ -91,13 +91,20 @@ def _columns(manifest: Manifest, results: Sequence[ImageResult]) -> dict[str, An
     """The values of `_SUCCEED`: a column per array, the study's five findings before each image's."""
     whole = study([result.ensemble for result in results])
     answers = [(None, whole), *((result.instance_id, result.ensemble) for result in results)]
+    said = [
+        (finding, float(p))
+        for _, ensemble in answers
+        for finding, p in zip(FINDINGS, ensemble.probabilities, strict=True)
+    ]
     return {
         "owners": [owner for owner, _ in answers for _ in FINDINGS],
-        "findings": [str(finding) for _ in answers for finding in FINDINGS],
-        "probabilities": [float(p) for _, ensemble in answers for p in ensemble.probabilities],
+        "findings": [str(finding) for finding, _ in said],
+        "probabilities": [probability for _, probability in said],
         "thresholds": list(manifest.thresholds) * len(answers),
         "positives": [bool(p) for _, ensemble in answers for p in ensemble.positive],
         "disagreements": [float(d) for _, ensemble in answers for d in ensemble.disagreement],
+        "verdicts": [str(manifest.verdict(finding, p)) for finding, p in said],
+        "prevalences": [manifest.prevalence(finding) for finding, _ in said],
         "images": [result.instance_id for result in results],
         "maps": [result.maps.tobytes() for result in results],
         "shape": list(results[0].maps.shape),

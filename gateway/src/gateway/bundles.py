@@ -15,6 +15,7 @@ from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
 from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
+from thorax.operating_points import FindingPoints
 from thorax.states import ANONYMOUS_TENANT
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -44,6 +45,9 @@ class ModelView(BaseModel):
     shadow: bool = Field(description="Whether it repeats jobs for comparison. Its answers are not shown.")
     findings: list[Finding]
     thresholds: dict[Finding, float]
+    operating_points: dict[Finding, FindingPoints] | None = Field(
+        description="From `likely` on a finding is likely, below `unlikely` unlikely; null in bundles of format 1."
+    )
     backbones: list[BackboneView]
     metrics: dict[str, Any] = Field(description="Measured AUCs, and the data they were measured on.")
     licence: str
@@ -85,6 +89,7 @@ async def _tenant(request: Request) -> UUID:
 
 def _view(row: Row[*tuple[Any, ...]]) -> ModelView:
     manifest = Manifest.model_validate(row.manifest)
+    points = manifest.operating_points
     sums = [sum(row[i] for row in manifest.weights.values()) for i in range(len(FINDINGS))]
     return ModelView(
         name=manifest.name,
@@ -95,6 +100,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> ModelView:
         shadow=row.shadow_share is not None,
         findings=list(FINDINGS),
         thresholds=dict(zip(FINDINGS, manifest.thresholds, strict=True)),
+        operating_points=points and dict(zip(FINDINGS, points, strict=True)),
         backbones=[
             BackboneView(
                 name=spec.name,

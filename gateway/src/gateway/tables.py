@@ -165,6 +165,8 @@ class StudyFinding(Base):
     threshold: Mapped[float]
     positive: Mapped[bool]
     disagreement: Mapped[float]
+    verdict: Mapped[str]
+    prevalence: Mapped[float | None]
 
 
 class Heatmap(Base):

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
-from thorax.operating_points import FindingPoints, ManifestPart, MapScale
+from thorax.operating_points import FindingPoints, ManifestPart, MapScale, Verdict
 
 MANIFEST = "manifest.json"
 CARD = "card.md"
@@ -90,6 +90,18 @@ class Manifest(ManifestPart):
     licence: str
     intended_use: str
     notes: str = ""
+
+    def verdict(self, finding: Finding, probability: float) -> Verdict:
+        """The band of a calibrated probability; without operating points (format 1) the threshold leaves two of the three."""
+        place = FINDINGS.index(finding)
+        if self.operating_points:
+            return self.operating_points[place].verdict(probability)
+        return Verdict.LIKELY if probability >= self.thresholds[place] else Verdict.UNLIKELY
+
+    def prevalence(self, finding: Finding) -> float | None:
+        """The share of images with the finding among those that it was calibrated on; None where the bundle states none."""
+        points = self.operating_points
+        return points[FINDINGS.index(finding)].prevalence if points else None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

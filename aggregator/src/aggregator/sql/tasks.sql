@@ -18,10 +18,12 @@ select manifest from bundles where digest = :digest
 -- succeed --
 -- Follows the ledger's `held`: stores findings and heatmaps, and ends the job with its timings.
 findings as (
-  insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement)
+  insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement, verdict,
+    prevalence)
   select held.job_id, f.* from held, unnest(
     cast(:owners as uuid[]), cast(:findings as text[]), cast(:probabilities as real[]),
-    cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[])) as f),
+    cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[]),
+    cast(:verdicts as text[]), cast(:prevalences as real[])) as f),
 pictures as (
   insert into heatmaps (job_id, instance_id, maps, map_shape)
   select held.job_id, p.instance_id, p.maps, cast(:shape as smallint[])

@@ -8,6 +8,7 @@ from gateway.jobs.schemas import ErrorView, FindingView, ImageView, JobSummary, 
 from thorax.bundle import Calibration
 from thorax.errors import Code
 from thorax.findings import FINDINGS, Finding
+from thorax.operating_points import Verdict
 from thorax.states import Priority, StepKind
 
 Columns = Mapping[Any, Any]
@@ -82,6 +83,9 @@ def _findings(rows: Iterable[Columns], backbones: dict[str, list[float]]) -> lis
             probability=round(row["probability"], 6),
             threshold=round(row["threshold"], 6),
             positive=row["positive"],
+            verdict=Verdict(row["verdict"]),
+            prevalence=row["prevalence"] and round(row["prevalence"], 6),
+            times_the_average=row["prevalence"] and round(row["probability"] / row["prevalence"], 4),
             disagreement=round(row["disagreement"], 6),
             backbones={name: round(five[_PLACE[row["finding"]]], 6) for name, five in backbones.items()},
         )

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from thorax.errors import Code
 from thorax.findings import Finding
+from thorax.operating_points import Verdict
 from thorax.states import JobState, Priority, StepKind
 
 DISCLAIMER = "Demonstration. Not a medical device, not for diagnosis."
@@ -32,6 +33,17 @@ class FindingView(BaseModel):
     probability: Probability
     threshold: Probability
     positive: bool = Field(examples=[False])
+    verdict: Verdict = Field(
+        description="The bundle's band for this probability; without operating points `likely` or `unlikely` only.",
+        examples=[Verdict.UNCERTAIN],
+    )
+    prevalence: Probability | None = Field(
+        description="Share with the finding among the images that the bundle was calibrated on; null if it states none.",
+        examples=[0.2],
+    )
+    times_the_average: float | None = Field(
+        description="`probability` over `prevalence`; null without a prevalence.", examples=[1.85]
+    )
     disagreement: float = Field(
         description="Weighted standard deviation of the backbones around the ensemble.", examples=[0.08]
     )

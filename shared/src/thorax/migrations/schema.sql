@@ -81,11 +81,12 @@ create table predictions (
   backbone text not null, probabilities real[] not null, maps bytea not null, map_shape smallint[] not null,
   primary key (job_id, instance_id, backbone));
 
--- Without an instance: the study's.
+-- Without an instance: the study's. `prevalence`: the bundle's, null where it states none.
 create table study_findings (
   job_id uuid not null references jobs on delete cascade, instance_id uuid,
   finding text not null, probability real not null, threshold real not null, positive boolean not null,
-  disagreement real not null, unique nulls not distinct (job_id, instance_id, finding));
+  disagreement real not null, verdict text not null check (verdict in ('unlikely', 'uncertain', 'likely')),
+  prevalence real, unique nulls not distinct (job_id, instance_id, finding));
 
 create table heatmaps (
   job_id uuid not null references jobs on delete cascade, instance_id uuid not null,
