@@ -8,8 +8,9 @@ torch = pytest.importorskip("torch", reason="the training extra (torch) is not i
 pytest.importorskip("tqdm", reason="the training extra (tqdm) is not installed")
 
 from training.augment import Augmentation  # noqa: E402
-from training.axes import AXES, Axes, see  # noqa: E402
+from training.axes import AXES, Axes  # noqa: E402
 from training.backbones import ARCHITECTURES, build_classifier  # noqa: E402
+from training.distil import see  # noqa: E402
 from training.targets import map_loss  # noqa: E402
 
 

@@ -16,7 +16,6 @@ SPECIFICITIES, NORMALS_CALLED = (0.90, 0.905, 0.91, 0.915, 0.92, 0.925, 0.93, 0.
 without any finding get one or more called likely."""
 
 CUT_SPECIFICITY = 0.90
-_FULL = 0.995
 _ROUNDS = 500
 
 
@@ -100,14 +99,11 @@ def _rate(whole: Floats, drawn: Floats, right: int, wrong: int) -> Rate | None:
 
 
 def map_scale(labels: Floats, tops: Floats, unit: str) -> MapScale:
-    """Of labels [N, 5] and each fused map's maximum [N, 5] in `unit`: full strength is what one map in two hundred
-    passes, and the contour begins where nine in ten images without the finding stay below."""
-    full, cuts = [], []
-    for i in range(len(FINDINGS)):
-        absent = tops[labels[:, i] == 0, i]
-        full.append(max(float(np.quantile(tops[:, i], _FULL)), 1e-3))
-        cuts.append(min(1.0, float(np.quantile(absent, CUT_SPECIFICITY)) / full[-1]))
-    return MapScale(unit=unit, full=tuple(full), cuts=tuple(cuts))  # type: ignore[arg-type]
+    """Of labels [N, 5] and each fused map's maximum [N, 5] in `unit`: the contour, in the middle of the scale, begins
+    where nine in ten images without the finding stay below."""
+    absent = [tops[labels[:, i] == 0, i] for i in range(len(FINDINGS))]
+    full = [max(2 * float(np.quantile(values, CUT_SPECIFICITY)), 1e-3) for values in absent]
+    return MapScale(unit=unit, full=tuple(full), cuts=(0.5,) * 5)  # type: ignore[arg-type]
 
 
 def normals_called(labels: Floats, probabilities: Floats, points: tuple[FindingPoints, ...]) -> float:
