@@ -101,9 +101,11 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
 
 /**
  * One scale for all images: the hottest place of a map has the finding's place on its bar, so that the middle of the
- * colours is its threshold. The stored map is relative, 255 at its own maximum.
+ * colours is its threshold. The stored map of a bundle of format 1 is relative, 255 at its own maximum.
  */
-function scaled(heatmap: Heatmap, { probability, threshold }: Finding): Heatmap {
+function scaled(heatmap: Heatmap, { probability, threshold, prevalence }: Finding): Heatmap {
+  // A bundle that states a prevalence (format 2) has maps on one scale already, its own cut in the middle.
+  if (prevalence) return heatmap;
   const strength = placeOnBar(probability, threshold);
   return { ...heatmap, data: heatmap.data.map((level) => level * strength) };
 }
