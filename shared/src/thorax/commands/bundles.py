@@ -58,11 +58,22 @@ def check(folder: Path) -> None:
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def import_command(words: tuple[str, ...]) -> None:
     """Make a bundle of existing weights (keras, torchxrayvision, described); needs the training package."""
+    _in_training("importers", words)
+
+
+@bundle.command(context_settings={"ignore_unknown_options": True})
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def recalibrate(words: tuple[str, ...]) -> None:
+    """Fit a bundle's weights, calibration and operating points to labelled images of a site; needs the training package."""
+    _in_training("refit", words)
+
+
+def _in_training(module: str, words: tuple[str, ...]) -> None:
     if importlib.util.find_spec("training") is None:
         raise click.ClickException(
             "The training package is not installed here; docs/how-to/import-weights.md says how."
         )
-    sys.exit(subprocess.call([sys.executable, "-m", "training.importers", *words]))
+    sys.exit(subprocess.call([sys.executable, "-m", f"training.{module}", *words]))
 
 
 @bundle.command()
