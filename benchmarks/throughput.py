@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.clients import Client, load
 from local_stack.roles import create_database, login
 from local_stack.stores import Postgres, Valkey
+from tests.factories.images import SAMPLE
 from tests.factories.platform import Platform
 from thorax.bundle import Bundle, load_bundle
 from thorax.database import migrate
@@ -39,13 +40,11 @@ AROUND = ("gateway", "aggregator", "sweeper", "postgres", "valkey")
 
 
 def xray() -> bytes:
-    """A 2000×2500 JPEG of about 525 kB: smooth structure with film grain, deterministic."""
-    rng = np.random.default_rng(7)
-    coarse = cv2.resize(
-        rng.integers(40, 220, (25, 20), np.uint8), (2000, 2500), interpolation=cv2.INTER_CUBIC
-    )
-    grain = rng.normal(0, 2.2, (2500, 2000))
-    image = np.clip(coarse + grain, 0, 255).astype(np.uint8)
+    """A 2000×2500 JPEG of about 525 kB: the sample's chest with film grain, deterministic."""
+    sample = cv2.imread(str(SAMPLE), cv2.IMREAD_GRAYSCALE)
+    chest = cv2.resize(sample, (2000, 2500), interpolation=cv2.INTER_CUBIC)
+    grain = np.random.default_rng(7).normal(0, 2.2, (2500, 2000))
+    image = np.clip(chest + grain, 0, 255).astype(np.uint8)
     return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1].tobytes()
 
 

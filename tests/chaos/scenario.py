@@ -18,6 +18,7 @@ import psutil
 from local_stack.roles import create_database, login
 from local_stack.stores import Postgres, Valkey
 from tests.factories.bundles import make_bundle
+from tests.factories.images import grey
 from tests.factories.platform import Platform
 from thorax.bundle import load_bundle
 from thorax.database import migrate
@@ -44,9 +45,8 @@ VICTIMS = {
 
 def picture(kind: int) -> bytes:
     """One of a few images whose findings differ."""
-    rng = np.random.default_rng(kind)
-    image = cv2.GaussianBlur(rng.integers(0, 255, (400, 300), np.uint8), (0, 0), 9)
-    return cv2.imencode(".png", cv2.normalize(image, image, 0, 255, cv2.NORM_MINMAX))[1].tobytes()
+    image = 255 * (grey(kind, 320) / 255) ** (0.6 + 0.1 * (kind % 8))
+    return cv2.imencode(".png", image.astype(np.uint8))[1].tobytes()
 
 
 @dataclass

@@ -90,6 +90,9 @@ class Instance(Base):
     series_instance_uid: Mapped[str | None]
     modality: Mapped[str | None]
     view_position: Mapped[str | None]
+    orientation: Mapped[int]
+    warnings: Mapped[list[dict[str, str]]] = mapped_column(JSONB)
+    forced: Mapped[bool]
 
 
 class Job(Base):

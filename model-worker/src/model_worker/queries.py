@@ -23,11 +23,12 @@ _PATIENT = text("select remember_patient(study_id, :digest) from instances where
 PREPARED = """
 image as (
   update instances set state = 'prepared', error_code = null, error_detail = null, rows = :rows, columns = :columns,
-    sop_instance_uid = :sop, series_instance_uid = :series, modality = :modality, view_position = :view
+    sop_instance_uid = :sop, series_instance_uid = :series, modality = :modality, view_position = :view,
+    orientation = :orientation, warnings = cast(:warnings as jsonb)
   where id in (select instance_id from held))"""
 FAILED = """
 image as (
-  update instances set state = 'failed', error_code = :code, error_detail = :detail
+  update instances set state = 'failed', error_code = :code, error_detail = :detail, warnings = '[]'
   where id in (select instance_id from held))"""
 PREDICTED = """
 predicted as (

@@ -1,5 +1,6 @@
 """The worker's step handler: `prepare` an upload, `infer` with backbones, record either in one statement."""
 
+import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -88,6 +89,7 @@ class InferenceHandler:
                 claim.media_type,
                 [spec.input for spec in bundle.manifest.backbones],
                 timeout_s=self._settings.decode_timeout_s,
+                force=claim.force,
             )
         except CodedError as error:
             if claim.shadow or error.code not in CODES:
@@ -166,6 +168,8 @@ def _image_values(decoded: Decoded) -> dict[str, Any]:
     return {
         "rows": decoded.rows,
         "columns": decoded.columns,
+        "orientation": decoded.orientation,
+        "warnings": json.dumps([warning._asdict() for warning in decoded.warnings]),
         "sop": attributes and attributes.sop_instance_uid,
         "series": attributes and attributes.series_instance_uid,
         "modality": attributes and attributes.modality,

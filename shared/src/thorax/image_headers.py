@@ -34,13 +34,19 @@ _PNG_COMPONENTS = {
 
 @dataclass(frozen=True)
 class Header:
-    """Size in pixels, number of components, bits of each; `adobe`: a JPEG has Adobe's marker."""
+    """Size in pixels, number of components, bits of each; `adobe`: a JPEG has Adobe's marker.
+
+    `frame`: the second byte of a JPEG's start-of-frame marker, which names its process (T.81 table B.1); 0 otherwise.
+    `signed`: what a JPEG 2000 codestream says of its numbers; no other format says it.
+    """
 
     rows: int
     columns: int
     components: int
     bits: int
     adobe: bool = False
+    frame: int = 0
+    signed: bool | None = None
 
 
 def unreadable(detail: str) -> CodedError:
@@ -55,7 +61,7 @@ def sniff(head: bytes) -> str:
     """
     if not head:
         raise CodedError(Code.EMPTY_FILE, "The file is empty.")
-    if head[128:132] == b"DICM":  # PS3.10, 7.1
+    if head[128:132] == b"DICM" or _is_data_set(head):  # PS3.10, 7.1
         return DICOM
     header: Header | None
     if head.startswith(PNG_SIGNATURE):
@@ -69,6 +75,13 @@ def sniff(head: bytes) -> str:
     elif len(head) < HEAD_BYTES:  # else the frame may follow long EXIF or ICC data
         raise unreadable("The JPEG image ends before its frame starts.")
     return media_type
+
+
+def _is_data_set(head: bytes) -> bool:
+    """Whether a file begins with a DICOM element of group 0002 or 0008, without PS3.10's preamble, as old files do."""
+    group, first, length = int.from_bytes(head[:2], "little"), head[4:6], int.from_bytes(head[4:8], "little")
+    explicit = first in (b"UL", b"CS", b"UI", b"DA", b"TM")
+    return group in (2, 8) and len(head) > 132 and (explicit or (0 < length <= 64 and length % 2 == 0))
 
 
 def check_size(rows: int, columns: int) -> None:
@@ -102,21 +115,21 @@ def jpeg_header(data: bytes) -> Header:
 
 def _jpeg_frame(data: bytes) -> Header | None:
     """Walk the marker segments to the first scan (T.81, B.1 and B.2); None if `data` ends before a frame starts."""
-    at, adobe, frame = 2, False, None
+    at, adobe, frame, process = 2, False, None, 0
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
         if marker in _SOF and at + 10 <= len(data):
-            frame = struct.unpack_from(">BHHB", data, at + 4)
+            frame, process = struct.unpack_from(">BHHB", data, at + 4), marker
         adobe = adobe or (marker == 0xEE and data[at + 4 : at + 9] == b"Adobe")
         if marker == _SOS:
             break
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
     if frame:
         bits, rows, columns, components = frame
-        return Header(rows, columns, components, bits, adobe)
+        return Header(rows, columns, components, bits, adobe, process)
     if at + 10 > len(data):
         return None
     raise unreadable("The JPEG image is damaged before its frame starts.")
@@ -138,4 +151,4 @@ def j2k_header(data: bytes) -> Header:
     tiles = -(-(x1 - tile_x0) // tile_x) * -(-(y1 - tile_y0) // tile_y)
     if tiles > MAX_TILES:
         raise CodedError(Code.DECODE_LIMIT, f"The JPEG 2000 codestream claims {tiles} tiles.")
-    return Header(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1)
+    return Header(y1 - y0, x1 - x0, components, (depth & 0x7F) + 1, signed=bool(depth & 0x80))

@@ -12,6 +12,7 @@ from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
 from thorax.findings import FINDINGS
+from thorax.image_warnings import WarningCode
 
 Done = tuple[httpx.Client, dict[str, Any]]
 Idle = Callable[..., httpx.Response]
@@ -44,6 +45,25 @@ def test_dicom_brings_its_identifiers(client: httpx.Client) -> None:
     job = finished(client, post(client, image).headers["location"])
     assert job["study"]["study_instance_uid"] == "1.2.3.77"
     assert (job["images"][0]["sop_instance_uid"], job["images"][0]["view_position"]) == ("1.2.3.78", "PA")
+
+
+def test_force_overrules_a_clinical_refusal_and_the_result_says_so(client: httpx.Client) -> None:
+    lateral = chest_dicom(1, ViewPosition="LL", PatientOrientation=["R", "F"])
+    refused = finished(client, post(client, lateral).headers["location"])
+    assert refused["images"][0]["error"]["code"] == Code.NOT_FRONTAL
+    forced = finished(client, post(client, lateral, params={"force": "true"}).headers["location"])
+    assert forced["state"] == "succeeded"
+    image = forced["images"][0]
+    assert [warning["code"] for warning in image["warnings"]] == [WarningCode.OVERRULED, WarningCode.TURNED]
+    assert image["warnings"][0]["detail"] == refused["images"][0]["error"]["detail"]
+    assert image["orientation"] == 2
+
+
+def test_a_key_used_without_force_does_not_force(client: httpx.Client) -> None:
+    key = {"Idempotency-Key": "forced-or-not"}
+    assert post(client, chest_png(1), headers=key).status_code == 202
+    again = post(client, chest_png(1), headers=key, params={"force": "true"})
+    assert again.json()["code"] == Code.IDEMPOTENCY_MISMATCH
 
 
 def test_one_unreadable_image_does_not_spoil_the_others(client: httpx.Client) -> None:

@@ -12,6 +12,7 @@ from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM, HEAD_BYTES, JPEG, PNG, Header, jpeg_header, png_header, sniff
 
 GREY = np.random.default_rng(0).integers(0, 255, (120, 90), dtype=np.uint8)
+BASELINE = 0xC0
 COLOUR = np.dstack([GREY] * 3)
 
 
@@ -39,7 +40,8 @@ def test_png(data: bytes, header: Header) -> None:
 
 
 @pytest.mark.parametrize(
-    ("image", "header"), [(GREY, Header(120, 90, 1, 8)), (COLOUR, Header(120, 90, 3, 8))]
+    ("image", "header"),
+    [(GREY, Header(120, 90, 1, 8, frame=BASELINE)), (COLOUR, Header(120, 90, 3, 8, frame=BASELINE))],
 )
 def test_jpeg(image: np.ndarray, header: Header) -> None:
     data = jpeg_of(image)
@@ -50,7 +52,7 @@ def test_jpeg(image: np.ndarray, header: Header) -> None:
 def test_a_frame_beyond_the_head_is_left_to_who_has_the_whole_file() -> None:
     data = with_long_exif(jpeg_of(GREY))
     assert sniff(data[:HEAD_BYTES]) == JPEG
-    assert jpeg_header(data) == Header(120, 90, 1, 8)
+    assert jpeg_header(data) == Header(120, 90, 1, 8, frame=BASELINE)
     with pytest.raises(CodedError, match="ends before"):
         sniff(data[: HEAD_BYTES - 1])  # this is all of the file
 
@@ -87,3 +89,11 @@ def test_it_needs_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("start", ["02000000554c0400", "080005000a000000", "0800160055491a00"])
+def test_a_data_set_without_a_preamble_is_dicom(start: str) -> None:
+    assert sniff(bytes.fromhex(start) + bytes(200)) == DICOM
+    with pytest.raises(CodedError) as caught:
+        sniff(bytes.fromhex(start))
+    assert caught.value.code is Code.UNSUPPORTED_MEDIA

@@ -41,10 +41,10 @@ def read_grey(path: Path) -> Image:
     try:
         data = path.read_bytes()
         if data[128:132] == b"DICM":
-            return read_image(data, DICOM).grey
+            return read_image(data, DICOM, force=True).grey
         for magic, kind in ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg")):
             if data.startswith(magic):
-                return read_image(data, kind).grey
+                return read_image(data, kind, force=True).grey
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from thorax.errors import Code
 from thorax.findings import Finding
+from thorax.image_warnings import WarningCode
 from thorax.operating_points import Verdict
 from thorax.states import JobState, Priority, StepKind
 
@@ -66,6 +67,13 @@ class ErrorView(BaseModel):
     )
 
 
+class WarningView(BaseModel):
+    """What whoever reads an image's result should know."""
+
+    code: WarningCode
+    detail: str = Field(examples=["Patient Orientation (0020,0020) is R\\F: the image was mirrored."])
+
+
 class ImageView(BaseModel):
     """One image of the study."""
 
@@ -79,6 +87,13 @@ class ImageView(BaseModel):
     sop_instance_uid: str | None = Field(examples=["1.2.826.0.1.3680043.8.498.1"])
     state: str = Field(examples=["prepared"])
     error: ErrorView | None = Field(examples=[None])
+    warnings: list[WarningView] = Field(examples=[[]])
+    orientation: int = Field(
+        ge=1,
+        le=8,
+        description="How stored pixels were turned for analysis and display, as EXIF numbers it.",
+        examples=[1],
+    )
     findings: list[FindingView]
     links: dict[str, str] = Field(examples=[{"image": f"{_IMAGE_PATH}/image.png"}])
 

@@ -124,7 +124,9 @@ class Acceptance:
         self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
     ) -> Accepted:
         study_id, job_id = uuid4(), uuid4()
-        images = [{**asdict(image), "position": i} for i, image in enumerate(upload.images)]
+        images = [
+            {**asdict(image), "position": i, "forced": upload.force} for i, image in enumerate(upload.images)
+        ]
         quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
         before = await queries.record(
             connection,

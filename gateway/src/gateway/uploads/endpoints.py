@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 
 from gateway.uploads.accept import Acceptance, Accepted, Sender
 from gateway.uploads.rate_limit import UploadRateLimit
@@ -18,6 +18,12 @@ router = APIRouter()
 Key = Annotated[
     str | None,
     Header(alias="Idempotency-Key", min_length=1, max_length=200, description="Makes a repetition safe."),
+]
+Force = Annotated[
+    bool,
+    Query(
+        description="Analyse images although they are refused as no frontal chest radiographs; each result says so."
+    ),
 ]
 _CODES = (
     *(Code.MALFORMED_MULTIPART, Code.BODY_TOO_LARGE, Code.BODY_TIMEOUT),
@@ -64,9 +70,11 @@ def _receipt(description: str, **headers: str) -> dict[int | str, dict[str, Any]
         **responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, *_CODES),
     },
 )
-async def post_job(request: Request, response: Response, caller: Writer, key: Key = None) -> Accepted:
+async def post_job(
+    request: Request, response: Response, caller: Writer, key: Key = None, force: Force = False
+) -> Accepted:
     """Upload 1 to 20 images of one study. The answer is sent once all of them are stored durably; then poll the job."""
-    return await _take(request, response, Sender(caller.tenant_id, caller.subject), key)
+    return await _take(request, response, Sender(caller.tenant_id, caller.subject), key, force=force)
 
 
 @router.post(
@@ -95,11 +103,14 @@ async def post_anonymous_job(request: Request, response: Response, key: Key = No
     return await _take(request, response, Sender(ANONYMOUS_TENANT, f"anonymous:{address}", True), key)
 
 
-async def _take(request: Request, response: Response, sender: Sender, key: str | None) -> Accepted:
+async def _take(
+    request: Request, response: Response, sender: Sender, key: str | None, *, force: bool = False
+) -> Accepted:
     receiver: Receiver = request.app.state.receiver
     acceptance: Acceptance = request.app.state.acceptance
     await acceptance.check_capacity(anonymous=sender.anonymous)
     upload = await receiver.receive(request)
+    upload.force = force
     accepted = await acceptance.accept(sender, upload, key)
     response.headers.update({"Location": accepted.links["self"], "Retry-After": "1"})
     return accepted

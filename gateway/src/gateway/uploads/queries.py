@@ -20,12 +20,14 @@ fit as (
   where digest is not null and (cast(:quota as integer) is null or opened.jobs < :quota)),
 sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
-    id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text)),
+    id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text,
+    forced boolean)),
 study as (
   insert into studies (id, tenant_id, title) select :study_id, :tenant_id, :title from fit),
 images as (
-  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
-  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256 from sent s, fit),
+  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, forced)
+  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.forced
+  from sent s, fit),
 job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at)
   select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,

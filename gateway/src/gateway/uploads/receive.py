@@ -40,15 +40,16 @@ class StoredImage:
 
 @dataclass
 class Upload:
-    """What one sender brought at once: images of one study."""
+    """What one sender brought at once: images of one study. `force` overrules clinical refusals of them."""
 
     images: list[StoredImage] = field(default_factory=list)
     fields: Fields = field(default_factory=Fields)
+    force: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over all that was sent, for Idempotency-Key: fields, and name and content of each image."""
-        digest = hashlib.sha256(self.fields.model_dump_json().encode())
+        """sha256 over all that was sent, for Idempotency-Key: fields, `force`, and name and content of each image."""
+        digest = hashlib.sha256(self.fields.model_dump_json().encode() + b"force" * self.force)
         for image in self.images:
             digest.update(f"\0{image.file_name}\0{image.sha256}".encode())
         return digest.hexdigest()

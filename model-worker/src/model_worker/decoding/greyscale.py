@@ -3,73 +3,79 @@
 PS3.3: Modality LUT (C.11.1), VOI LUT (C.11.2), then polarity (C.7.6.3.1.2 and C.11.6), in PS3.4 N.2's order.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.uid import RLELossless
+
+from model_worker.decoding.codestream import Layout
+from model_worker.decoding.decoded import Notes
+from model_worker.decoding.reading import number, numbers
+from thorax.image_warnings import WarningCode
 
 Floats = NDArray[np.float64]
 
 SAMPLE = 200_000
 """Pixels looked at to find the range of an image that names no window."""
+LEAST_SPREAD = 0.08
+"""A window that leaves less than this between the 1st and the 99th percentile shows nothing."""
 
 
-def grey_table(ds: Dataset, words: NDArray[Any]) -> NDArray[np.uint8]:
+def grey_table(ds: Dataset, words: NDArray[Any], layout: Layout, notes: Notes) -> NDArray[np.uint8]:
     """Grey values for every possible word of this image, uint8 `[256]` or `[65536]`.
 
     `words` is the image, uint8 or uint16; a sample of it decides the range where no usable window is given.
     """
-    stored = stored_values(ds, words.dtype.itemsize * 8, int(words.max()))
+    stored = stored_values(layout, words.dtype.itemsize * 8)
     padding = _padding(ds, stored)
-    values = modality(ds, stored)
+    values = modality(ds, stored, notes)
     sample = words.reshape(-1)[:: max(1, words.size // SAMPLE)]
     sample = sample[~padding[sample]]
-    grey = voi(ds, values)
-    if grey is None or not _shows_something(grey[sample]):
-        grey = full_range(values, sample, plain=ds.BitsStored <= 8)
-    if is_inverted(ds):
+    grey = voi(ds, values, sample, notes)
+    if grey is None:
+        grey = full_range(values, sample, plain=layout.bits <= 8)
+    if is_inverted(ds, notes):
         grey = 1 - grey
     grey[padding] = 0  # after the inversion: the surround of a MONOCHROME1 image is black as well
     return (grey * 255 + 0.5).astype(np.uint8)
 
 
-def stored_values(ds: Dataset, bits: int, largest: int) -> Floats:
-    """The number that each word of `bits` bits stands for: shifted, masked and with its sign (PS3.5 8.1.1).
-
-    Native words may carry old overlays above High Bit. Compressed ones don't, and some of their headers
-    claim fewer bits than the codestream has, so that masking them would fold light parts to dark.
-    """
-    word = np.arange(2**bits)
-    stored, high = int(ds.BitsStored), int(ds.get("HighBit", ds.BitsStored - 1))
-    syntax = ds.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated and syntax != RLELossless:  # which packs the native words as they are
-        stored = bits if ds.PixelRepresentation else max(stored, largest.bit_length())
-        high = stored - 1
-    value = (word >> max(0, high + 1 - stored)) & (2**stored - 1)
-    if ds.PixelRepresentation:
-        value = np.where(value >= 2 ** (stored - 1), value - 2**stored, value)
+def stored_values(layout: Layout, bits: int) -> Floats:
+    """The number that each word of `bits` bits stands for: shifted, masked and with its sign (PS3.5 8.1.1)."""
+    value = (np.arange(2**bits) >> max(0, layout.high_bit + 1 - layout.bits)) & (2**layout.bits - 1)
+    if layout.signed:
+        value = np.where(value >= 2 ** (layout.bits - 1), value - 2**layout.bits, value)
     return np.asarray(value, dtype=np.float64)
 
 
-def modality(ds: Dataset, stored: Floats) -> Floats:
+def modality(ds: Dataset, stored: Floats, notes: Notes) -> Floats:
     """Modality LUT or rescale (C.11.1)."""
+    for values, _ in _looked_up(ds.get("ModalityLUTSequence"), stored):
+        return values
     if ds.get("ModalityLUTSequence"):
-        return _look_up(ds.ModalityLUTSequence[0], stored)[0]
-    slope, intercept = float(ds.get("RescaleSlope") or 1), float(ds.get("RescaleIntercept") or 0)
-    return stored * slope + intercept if np.isfinite([slope, intercept]).all() else stored
+        notes.warn(WarningCode.WINDOW, "Modality LUT Sequence (0028,3000) is not usable.")
+    slope = number(ds, "RescaleSlope", 1) or 1
+    return stored * slope + number(ds, "RescaleIntercept", 0)
 
 
-def voi(ds: Dataset, values: Floats) -> Floats | None:
-    """VOI LUT, else the first window (C.11.2: several are alternatives), as 0..1; None if there is neither."""
-    if ds.get("VOILUTSequence"):
-        grey, bits = _look_up(ds.VOILUTSequence[0], values)
-        return np.asarray(np.clip(grey / (2**bits - 1), 0, 1))
-    centre, width = _first(ds.get("WindowCenter")), _first(ds.get("WindowWidth"))
-    if centre is None or width is None or width <= 0:
-        return None
-    return window(values, centre, width, str(ds.get("VOILUTFunction") or "LINEAR"))
+def voi(ds: Dataset, values: Floats, sample: NDArray[Any], notes: Notes) -> Floats | None:
+    """The first usable VOI LUT, else window (C.11.2: several are alternatives), as 0..1; None if there is none."""
+    for grey, bits in _looked_up(ds.get("VOILUTSequence"), values):
+        shown = np.asarray(np.clip(grey / (2**bits - 1), 0, 1))
+        if _shows_something(shown[sample]):
+            return shown
+    centres, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
+    function = str(ds.get("VOILUTFunction") or "LINEAR").strip().upper()
+    for centre, width in zip(centres, widths, strict=False):
+        if width > 0 and _shows_something((shown := window(values, centre, width, function))[sample]):
+            if ds.get("VOILUTSequence"):
+                notes.warn(WarningCode.WINDOW, "The VOI LUT is not usable; the window was used.")
+            return shown
+    if ds.get("VOILUTSequence") or ds.get("WindowCenter") or ds.get("WindowWidth"):
+        notes.warn(WarningCode.WINDOW, "No VOI LUT or window is usable; the image's own range was used.")
+    return None
 
 
 def window(values: Floats, centre: float, width: float, function: str) -> Floats:
@@ -92,13 +98,25 @@ def full_range(values: Floats, sample: NDArray[Any], *, plain: bool) -> Floats:
     return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1))
 
 
-def is_inverted(ds: Dataset) -> bool:
+def is_inverted(ds: Dataset, notes: Notes) -> bool:
     """Whether the values, as they stand after the VOI LUT, are darkest where the display is to be lightest.
 
     MONOCHROME1 says so (C.7.6.3.1.2), and so does Presentation LUT Shape INVERSE, "output after inversion is in
-    P-values" (C.8.11.3.1.2, C.11.6). Digital X-ray requires both together, and both mean one inversion.
+    P-values" (C.8.11.3.1.2, C.11.6). Digital X-ray requires both together, and both mean one inversion. Pixel Intensity
+    Relationship Sign (C.8.11.3.1.2) says it in another way: 1 where more X-rays make higher values. Where the two
+    contradict each other, the sign is believed, which is about physics and not about a display.
     """
-    return bool(ds.PhotometricInterpretation == "MONOCHROME1" or ds.get("PresentationLUTShape") == "INVERSE")
+    shape = str(ds.get("PresentationLUTShape") or "").strip().upper()
+    inverted = bool(ds.PhotometricInterpretation == "MONOCHROME1" or shape == "INVERSE")
+    sign = number(ds, "PixelIntensityRelationshipSign", 0)
+    turned_over = number(ds, "RescaleSlope", 1) < 0 or "ModalityLUTSequence" in ds or "VOILUTSequence" in ds
+    if sign not in (1, -1) or turned_over or inverted == (sign == 1):
+        return inverted
+    notes.warn(
+        WarningCode.POLARITY,
+        "Photometric Interpretation and Pixel Intensity Relationship Sign (0028,1041) contradict each other.",
+    )
+    return not inverted
 
 
 def _padding(ds: Dataset, stored: Floats) -> NDArray[np.bool_]:
@@ -110,30 +128,40 @@ def _padding(ds: Dataset, stored: Floats) -> NDArray[np.bool_]:
     return (stored >= low) & (stored <= high)
 
 
-def _look_up(item: Dataset, values: Floats) -> tuple[Floats, int]:
-    """Values through a LUT sequence's item, and the bits of its entries (C.11.1.1.1, C.11.2.1.1)."""
-    count, first, bits = (int(v) for v in item.LUTDescriptor)
-    if first >= 32768 and values.min() < 0:
-        first -= 65536  # signed if the LUT's input is, whatever the pixels themselves are
-    data = item.LUTData
+def _looked_up(items: Any, values: Floats) -> Iterator[tuple[Floats, int]]:
+    """Values through each usable item of a LUT sequence, and the bits of its entries (C.11.1.1.1, C.11.2.1.1)."""
+    for item in items or []:
+        descriptor = [int(v) for v in np.atleast_1d(item.get("LUTDescriptor") or [])]
+        data = item.get("LUTData")
+        if len(descriptor) != 3 or data is None:
+            continue
+        lut = _entries(data, descriptor[0] & 0xFFFF or 65536)
+        if len(lut) < 2 or np.ptp(lut) == 0:
+            continue
+        first = descriptor[1]
+        if first >= 32768 and values.min() < 0:
+            first -= 65536  # signed if the LUT's input is, whatever the pixels themselves are
+        # The width that the entries have: some say 16 bits and hold 12, others say 8 and hold 12.
+        bits = int(lut.max()).bit_length()
+        yield lut[np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)], bits
+
+
+def _entries(data: Any, count: int) -> Floats:
+    """A LUT's entries. Bytes, or words that hold two entries of 8 bits each (C.11.1.1.1), are taken apart."""
     if isinstance(data, bytes):
-        entries = count or 65536  # bytes are padded to an even length
-        wide = len(data) > entries + entries % 2
-        data = np.frombuffer(data, np.dtype("<u2") if wide else np.uint8)[:entries]
-    lut = np.atleast_1d(np.asarray(data, dtype=np.float64))
-    # Some say 16 bits and hold 12, which would be all but black.
-    bits = min(bits, max(1, int(lut.max())).bit_length())
-    return lut[np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)], bits
+        wide = len(data) > count + count % 2  # bytes are padded to an even length
+        return np.frombuffer(data[: len(data) & ~wide], "<u2" if wide else np.uint8)[:count].astype(
+            np.float64
+        )
+    words = np.atleast_1d(np.asarray(data)).astype(np.int64)
+    if len(words) == (count + 1) // 2 and count > 2:
+        return (words & 0xFFFF).astype("<u2").view(np.uint8)[:count].astype(np.float64)
+    return words[:count].astype(np.float64)
 
 
 def _shows_something(grey: Floats) -> bool:
-    """Whether a window leaves any picture: some are plainly wrong and would show black or white only."""
-    return bool(((grey > 0) & (grey < 1)).mean() > 0.01) if grey.size else False
-
-
-def _first(value: Any) -> float | None:
-    try:
-        number = float(value if isinstance(value, (int, float, str)) else value[0])
-    except (TypeError, ValueError, IndexError):
-        return None
-    return number if np.isfinite(number) else None
+    """Whether anything is left to see: some windows and LUTs are plainly wrong and show black or white only."""
+    if not grey.size:
+        return False
+    low, high = np.percentile(grey, [1, 99])
+    return bool(high - low >= LEAST_SPREAD and ((grey > 0) & (grey < 1)).mean() > 0.01)

@@ -2,15 +2,19 @@
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from model_worker.decoding.attributes import DicomAttributes
-from model_worker.decoding.raster import Grey, decode_raster, halvings
+from model_worker.decoding.decoded import DecodedImage, Notes
+from model_worker.decoding.orientation import NAMES, QUARTERS, composed, upright
+from model_worker.decoding.raster import Grey, decode_raster, halved
+from model_worker.decoding.recognition import recognise
+from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM, JPEG, PNG, PNG_SIGNATURE, unreadable
+from thorax.image_warnings import WarningCode
 
 if TYPE_CHECKING:
     from thorax.bundle import InputSpec
@@ -19,33 +23,46 @@ DISPLAY_EDGE = 1024
 BLANK_BELOW = 4  # grey levels of 255
 
 
-@dataclass(frozen=True)
-class Image:
-    """A decoded image, halved while its longest side keeps 1024 pixels: all that is made of it starts here.
+def read_image(data: bytes, media_type: str, *, force: bool = False) -> DecodedImage:
+    """Decode a file, check what it shows, and set it right: upright, bone light, air dark.
 
-    `rows` and `columns` are its native size.
+    The image is halved while its longest side keeps 1024 pixels: all that is made of it starts here. Raises CodedError
+    as the decoders do, and NOT_A_CHEST for another picture; `force` turns a clinical refusal into a warning.
     """
-
-    grey: Grey
-    rows: int
-    columns: int
-    dicom_attributes: DicomAttributes | None
-
-
-def read_image(data: bytes, media_type: str) -> Image:
-    """Decode a file. Polarity is always the display's: bone light, air dark."""
     if media_type == DICOM:
         # Only here: pictures are decoded where pydicom is not loaded.
         from model_worker.decoding.dicom import decode_dicom
 
-        grey, attributes = decode_dicom(data)
-        rows, columns = grey.shape
+        image = decode_dicom(data, force=force)
     elif media_type in (PNG, JPEG):
-        grey, (rows, columns) = decode_raster(data, media_type, DISPLAY_EDGE)
-        attributes = None
+        image = decode_raster(data, media_type, DISPLAY_EDGE, force=force)
     else:
         raise unreadable("The file is not a DICOM, PNG or JPEG image.")
-    return Image(halved(grey), rows, columns, attributes)
+    image = replace(image, grey=halved(image.grey, DISPLAY_EDGE))
+    if is_blank(image.grey):
+        raise unreadable("The image is blank: all pixels have the same grey level.")
+    return set_right(image, force=force)
+
+
+def set_right(image: DecodedImage, *, force: bool = False) -> DecodedImage:
+    """The image as the picture itself says that it is to be shown. Raises NOT_A_CHEST, which `force` overrules."""
+    notes, shown = Notes(force, list(image.warnings)), recognise(image.grey)
+    if not shown.chest:
+        notes.check(_refuse_picture)
+    grey, orientation = image.grey, image.orientation
+    if shown.inverted:
+        grey = 255 - grey
+        notes.warn(WarningCode.POLARITY, "The picture looked inverted; light and dark were exchanged.")
+    if shown.turns:
+        turn = QUARTERS[shown.turns]
+        grey, orientation = upright(grey, turn), composed(orientation, turn)
+        notes.warn(WarningCode.TURNED, f"The picture was not upright; it was {NAMES[turn]}.")
+    size = (image.columns, image.rows) if shown.turns % 2 else (image.rows, image.columns)
+    return DecodedImage(grey, *size, orientation, tuple(notes.warnings), image.dicom_attributes)
+
+
+def _refuse_picture() -> None:
+    raise CodedError(Code.NOT_A_CHEST, "The picture does not look like a frontal chest radiograph.")
 
 
 def is_blank(grey: Grey) -> bool:
@@ -66,17 +83,6 @@ def canonical(grey: Grey, spec: "InputSpec") -> Grey:
         top, left = (grey.shape[0] - rows) // 2, (grey.shape[1] - columns) // 2
         grey = grey[top : top + rows, left : left + columns]
     return np.asarray(cv2.resize(grey, (spec.size, spec.size), interpolation=cv2.INTER_AREA))
-
-
-def halved(grey: Grey) -> Grey:
-    """The image at a half, a quarter, ... as long as its longest side keeps 1024 pixels: averages of 2×2.
-
-    An odd last row or column is left out, as with it OpenCV would take the slow way, which costs ten times as much.
-    """
-    for _ in range(halvings(max(grey.shape), DISPLAY_EDGE)):
-        even = grey[: grey.shape[0] & ~1, : grey.shape[1] & ~1]
-        grey = np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-    return grey
 
 
 def shown(grey: Grey) -> Grey:

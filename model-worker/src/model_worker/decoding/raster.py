@@ -1,13 +1,14 @@
 """PNG and JPEG to a grey image, upright and light where X-rays were stopped. Runs in the sandboxed child."""
 
 import struct
-from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model_worker.decoding.decoded import DecodedImage, Notes
+from model_worker.decoding.orientation import AS_STORED, LYING, UNDO, upright
 from thorax.errors import Code, CodedError
 from thorax.image_headers import (
     JPEG,
@@ -23,7 +24,6 @@ Grey = NDArray[np.uint8]
 Pixels = NDArray[Any]  # uint8 or uint16
 
 _ORIENTATION = 0x0112
-LYING = range(5, 9)
 _REDUCED = {
     (JPEG, components, times): flag
     for components, flags in (
@@ -36,11 +36,13 @@ COLOUR = 64
 COLOUR_SHARE = 0.2
 
 
-def decode_raster(data: bytes, media_type: str, edge: int = MAX_PIXELS) -> tuple[Grey, tuple[int, int]]:
-    """Decode a PNG or JPEG file to grey uint8 `[rows, columns]`, and tell its native rows and columns.
+def decode_raster(
+    data: bytes, media_type: str, edge: int = MAX_PIXELS, *, force: bool = False
+) -> DecodedImage:
+    """Decode a PNG or JPEG file.
 
     Alpha is laid over black, palettes are resolved, EXIF orientation is applied, 16 bits become 8 as
-    `to_eight_bits` says. A strongly coloured picture is NOT_A_CHEST, a tinted or annotated film is not.
+    `to_eight_bits` says. A strongly coloured picture is NOT_A_CHEST unless `force` overrules it; a tinted or annotated film is not.
     A JPEG is halved while its longest side keeps `edge` pixels: its DCT gives the averages of 2×2 for less.
     """
     header = png_header(data) if media_type == PNG else jpeg_header(data)
@@ -56,14 +58,29 @@ def decode_raster(data: bytes, media_type: str, edge: int = MAX_PIXELS) -> tuple
     if pixels is None:
         raise unreadable("The image is truncated or damaged.")
     exif = [m.tobytes() for kind, m in zip(kinds, metadata, strict=False) if kind == cv2.IMAGE_METADATA_EXIF]
-    turn = orientation(exif[0]) if exif else 1
+    notes = Notes(force)
+    if pixels.ndim == 3:
+        notes.check(lambda: refuse_colour(pixels[:, :, :3]))
+    turn = exif_orientation(exif[0]) if exif else AS_STORED
+    grey = upright(to_eight_bits(to_grey(pixels)), turn)
     size = (header.columns, header.rows) if turn in LYING else (header.rows, header.columns)
-    return upright(to_eight_bits(to_grey(pixels)), turn), size
+    return DecodedImage(grey, *size, turn, tuple(notes.warnings))
 
 
 def halvings(longest: int, edge: int) -> int:
     """How often `longest` pixels can be halved before they are fewer than `edge`."""
     return max(0, (longest // edge).bit_length() - 1)
+
+
+def halved(grey: Grey, edge: int) -> Grey:
+    """The image at a half, a quarter, ... as long as its longest side keeps `edge` pixels: averages of 2×2.
+
+    An odd last row or column is left out, as with it OpenCV would take the slow way, which costs ten times as much.
+    """
+    for _ in range(halvings(max(grey.shape), edge)):
+        even = grey[: grey.shape[0] & ~1, : grey.shape[1] & ~1]
+        grey = np.asarray(cv2.resize(even, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+    return grey
 
 
 def to_grey(pixels: Pixels) -> Pixels:
@@ -72,7 +89,6 @@ def to_grey(pixels: Pixels) -> Pixels:
         return pixels
     alpha = pixels[:, :, 3:].astype(np.float32) if pixels.shape[2] == 4 else None
     colour = pixels[:, :, :3]
-    refuse_colour(colour)
     grey = np.asarray(cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_BGR2GRAY))
     if alpha is None:
         return grey
@@ -109,23 +125,8 @@ def through(words: Pixels, table: Grey) -> Grey:
     return np.asarray(cv2.LUT(words, table.reshape(1, -1)))
 
 
-def upright(image: Grey, exif_orientation: int) -> Grey:
-    """Undo how the camera was held (EXIF 2.32, tag 0x0112: 1 upright, 2-8 mirrored or turned)."""
-    turns: dict[int, Callable[[Grey], Grey]] = {
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.T,
-        6: lambda a: np.rot90(a, -1),
-        7: lambda a: a[::-1, ::-1].T,
-        8: np.rot90,
-    }
-    turn = turns.get(exif_orientation)
-    return np.ascontiguousarray(turn(image)) if turn else image
-
-
-def orientation(exif: bytes) -> int:
-    """The orientation tag in an EXIF block's first directory (TIFF 6.0, section 2); 1 if there is none."""
+def exif_orientation(exif: bytes) -> int:
+    """The orientation tag in an EXIF block's first directory (TIFF 6.0, section 2); 1 if there is none or it is invalid."""
     exif = exif.removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     try:
@@ -136,7 +137,7 @@ def orientation(exif: bytes) -> int:
         for entry in range(min(count, 64)):
             tag, _, _, value = struct.unpack_from(f"{order}HHIH", exif, at + 2 + 12 * entry)
             if tag == _ORIENTATION:
-                return int(value)
+                return int(value) if value in UNDO else AS_STORED
     except struct.error:
         pass
     return 1

@@ -25,9 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_worker.decoding.attributes import DicomAttributes, iso_date, uid
+from model_worker.decoding.orientation import AS_STORED, UNDO
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM
+from thorax.image_warnings import ImageWarning, WarningCode
 
 CODES = frozenset(
     {
@@ -43,6 +45,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 RASTER = "raster"
 MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
+MAX_WARNINGS = 20
 GRACE_S = 2.0
 TRIES = 4  # whether the file killed a child or somebody else did shows when a second one is tried
 
@@ -51,7 +54,8 @@ TRIES = 4  # whether the file killed a child or somebody else did shows when a s
 class Decoded:
     """A decoded file. `inputs`: uint8 `[size, size]` by `InputSpec.key`; `rows` and `columns`: native size.
 
-    `display_png`: 8-bit grey, bone light, longest side at most 1024. `attributes`: of a DICOM file only.
+    `display_png`: 8-bit grey, bone light, upright, longest side at most 1024. `orientation`: how stored pixels were
+    turned, as EXIF numbers it (see `decoding.orientation`). `dicom_attributes`: of a DICOM file only.
     """
 
     inputs: dict[str, NDArray[np.uint8]]
@@ -59,19 +63,29 @@ class Decoded:
     rows: int
     columns: int
     dicom_attributes: DicomAttributes | None
+    orientation: int = AS_STORED
+    warnings: tuple[ImageWarning, ...] = ()
 
 
-def decode(data: bytes, media_type: str, inputs: Sequence[InputSpec], *, timeout_s: float = 20.0) -> Decoded:
+def decode(
+    data: bytes,
+    media_type: str,
+    inputs: Sequence[InputSpec],
+    *,
+    timeout_s: float = 20.0,
+    force: bool = False,
+) -> Decoded:
     """Decode `data` (media type image/png, image/jpeg or application/dicom) in a sandboxed child.
 
-    Raises CodedError: UNREADABLE_IMAGE, IMAGE_SIZE, IMAGE_TOO_LARGE, NOT_A_CHEST, or DECODE_LIMIT as soon as the
-    child is stopped by its limits. Safe to call from several threads.
+    Raises CodedError: UNREADABLE_IMAGE, IMAGE_SIZE, IMAGE_TOO_LARGE, NOT_A_CHEST and NOT_FRONTAL (which `force` turns
+    into warnings), or DECODE_LIMIT as soon as the child is stopped by its limits. Safe to call from several threads.
     """
     specs = list({spec.key: spec for spec in inputs}.values())
     wanted = {
         "media_type": media_type,
         "inputs": [spec.model_dump() for spec in specs],
         "timeout_s": timeout_s,
+        "force": force,
     }
     request = json.dumps(wanted).encode()
     started, blamed = time.monotonic(), 0
@@ -234,8 +248,17 @@ def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
         for spec in specs
     }
     attributes = header["dicom_attributes"]
+    if header["orientation"] not in UNDO:
+        raise ValueError("not an orientation")
+    warnings = [ImageWarning(WarningCode(code), str(detail)[:300]) for code, detail in header["warnings"]]
     return Decoded(
-        inputs, display, int(header["rows"]), int(header["columns"]), attributes and _attributes(attributes)
+        inputs,
+        display,
+        int(header["rows"]),
+        int(header["columns"]),
+        attributes and _attributes(attributes),
+        int(header["orientation"]),
+        tuple(warnings[:MAX_WARNINGS]),
     )
 
 

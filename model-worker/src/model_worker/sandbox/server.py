@@ -93,15 +93,13 @@ def _limit(server: int, timeout_s: float, memory: int) -> None:
 
 def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     """The picture, or a code and a sentence; never an exception's own text, which may quote the file."""
-    from model_worker.decoding.images import canonical, is_blank, png, read_image, shown
+    from model_worker.decoding.images import canonical, png, read_image, shown
     from thorax.errors import Code, CodedError
     from thorax.image_headers import unreadable
 
     try:
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
-        image = read_image(data, request["media_type"])
-        if is_blank(image.grey):
-            raise unreadable("The image is blank: all pixels have the same grey level.")
+        image = read_image(data, request["media_type"], force=request["force"])
         made = [canonical(image.grey, spec).tobytes() for spec in inputs]
         display = png(shown(image.grey))
     except CodedError as error:
@@ -114,7 +112,13 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
         )
     else:
         attributes = asdict(image.dicom_attributes) if image.dicom_attributes else None
-        header = {"rows": image.rows, "columns": image.columns, "dicom_attributes": attributes}
+        header = {
+            "rows": image.rows,
+            "columns": image.columns,
+            "orientation": image.orientation,
+            "warnings": image.warnings,
+            "dicom_attributes": attributes,
+        }
         return [*_sized(json.dumps(header).encode()), *_sized(display), *made]
     return _sized(json.dumps({"code": coded.code, "detail": coded.detail}).encode())
 
@@ -140,13 +144,10 @@ def _load(kind: str) -> None:
     for module in ("model_worker.decoding.images", "numpy.ma"):  # np.percentile asks for numpy.ma
         import_module(module)
     if kind == DICOM:
-        import pydicom
-
-        for module in ("gdcm", "jpeg_ls", "openjpeg", "model_worker.decoding.dicom"):
-            import_module(module)
-        pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+        import_module("model_worker.decoding.dicom")
     cv2.setNumThreads(0)
     warnings.simplefilter("ignore")
+    import_module("model_worker.decoding.recognition").load()
     gc.freeze()
 
 

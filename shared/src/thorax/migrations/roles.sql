@@ -30,7 +30,7 @@ grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_d
   update (state, steps_total, steps_done, version, error_code, error_detail, missing_backbones, timings, started_at,
     finished_at)
   on jobs to thorax_worker, thorax_aggregator;
-grant select (id, study_id, position, media_type, size_bytes, state, error_code, error_detail)
+grant select (id, study_id, position, media_type, size_bytes, state, error_code, error_detail, forced)
   on instances to thorax_worker, thorax_aggregator;
 grant select, insert, update on steps to thorax_worker, thorax_aggregator;
 grant select, insert, update, delete on workers to thorax_worker, thorax_aggregator;
@@ -38,7 +38,7 @@ grant select on bundles to thorax_worker, thorax_aggregator;
 
 -- model workers: what an image shows, and what the backbones say of it.
 grant update (state, error_code, error_detail, rows, columns, sop_instance_uid, series_instance_uid, modality,
-  view_position) on instances to thorax_worker;
+  view_position, orientation, warnings) on instances to thorax_worker;
 grant select (id), update (study_instance_uid, study_date) on studies to thorax_worker;
 grant select, insert, update on predictions to thorax_worker;
 grant select (bundle_digest) on tenant_bundles to thorax_worker;

@@ -19,12 +19,15 @@ create table studies (
 create index studies_tenant on studies (tenant_id);
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
 
+-- `orientation`: how stored pixels become the upright picture that is analysed and shown, as EXIF numbers it.
+-- `warnings`: [{code, detail}], see image_warnings.py. `forced`: clinical refusals of it are overruled.
 create table instances (
   id uuid primary key, study_id uuid not null references studies on delete cascade, tenant_id uuid not null,
   position smallint not null, file_name text not null, media_type text not null, size_bytes bigint not null,
   sha256 text not null, state text not null default 'received' check (state in ('received', 'prepared', 'failed')),
   error_code text, error_detail text, rows integer, columns integer, sop_instance_uid text,
-  series_instance_uid text, modality text, view_position text, unique (study_id, position));
+  series_instance_uid text, modality text, view_position text, orientation smallint not null default 1,
+  warnings jsonb not null default '[]', forced boolean not null default false, unique (study_id, position));
 create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
 
 -- Studies that DICOM peers send image by image: from whom, how they are to be analysed, and when they are taken to be

@@ -48,6 +48,7 @@ class Claim:
     bundle_digest: str
     priority: int
     media_type: str | None  # of the instance
+    force: bool  # whether its clinical refusals are overruled
     rest: bool = False  # other steps of the same image are left for other workers
 
     @property

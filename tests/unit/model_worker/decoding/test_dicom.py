@@ -30,7 +30,7 @@ def shown(words: np.ndarray, **elements: object) -> np.ndarray:
         "Rows": words.shape[0],
         "Columns": words.shape[1],
     }
-    return decode_dicom(dicom(words.tobytes(), **{**layout, **elements}))[0]
+    return decode_dicom(dicom(words.tobytes(), **{**layout, **elements})).grey
 
 
 def lut(entries: np.ndarray, first: int = 0, bits: int = 16) -> list[Dataset]:
@@ -135,7 +135,7 @@ def test_compressed_is_as_raw(syntax: str, inverted: bool) -> None:
     ds.compress(syntax, generate_instance_uid=False)
     file = BytesIO()
     ds.save_as(file)
-    assert the_same(decode_dicom(file.getvalue())[0])
+    assert the_same(decode_dicom(file.getvalue()).grey)
 
 
 def test_colour_photographs_are_refused_grey_ones_are_not() -> None:
@@ -146,7 +146,7 @@ def test_colour_photographs_are_refused_grey_ones_are_not() -> None:
         "PhotometricInterpretation": "RGB",
     }
     grey = np.dstack([GREY] * 3)
-    assert the_same(decode_dicom(dicom(grey.tobytes(), **layout))[0])
+    assert the_same(decode_dicom(dicom(grey.tobytes(), **layout)).grey)
     with pytest.raises(CodedError) as caught:
         decode_dicom(dicom((grey * [1, 0, 0]).astype(np.uint8).tobytes(), **layout))
     assert caught.value.code is Code.NOT_A_CHEST
@@ -168,8 +168,9 @@ needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real DICOM files:
 @needs_data
 @pytest.mark.parametrize("name", ["RG1_J2KI", "RG1_JLSN", "gdcm-CR-MONO1-10-chest", "mlmed_chest_pa"])
 def test_real_chests_are_the_right_way_round(name: str) -> None:
-    image, attributes = decode_dicom((DATA / f"{name}.dcm").read_bytes())
-    assert attributes.body_part == "CHEST"
+    decoded = decode_dicom((DATA / f"{name}.dcm").read_bytes())
+    assert decoded.dicom_attributes.body_part == "CHEST"
+    image = decoded.grey
     rows, columns = image.shape
     lung = image[rows // 3 : rows // 2, columns // 4 : columns * 2 // 5].mean()
     spine = image[rows // 3 : rows // 2, columns * 9 // 20 : columns * 11 // 20].mean()
@@ -192,7 +193,7 @@ def test_six_transfer_syntaxes_of_one_real_image_agree() -> None:
         ds.BodyPartExamined = ""
         file = BytesIO()
         ds.save_as(file)
-        images.append(decode_dicom(file.getvalue())[0].astype(int))
+        images.append(decode_dicom(file.getvalue()).grey.astype(int))
     for lossless in images[1:4]:
         assert (lossless == images[0]).all()
     for lossy in images[4:]:
@@ -202,7 +203,7 @@ def test_six_transfer_syntaxes_of_one_real_image_agree() -> None:
 def test_a_big_endian_file_looks_the_same() -> None:
     layout = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "Rows": 64, "Columns": 256}
     assert the_same(
-        decode_dicom(dicom(RAMP.astype(">u2").tobytes(), ExplicitVRBigEndian, **layout, **WINDOW))[0]
+        decode_dicom(dicom(RAMP.astype(">u2").tobytes(), ExplicitVRBigEndian, **layout, **WINDOW)).grey
     )
 
 
@@ -214,7 +215,7 @@ def test_rle_keeps_the_bits_above_high_bit_that_it_packed() -> None:
     ds.compress(RLELossless)
     packed = BytesIO()
     ds.save_as(packed)
-    assert the_same(decode_dicom(packed.getvalue())[0])
+    assert the_same(decode_dicom(packed.getvalue()).grey)
 
 
 def test_a_lut_that_holds_less_than_it_says_is_not_black() -> None:

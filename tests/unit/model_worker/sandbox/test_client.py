@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 from tests.factories.hostile import DICOM, PNG, dicom, png_of
 
-from model_worker.sandbox import client as decoding
-from model_worker.sandbox.client import Decoded, decode
+from model_worker.sandbox import client
+from model_worker.sandbox.client import Decoded
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
+from thorax.image_warnings import WarningCode
 
+decode = partial(client.decode, force=True)  # noise is not a chest, which is not the matter here
 PICTURE = np.random.default_rng(0).integers(0, 255, (300, 2000), dtype=np.uint8)
 
 
@@ -50,6 +53,19 @@ def test_a_dicom_files_attributes_are_passed_on() -> None:
     )
 
 
+def test_warnings_and_the_orientation_are_passed_on() -> None:
+    decoded = decode(dicom(PatientOrientation=["F", "R"], ViewPosition="LL"), DICOM, [])
+    assert [warning.code for warning in decoded.warnings][:2] == [WarningCode.OVERRULED, WarningCode.TURNED]
+    assert decoded.orientation == 6
+
+
+def test_what_is_not_a_chest_is_refused_unless_forced() -> None:
+    with pytest.raises(CodedError) as caught:
+        client.decode(png_of(PICTURE), PNG, [])
+    assert caught.value.code is Code.NOT_A_CHEST
+    assert [warning.code for warning in decode(png_of(PICTURE), PNG, []).warnings] == [WarningCode.OVERRULED]
+
+
 def test_threads_share_the_fork_server() -> None:
     results: list[Decoded] = []
     threads = [
@@ -77,9 +93,9 @@ def test_descriptors_do_not_leak() -> None:
 
 
 def test_the_sandbox_has_no_secrets_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    decoding._server().stop()
+    client._server().stop()
     monkeypatch.setenv("THORAX_DATABASE_URL", "postgresql://secret")
-    server = Path(f"/proc/{decoding._server()._process.pid}")
+    server = Path(f"/proc/{client._server()._process.pid}")
     assert b"THORAX" not in (server / "environ").read_bytes()
     try:
         ours, its = (os.readlink(p / "ns/net") for p in (Path("/proc/self"), server))  # noqa: PTH115
@@ -93,7 +109,7 @@ def sized(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-HEADER = {"rows": 9, "columns": 9, "dicom_attributes": None}
+HEADER = {"rows": 9, "columns": 9, "dicom_attributes": None, "orientation": 1, "warnings": []}
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,8 @@ HEADER = {"rows": 9, "columns": 9, "dicom_attributes": None}
         sized(json.dumps(HEADER).encode()),
         sized(json.dumps(HEADER).encode()) + struct.pack(">I", 1 << 31),
         sized(json.dumps({**HEADER, "dicom_attributes": {"surprise": 1}}).encode()) + sized(b"png"),
+        sized(json.dumps({**HEADER, "orientation": 9}).encode()) + sized(b"png"),
+        sized(json.dumps({**HEADER, "warnings": [["no_such_code", ""]]}).encode()) + sized(b"png"),
     ],
 )
 def test_an_answer_that_our_code_did_not_write_is_no_answer(
@@ -116,22 +134,20 @@ def test_an_answer_that_our_code_did_not_write_is_no_answer(
     def answer(self: object, request: bytes, data: bytes, connection: socket.socket) -> None:
         connection.sendall(sent)
 
-    monkeypatch.setattr(decoding._ForkServer, "fork", answer)
+    monkeypatch.setattr(client._ForkServer, "fork", answer)
     with pytest.raises(CodedError) as caught:
         decode(b"", PNG, [])
     assert caught.value.code is Code.DECODE_LIMIT
 
 
 def test_a_child_that_somebody_else_killed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork, calls = decoding._ForkServer.fork, []
+    fork, calls = client._ForkServer.fork, []
 
-    def killed_once(
-        self: decoding._ForkServer, request: bytes, data: bytes, connection: socket.socket
-    ) -> None:
+    def killed_once(self: client._ForkServer, request: bytes, data: bytes, connection: socket.socket) -> None:
         calls.append(time.monotonic())
         if len(calls) > 1:
             fork(self, request, data, connection)
 
-    monkeypatch.setattr(decoding._ForkServer, "fork", killed_once)
+    monkeypatch.setattr(client._ForkServer, "fork", killed_once)
     assert decode(png_of(PICTURE), PNG, []).rows == 300
     assert len(calls) == 2

@@ -49,9 +49,10 @@ started as (
                where j.state = 'queued' for update of j skip locked)
   returning id, version, state),
 told as (select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from started)
-select claimed.*, (select media_type from instances i where i.id = claimed.instance_id) as media_type,
-  kind = 'infer' and (select waiting from image) > count(*) over () as rest
-from claimed left join (select count(*) from told) as notified on true order by claimed.id
+select claimed.*, i.media_type, coalesce(i.forced, false) as force,
+  claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest
+from claimed left join instances i on i.id = claimed.instance_id
+  left join (select count(*) from told) as notified on true order by claimed.id
 
 -- held --
 -- The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.

@@ -1,0 +1,111 @@
+"""Whether a DICOM header says that the file is not a chest radiograph: another object, body part, or our own output.
+
+A missing value, and a word that no list names, is accepted: a chest must not be refused.
+"""
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from thorax.errors import Code, CodedError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+    from model_worker.decoding.attributes import DicomAttributes
+
+MODALITIES = frozenset({"CR", "DX", "DR", "RG", "XR", "OT", "SC"})
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+SECONDARY_CAPTURE = frozenset(STORAGE + leaf for leaf in ("7", "7.1", "7.2", "7.3", "7.4"))
+SOP_CLASSES = SECONDARY_CAPTURE | {STORAGE + leaf for leaf in ("1", "1.1", "1.1.1")}  # CR, DX (both)
+OWN_MANUFACTURER = "THORAX"
+"""Manufacturer (0008,0070) of what this platform makes: a loop guard, as a PACS may send it back."""
+
+# Body parts of PS3.16 annex L, and their plain spellings, that are not and do not contain the chest.
+NO_CHEST = frozenset(
+    """ABDOMEN ABDOMENPELVIS PELVIS HIP HEAD SKULL FACE SINUS ORBIT JAW MANDIBLE MAXILLA TOOTH TEETH NOSE EAR EYE
+    BRAIN NECK CSPINE CERVICAL LSPINE LUMBAR SSPINE SACRUM COCCYX LSSPINE CTSPINE TLSPINE EXTREMITY ARM UPPERARM
+    HUMERUS ELBOW FOREARM RADIUS ULNA WRIST HAND FINGER THUMB SHOULDER SCAPULA LEG THIGH FEMUR KNEE PATELLA
+    LOWERLEG TIBIA FIBULA TIBFIB ANKLE FOOT FEET CALCANEUS HEEL TOE BREAST BLADDER KIDNEY LIVER UTERUS PROSTATE
+    LOWERLIMB UPPERLIMB LOWEREXTREMITY UPPEREXTREMITY CERVICALSPINE LUMBARSPINE SIJOINT KUB URINARY""".split()  # noqa: SIM905
+)
+_CHEST = re.compile("CHEST|THORA|TORAX|LUNG|RIB|STERN|CLAVIC|HEART|MEDIASTIN|PULM|TSPINE|BODY")
+
+# Anatomic regions that are not the chest: PS3.16 CID 4009 and 4, in SNOMED CT and SNOMED RT.
+_NO_CHEST_CODES = {
+    "Abdomen": "818981001 113345001 T-D4000",
+    "Abdomen and pelvis": "818982008 818983003 R-FAB57",
+    "Pelvis": "816092008 12921003 T-D6000",
+    "Hip": "29836001 24136001 T-D2500 T-15710",
+    "Head": "69536005 89546000 774007 91397008 89545001 12738006 T-D1100 T-11100 T-D1000 T-11196 T-D1200 T-A0100",
+    "Sinuses": "2095001 T-22000",
+    "Jaw": "661005 91609006 70925003 T-D1213 T-11180 T-11170",
+    "Orbit": "363654007 371398005 81745001 T-D14AE T-D0801 T-AA000",
+    "Neck": "45048000 T-D1600",
+    "Cervical spine": "122494005 T-11501",
+    "Lumbar spine": "122496007 1217253001 T-11503",
+    "Sacrum": "54735007 64688005 1217254007 39723000 T-11AD0 T-11BF0 T-15680",
+    "Extremity": "66019005 53120007 61685007 T-D0300 T-D8000 T-D9000",
+    "Shoulder": "16982005 79601000 85856004 T-D2220 T-12280 T-15420",
+    "Upper arm": "40983000 85050009 371195002 T-D8200 T-12410 T-D0821",
+    "Elbow": "16953009 76248009 T-15430 T-D8300",
+    "Forearm": "14975008 23416004 62413002 T-D8500 T-12430 T-12420",
+    "Wrist": "74670003 8205005 T-15460 T-D8600",
+    "Hand": "85562004 T-D8700",
+    "Finger": "7569003 76505004 T-D8800 T-D8810",
+    "Thigh": "68367000 71341001 T-D9100 T-12710",
+    "Knee": "72696002 64234005 49076000 T-D9200 T-12730",
+    "Lower leg": "30021000 12611008 87342007 72001000 T-D9400 T-12740 T-12750 T-12700",
+    "Ankle": "70258002 344001 T-15750 T-D9500",
+    "Foot": "56459004 80144004 27949001 58742003 T-D9700 T-12770 T-15770 T-12980",
+    "Toe": "29707007 T-D9800",
+    "Breast": "76752008 T-04000",
+    "Urinary tract": "431491007 89837001 T-7000B T-74000",
+    "Colon": "71854001 14742008 T-59300 T-59000",
+}
+_PART_OF_CODE = {code: part for part, codes in _NO_CHEST_CODES.items() for code in codes.split()}
+
+
+def refuse_other_objects(ds: "Dataset", attributes: "DicomAttributes") -> None:
+    """Raise NOT_A_CHEST for another modality or SOP class, an animal, and for pictures made by software."""
+    if attributes.modality and attributes.modality not in MODALITIES:
+        raise _refusal(f"Modality (0008,0060) is {attributes.modality}, not CR or DX")
+    sop_class = attributes.sop_class_uid or ""
+    if sop_class.startswith(STORAGE) and sop_class not in SOP_CLASSES:
+        name = getattr(ds.get("SOPClassUID"), "name", sop_class)
+        raise _refusal(f"The file is {name}, not a radiograph")
+    if ds.get("AnatomicalOrientationType") == "QUADRUPED":
+        raise _refusal("Anatomical Orientation Type (0010,2210) is QUADRUPED")
+    kind = [str(v).strip().upper() for v in _values(ds.get("ImageType"))]
+    if kind[:2] != ["DERIVED", "SECONDARY"]:
+        return
+    if str(ds.get("Manufacturer") or "").strip().upper() == OWN_MANUFACTURER:
+        raise _refusal("The image was made by Thorax itself")
+    # A digitised film (DF) is a radiograph with its patient's name in it; a capture by software is not.
+    if (
+        sop_class in SECONDARY_CAPTURE
+        and ds.get("BurnedInAnnotation") == "YES"
+        and ds.get("ConversionType") not in ("DF", "SI")
+    ):
+        raise _refusal("The image is a derived secondary capture with burned in annotation")
+
+
+def refuse_other_parts(ds: "Dataset") -> None:
+    """Raise NOT_A_CHEST where Body Part Examined or, unless that names the chest, the anatomic region is another."""
+    words = re.findall("[A-Z]+", str(ds.get("BodyPartExamined") or "").upper())
+    joined = "".join(words)
+    if _CHEST.search(joined):
+        return
+    for word in (joined, *words):
+        if word in NO_CHEST or word.removesuffix("S") in NO_CHEST:
+            raise _refusal(f"Body Part Examined (0018,0015) is {word}")
+    for item in ds.get("AnatomicRegionSequence") or []:
+        if part := _PART_OF_CODE.get(str(item.get("CodeValue") or "").strip()):
+            raise _refusal(f"Anatomic Region Sequence (0008,2218) names {part.lower()}")
+
+
+def _values(value: Any) -> list[Any]:
+    return value.split("\\") if isinstance(value, str) else list(value or [])
+
+
+def _refusal(reason: str) -> CodedError:
+    return CodedError(Code.NOT_A_CHEST, f"{reason}.")

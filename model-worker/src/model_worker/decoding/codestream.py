@@ -1,0 +1,283 @@
+"""Stored words: out of native pixel data, or of one compressed frame, which is decoded as it says itself that it is.
+
+A header that contradicts the frame's size or components is refused. Where precision, sign or transfer syntax differ,
+the frame is believed, as decoders believe it anyway.
+"""
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import gdcm
+import jpeg_ls
+import numpy as np
+from numpy.typing import NDArray
+from openjpeg.utils import decode as decode_jpeg_2000
+from pydicom.dataset import FileDataset
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    JPEGLSTransferSyntaxes,
+    JPEGTransferSyntaxes,
+    RLELossless,
+)
+
+from model_worker.decoding.decoded import Notes
+from thorax.image_headers import Header, j2k_header, jpeg_header, unreadable
+from thorax.image_warnings import WarningCode
+
+Words = NDArray[Any]  # uint8 or uint16
+HTJ2K = frozenset({UID(f"1.2.840.10008.1.2.4.{n}") for n in (201, 202, 203)})
+FRAMES = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, *HTJ2K}
+RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
+JPEG_SOI, JPEG_EOI, J2K_EOC = b"\xff\xd8", b"\xff\xd9", b"\xff\xd9"
+J2K_STARTS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # a codestream; a JP2 file, against PS3.5 A.4.4
+LOSSLESS, LS = 0xC3, 0xF7  # JPEG's start-of-frame markers of process 14, and of JPEG-LS
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which bits of a stored word are its number (PS3.5 8.1.1): `bits` of them up to `high_bit`, `signed` or not."""
+
+    bits: int
+    high_bit: int
+    signed: bool
+
+
+def decode_words(ds: FileDataset, notes: Notes) -> tuple[Words, Layout]:
+    """Words, uint8 or uint16 `[rows, columns]`, or colours `[rows, columns, 3]`, R G B; and their layout.
+
+    Raises UNREADABLE_IMAGE with a sentence for each cause, DECODE_LIMIT for frames made to exhaust a decoder.
+    """
+    frame = _frame(ds, notes)
+    if frame is None:
+        return _native(ds), Layout(ds.BitsStored, ds.HighBit, bool(ds.PixelRepresentation))
+    header, name, decode = _codec(frame)
+    _check(ds, header)
+    if header.components > 1:
+        return _colour(ds), Layout(8, 7, signed=False)
+    words = decode(frame, header, notes)
+    if words is None or words.shape != (ds.Rows, ds.Columns):
+        raise unreadable(f"The {name} frame is damaged.")
+    return words, _layout(ds, header, words, notes)
+
+
+def _frame(ds: FileDataset, notes: Notes) -> bytes | None:
+    """The one compressed frame (PS3.5 A.4); None if the pixels are native or RLE, whatever the header says."""
+    data, syntax = ds.PixelData, ds.file_meta.TransferSyntaxUID
+    if data[:4] == b"\xfe\xff\0\xe0":
+        if syntax == RLELossless:
+            return None
+        frame = _joined(data)
+    elif data.startswith((JPEG_SOI, *J2K_STARTS)) and syntax.is_compressed:
+        frame = data
+        notes.warn(WarningCode.RESCUED, "The compressed frame is not encapsulated.")
+    else:
+        if syntax.is_encapsulated:
+            ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+            notes.warn(WarningCode.HEADER, "The pixel data is not compressed as claimed.")
+        return None
+    if syntax not in FRAMES:
+        if syntax.is_encapsulated:
+            raise unreadable(f"The transfer syntax {syntax.name} is not supported.")
+        notes.warn(WarningCode.HEADER, "The pixel data is compressed, unlike claimed.")
+    return frame
+
+
+def _joined(data: bytes) -> bytes:
+    """The fragments behind the offset table (which some leave out), joined: one frame may be in several."""
+    fragments, at = [], 0
+    while data[at : at + 4] == b"\xfe\xff\0\xe0":
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        fragments.append(data[at + 8 : at + 8 + length])
+        if len(fragments[-1]) < length:
+            raise unreadable("The compressed frame is truncated.")
+        at += 8 + length
+    if fragments and not fragments[0].startswith((JPEG_SOI, *J2K_STARTS)):
+        del fragments[0]
+    if not fragments:
+        raise unreadable("The DICOM file has no compressed frame.")
+    return b"".join(fragments)
+
+
+_Decoder = Callable[[bytes, Header, Notes], Words | None]
+
+
+def _codec(frame: bytes) -> tuple[Header, str, _Decoder]:
+    """The frame's own header, what it is, and what decodes it."""
+    if frame.startswith(J2K_STARTS):
+        return j2k_header(frame), "JPEG 2000", _jpeg_2000
+    if not frame.startswith(JPEG_SOI):
+        raise unreadable("The compressed frame is neither JPEG, JPEG-LS nor JPEG 2000.")
+    header = jpeg_header(frame)
+    if header.frame == LS:
+        return header, "JPEG-LS", _jpeg_ls
+    return header, "JPEG", _jpeg_8 if header.bits == 8 and header.frame != LOSSLESS else _jpeg_deep
+
+
+def _check(ds: FileDataset, header: Header) -> None:
+    """Decoders believe the frame, and memory was granted for what the header says."""
+    if (header.rows, header.columns) != (ds.Rows, ds.Columns):
+        raise unreadable(
+            f"The compressed frame has {header.columns}×{header.rows} pixels; the header says {ds.Columns}×{ds.Rows}."
+        )
+    if header.components != ds.SamplesPerPixel:
+        raise unreadable(
+            f"The compressed frame has {header.components} components; Samples per Pixel (0028,0002) says {ds.SamplesPerPixel}."
+        )
+    if header.bits > 16:
+        raise unreadable(f"The compressed frame has {header.bits} bits per pixel; 16 at most are supported.")
+
+
+def _layout(ds: FileDataset, header: Header, words: Words, notes: Notes) -> Layout:
+    """A decoded number has the frame's precision. It is signed if the header says so (a JPEG can't say).
+
+    Words that were masked to Bits Stored before they were compressed carry their sign there.
+    """
+    mask = 2**header.bits - 1
+    fits = ds.BitsStored < header.bits and int((words & mask).max()) < 2**ds.BitsStored
+    bits = ds.BitsStored if fits else header.bits
+    layout = Layout(bits, bits - 1, bool(ds.PixelRepresentation))
+    if header.signed is None or header.signed == layout.signed:
+        return layout
+    # The header and the JPEG 2000 codestream contradict each other: the wrong one makes cliffs where numbers wrap.
+    other = Layout(header.bits, header.bits - 1, header.signed)
+    notes.warn(WarningCode.HEADER, "Pixel Representation (0028,0103) and the codestream's sign contradict.")
+    return min(layout, other, key=lambda candidate: _cliffs(words, candidate))
+
+
+def _cliffs(words: Words, layout: Layout) -> float:
+    """The mean step between neighbours in a row."""
+    values = (words[:: max(1, len(words) // 256)].astype(np.int32)) & (2**layout.bits - 1)
+    if layout.signed:
+        values = np.where(values >> (layout.bits - 1), values - 2**layout.bits, values)
+    return float(np.abs(np.diff(values, axis=1)).mean())
+
+
+# --- decoders ----------------------------------------------------------------------------------------------------
+
+
+def _jpeg_2000(frame: bytes, header: Header, notes: Notes) -> Words | None:
+    """OpenJPEG takes 110 CPU-ms for 3.6 Mpx, gdcm's old copy of it 190. HTJ2K too."""
+    try:
+        values = decode_jpeg_2000(frame)
+    except RuntimeError:
+        end = _end_of_tiles(frame)
+        if end > len(frame):
+            raise unreadable("The JPEG 2000 codestream is truncated.") from None
+        try:
+            values = decode_jpeg_2000(frame[:end] + J2K_EOC)
+        except RuntimeError:
+            return None
+        notes.warn(WarningCode.RESCUED, "The JPEG 2000 codestream's end is missing.")
+    return np.asarray(values.view(values.dtype.str.replace("i", "u")))
+
+
+def _end_of_tiles(frame: bytes) -> int:
+    """Where the last tile-part ends by its own length (Psot, T.800 A.4.2; 0 means with the codestream)."""
+    at = frame.find(b"\xff\x90\0\x0a")
+    while 0 <= at <= len(frame) - 12 and frame[at : at + 2] == b"\xff\x90":
+        (length,) = struct.unpack_from(">I", frame, at + 6)
+        if not length:
+            return len(frame)
+        at += length
+    return at if at > 0 else len(frame)
+
+
+def _jpeg_ls(frame: bytes, header: Header, notes: Notes) -> Words | None:
+    try:
+        decoded, _ = jpeg_ls.decode_buffer(frame)
+    except (RuntimeError, ValueError):
+        return None
+    return np.frombuffer(decoded, "<u2" if header.bits > 8 else np.uint8).reshape(header.rows, header.columns)
+
+
+def _jpeg_8(frame: bytes, header: Header, notes: Notes) -> Words | None:
+    """Baseline, extended and progressive JPEG of 8 bits."""
+    ended = frame.rstrip(b"\0").endswith(JPEG_EOI)
+    words = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_UNCHANGED)
+    if ended:
+        return words
+    if words is None or np.ptp(words[-16:]) == 0:  # libjpeg fills up what is missing with one grey
+        raise unreadable("The JPEG frame is truncated.")
+    notes.warn(WarningCode.RESCUED, "The JPEG frame's end is missing.")
+    return np.asarray(words)
+
+
+def _jpeg_deep(frame: bytes, header: Header, notes: Notes) -> Words | None:
+    """Extended JPEG of 12 bits, which pydicom hands to no decoder but a GPL one, and lossless JPEG.
+
+    gdcm decodes them well if told the codestream's precision. Told Bits Stored, as pydicom would tell it, it
+    lets what the lossy coding carried above that fall back to black.
+    """
+    fragment, fragments = gdcm.Fragment(), gdcm.SequenceOfFragments.New()
+    fragment.SetByteStringValue(frame)
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((header.columns, header.rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)  # not used in decoding
+    image.SetPhotometricInterpretation(grey)
+    lossless = header.frame == LOSSLESS
+    syntax = "JPEGLosslessProcess14_1" if lossless else "JPEGExtendedProcess2_4"
+    image.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    container = 8 if header.bits <= 8 else 16
+    image.SetPixelFormat(gdcm.PixelFormat(1, container, header.bits, header.bits - 1, 0))
+    text = image.GetBuffer()
+    if text is None:
+        return None
+    decoded = text.encode("utf-8", "surrogateescape")  # gdcm gives a char* as str
+    words = np.frombuffer(decoded, "<u2" if container == 16 else np.uint8)
+    return words.reshape(header.rows, header.columns) if words.size == header.rows * header.columns else None
+
+
+def _native(ds: FileDataset) -> Words:
+    """Native and RLE pixels, by pydicom."""
+    needed = ds.Rows * ds.Columns * ds.SamplesPerPixel * ds.BitsAllocated // 8
+    if ds.file_meta.TransferSyntaxUID == RLELossless:
+        if len(_joined(ds.PixelData)) * RLE_RATIO < needed:
+            raise unreadable("The RLE frame is too short for the size that the header claims.")
+    elif len(ds.PixelData) < needed and ds.PhotometricInterpretation != "YBR_FULL_422":
+        raise unreadable(f"The pixel data has {len(ds.PixelData)} bytes; the header needs {needed}.")
+    if ds.SamplesPerPixel > 1 or ds.PhotometricInterpretation == "PALETTE COLOR":
+        return _colour(ds)
+    return _by_pydicom(ds)
+
+
+def _colour(ds: FileDataset) -> Words:
+    values = _by_pydicom(ds)
+    if ds.PhotometricInterpretation == "PALETTE COLOR":
+        try:
+            values = apply_color_lut(values, ds)
+        except (AttributeError, ValueError, KeyError, IndexError) as error:
+            raise unreadable("The palette (0028,1101) is not usable.") from error
+    return np.asarray(values)
+
+
+def _by_pydicom(ds: FileDataset) -> Words:
+    decoder = get_decoder(ds.file_meta.TransferSyntaxUID)
+    plugin = "pylibjpeg" if "pylibjpeg" in decoder.available_plugins else ""
+    try:
+        values, _ = decoder.as_array(
+            ds,
+            decoding_plugin=plugin,
+            correct_unused_bits=False,  # type: ignore[arg-type]  # the table masks, whatever High Bit is
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # decoders raise what they like
+        raise unreadable("The pixel data is damaged, or not what the header says.") from error
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # big-endian files keep their order
+    if values.dtype.kind == "i":
+        values = values.view(values.dtype.str.replace("i", "u"))
+    if values.dtype not in (np.uint8, np.uint16) or values.shape[:2] != (ds.Rows, ds.Columns):
+        raise unreadable("The pixel data is not what the header says.")
+    return np.asarray(values)

@@ -1,0 +1,181 @@
+"""From a file's bytes to a data set that names its pixels' layout, as forgiving as dcmtk and gdcm are.
+
+What was mended is told by a warning; what can't be is told by the element's name and tag.
+"""
+
+import zlib
+from contextlib import suppress
+from io import BytesIO
+from math import isfinite
+
+import pydicom
+from pydicom import Dataset
+from pydicom.datadict import dictionary_description, tag_for_keyword
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    DigitalXRayImageStorageForProcessing,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from model_worker.decoding.decoded import Notes
+from thorax.errors import Code, CodedError
+from thorax.image_headers import check_size, unreadable
+from thorax.image_warnings import WarningCode
+
+MAX_INFLATED = 140_000_000  # 64 Mpx of 16 bits are 128 MB
+SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
+PHOTOMETRIC = frozenset(
+    {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"}
+    | {f"YBR_{kind}" for kind in ("FULL", "FULL_422", "PARTIAL_420", "ICT", "RCT")}
+)
+
+# Elements are read as they are: what is not valid is handled where it is used.
+pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+
+
+def read(data: bytes, notes: Notes) -> FileDataset:
+    """The data set of a DICOM file (PS3.10), whose transfer syntax is known. Raises UNREADABLE_IMAGE, DECODE_LIMIT."""
+    _refuse_inflation(data)
+    ds = _parsed(data)
+    if "PixelData" not in ds and data.rfind(b"\xe0\x7f\x10\0") > 0:
+        # A compressed frame without its Sequence Delimitation Item (PS3.5 A.4) ends with the file.
+        ended = _parsed(data + SEQUENCE_DELIMITER)
+        if "PixelData" in ended:
+            ds = ended
+            notes.warn(WarningCode.RESCUED, "The pixel data's sequence delimiter is missing.")
+    if not len(ds):
+        raise unreadable("The file is not a DICOM data set.")
+    if not getattr(ds, "file_meta", None):
+        ds.file_meta = FileMetaDataset()
+    if not ds.file_meta.get("TransferSyntaxUID"):
+        ds.file_meta.TransferSyntaxUID = _encoding(ds)
+        notes.warn(WarningCode.RESCUED, "Transfer Syntax UID (0002,0010) is missing; it was guessed.")
+    return ds
+
+
+def refuse_unusable(ds: FileDataset) -> None:
+    """Raise UNREADABLE_IMAGE for what can't be decoded to one picture for presentation."""
+    if "PixelData" not in ds:
+        raise unreadable("The DICOM file has no pixel data.")
+    if number(ds, "NumberOfFrames", 1) > 1:
+        raise unreadable("The DICOM file has several frames. Send radiographs of one frame.")
+    raw = ds.get("SOPClassUID") == DigitalXRayImageStorageForProcessing
+    if raw or ds.get("PresentationIntentType") == "FOR PROCESSING":
+        raise unreadable("The DICOM file holds raw detector values. Send the image for presentation.")
+
+
+def complete(ds: FileDataset, notes: Notes) -> None:
+    """Give the Image Pixel module's type 1 elements (PS3.3 C.7.6.3) the values that dcmtk and gdcm assume.
+
+    Raises UNREADABLE_IMAGE with the tag of an element that can't be assumed, or has no usable value.
+    """
+    for keyword in ("Rows", "Columns"):
+        _require(ds, keyword)
+    ds.PhotometricInterpretation = _photometric(ds)
+    check_size(int(ds.Rows), int(ds.Columns))
+    grey = ds.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+    _assume(ds, "SamplesPerPixel", 1 if grey else 3, notes)
+    _assume(ds, "BitsAllocated", _bits_of_length(ds), notes)
+    if ds.BitsAllocated not in (8, 16):
+        raise unreadable(f"{_named('BitsAllocated')} is {ds.BitsAllocated}; 8 and 16 are supported.")
+    _assume(ds, "BitsStored", ds.BitsAllocated, notes)
+    if not 1 <= ds.BitsStored <= ds.BitsAllocated:
+        raise unreadable(
+            f"{_named('BitsStored')} is {ds.BitsStored}, with {ds.BitsAllocated} bits allocated."
+        )
+    _assume(ds, "HighBit", ds.BitsStored - 1, notes)
+    _assume(ds, "PixelRepresentation", 0, notes)
+    if ds.SamplesPerPixel > 1:
+        _assume(ds, "PlanarConfiguration", 0, notes)
+
+
+def numbers(ds: Dataset, keyword: str) -> list[float]:
+    """An element's finite numbers; a decimal comma is read as a point (PS3.5 table 6.2-1 knows the point only)."""
+    value = ds.get(keyword)
+    values = [value] if value is None or isinstance(value, (str, int, float)) else value
+    found = []
+    for one in values:
+        text = str("" if one is None else one).strip("\0 ")
+        if "," in text:
+            text = text.replace(".", "").replace(",", ".", 1)
+        with suppress(ValueError):
+            found.append(float(text))
+    return [n for n in found if isfinite(n)]
+
+
+def number(ds: Dataset, keyword: str, default: float) -> float:
+    """An element's first number, or the default."""
+    return next(iter(numbers(ds, keyword)), default)
+
+
+def _parsed(data: bytes) -> FileDataset:
+    try:
+        return pydicom.dcmread(BytesIO(data), force=True)
+    except RecursionError:
+        raise unreadable("The DICOM file's sequences are nested too deeply.") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # pydicom's parser has no exception of its own
+        raise unreadable("The DICOM file is damaged: its data set can't be parsed.") from error
+
+
+def _encoding(ds: FileDataset) -> UID:
+    """The uncompressed transfer syntax that the data set was found to be in."""
+    implicit, little_endian = ds.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
+
+
+def _refuse_inflation(data: bytes) -> None:
+    """Refuse a deflated file that unpacks to more than any radiograph needs, before pydicom unpacks all of it.
+
+    The File Meta group says its own length first (PS3.10, 7.1); all behind it is deflated (PS3.5, A.5).
+    """
+    end = 144 + int.from_bytes(data[140:144], "little")
+    if DeflatedExplicitVRLittleEndian.encode() not in data[144:end]:
+        return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflater.decompress(data[end:], MAX_INFLATED)
+    except zlib.error as error:
+        raise unreadable("The DICOM file's deflated data set is damaged.") from error
+    if inflater.unconsumed_tail:
+        raise CodedError(Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB.")
+
+
+def _named(keyword: str) -> str:
+    tag = tag_for_keyword(keyword) or 0
+    return f"{dictionary_description(tag)} ({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _require(ds: FileDataset, keyword: str) -> None:
+    if not isinstance(ds.get(keyword), int):
+        raise unreadable(f"{_named(keyword)} is missing from the DICOM header.")
+
+
+def _assume(ds: FileDataset, keyword: str, value: int, notes: Notes) -> None:
+    if isinstance(ds.get(keyword), int):
+        return
+    setattr(ds, keyword, value)
+    notes.warn(WarningCode.HEADER, f"{_named(keyword)} is missing; {value} was assumed.")
+
+
+def _bits_of_length(ds: FileDataset) -> int:
+    """Bits Allocated by the length of the pixel data; 16 if that is compressed."""
+    pixels = int(ds.Rows) * int(ds.Columns) * int(ds.SamplesPerPixel)
+    return 8 if pixels <= len(ds.PixelData) < 2 * pixels else 16
+
+
+def _photometric(ds: FileDataset) -> str:
+    """Photometric Interpretation; without it the polarity would be a guess."""
+    said = " ".join(str(ds.get("PhotometricInterpretation") or "").upper().split())
+    if not said:
+        raise unreadable(f"{_named('PhotometricInterpretation')} is missing, and so the polarity is unknown.")
+    if said not in PHOTOMETRIC:
+        raise unreadable(f"{_named('PhotometricInterpretation')} is unknown, and so is the polarity.")
+    return said

@@ -1,0 +1,98 @@
+"""Whether a DICOM header says that the view is lateral. The networks were shown frontal views only.
+
+The first source that says anything decides: View Code Sequence, View Position, Patient Orientation, then the words of
+the modality's own description. A word that no list names says nothing, since a frontal image must not be refused.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from thorax.errors import Code, CodedError
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# PS3.16 CID 4010 "DX View", in SNOMED CT and the older SNOMED RT codes.
+_CODES = {
+    "frontal": "399033003 272479007 399348003 R-10202 R-10214 R-40888 R-10206",
+    "lateral": "399067008 399173006 399198007 399352003 399260004 30730003 399325008"
+    " R-102CD R-10236 R-10232 R-10228 R-10224 G-A145 R-10254",
+    "oblique": "399182000 399135007 399356000 399038007 399006002 399236003 399184004 399160007 260427002 260426006"
+    " 399059000 399312000 399099002 399368009 R-102C1 R-10220 R-40985 R-10210 R-10212 R-10234 R-10238 R-10204"
+    " R-40783 R-40782 R-10216 R-10208 R-10230 R-10226",
+}
+_VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes.split()}
+
+# View Position (PS3.3 C.8.1.1, C.8.11.5) and what is written there instead. A decubitus view is frontal.
+_LATERAL = re.compile("(L|R|LEFT|RIGHT)?(LAT|LATERAL|LATERALE)(L|R|LEFT|RIGHT)?|PROFILE?|SEITLICH")
+_LATERAL_TERMS = frozenset({"LL", "RL"})
+_FRONTAL = frozenset(
+    [
+        "AP",
+        "PA",
+        "FRONTAL",
+        "ANTEROPOSTERIOR",
+        "POSTEROANTERIOR",
+        "AXR",
+        "DECUB",
+        "DECUBITUS",
+        "LLD",
+        "RLD",
+        "SUPINE",
+        "ERECT",
+    ]
+)
+_OBLIQUE = frozenset(["OBLIQUE", "OBL", "RAO", "LAO", "RPO", "LPO", "RLO", "LLO"])
+_DESCRIPTIONS = ("AcquisitionDeviceProcessingDescription", "SeriesDescription", "ProtocolName")
+
+
+def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
+    """Raise NOT_FRONTAL where the header names a lateral or oblique view. `orientation`: Patient Orientation."""
+    view = _VIEW_OF_CODE.get(_view_code(ds))
+    if view == "frontal":
+        return
+    if view:
+        raise _refusal(f"View Code Sequence (0054,0220) names this view: {view}")
+    position = _words(ds.get("ViewPosition"))
+    if _FRONTAL & position:
+        return
+    if _LATERAL_TERMS & position or _is_lateral(position):
+        raise _refusal("View Position (0018,5101) names a lateral view")
+    if _OBLIQUE & position:
+        raise _refusal("View Position (0018,5101) names an oblique view")
+    principal = {letters[:1] for letters in orientation}
+    if principal & {"A", "P"}:  # the picture's plane contains the front to back axis
+        raise _refusal(f"Patient Orientation (0020,0020) is {chr(92).join(orientation)}, not a frontal plane")
+    if orientation:
+        return
+    for name in _DESCRIPTIONS:
+        words = _words(ds.get(name))
+        if _is_lateral(words) and not _FRONTAL & words:
+            raise _refusal(f"{name} names a lateral view")
+
+
+def patient_orientation(ds: "Dataset") -> list[str]:
+    """Patient Orientation's two directions, e.g. ["L", "F"]; empty unless there are two of known letters."""
+    value = ds.get("PatientOrientation") or []
+    values = value.split("\\") if isinstance(value, str) else list(value)
+    directions = [str(v).strip().upper() for v in values]
+    usable = len(directions) == 2 and all(re.fullmatch("[APLRHF]{1,3}", d) for d in directions)
+    return directions if usable else []
+
+
+def _refusal(reason: str) -> CodedError:
+    return CodedError(Code.NOT_FRONTAL, f"{reason}.")
+
+
+def _view_code(ds: "Dataset") -> str:
+    items = ds.get("ViewCodeSequence") or []
+    return str(items[0].get("CodeValue") or "").strip() if len(items) else ""
+
+
+def _words(value: object) -> set[str]:
+    """A text's words in capitals: letters only."""
+    return set(re.findall("[A-Z]+", str(value or "").upper()))
+
+
+def _is_lateral(words: set[str]) -> bool:
+    return any(_LATERAL.fullmatch(word) for word in words)

@@ -1,0 +1,469 @@
+"""What DICOM headers of real archives say wrongly, and what is made of it. Each file stands for its kind."""
+
+import csv
+import os
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from pydicom import Dataset, dcmread
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+from tests.factories.hostile import dicom
+
+from model_worker.decoding.decoded import DecodedImage
+from model_worker.decoding.dicom import decode_dicom
+from model_worker.decoding.images import read_image
+from thorax.errors import Code, CodedError
+from thorax.image_warnings import WarningCode
+
+DATA = (
+    Path(os.environ.get("THORAX_TEST_DATA", Path(__file__).parents[5] / "shared" / "data")) / "dicom_intake"
+)
+ROWS = list(csv.DictReader((DATA / "expected.csv").open())) if DATA.is_dir() else []
+NAMES_OF_CODES = {"not_frontal": Code.NOT_FRONTAL}
+
+
+@pytest.mark.skipif(not ROWS, reason=f"no files made after public reports: {DATA} is missing")
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: str(row["file"]))
+def test_files_made_after_public_reports(row: dict[str, str]) -> None:
+    kind, _, what = row["expected"].partition(":")
+    data = (DATA / row["file"]).read_bytes()
+    if kind == "refused":
+        with pytest.raises(CodedError) as caught:
+            read_image(data, "application/dicom")
+        assert not what or caught.value.code == NAMES_OF_CODES.get(what, what)
+        return
+    image = read_image(data, "application/dicom")
+    if kind == "same_as":
+        name, _, tolerance = what.partition(":")
+        twin = read_image((DATA / name).read_bytes(), "application/dicom").grey.astype(int)
+        assert image.grey.shape == twin.shape
+        assert np.abs(image.grey - twin).max() <= int(tolerance or 1)
+    assert (image.grey > 250).mean() < 0.5
+
+
+TOP = 4095
+RAMP = np.tile(np.linspace(0, TOP, 256).round().astype(np.uint16), (64, 1))
+GREY = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+TWELVE = {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11, "Rows": 64, "Columns": 256}
+EIGHT = {"Rows": 64, "Columns": 256}
+
+
+def file_of(words: np.ndarray = RAMP, **elements: Any) -> bytes:
+    return dicom(words.astype("<u2").tobytes(), **{**TWELVE, **elements})
+
+
+def the_same(image: DecodedImage, tolerance: int = 1) -> bool:
+    return bool(np.abs(image.grey.astype(int) - GREY).max() <= tolerance)
+
+
+def codes(image: DecodedImage) -> list[WarningCode]:
+    return [warning.code for warning in image.warnings]
+
+
+def item(**elements: Any) -> Dataset:
+    ds = Dataset()
+    for keyword, value in elements.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def coded(value: str, scheme: str = "SCT") -> list[Dataset]:
+    return [item(CodeValue=value, CodingSchemeDesignator=scheme)]
+
+
+# --- what it shows ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewCodeSequence": coded("399173006")},
+        {"ViewCodeSequence": coded("R-10232", "SRT")},
+        {"ViewCodeSequence": coded("399067008")},
+        {"ViewCodeSequence": coded("399135007")},  # left anterior oblique
+        {"ViewCodeSequence": coded("R-10236", "SRT"), "ViewPosition": "PA"},  # the code decides
+        {"ViewPosition": "LL"},
+        {"ViewPosition": "RL"},
+        {"ViewPosition": "LLAT"},
+        {"ViewPosition": "LEFT LATERAL"},
+        {"ViewPosition": "Lateral"},
+        {"ViewPosition": "LAT_R"},
+        {"ViewPosition": "RAO"},
+        {"PatientOrientation": ["A", "F"]},
+        {"PatientOrientation": ["P", "F"]},
+        {"PatientOrientation": ["PL", "F"]},
+        {"AcquisitionDeviceProcessingDescription": "CHEST,LATERAL"},  # where Fuji says it
+        {"SeriesDescription": "Chest Lat"},
+    ],
+)
+def test_lateral_views_are_refused_however_they_say_it(elements: dict[str, Any]) -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(file_of(**elements))
+    assert caught.value.code is Code.NOT_FRONTAL
+    forced = decode_dicom(file_of(**elements), force=True)
+    assert forced.warnings[0] == (WarningCode.OVERRULED, caught.value.detail)
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"ViewPosition": "PA"},
+        {"ViewPosition": "AP"},
+        {"ViewPosition": "LLD"},
+        {"ViewPosition": "LEFT LATERAL DECUB"},
+        {"ViewCodeSequence": coded("272479007"), "ViewPosition": "LL"},
+        {"ViewCodeSequence": coded("R-10206", "SRT")},
+        {"ViewCodeSequence": []},
+        {"ViewPosition": "PA", "SeriesDescription": "Chest lateral"},
+        {"SeriesDescription": "Chest PA and lateral"},
+        {"SeriesDescription": "bilateral shoulders"},
+        {"PatientOrientation": ["L", "F"], "SeriesDescription": "Chest Lat"},
+        {"PatientOrientation": ["", ""]},
+        {"PatientOrientation": ["LEFT", "DOWN"]},
+        {"BodyPartExamined": "CHEST ABDOMEN"},
+        {"BodyPartExamined": "RIBS"},
+        {"BodyPartExamined": "CHEST", "AnatomicRegionSequence": coded("72696002")},
+        {"AnatomicRegionSequence": coded("51185008")},
+        {"AnatomicRegionSequence": coded("T-D3000", "SRT")},
+        {"AnatomicRegionSequence": coded("416775004")},  # chest, abdomen and pelvis
+        {"ImageType": ["DERIVED", "PRIMARY"], "Manufacturer": "Philips"},
+        {"ImageType": ["DERIVED", "SECONDARY"]},
+        {"Manufacturer": "Thorax samples"},
+    ],
+)
+def test_frontal_chests_are_not_refused(elements: dict[str, Any]) -> None:
+    assert the_same(decode_dicom(file_of(**elements)))
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"BodyPartExamined": "KNEES"},
+        {"BodyPartExamined": "LEFT KNEE, AP"},
+        {"BodyPartExamined": "CERVICAL SPINE"},
+        {"AnatomicRegionSequence": coded("72696002")},
+        {"AnatomicRegionSequence": coded("T-D9200", "SRT")},
+        {"AnatomicRegionSequence": coded("85562004")},
+        {"AnatomicRegionSequence": coded("818981001")},
+        {"Modality": "MR"},
+        {"Modality": "SR"},
+        {"Modality": "MG"},
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.104.1"},  # Encapsulated PDF
+        {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.11.1"},  # Grayscale Softcopy Presentation State
+        {"AnatomicalOrientationType": "QUADRUPED"},
+        {"ImageType": ["DERIVED", "SECONDARY", "OTHER"], "Manufacturer": "Thorax"},
+        {
+            "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7",
+            "ImageType": ["DERIVED", "SECONDARY"],
+            "BurnedInAnnotation": "YES",
+            "ConversionType": "WSD",
+        },
+    ],
+)
+def test_other_objects_and_body_parts_are_refused(elements: dict[str, Any]) -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(file_of(**elements))
+    assert caught.value.code is Code.NOT_A_CHEST
+    assert WarningCode.OVERRULED in codes(decode_dicom(file_of(**elements), force=True))
+
+
+def test_a_refusal_quotes_nothing_that_could_name_a_patient() -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(file_of(BodyPartExamined="KNEE OF DOE"))
+    assert "DOE" not in caught.value.detail
+
+
+MARK = np.zeros((64, 64), np.uint8)
+MARK[4:20, 4:44] = np.arange(60, 100)  # more to the right than down, in the top left corner
+
+
+@pytest.mark.parametrize(
+    ("directions", "stored"),
+    [
+        (["L", "F"], MARK),
+        (["R", "F"], MARK[:, ::-1]),
+        (["L", "H"], MARK[::-1]),
+        (["R", "H"], MARK[::-1, ::-1]),
+        (["F", "L"], MARK.T),
+        (["F", "R"], np.rot90(MARK)),
+        (["H", "L"], np.rot90(MARK, -1)),
+        (["H", "R"], np.rot90(MARK.T, 2)),
+        (["LF", "FR"], MARK),  # the principal letters come first
+    ],
+)
+def test_patient_orientation_is_turned_upright(directions: list[str], stored: np.ndarray) -> None:
+    image = decode_dicom(dicom(np.ascontiguousarray(stored).tobytes(), PatientOrientation=directions))
+    assert (image.grey == MARK).all()
+    assert (WarningCode.TURNED in codes(image)) == (image.orientation != 1)
+
+
+# --- the grayscale pipeline ------------------------------------------------------------------------------------
+
+
+def with_commas(**texts: str) -> bytes:
+    """DS elements that hold a decimal comma, which pydicom would not write."""
+    ds = dcmread(BytesIO(file_of(**dict.fromkeys(texts, "1.0"))))
+    file = BytesIO()
+    ds.save_as(file)
+    data = file.getvalue()
+    for name, text in texts.items():
+        tag = ds[name].tag
+        head = tag.group.to_bytes(2, "little") + tag.element.to_bytes(2, "little") + b"DS"
+        even = (text + " " * (len(text) % 2)).encode()
+        data = data.replace(head + b"\x04\0" + b"1.0 ", head + len(even).to_bytes(2, "little") + even)
+    return data
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        {"WindowCenter": "2047,5", "WindowWidth": "4096,0"},
+        {"WindowCenter": "2.048,0", "WindowWidth": "4.096,0"},
+        {"RescaleSlope": "1,0", "RescaleIntercept": "0,0"},
+        {"RescaleSlope": "", "RescaleIntercept": "none"},
+        {"WindowCenter": "wide", "WindowWidth": "4096"},
+        {"PixelSpacing": "0,143\\0,143"},
+    ],
+)
+def test_decimal_commas(texts: dict[str, str]) -> None:
+    assert the_same(decode_dicom(with_commas(**texts)))
+
+
+def lut(entries: Any, descriptor: list[int], **more: Any) -> Dataset:
+    made = Dataset()
+    made.add_new("LUTDescriptor", "US", descriptor)
+    if entries is not None:
+        made.add_new("LUTData", *(("OW", entries) if isinstance(entries, bytes) else ("US", list(entries))))
+    return made
+
+
+GOOD = lut(np.arange(4096) * 16, [4096, 0, 16])
+PACKED = (np.arange(4096) // 16).astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("items", "warned"),
+    [
+        ([lut(np.arange(4096), [4096, 0, 8])], False),  # says 8 bits, holds 12
+        ([lut(np.arange(4096), [4096, 0, 16])], False),  # says 16 bits, holds 12
+        ([lut(PACKED, [4096, 0, 8])], False),
+        ([lut(np.frombuffer(PACKED, "<u2"), [4096, 0, 8])], False),  # two entries in a word
+        ([Dataset(), GOOD], False),
+        ([Dataset()], True),
+        ([lut(None, [4096, 0, 16])], True),
+        ([lut(np.arange(4096), [4096, 0])], True),
+        ([lut([7], [1, 0, 16])], True),
+        ([lut(np.full(4096, 9), [4096, 0, 12])], True),
+    ],
+)
+def test_voi_luts_that_are_not_as_they_say(items: list[Dataset], warned: bool) -> None:
+    image = decode_dicom(file_of(VOILUTSequence=items))
+    assert the_same(image)
+    assert (WarningCode.WINDOW in codes(image)) == warned
+    with_window = decode_dicom(file_of(VOILUTSequence=items, WindowCenter=2048, WindowWidth=4096))
+    assert the_same(with_window)
+
+
+def test_a_modality_lut_that_is_not_usable_is_passed_over() -> None:
+    image = decode_dicom(file_of(ModalityLUTSequence=[Dataset()], WindowCenter=2048, WindowWidth=4096))
+    assert the_same(image)
+    assert codes(image) == [WarningCode.WINDOW]
+
+
+def test_the_first_window_that_shows_something_is_used() -> None:
+    image = decode_dicom(file_of(WindowCenter=[90000, 2048], WindowWidth=[10, 4096]))
+    assert the_same(image)
+    assert codes(decode_dicom(file_of(WindowCenter=90000, WindowWidth=10))) == [WarningCode.WINDOW]
+    # a window for 12 bits on an image of 8: nearly black is not a picture either
+    assert the_same(decode_dicom(dicom(GREY.tobytes(), WindowCenter=20480, WindowWidth=40960, **EIGHT)))
+
+
+@pytest.mark.parametrize(
+    ("words", "elements"),
+    [
+        (TOP - RAMP, {"PixelIntensityRelationship": "LIN", "PixelIntensityRelationshipSign": 1}),
+        (RAMP, {"PhotometricInterpretation": "MONOCHROME1", "PixelIntensityRelationshipSign": -1}),
+    ],
+)
+def test_a_contradicting_polarity_is_told(words: np.ndarray, elements: dict[str, Any]) -> None:
+    image = decode_dicom(file_of(words, **elements))
+    assert the_same(image)
+    assert codes(image) == [WarningCode.POLARITY]
+    # where they agree, there is nothing to tell
+    agree = {"PhotometricInterpretation": "MONOCHROME1", "PixelIntensityRelationshipSign": 1}
+    assert codes(decode_dicom(file_of(TOP - RAMP, **agree))) == []
+
+
+# --- codestreams ---------------------------------------------------------------------------------------------
+
+
+def compressed(syntax: str, words: np.ndarray = RAMP, **elements: Any) -> Dataset:
+    ds = dcmread(BytesIO(file_of(words, **elements)))
+    ds.compress(syntax, generate_instance_uid=False)
+    return ds
+
+
+def saved(ds: Dataset) -> bytes:
+    file = BytesIO()
+    ds.save_as(file)
+    return file.getvalue()
+
+
+def jpeg_of(image: np.ndarray, quality: int = 100) -> bytes:
+    return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
+
+
+def in_jpeg(frame: bytes = b"", **elements: Any) -> bytes:
+    return dicom(encapsulate([frame or jpeg_of(GREY)]), JPEGBaseline8Bit, **{**EIGHT, **elements})
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{}, {"BitsAllocated": 16}, {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}, {"HighBit": 15}],
+)
+def test_an_8_bit_jpeg_is_8_bits_whatever_the_header_says(elements: dict[str, int]) -> None:
+    assert the_same(decode_dicom(in_jpeg(**elements)), 3)
+
+
+@pytest.mark.parametrize(
+    ("frame", "elements", "said"),
+    [
+        (jpeg_of(np.dstack([GREY] * 3)), {}, "3 components"),
+        (jpeg_of(GREY), {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB"}, "1 components"),
+        (jpeg_of(GREY[:40]), {}, "256×40"),
+        (jpeg_of(GREY)[:400], {}, "truncated"),
+        (b"neither this nor that", {}, "neither"),
+    ],
+)
+def test_a_frame_that_the_header_contradicts_is_refused_by_name(
+    frame: bytes, elements: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(in_jpeg(frame, **elements))
+    assert caught.value.code is Code.UNREADABLE_IMAGE
+    assert said in caught.value.detail
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+@pytest.mark.parametrize(
+    ("words", "elements", "lie"),
+    [
+        (RAMP, {}, {"BitsStored": 10, "HighBit": 9}),  # fewer bits than the codestream has
+        (RAMP, {}, {"BitsStored": 16, "HighBit": 15}),
+        ((RAMP.astype(np.int16) - 2048), {"PixelRepresentation": 1}, {}),
+        ((RAMP.astype(np.int16) - 2048) & 0xFFF, {"PixelRepresentation": 1}, {}),
+    ],
+)
+def test_precision_is_the_codestreams(
+    syntax: str, words: np.ndarray, elements: dict[str, Any], lie: dict[str, int]
+) -> None:
+    ds = compressed(syntax, words, **elements)
+    for keyword, value in lie.items():
+        setattr(ds, keyword, value)
+    assert the_same(decode_dicom(saved(ds)))
+
+
+@pytest.mark.parametrize(("words", "sign"), [(RAMP, 0), (RAMP.astype(np.int16) - 2048, 1)])
+def test_a_wrong_sign_makes_no_cliffs(words: np.ndarray, sign: int) -> None:
+    ds = compressed(JPEG2000Lossless, words, PixelRepresentation=sign)
+    ds.PixelRepresentation = 1 - sign
+    image = decode_dicom(saved(ds))
+    assert the_same(image)
+    assert codes(image) == [WarningCode.HEADER]
+
+
+def test_a_jpeg_2000_without_its_end_is_rescued_a_cut_one_is_not() -> None:
+    ds = compressed(JPEG2000Lossless, np.random.default_rng(0).integers(0, 4096, (64, 256)))
+    frame = next(generate_frames(ds.PixelData, number_of_frames=1)).rstrip(b"\0")
+    whole = decode_dicom(saved(ds)).grey
+    ds.PixelData = encapsulate([frame.removesuffix(b"\xff\xd9")])
+    image = decode_dicom(saved(ds))
+    assert (image.grey == whole).all()
+    assert codes(image) == [WarningCode.RESCUED]
+    ds.PixelData = encapsulate([frame[: len(frame) // 2]])
+    with pytest.raises(CodedError, match="truncated"):
+        decode_dicom(saved(ds))
+
+
+def without_end(data: bytes) -> bytes:
+    return data[:-8] if data.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0") else data
+
+
+def in_two_fragments_without_a_table(data: bytes) -> bytes:
+    frame = jpeg_of(GREY)
+    half = len(frame) // 2 & ~1
+    pieces = [frame[:half], frame[half:] + b"\0" * (len(frame) % 2)]
+    encoded = b"".join(b"\xfe\xff\0\xe0" + len(p).to_bytes(4, "little") + p for p in pieces)
+    return data[: data.index(b"\xe0\x7f\x10\0") + 12] + encoded + b"\xfe\xff\xdd\xe0\0\0\0\0"
+
+
+@pytest.mark.parametrize("mangle", [without_end, in_two_fragments_without_a_table])
+def test_encapsulation_that_lacks_a_part(mangle: Callable[[bytes], bytes]) -> None:
+    assert the_same(decode_dicom(mangle(in_jpeg())), 3)
+
+
+def test_the_pixel_data_is_read_as_what_it_is_not_as_what_is_said() -> None:
+    native, said = file_of(), RLELossless.encode()
+    image = decode_dicom(native.replace(ExplicitVRLittleEndian.encode(), said, 1))
+    assert the_same(image)
+    assert codes(image) == [WarningCode.HEADER]
+    ds = compressed(JPEGLSLossless)
+    ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
+    assert the_same(decode_dicom(saved(ds)))
+
+
+# --- files and headers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+@pytest.mark.parametrize("preamble", [True, False])
+def test_without_file_meta_information(syntax: str, preamble: bool) -> None:
+    data = dicom(RAMP.astype("<u2").tobytes(), syntax, **TWELVE)
+    body = data[144 + int.from_bytes(data[140:144], "little") :]
+    image = decode_dicom((data[:132] if preamble else b"") + body)
+    assert the_same(image)
+    assert codes(image) == [WarningCode.RESCUED]
+
+
+@pytest.mark.parametrize("keyword", ["PixelRepresentation", "HighBit", "SamplesPerPixel", "BitsAllocated"])
+def test_what_other_readers_assume_is_assumed(keyword: str) -> None:
+    ds = dcmread(BytesIO(file_of()))
+    delattr(ds, keyword)
+    image = decode_dicom(saved(ds))
+    assert the_same(image)
+    assert codes(image) == [WarningCode.HEADER]
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"Rows": None}, "(0028,0010)"),
+        ({"Columns": None}, "(0028,0011)"),
+        ({"PhotometricInterpretation": None}, "(0028,0004)"),
+        ({"PhotometricInterpretation": "MONOCHROME3"}, "(0028,0004)"),
+        ({"BitsAllocated": 12}, "(0028,0100)"),
+        ({"BitsAllocated": 32, "BitsStored": 32}, "(0028,0100)"),
+        ({"BitsStored": 17}, "(0028,0101)"),
+        ({"Rows": 65}, "33280"),
+        ({"NumberOfFrames": 2}, "frames"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "detector"),
+    ],
+)
+def test_what_can_not_be_read_is_named(elements: dict[str, Any], said: str) -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(file_of(**elements))
+    assert caught.value.code is Code.UNREADABLE_IMAGE
+    assert said in caught.value.detail
