@@ -43,7 +43,11 @@ _FRONTAL = frozenset(
     ]
 )
 _OBLIQUE = frozenset(["OBLIQUE", "OBL", "RAO", "LAO", "RPO", "LPO", "RLO", "LLO"])
-_DESCRIPTIONS = ("AcquisitionDeviceProcessingDescription", "SeriesDescription", "ProtocolName")
+_DESCRIPTIONS = {
+    "AcquisitionDeviceProcessingDescription": "Acquisition Device Processing Description (0018,1400)",
+    "SeriesDescription": "Series Description (0008,103E)",
+    "ProtocolName": "Protocol Name (0018,1030)",
+}
 
 
 def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
@@ -65,8 +69,8 @@ def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
         raise _refusal(f"Patient Orientation (0020,0020) is {chr(92).join(orientation)}, not a frontal plane")
     if orientation:
         return
-    for name in _DESCRIPTIONS:
-        words = _words(ds.get(name))
+    for keyword, name in _DESCRIPTIONS.items():
+        words = _words(ds.get(keyword))
         if _is_lateral(words) and not _FRONTAL & words:
             raise _refusal(f"{name} names a lateral view")
 
