@@ -118,6 +118,11 @@ def test_every_operation_with_input_documents_its_errors_as_problems(
             continue
         assert errors, f"{name} documents no error"
         for code, answer in errors.items():
+            if (
+                name.startswith("POST /dicomweb") and code == "409"
+            ):  # a Store Instances Response (PS3.18, 10.5.3)
+                assert set(answer["content"]) == {"application/dicom+json", "application/dicom+xml"}
+                continue
             (media, content), *more = answer["content"].items()
             assert (media, more, content["schema"]) == ("application/problem+json", [], {"$ref": PROBLEM}), (
                 name,
@@ -126,7 +131,7 @@ def test_every_operation_with_input_documents_its_errors_as_problems(
             assert content["examples"], (name, code)
         if operation.get("security"):
             assert {"401", "403"} <= set(errors), name
-        if "{" in name:
+        if "{" in name and name != "POST /dicomweb/studies/{study}":  # which makes the study that it names
             assert "404" in errors, name
         if operation.get("parameters"):
             assert "422" in errors, name
