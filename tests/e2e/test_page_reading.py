@@ -1,0 +1,77 @@
+"""What a reader sees is true: maps only where asked and likely, why a job failed, what was read, filters in the address."""
+
+import pytest
+from tests.e2e.conftest import Reader
+from tests.e2e.person import Person, until
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_a_heatmap_is_off_until_asked_for_and_never_drawn_for_what_is_not_likely(
+    person: Person, reader: Reader
+) -> None:
+    page = person.page
+    asked: list[str] = []
+    page.on("request", lambda r: "/heatmaps/" in r.url and asked.append(r.url))
+    person.enter(reader.account)
+    page.goto(f"/studies/{reader.current}")
+    person.result(f"**/studies/{reader.current}")
+    plain = person.canvas()
+    assert not asked
+    page.keyboard.press("h")
+    person.sees_another(plain)
+    assert len(asked) == 1
+    page.keyboard.press("3")  # consolidation, which is negative by construction
+    page.get_by_text("Consolidation is not likely: there is no heatmap to show.").wait_for()
+    assert len(asked) == 1
+
+
+def test_a_failed_study_says_why_and_offers_no_retry_that_can_not_help(
+    person: Person, reader: Reader
+) -> None:
+    page = person.page
+    person.enter(reader.account)
+    page.goto("/studies?state=failed")
+    row = page.locator(".study-row")
+    row.get_by_text("truncated or damaged").wait_for()
+    row.get_by_role("link").click()
+    page.get_by_role("alert").wait_for()
+    page.get_by_role("button", name="Delete").wait_for()
+    assert not page.get_by_role("button", name="Try again").count()
+
+
+def test_the_worklist_keeps_its_filters_and_what_was_read(person: Person, reader: Reader) -> None:
+    page = person.page
+    person.enter(reader.account)
+    page.goto("/studies?title=Chest&sort=title")
+    rows = page.locator(".study-row")
+    until(lambda: rows.count() == 2)
+    assert page.locator(".study-row.unread").count() == 2
+    chips = rows.first.locator(".chip").all_inner_texts()
+    assert len(chips) == 3 and chips[0].startswith(
+        "Cardiomegaly"
+    )  # every positive one, the furthest above first
+    rows.first.get_by_role("link").click()
+    person.result(f"**/studies/{reader.prior}")
+    page.keyboard.press("j")
+    page.wait_for_url(f"**/studies/{reader.current}")
+    page.keyboard.press("k")
+    page.wait_for_url(f"**/studies/{reader.prior}")
+    page.goto("/studies?title=Chest&sort=title")
+    until(lambda: rows.count() == 2)
+    assert not page.locator(".study-row.unread").count()
+    page.get_by_label("Finding").select_option("edema")
+    page.wait_for_url("**/studies?title=Chest&finding=edema&sort=title")
+    page.get_by_text("No matching studies").wait_for()
+
+
+def test_image_and_percentages_are_in_sight_on_a_phone(person: Person, reader: Reader) -> None:
+    page = person.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    person.enter(reader.account)
+    page.goto(f"/studies/{reader.current}")
+    person.result(f"**/studies/{reader.current}")
+    bottom = page.get_by_role("contentinfo").bounding_box()["y"]
+    for seen in (page.locator("canvas"), page.locator(".finding-value").last):
+        box = seen.bounding_box()
+        assert box["y"] >= 0 and box["y"] + box["height"] <= bottom
