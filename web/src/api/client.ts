@@ -4,13 +4,9 @@ import { reportReachable, reportUnreachable } from "./connection";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
-/** With what later bundles and workers add: three bands, how frequent a finding was, doubts about an image. */
-export type Finding = Schemas["FindingView"] & {
-  verdict?: "likely" | "uncertain" | "unlikely" | null;
-  prevalence?: number | null;
-};
-export type Image = Schemas["ImageView"] & { warnings?: { code: string; detail: string }[] };
-export type Job = Omit<Schemas["JobView"], "images"> & { images: Image[] };
+export type Finding = Schemas["FindingView"];
+export type Image = Schemas["ImageView"];
+export type Job = Schemas["JobView"];
 export type JobSummary = Schemas["JobSummary"];
 export type Model = Schemas["ModelView"];
 

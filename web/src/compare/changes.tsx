@@ -1,8 +1,7 @@
 /** How each finding changed between two studies. */
 import type { Finding, Job } from "../api/client";
 import { usePriors } from "../api/jobs";
-import { bandOf } from "../findings/reading";
-import { BANDS, Verdict } from "../findings/verdict";
+import { Verdict } from "../findings/verdict";
 import { percent, taken } from "../ui/words";
 
 type Props = { then: Job; now: Job; finding: string | undefined; onChoose: (finding: string) => void };
@@ -70,8 +69,8 @@ function Value({ finding }: { finding: Finding | undefined }) {
 function change(before: Finding | undefined, after: Finding | undefined): string {
   if (!before || !after) return "—";
   const points = 100 * (after.probability - before.probability);
-  const other = bandOf(before) !== bandOf(after);
+  const other = before.verdict !== after.verdict;
   if (Math.abs(points) < 0.05 && !other) return "none";
   const moved = `${points >= 0 ? "+" : "−"}${Math.abs(points).toFixed(1)} points`;
-  return other ? `${moved}, now ${BANDS[bandOf(after)].toLowerCase()}` : moved;
+  return other ? `${moved}, now ${after.verdict}` : moved;
 }

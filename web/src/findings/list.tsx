@@ -2,7 +2,7 @@
 import { Label, Radio, RadioGroup } from "react-aria-components";
 import type { Finding } from "../api/client";
 import { percent } from "../ui/words";
-import { backbonesOf, disagree, isLikely, placeOnBar, timesAverage } from "./reading";
+import { backbonesOf, disagree, placeOnBar, timesAverage } from "./reading";
 import { Verdict } from "./verdict";
 
 type Props = { findings: Finding[]; chosen: string | undefined; onChoose: (finding: string) => void };
@@ -46,7 +46,7 @@ function Bar({ finding }: { finding: Finding }) {
   const each = Object.entries(backbonesOf(finding));
   const at = (share: number) => `${100 * placeOnBar(share, finding.threshold)}%`;
   return (
-    <span className={isLikely(finding) ? "bar positive" : "bar"} aria-hidden>
+    <span className={`bar ${finding.verdict}`} aria-hidden>
       <span className="bar-fill" style={{ width: at(finding.probability) }} />
       {each.length > 1 &&
         each.map(([name, share]) => <span key={name} className="bar-dot" style={{ left: at(share) }} />)}

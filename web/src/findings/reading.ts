@@ -1,14 +1,9 @@
-/** How a finding is read: its band, its distance from the threshold, and which finding stands out. Pure. */
+/** How a finding is read: its distance from the threshold, which one stands out, and the impression. Pure. */
 import type { Finding } from "../api/client";
 import { percent } from "../ui/words";
 
-export type Band = "likely" | "uncertain" | "unlikely" | "positive" | "negative";
-
-/** Three bands where the bundle states them; else on which side of the threshold the probability is. */
-export const bandOf = (finding: Finding): Band =>
-  finding.verdict ?? (finding.positive ? "positive" : "negative");
-export const isLikely = (finding: Finding) => ["likely", "positive"].includes(bandOf(finding));
-export const isUnlikely = (finding: Finding) => ["unlikely", "negative"].includes(bandOf(finding));
+export const isLikely = ({ verdict }: Finding) => verdict === "likely";
+export const isUnlikely = ({ verdict }: Finding) => verdict === "unlikely";
 
 const logit = (share: number) => Math.log(Math.max(share, 1e-6) / Math.max(1 - share, 1e-6));
 /** How far the odds are above (or below) those of the threshold: their logarithm. */
@@ -36,26 +31,24 @@ export function disagree(finding: Finding): boolean {
 }
 
 /** “2.4 times the average”, where the bundle says how frequent the finding was. */
-export function timesAverage({ probability, prevalence }: Finding): string {
-  if (!prevalence) return "";
-  const times = probability / prevalence;
+export function timesAverage({ times_the_average: times }: Finding): string {
+  if (times === null) return "";
   return `${times < 9.95 ? times.toFixed(1) : Math.round(times)} times the average`;
 }
 
-/** A study's impression in one sentence. */
+/** A study's impression in one or two sentences. */
 export function impression(findings: Finding[]): string {
-  const named = (band: (finding: Finding) => boolean) =>
-    bySuspicion(findings.filter(band)).map(
-      ({ label, probability }) => `${label.toLowerCase()} (${percent(probability)})`,
+  const named = (verdict: Finding["verdict"]) =>
+    new Intl.ListFormat("en").format(
+      bySuspicion(findings.filter((one) => one.verdict === verdict)).map(
+        ({ label, probability }) => `${label.toLowerCase()} (${percent(probability)})`,
+      ),
     );
-  const [likely, uncertain] = [named(isLikely), named((one) => bandOf(one) === "uncertain")];
-  const sentences = [
-    likely.length
-      ? `The ensemble reads ${list(likely)} as ${findings.some((one) => one.verdict) ? "likely" : "positive"}.`
-      : "",
-    uncertain.length ? `Uncertain: ${list(uncertain)}.` : "",
-  ];
-  return sentences.filter(Boolean).join(" ") || `None of the ${findings.length} findings is likely.`;
+  const [likely, uncertain] = [named("likely"), named("uncertain")];
+  return [
+    likely ? `Likely: ${likely}.` : `None of the ${findings.length} findings is likely.`,
+    uncertain && `Uncertain: ${uncertain}.`,
+  ]
+    .filter(Boolean)
+    .join(" ");
 }
-
-const list = (words: string[]) => new Intl.ListFormat("en").format(words);

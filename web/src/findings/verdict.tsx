@@ -2,26 +2,16 @@
 import { CircleCheck, CircleHelp, TriangleAlert } from "lucide-react";
 import type { Finding } from "../api/client";
 import { percent } from "../ui/words";
-import { type Band, bandOf, bySuspicion, isLikely, isUnlikely } from "./reading";
+import { bySuspicion, isUnlikely } from "./reading";
 
-export const BANDS: Record<Band, string> = {
-  likely: "Likely",
-  uncertain: "Uncertain",
-  unlikely: "Unlikely",
-  positive: "Positive",
-  negative: "Negative",
-};
+const SIGNS = { likely: TriangleAlert, uncertain: CircleHelp, unlikely: CircleCheck };
+const WORDS = { likely: "Likely", uncertain: "Uncertain", unlikely: "Unlikely" };
 
-const toneOf = (finding: Finding) =>
-  isLikely(finding) ? "positive" : isUnlikely(finding) ? "negative" : "uncertain";
-const SIGNS = { positive: TriangleAlert, uncertain: CircleHelp, negative: CircleCheck };
-
-export function Verdict({ finding }: { finding: Finding }) {
-  const tone = toneOf(finding);
-  const Sign = SIGNS[tone];
+export function Verdict({ finding: { verdict } }: { finding: Finding }) {
+  const Sign = SIGNS[verdict];
   return (
-    <span className={`verdict ${tone}`}>
-      <Sign aria-hidden /> {BANDS[bandOf(finding)]}
+    <span className={`verdict ${verdict}`}>
+      <Sign aria-hidden /> {WORDS[verdict]}
     </span>
   );
 }
@@ -30,12 +20,12 @@ export function Verdict({ finding }: { finding: Finding }) {
 export function FindingChips({ findings }: { findings: Finding[] }) {
   if (!findings.length) return null;
   const raised = bySuspicion(findings.filter((one) => !isUnlikely(one)));
-  if (!raised.length) return <span className="chip negative">No likely finding</span>;
+  if (!raised.length) return <span className="chip unlikely">No likely finding</span>;
   return raised.map((one) => (
     <span
       key={one.finding}
-      className={`chip ${toneOf(one)}`}
-      title={`${BANDS[bandOf(one)]}; threshold ${percent(one.threshold, 1)}`}
+      className={`chip ${one.verdict}`}
+      title={`${WORDS[one.verdict]}; threshold ${percent(one.threshold, 1)}`}
     >
       {one.label} {percent(one.probability)}
       <small>+{Math.max(Math.round(100 * (one.probability - one.threshold)), 0)}</small>

@@ -48,7 +48,7 @@ export function Report({ job: ref }: { job: JobRef }) {
           <p>
             <strong>Impression.</strong> {impression(image.findings)}
           </p>
-          {image.warnings?.map(({ code, detail }) => (
+          {image.warnings.map(({ code, detail }) => (
             <p key={code}>
               <strong>Warning.</strong> {detail}
             </p>
@@ -69,12 +69,11 @@ export function Report({ job: ref }: { job: JobRef }) {
   );
 }
 
-/** An image's identifiers, view and size, its place among the others, and when the study was taken. */
+/** An image's view and size, its place among the others, and when the study was taken. */
 function describe(job: Job, image: Image): string {
   const { length } = job.images;
-  const { accession_number, study_date } = job.study as Job["study"] & { accession_number?: string | null };
+  const { study_date } = job.study;
   return [
-    accession_number && `accession ${accession_number}`,
     length > 1 && `image ${image.position + 1} of ${length}`,
     image.view_position && `view ${image.view_position}`,
     image.columns && `${image.columns} × ${image.rows}`,

@@ -31,7 +31,7 @@ function Thumbnail({ image, place }: { image: Image; place: number }) {
 
 /** What makes a result doubtful, such as an inverted or rotated image. */
 export function Warnings({ image }: { image: Image }) {
-  if (!image.warnings?.length) return null;
+  if (!image.warnings.length) return null;
   return (
     <ul className="note warnings" aria-label="Warnings">
       {image.warnings.map(({ code, detail }) => (

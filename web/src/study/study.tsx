@@ -208,7 +208,7 @@ function Explanation({ job, findings }: { job: Job; findings: Finding[] }) {
       <p className="muted small" title={timings(job)}>
         A probability says how often a finding is present in similar images, not how severe it is.{" "}
         {calibration} A heatmap shows what raised the probability, not the borders of a lesion
-        {findings.every(isUnlikely) && "; findings that are not likely have none"}. Analysed by{" "}
+        {findings.every(isUnlikely) && "; unlikely findings have none"}. Analysed by{" "}
         <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link> in {seconds(took)}.
       </p>
     </>

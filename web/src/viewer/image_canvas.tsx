@@ -72,7 +72,7 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
   const note = [
     pixels?.note,
     mapped && heat.error && !heatmap && `The heatmap of ${mapped.label} could not be loaded.`,
-    view.heat && finding && !mapped && `${finding.label} is not likely: there is no heatmap to show.`,
+    view.heat && finding && !mapped && `${finding.label} is unlikely: there is no heatmap to show.`,
   ];
   return (
     <div className="stage">
