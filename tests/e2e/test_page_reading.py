@@ -54,7 +54,7 @@ def test_the_worklist_keeps_its_filters_and_what_was_read(person: Person, reader
     rows.first.get_by_role("link").click()
     person.result(f"**/studies/{reader.prior}")
     page.keyboard.press("j")
-    page.wait_for_url(f"**/studies/{reader.current}")
+    page.get_by_role("heading", name="Chest PA, follow-up").wait_for()
     page.keyboard.press("k")
     page.wait_for_url(f"**/studies/{reader.prior}")
     page.goto("/studies?title=Chest&sort=title")

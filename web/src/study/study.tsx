@@ -22,6 +22,7 @@ const Viewer = lazy(() => import("../viewer/viewer").then(({ Viewer }) => ({ def
 
 export function Study({ job: ref }: { job: JobRef }) {
   const { data: job, error, refetch } = useJob(ref);
+  useNeighbourKeys(ref);
   if (!job || isNotFound(error))
     return error ? <NotFound error={error} onRetry={refetch} /> : <Loading what="Loading the study…" />;
   return <Loaded job={job} at={ref} key={job.id} />;
@@ -135,21 +136,27 @@ function Title({ job, image, children }: TitleProps) {
   );
 }
 
-/** The next and the previous study of the worklist, by button and by key; the one that is shown counts as read. */
+/** J and K open the next and the previous study of the worklist, also while one is loading. */
+function useNeighbourKeys({ kind, key: id }: JobRef) {
+  const [, go] = useLocation();
+  useKeys(
+    useCallback(
+      (key) => {
+        const step = key === "j" ? 1 : key === "k" ? -1 : undefined;
+        const to = kind === "studies" && step ? neighbour(id, step) : undefined;
+        if (to) go(`/studies/${to}`);
+        return to !== undefined;
+      },
+      [kind, id, go],
+    ),
+  );
+}
+
+/** The same as buttons. The study that is shown counts as read. */
 function Neighbours({ id }: { id: string }) {
   const [, go] = useLocation();
   useEffect(() => markRead(id), [id]);
   const [next, previous] = [neighbour(id, 1), neighbour(id, -1)];
-  useKeys(
-    useCallback(
-      (key) => {
-        const to = key === "j" ? next : key === "k" ? previous : undefined;
-        if (to) go(`/studies/${to}`);
-        return to !== undefined;
-      },
-      [next, previous, go],
-    ),
-  );
   if (!next && !previous) return null;
   return (
     <span className="row nowrap">
