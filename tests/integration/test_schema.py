@@ -55,3 +55,10 @@ def test_new_code_waits_until_the_migration_has_run(database_url: str) -> None:
         assert database.wait_for_schema(database_url, pooled=False, timeout_s=60)
         assert monotonic() - began >= 1.5
         migration.join()
+
+
+def test_a_schema_of_another_version_is_refused_with_one_sentence(database_url: str) -> None:
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = '0006'")
+    with pytest.raises(SystemExit, match="does not know"):
+        database.migrate(database_url)

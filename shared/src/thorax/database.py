@@ -164,8 +164,16 @@ def migrate(owner_url: str) -> None:
     # Imported only here, as services never migrate and need no Alembic in memory.
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = owner_url
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except (
+        CommandError
+    ):  # a revision that is not ours: of a newer version, or of a time before the first release
+        sys.exit(
+            "The database has a schema that this version does not know. Use a newer version, or an empty database."
+        )
