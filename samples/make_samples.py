@@ -1,10 +1,12 @@
-"""Makes the synthetic chest radiograph that the repository ships: the image of no real person, in four formats.
+"""Makes the two synthetic chest radiographs that the repository ships: images of no real person.
 
 X-rays are projected through ellipsoids and tubes (Beer-Lambert: the film darkens by exp(-sum of mu x path)), then
-blurred, given noise, and mapped as a display would. `python samples/make_samples.py` writes
-chest.png, chest-16bit.png, chest.jpg and chest.dcm beside itself, always with the same bytes.
+blurred, given noise, and mapped as a display would. One chest has an enlarged heart and nothing else, the other none
+of the five findings. `python samples/make_samples.py` writes chest.png, chest-16bit.png, chest.jpg and chest.dcm (the
+enlarged heart) and normal.png beside itself, always with the same bytes.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -12,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
 SIZE = 896
@@ -21,6 +25,23 @@ Field = NDArray[np.float64]
 Words = NDArray[np.uint16]
 
 Y, X = np.mgrid[-1 : 1 : SIZE * 1j, -1 : 1 : SIZE * 1j]  # image plane; x to the image's right, y down
+
+
+@dataclass(frozen=True)
+class Chest:
+    """What the two chests differ in. `heart` is its width and depth against the body's; `vessels` their density;
+    `breath` how far the domes of the diaphragm are down, `domes` how round they are; `grain` and `gamma` the film's."""
+
+    heart: float
+    vessels: float
+    breath: float
+    domes: float
+    grain: float
+    gamma: float
+
+
+ENLARGED_HEART = Chest(heart=1.5, vessels=1.8, breath=0.06, domes=1.2, grain=0.12, gamma=1.15)
+NORMAL = Chest(heart=0.95, vessels=0.8, breath=0.0, domes=1.5, grain=0.02, gamma=1.4)
 
 
 def ellipsoid(
@@ -125,7 +146,7 @@ def vessels(rng: np.random.Generator) -> Field:
     return total
 
 
-def attenuation(rng: np.random.Generator) -> Field:
+def attenuation(rng: np.random.Generator, chest: Chest) -> Field:
     """The sum of mu x path along each ray, water = 1, the body about 1 unit thick."""
     body = ellipsoid(0, 0.3, 0.90, 1.75, 0.58, power=2.6)
     body = np.maximum(body, 0.55 * ellipsoid(0, -1.05, 0.27, 0.6, 0.62, power=2.6))
@@ -134,9 +155,14 @@ def attenuation(rng: np.random.Generator) -> Field:
         body = np.maximum(body, 0.8 * ellipsoid(side * 0.95, 0.05, 0.17, 0.85, 0.3))
     right = ellipsoid(-0.36, -0.04, 0.29, 0.78, 0.43, 7)
     left = ellipsoid(0.37, -0.02, 0.285, 0.80, 0.43, -7)
-    dome_right = 1 / (1 + np.exp((Y - (0.36 + 2.6 * (X + 0.28) ** 2)) / 0.012))
-    dome_left = 1 / (1 + np.exp((Y - (0.42 + 2.4 * (X - 0.33) ** 2)) / 0.012))
-    heart = np.maximum(ellipsoid(0.12, 0.26, 0.30, 0.25, 0.30, 32), ellipsoid(-0.05, 0.16, 0.17, 0.25, 0.25))
+    right_edge = 0.36 + chest.breath + 2.6 * chest.domes * (X + 0.28) ** 2
+    left_edge = 0.42 + chest.breath + 2.4 * chest.domes * (X - 0.33) ** 2
+    dome_right, dome_left = (1 / (1 + np.exp((Y - edge) / 0.012)) for edge in (right_edge, left_edge))
+    wide, high = chest.heart, 0.25 * chest.heart**0.5
+    heart = np.maximum(
+        ellipsoid(0.12 * wide, 0.26, 0.30 * wide, high, 0.30 * wide, 32),
+        ellipsoid(-0.05 * wide, 0.16, 0.17 * wide, high, 0.25 * wide),
+    )
     middle = np.maximum(
         ellipsoid(0, -0.2, 0.115, 0.9, 0.30, power=3), ellipsoid(0.10, -0.33, 0.085, 0.10, 0.25)
     )
@@ -146,22 +172,34 @@ def attenuation(rng: np.random.Generator) -> Field:
     bubble = ellipsoid(0.33, 0.58, 0.12, 0.07, 0.15, -15)
     bones = 2.3 * ribs() + 0.45 * blur(spine(), 3) + 1.5 * girdle()
     soft = body - 0.80 * air - 0.8 * trachea - 0.7 * bubble + 0.25 * (heart + 0.6 * middle)
-    return np.asarray(np.clip(soft, 0, None) + bones * (body > 0) + 2.6 * vessels(rng) * (air > 0.05))
+    branches = chest.vessels * vessels(rng) * (air > 0.05)
+    return np.asarray(np.clip(soft, 0, None) + bones * (body > 0) + branches)
 
 
-def radiograph() -> Words:
+def radiograph(chest: Chest) -> Words:
     """The display values, 12 bits, bone light: uint16 `[SIZE, SIZE]`, 0..4095."""
     rng = np.random.default_rng(20200501)
-    path = blur(attenuation(rng), 1.4)
-    path = path + 0.12 * blur(rng.normal(size=path.shape), 6)
+    path = blur(attenuation(rng, chest), 1.4)
+    path = path + chest.grain * blur(rng.normal(size=path.shape), 6)
     photons = rng.poisson(9000 * np.exp(-2.2 * path) + 30)
     film = -np.log(blur(photons / 9030, 0.8))
     film = film + 0.45 * (film - blur(film, 40))  # detail enhancement, as vendors apply it
     low, high = np.percentile(film, [2, 99.6])
-    grey = np.clip((film - low) / (high - low), 0, 1) ** 1.15
+    grey = np.clip((film - low) / (high - low), 0, 1) ** chest.gamma
     letter = np.array([[0.87, -0.91], [0.87, -0.83], [0.91, -0.83]])
     grey = np.maximum(grey, tube(letter, 0.009) > 0)
     return np.asarray(grey * 4095 + 0.5).astype(np.uint16)
+
+
+def coded(code: Code) -> Dataset:
+    """An item of a code sequence (PS3.3, table 8.8-1)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (
+        code.value,
+        code.scheme_designator,
+        code.meaning,
+    )
+    return item
 
 
 def write_dicom(path: Path, image: Words) -> None:
@@ -180,6 +218,13 @@ def write_dicom(path: Path, image: Words) -> None:
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0
     ds.WindowCenter, ds.WindowWidth, ds.RescaleIntercept, ds.RescaleSlope = 2048, 4096, 0, 1
     ds.ImagerPixelSpacing, ds.BurnedInAnnotation, ds.Manufacturer = [0.4, 0.4], "NO", "Thorax samples"
+    ds.PatientOrientation, ds.LossyImageCompression = ["L", "F"], "00"
+    ds.ImageType, ds.ImageLaterality, ds.RescaleType = ["ORIGINAL", "PRIMARY", ""], "U", "US"
+    ds.DetectorType = ds.PositionerType = ""
+    ds.AcquisitionContextSequence = []
+    ds.AnatomicRegionSequence = [coded(codes.cid4031.Chest)]
+    ds.ViewCodeSequence = [coded(codes.cid4010.PosteroAnterior)]
+    ds.ViewCodeSequence[0].ViewModifierCodeSequence = []
     ds.PixelData = image.astype("<u2").tobytes()
     ds["PixelData"].VR = "OW"
     ds.file_meta = FileMetaDataset()
@@ -188,12 +233,13 @@ def write_dicom(path: Path, image: Words) -> None:
 
 
 def main() -> None:
-    """Write the four files."""
-    image = radiograph()
-    eight = (image / 4095 * 255 + 0.5).astype(np.uint8)
+    """Write the five files."""
+    image = radiograph(ENLARGED_HEART)
+    eight, normal = ((words / 4095 * 255 + 0.5).astype(np.uint8) for words in (image, radiograph(NORMAL)))
     small = cv2.resize(image, (448, 448), interpolation=cv2.INTER_AREA).astype(np.uint16)
     best = [cv2.IMWRITE_PNG_COMPRESSION, 9]
     cv2.imwrite(str(HERE / "chest.png"), eight, best)
+    cv2.imwrite(str(HERE / "normal.png"), normal, best)
     cv2.imwrite(str(HERE / "chest-16bit.png"), (small * (65535 / 4095)).astype(np.uint16), best)
     cv2.imwrite(str(HERE / "chest.jpg"), eight, [cv2.IMWRITE_JPEG_QUALITY, 92])
     write_dicom(HERE / "chest.dcm", small)

@@ -333,7 +333,7 @@ def test_an_account_is_kept_and_deleted(person: Person, browser: Any, stack: Run
     page.goto("/account")
     # a machine client, by its own example
     page.get_by_label("Name of a new client").fill("pacs")
-    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Create", exact=True).click()
     example = page.locator("pre").inner_text()
     client_id, secret = (
         example.split(f"{name}=")[1].split()[0].strip(")") for name in ("client_id", "client_secret")

@@ -4,6 +4,7 @@ import { Checkbox } from "react-aria-components";
 import { Link } from "wouter";
 import sampleDicom from "../../../samples/chest.dcm?url";
 import samplePng from "../../../samples/chest.png?url";
+import normalPng from "../../../samples/normal.png?url";
 import { useModel } from "../api/models";
 import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
@@ -49,6 +50,9 @@ export function Home() {
             </Button>
             <Button kind="quiet" isDisabled={fetching} onPress={() => sample(sampleDicom, "sample.dcm")}>
               as DICOM
+            </Button>
+            <Button kind="quiet" isDisabled={fetching} onPress={() => sample(normalPng, "normal.png")}>
+              a normal one
             </Button>
           </div>
         </div>
