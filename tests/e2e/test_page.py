@@ -346,6 +346,8 @@ def test_an_account_is_kept_and_deleted(person: Person, browser: Any, stack: Run
     # another login is ended from here
     other = Person(browser, stack)
     other.enter(account)
+    other.page.goto("/account")
+    other.page.get_by_role("heading", name="Sessions").wait_for()
     page.reload()
     page.get_by_text("this browser").wait_for()
     ends = page.get_by_role("button", name="Log out")
