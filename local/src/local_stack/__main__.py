@@ -17,7 +17,7 @@ from local_stack.backing import Backing
 from local_stack.client import Access, AnalysisError
 from local_stack.logs import Log
 from local_stack.process import program
-from local_stack.server import ServerError
+from local_stack.server import HOST, ServerError
 from local_stack.settings import LocalSettings
 from local_stack.stack import FIRST_USER, Stack
 from local_stack.supervisor import StartError
@@ -87,6 +87,7 @@ async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:
             lines += ["", f"  {settings.sample} was not analysed: {_sentence(error)}"]
     url = settings.base_url
     lines += ["", f"  page      {url}/", f"  API docs  {url}/docs", f"  health    {url}/readyz"]
+    lines += [f"  DICOM     THORAX at {HOST}:{stack.dicom_port}"]
     lines += [f"  user      {FIRST_USER}", f"  password  {stack.password}"]
     lines += [f"  (all of it in {stack.run_file})", "", "Ctrl-C stops it.", ""]
     click.echo("\n".join(["", *lines]))

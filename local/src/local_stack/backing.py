@@ -79,6 +79,14 @@ class Backing:
             except psycopg.errors.UndefinedTable:
                 return False
 
+    def tenant_of(self, user: str) -> str:
+        """The id of a user's tenant."""
+        with psycopg.connect(self.owner_url().replace("+psycopg", "")) as connection:
+            found = connection.execute("SELECT tenant_id FROM auth.users WHERE name = %s", [user]).fetchone()
+        if found is None:
+            raise StartError(f"The user {user} does not exist.")
+        return str(found[0])
+
     def databases(self) -> Mapping[str, str]:
         """Role to URL, after the migration made the roles. In a given database the one login takes each service's role."""
         if given := self._database_url:

@@ -35,6 +35,16 @@ def free_port() -> int:
             return port
 
 
+def free_port_from(first: int) -> int:
+    """The first TCP port of the loopback interface from `first` on that is free at this moment."""
+    for port in range(first, 65_536):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((HOST, port))
+            return port
+    raise ServerError(f"No port from {first} on is free.")
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a file that only its owner may read; a reader sees the old one or all of the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

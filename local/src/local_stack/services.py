@@ -1,6 +1,7 @@
 """The services of the platform on one machine, and the settings of each: a table of `Process` rows."""
 
 import http.client
+import socket
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ class Places:
     redis_url: str
     auth_port: int
     auth_secret_file: Path
+    dicom_port: int
+    dicom_aes: Path
 
 
 class Services(NamedTuple):
@@ -39,8 +42,9 @@ def services(settings: LocalSettings, places: Places) -> Services:
     auth_url = f"http://{HOST}:{places.auth_port}"
     issuer = {"THORAX_ISSUER": f"{settings.base_url}/auth"}
 
-    def row(name: str, role: str, command: str = "", url: str = "", **own: str) -> Process:
-        """`url` answers with 200 when the service is ready; without one it is ready at once."""
+    def row(
+        name: str, role: str, command: str = "", ready: Callable[[int], bool] = lambda _pid: True, **own: str
+    ) -> Process:
         env = {
             "THORAX_DATABASE_URL": places.databases[role],
             "THORAX_REDIS_URL": places.redis_url,
@@ -49,12 +53,12 @@ def services(settings: LocalSettings, places: Places) -> Services:
             "THORAX_LOG_FORMAT": "json",
             **own,
         }
-        return Process(name, [program(command or name)], env, answers(url) if url else lambda _pid: True)
+        return Process(name, [program(command or name)], env, ready)
 
     auth = row(
         "auth-service",
         "thorax_auth",
-        url=f"{auth_url}/readyz",
+        ready=answers(f"{auth_url}/readyz"),
         THORAX_AUTH_HOST=HOST,
         THORAX_AUTH_PORT=str(places.auth_port),
         THORAX_AUTH_SECRET_FILE=str(places.auth_secret_file),
@@ -64,7 +68,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
     gateway = row(
         "gateway",
         "thorax_gateway",
-        url=f"{settings.base_url}/readyz",
+        ready=answers(f"{settings.base_url}/readyz"),
         THORAX_HOST=HOST,
         THORAX_PORT=str(settings.port),
         THORAX_AUTH_URL=auth_url,
@@ -81,7 +85,15 @@ def services(settings: LocalSettings, places: Places) -> Services:
         row("aggregator", "thorax_aggregator"),
         row("sweeper", "thorax_aggregator"),
     ]
-    return Services(auth, needed, workers)
+    dimse = row(
+        "dimse",
+        "thorax_gateway",
+        ready=listens(places.dicom_port),
+        THORAX_DICOM_HOST=HOST,
+        THORAX_DICOM_PORT=str(places.dicom_port),
+        THORAX_DICOM_AES=str(places.dicom_aes),
+    )
+    return Services(auth, needed, [dimse, *workers])
 
 
 def answers(url: str) -> Callable[[int], bool]:
@@ -94,5 +106,15 @@ def answers(url: str) -> Callable[[int], bool]:
             link.request("GET", place.path)
             return link.getresponse().status == 200
         return False
+
+    return ready
+
+
+def listens(port: int) -> Callable[[int], bool]:
+    """A `ready` that asks whether somebody listens on a port of this machine."""
+
+    def ready(_pid: int) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex((HOST, port)) == 0
 
     return ready

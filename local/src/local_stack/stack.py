@@ -7,7 +7,7 @@ from local_stack.backing import Backing
 from local_stack.client import Access, may_log_in
 from local_stack.logs import Log
 from local_stack.process import Process, program
-from local_stack.server import HOST, free_port, secret_in, write_private
+from local_stack.server import HOST, free_port, free_port_from, secret_in, write_private
 from local_stack.services import Places, services
 from local_stack.settings import LocalSettings
 from local_stack.supervisor import Supervisor
@@ -24,6 +24,7 @@ class Stack:
         self._settings = settings
         self._backing = Backing(settings)
         self._auth_port = free_port()
+        self.dicom_port = free_port_from(settings.dicom_port)
 
     @property
     def run_file(self) -> Path:
@@ -47,6 +48,7 @@ class Stack:
         # auth-service first: a gateway that found it unready waits long before it tries again.
         await self.supervisor.ready(auth)
         await self._ensure_first_user(auth)
+        self._write_aes()
         await self.supervisor.ready(*needed)
         await self.supervisor.start(*more)
         self._write_run_file()
@@ -60,7 +62,8 @@ class Stack:
     def _places(self) -> Places:
         secret = self._settings.state / "auth-secret"
         secret_in(secret)
-        return Places(self._backing.databases(), self._backing.redis_url(), self._auth_port, secret)
+        databases, redis = self._backing.databases(), self._backing.redis_url()
+        return Places(databases, redis, self._auth_port, secret, self.dicom_port, self._aes)
 
     async def _migrate(self) -> None:
         """Schema and bundle, as the schema's owner; the workers look for the active bundle when they start."""
@@ -77,6 +80,16 @@ class Stack:
         await self.supervisor.once(Process("first-user", command, env))
 
     @property
+    def _aes(self) -> Path:
+        return (self._settings.dicom_aes or self._settings.state / "dicom.toml").absolute()
+
+    def _write_aes(self) -> None:
+        """Unless the AE titles are given: THORAX takes studies for the first user from any peer of this machine."""
+        if self._settings.dicom_aes is None:
+            tenant = self._backing.tenant_of(FIRST_USER)
+            write_private(self._aes, f'[THORAX]\ntenant = "{tenant}"\npeers = {{ "*" = ["127.0.0.0/8"] }}\n')
+
+    @property
     def _password_file(self) -> Path:
         return self._settings.state.absolute() / "first-user"
 
@@ -84,7 +97,12 @@ class Stack:
         ports = {server.name: server.port for server in self._backing.embedded}
         about = {
             "base_url": self._settings.base_url,
-            "ports": {"gateway": self._settings.port, "auth-service": self._auth_port, **ports},
+            "ports": {
+                "gateway": self._settings.port,
+                "auth-service": self._auth_port,
+                "dimse": self.dicom_port,
+                **ports,
+            },
             "user": FIRST_USER,
             "password": self.password,
             "pids": self.supervisor.pids,

@@ -28,14 +28,17 @@ OF_THE_PLACE = {
     "THORAX_PAGE",  # in the gateway's image
 }
 
+NOT_YET = {"dimse"}  # neither docker-compose.yml nor k8s/ runs it yet
+
 Told = dict[str, set[str]]
 
 
 def local() -> Told:
     """Process name to the names of its variables, as `make run` starts them."""
-    places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"))
+    places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"), 2, Path("aes"))
     auth, needed, more = services(LocalSettings(model_workers=1), places)
-    return {row.name.removesuffix("-1"): set(row.env) for row in [auth, *needed, *more]}
+    told = {row.name.removesuffix("-1"): set(row.env) for row in [auth, *needed, *more]}
+    return {name: names for name, names in told.items() if name not in NOT_YET}
 
 
 def compose() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 from aggregator.config import AggregatorSettings
 from auth_service.config import AuthSettings
 from gateway.config import GatewaySettings
+from gateway.dimse.config import DimseSettings
 from local_stack.settings import LocalSettings
 from model_worker.config import WorkerSettings
 from thorax.settings import Settings
@@ -101,6 +102,7 @@ SECTIONS: dict[str, type[BaseSettings]] = {
     "Every service": Settings,
     "Processes that take work": LedgerSettings,
     "gateway": GatewaySettings,
+    "dimse": DimseSettings,
     "auth-service": AuthSettings,
     "model-worker": WorkerSettings,
     "aggregator and sweeper": AggregatorSettings,

@@ -11,7 +11,8 @@ from local_stack.settings import LocalSettings
 
 def rows(**settings: object) -> dict[str, Process]:
     databases = {role: f"postgresql+psycopg://{role}:secret-{role}@127.0.0.1/thorax" for role in ROLES}
-    places = Places(databases, "redis://:secret@127.0.0.1/0", 8001, Path("/state/auth-secret"))
+    secret, aes = Path("/state/auth-secret"), Path("/state/dicom.toml")
+    places = Places(databases, "redis://:secret@127.0.0.1/0", 8001, secret, 11112, aes)
     auth, needed, more = services(LocalSettings(**settings), places)
     return {row.name: row for row in [auth, *needed, *more]}
 
@@ -20,6 +21,7 @@ def test_every_process_of_the_platform_is_there() -> None:
     assert set(rows(model_workers=2)) == {
         "auth-service",
         "gateway",
+        "dimse",
         "model-worker-1",
         "model-worker-2",
         "aggregator",
@@ -31,6 +33,7 @@ def test_each_service_knows_the_database_by_its_own_role_only() -> None:
     roles = {
         "auth-service": "thorax_auth",
         "gateway": "thorax_gateway",
+        "dimse": "thorax_gateway",
         "model-worker-1": "thorax_worker",
         "aggregator": "thorax_aggregator",
         "sweeper": "thorax_aggregator",

@@ -48,8 +48,8 @@ def classes(base: type[BaseSettings]) -> set[type[BaseSettings]]:
 
 
 def test_the_list_of_variables_is_that_of_all_processes() -> None:
-    for config in ROOT.glob("*/src/*/config.py"):
-        importlib.import_module(f"{config.parent.name}.config")
+    for config in ROOT.glob("*/src/*/**/config.py"):
+        importlib.import_module(".".join(config.relative_to(ROOT).with_suffix("").parts[2:]))
     found = {SECRETS_DIR, *(f"THORAX_{name}" for name in OF_TESTS)}
     for settings in classes(Settings) | {LocalSettings}:
         for field in settings.model_fields:

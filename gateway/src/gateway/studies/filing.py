@@ -49,17 +49,24 @@ class Filing:
         self._settings, self._engine, self._blobs, self._receiver = settings, engine, blobs, receiver
 
     async def file(
-        self, route: Route, chunks: AsyncIterator[bytes], *, study: str | None = None, sop: str | None = None
+        self,
+        route: Route,
+        chunks: AsyncIterator[bytes],
+        *,
+        study: str | None = None,
+        sop_class: str | None = None,
+        sop: str | None = None,
     ) -> Identifiers:
         """Store and record one DICOM file; both are durable on return, and `known` ones are not stored twice.
 
-        `study` and `sop` are the UIDs that its sender named apart from the file, if any. Raises
+        `study`, `sop_class` and `sop` are UIDs that its sender named apart from the file, if any. Raises
         CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for other UIDs than
         were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
         """
         head = await read_head(chunks, HEAD_BYTES)
         found = identify(head)
-        if study not in (None, found.study) or sop not in (None, found.sop_instance):
+        named = ((study, found.study), (sop_class, found.sop_class), (sop, found.sop_instance))
+        if any(told not in (None, own) for told, own in named):
             raise NotFiledError(
                 Code.VALIDATION, "The data set has other UIDs than its sender named.", found=found
             )

@@ -89,7 +89,7 @@ begin
     if open_jobs(tenant) >= (route->>'quota')::bigint then return 'full'; end if;
     study := gen_random_uuid();
     insert into studies (id, tenant_id, title, study_instance_uid)
-    values (study, tenant, 'DICOM study from ' || (route->>'source'), study_uid);
+    values (study, tenant, route->>'source', study_uid);
     insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, bundle_digest)
     values (study, tenant, study_uid, route->>'source', route->>'owner', (route->>'priority')::smallint, route->>'bundle');
   end if;

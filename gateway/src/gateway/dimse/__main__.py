@@ -1,0 +1,81 @@
+"""`dimse`: take studies from modalities and PACS by C-STORE, until told to stop."""
+
+import logging
+import shutil
+import signal
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+from anyio.from_thread import start_blocking_portal
+from pynetdicom import AE, _config
+
+from gateway.dimse.config import DimseSettings, read_aes
+from gateway.dimse.contexts import supported
+from gateway.dimse.scp import StorageSCP
+from gateway.hints import HintSender
+from gateway.studies.filing import Filing
+from gateway.uploads.accept import Acceptance
+from gateway.uploads.receive import Receiver
+from thorax import database, telemetry
+from thorax.http.database import async_engine
+from thorax.settings import load
+from thorax.storage import BlobStore
+from thorax.work.hints import Hints, celery_app
+
+_log = structlog.get_logger(__name__)
+
+
+def main() -> None:
+    """Serve until SIGTERM or SIGINT. Associations are aborted then; what was not answered is sent again."""
+    settings = load(DimseSettings)
+    telemetry.configure("dimse", level=settings.log_level, form=settings.log_format)
+    url = settings.database_url.get_secret_value()
+    database.require_usable(url, pooled=settings.database_pooled)
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
+    _config.STORE_RECV_CHUNKED_DATASET = True  # into files: no data set is held in memory
+    aes = read_aes(settings.dicom_aes)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # inherited by all threads
+    with ExitStack() as stack:
+        tempfile.tempdir = str(_spool(settings.dicom_spool, stack))
+        portal = stack.enter_context(start_blocking_portal())
+        engine = async_engine(url, pooled=settings.database_pooled)
+        blobs = BlobStore(settings.blobs)
+        hints = HintSender(Hints(celery_app(settings.redis_url.get_secret_value())))
+        scp = StorageSCP(
+            aes,
+            Filing(settings, engine, blobs, Receiver(settings, blobs)),
+            Acceptance(settings, engine, blobs, hints),
+            portal,
+            max_bytes=settings.max_body_bytes,
+            idle_s=settings.dicom_idle_s,
+        )
+        ae = _application_entity(settings)
+        place = (settings.dicom_host, settings.dicom_port)
+        ae.start_server(place, block=False, ssl_context=settings.tls(), evt_handlers=scp.handlers())
+        _log.info("listening", host=place[0], port=place[1], titles=sorted(aes))
+        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        _log.info("stopping")
+        ae.shutdown()
+
+
+def _application_entity(settings: DimseSettings) -> AE:
+    ae = AE()
+    ae.supported_contexts = supported()
+    ae.maximum_associations = settings.dicom_associations
+    ae.maximum_pdu_size = settings.dicom_pdu_bytes
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = settings.dicom_idle_s
+    return ae
+
+
+def _spool(folder: Path | None, stack: ExitStack) -> Path:
+    if folder is None:
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="thorax-dicom-")))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, mode=0o700)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
