@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from tests.e2e.person import ROOT, SAMPLES, Account, Person, until
 from tests.e2e.test_make_run import Run
-from tests.factories.bundles import make_bundle
+from tests.factories.bundles import finding_points, make_bundle
 from tests.factories.images import chest_png
+
+from thorax.operating_points import MapScale
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -33,8 +35,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         pytest.skip("needs the built page (make web)")
     bundle = os.environ.get("THORAX_PAGE_BUNDLE")
     folder = tmp_path_factory.mktemp("page")
-    # By construction three findings are positive, and consolidation and edema are not: those have no heatmap.
-    make_bundle(folder / "models" / "tiny", thresholds=[0.05, 0.05, 0.95, 0.95, 0.05])
+    # By construction three findings are likely, and consolidation and edema are unlikely: those have no heatmap.
+    thresholds = [0.05, 0.05, 0.95, 0.95, 0.05]
+    make_bundle(
+        folder / "models" / "tiny",
+        format=2,
+        thresholds=thresholds,
+        operating_points=[finding_points(likely, likely) for likely in thresholds],
+        maps=MapScale(unit="probability", full=(1,) * 5, cuts=(0.5,) * 5),
+        metrics={"pointing": {"cardiomegaly": {"n": 14, "chance": 0.18, "hits": 0.5}}},
+    )
     run = Run(
         folder,
         THORAX_PAGE=str(ROOT / "web/dist"),

@@ -75,3 +75,26 @@ def test_image_and_percentages_are_in_sight_on_a_phone(person: Person, reader: R
     for seen in (page.locator("canvas"), page.locator(".finding-value").last):
         box = seen.bounding_box()
         assert box["y"] >= 0 and box["y"] + box["height"] <= bottom
+
+
+def test_the_model_page_says_how_often_a_verdict_is_right(person: Person) -> None:
+    page = person.page
+    page.goto("/model")
+    points = page.get_by_role("region", name="Operating points of tiny")
+    likely = points.locator("tbody").first.get_by_role("row").first
+    until(lambda: likely.inner_text().split("\t")[-4:] == ["0.90", "0.90", "—", "—"])
+    assert "in 5.0 % of images" in likely.inner_text()
+    row = page.get_by_role("region", name="Figures of tiny").get_by_role("row", name="Cardiomegaly")
+    assert "50 % of 14, by chance 18 %" in row.inner_text()
+
+
+def test_the_report_names_its_operating_point(person: Person, reader: Reader) -> None:
+    page = person.page
+    person.enter(reader.account)
+    page.goto(f"/studies/{reader.current}/report")
+    report = page.get_by_role("article")
+    report.get_by_text("Operating point “likely”").wait_for()
+    assert "Likely: " in report.inner_text() and "Not a medical device" in report.inner_text()
+    cells = report.get_by_role("row", name="Cardiomegaly").inner_text()
+    assert "5.0 %" in cells and cells.count("0.90") == 2
+    assert report.get_by_role("img", name="Heatmap of").count() == 3  # of the likely findings only

@@ -2,6 +2,9 @@
 import { queryOptions, useQuery } from "@tanstack/react-query";
 import { api, type Model, unwrap } from "./client";
 
+/** How often the maximum of a map is inside a radiologist's box, of `n` images; `chance`: the boxes' share of them. */
+export type Pointing = { hits: number; n: number; chance: number };
+
 /** What the evaluation of a bundle leaves in its manifest. */
 type Metrics = {
   data?: string;
@@ -14,6 +17,7 @@ type Metrics = {
     ece?: number;
   };
   backbones?: Record<string, { mean_auc?: number | null }>;
+  pointing?: Record<string, Pointing>;
 };
 export const metricsOf = (model: Model | undefined): Metrics => model?.metrics ?? {};
 

@@ -1,10 +1,15 @@
 /** The bundles: card, networks and weights, and how good they were measured to be. */
 import type { Model as Bundle } from "../api/client";
-import { metricsOf, useModels } from "../api/models";
+import { metricsOf, type Pointing, useModels } from "../api/models";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { FINDINGS, percent } from "../ui/words";
+import { OperatingPoints } from "./points";
 
 const figure = (value: number | null | undefined) => (typeof value === "number" ? value.toFixed(3) : "—");
+
+/** “52 % of 14, by chance 18 %”. */
+const hits = (of?: Pointing) =>
+  of ? `${percent(of.hits)} of ${of.n}, by chance ${percent(of.chance)}` : "not measured";
 
 export function Model() {
   const { data, error } = useModels();
@@ -28,7 +33,7 @@ export function Model() {
 }
 
 function Card({ model }: { model: Bundle }) {
-  const { ensemble, backbones, data, split, n } = metricsOf(model);
+  const { ensemble, backbones, data, split, n, pointing } = metricsOf(model);
   const [low, high] = ensemble?.mean_auc_95 ?? [];
   return (
     <section className="card">
@@ -56,6 +61,7 @@ function Card({ model }: { model: Bundle }) {
               <th scope="col">Finding</th>
               <th scope="col">AUC</th>
               <th scope="col">Threshold</th>
+              {pointing && <th scope="col">Map points at it</th>}
               {model.backbones.map(({ name }) => (
                 <th scope="col" key={name}>
                   {name}
@@ -69,6 +75,7 @@ function Card({ model }: { model: Bundle }) {
                 <th scope="row">{FINDINGS[finding]}</th>
                 <td>{figure(ensemble?.auc?.[finding])}</td>
                 <td>{percent(model.thresholds[finding] ?? 0, 1)}</td>
+                {pointing && <td>{hits(pointing[finding])}</td>}
                 {model.backbones.map(({ name, weights }) => (
                   <td key={name}>{percent(weights[finding] ?? 0)}</td>
                 ))}
@@ -76,7 +83,7 @@ function Card({ model }: { model: Bundle }) {
             ))}
             <tr>
               <th scope="row">Alone</th>
-              <td colSpan={2}>mean AUC</td>
+              <td colSpan={pointing ? 3 : 2}>mean AUC</td>
               {model.backbones.map(({ name }) => (
                 <td key={name}>{figure(backbones?.[name]?.mean_auc)}</td>
               ))}
@@ -85,8 +92,12 @@ function Card({ model }: { model: Bundle }) {
         </table>
       </section>
       <p className="muted">
-        The percentages under the networks are their weights in the ensemble. Licence: {model.licence}.
+        The percentages under the networks are their weights in the ensemble.
+        {pointing &&
+          " A map points at a finding when its maximum is inside the box that a radiologist drew; chance is the share of the image that the boxes cover."}
       </p>
+      <OperatingPoints model={model} />
+      <p className="muted">Licence: {model.licence}.</p>
       {model.card && (
         <details>
           <summary>Model card</summary>

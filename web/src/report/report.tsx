@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { ArrowLeft, Printer } from "lucide-react";
 import { Link } from "wouter";
-import type { Finding, Image, Job } from "../api/client";
+import type { Finding, Image, Job, Schemas } from "../api/client";
 import { caveats, isNotFound, type JobRef, useJob, viewPath } from "../api/jobs";
 import { aucOf, useModel } from "../api/models";
 import { backbonesOf, disagree, impression, isLikely, timesAverage } from "../findings/reading";
@@ -55,11 +55,11 @@ export function Report({ job: ref }: { job: JobRef }) {
           ))}
           <Pictures image={image} />
           {images.length > 1 && <h2>This image</h2>}
-          <Table findings={image.findings} />
+          <Table findings={image.findings} job={job} />
           {images.length > 1 && image === images[0] && (
             <>
               <h2>Whole study, of each finding the highest</h2>
-              <Table findings={job.study.findings} />
+              <Table findings={job.study.findings} job={job} />
             </>
           )}
           <Origin job={job} />
@@ -103,9 +103,13 @@ function Pictures({ image }: { image: Image }) {
   );
 }
 
-const COLUMNS: [string, (finding: Finding) => string][] = [
+type Points = Schemas["FindingPoints"] | undefined;
+
+const COLUMNS: [string, (finding: Finding, points: Points) => string][] = [
   ["Probability", ({ probability }) => percent(probability, 1)],
-  ["Threshold", ({ threshold }) => percent(threshold, 1)],
+  ["Likely from", ({ threshold }) => percent(threshold, 1)],
+  ["Sensitivity", (_, points) => points?.likely.sensitivity.value.toFixed(2) ?? ""],
+  ["Specificity", (_, points) => points?.likely.specificity.value.toFixed(2) ?? ""],
   ["Compared", timesAverage],
   [
     "Networks",
@@ -114,8 +118,14 @@ const COLUMNS: [string, (finding: Finding) => string][] = [
   ],
 ];
 
-function Table({ findings }: { findings: Finding[] }) {
-  const columns = COLUMNS.filter(([, cell]) => findings.some(cell));
+function Table({ findings, job }: { findings: Finding[]; job: Job }) {
+  const points = useModel(job.bundle.digest)?.operating_points;
+  // Only of the threshold that was used, and only the whole ensemble was measured.
+  const pointsOf = ({ finding, threshold }: Finding): Points => {
+    const own = points?.[finding];
+    return own && !job.degraded && Math.abs(own.likely.threshold - threshold) < 1e-5 ? own : undefined;
+  };
+  const columns = COLUMNS.filter(([, cell]) => findings.some((one) => cell(one, pointsOf(one))));
   return (
     <table>
       <thead>
@@ -135,7 +145,7 @@ function Table({ findings }: { findings: Finding[] }) {
               <Verdict finding={finding} />
             </td>
             {columns.map(([name, cell]) => (
-              <td key={name}>{cell(finding)}</td>
+              <td key={name}>{cell(finding, pointsOf(finding))}</td>
             ))}
           </tr>
         ))}
@@ -144,18 +154,23 @@ function Table({ findings }: { findings: Finding[] }) {
   );
 }
 
+const OPERATING_POINT =
+  "Operating point “likely”: from its threshold on a finding is likely, with the sensitivity and specificity of the table, " +
+  "measured on the images that the bundle was calibrated on.";
+
 /** Who printed what, by which bundle it was analysed, and how good that was measured to be. */
 function Origin({ job }: { job: Job }) {
   const model = useModel(job.bundle.digest);
   const me = useQuery(meQuery).data;
   const { name, version, digest } = job.bundle;
   // The whole ensemble was measured.
+  const points = model?.operating_points && !job.degraded;
   const measured = model && !job.degraded ? `, ${aucOf(model)}` : "";
   return (
     <footer>
       <p>
-        Bundle {name} {version} ({digest.slice(0, 12)}){measured}. Operating point: the bundle's thresholds,
-        in the table. Analysed {when(job.finished_at)}.
+        Bundle {name} {version} ({digest.slice(0, 12)}){measured}. Analysed {when(job.finished_at)}.{" "}
+        {points && OPERATING_POINT}
       </p>
       <p>
         Job {job.id}
