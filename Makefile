@@ -12,7 +12,7 @@ PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3; do \
 UV_VERSION := 0.13.9
 BIN := .venv/bin
 UV := $(BIN)/uv
-SERVICES := shared gateway model-worker aggregator auth-service local
+SERVICES := shared gateway model-worker aggregator auth-service local offline
 SOURCES := $(addsuffix /src,$(SERVICES))
 PROJECTS := $(addsuffix /pyproject.toml,$(SERVICES))
 TESTS ?= tests
@@ -52,7 +52,7 @@ install: .venv/ready ## create .venv from the hashed lock (done by itself where 
 	@touch $@
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-header --no-annotate --no-emit-package thorax-shared $(LOCK_FLAGS)
+	--no-header --no-annotate $(addprefix --no-emit-package thorax-,shared model-worker aggregator) $(LOCK_FLAGS)
 
 .PHONY: lock
 lock: ## resolve all dependencies anew into the locks (universal, hashed, without host names)

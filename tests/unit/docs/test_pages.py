@@ -29,7 +29,16 @@ BUILT = (
     "models/x",
     "secrets/",
 )  # by commands that the pages name
-PACKAGES = ("thorax", "gateway", "auth_service", "model_worker", "aggregator", "local_stack", "training")
+PACKAGES = (
+    "thorax",
+    "gateway",
+    "auth_service",
+    "model_worker",
+    "aggregator",
+    "local_stack",
+    "thorax_offline",
+    "training",
+)
 
 
 def names(page: Path) -> list[str]:

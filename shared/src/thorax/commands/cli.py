@@ -1,6 +1,7 @@
 """The `thorax` command: migrate the database; check, register, activate and compare bundles."""
 
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
@@ -11,7 +12,20 @@ from thorax.errors import CodedError
 from thorax.settings import Settings, load
 
 
-@click.group()
+class Commands(click.Group):
+    """This package's own commands, and those of the packages beside it: entry points of the group `thorax.commands`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *entry_points(group="thorax.commands").names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for found in entry_points(group="thorax.commands", name=cmd_name):
+            command: click.Command = found.load()
+            return command
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Commands)
 def cli() -> None:
     """Thorax: operate the platform from a shell."""
 
