@@ -43,7 +43,8 @@ install: .venv/ready ## create .venv from the hashed lock (done by itself where 
 	@test -n "$(PYTHON)" || { echo "Thorax needs Python 3.11 or newer, with venv; none was found." >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock \
+		$(if $(wildcard .venv/dev),requirements-dev.lock)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation $(addprefix -e ./,$(SERVICES))
 	@touch $@
 

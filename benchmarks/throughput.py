@@ -32,7 +32,7 @@ from local_stack.stores import Postgres, Valkey
 from tests.factories.images import SAMPLE
 from tests.factories.platform import Platform
 from thorax.bundle import Bundle, load_bundle
-from thorax.database import migrate
+from thorax.schema import migrate
 
 CORES = len(os.sched_getaffinity(0))
 CLIENTS = 8

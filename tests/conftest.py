@@ -63,7 +63,7 @@ def clean_redis_url(redis_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def _template(postgres: Postgres) -> str:
-    from thorax.database import migrate
+    from thorax.schema import migrate
 
     _execute(postgres, "CREATE DATABASE thorax_template")
     migrate(postgres.url_of("thorax_template"))

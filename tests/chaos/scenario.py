@@ -21,7 +21,7 @@ from tests.factories.bundles import make_bundle
 from tests.factories.images import grey
 from tests.factories.platform import Platform
 from thorax.bundle import load_bundle
-from thorax.database import migrate
+from thorax.schema import migrate
 
 BACKBONES = 3
 LEASE_S = 4

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from local_stack.roles import ROLES
-from thorax import database
+from thorax import database, schema
 
 # Deleting a row deletes those that refer to it: without an index, by reading their whole table each time.
 _UNINDEXED = """
@@ -42,23 +42,31 @@ def test_a_prepared_statement_survives_a_migration(database_url: str) -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_each_service_can_tell_whether_the_schema_is_its_own(url_as: Callable[[str], str], role: str) -> None:
-    assert database.wait_for_schema(url_as(role), pooled=False, timeout_s=0)
+    assert schema.wait_for_schema(url_as(role), pooled=False, timeout_s=0)
 
 
 def test_new_code_waits_until_the_migration_has_run(database_url: str) -> None:
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("update alembic_version set version_num = '0000'")
-        assert not database.wait_for_schema(database_url, pooled=False, timeout_s=0)
-        began, newest = monotonic(), "update alembic_version set version_num = '0001'"
+        connection.execute("delete from alembic_version")
+        assert not schema.wait_for_schema(database_url, pooled=False, timeout_s=0)
+        began, newest = monotonic(), f"insert into alembic_version values ('{schema.NEWEST}')"
         migration = threading.Timer(1.5, connection.execute, [newest])
         migration.start()
-        assert database.wait_for_schema(database_url, pooled=False, timeout_s=60)
+        assert schema.wait_for_schema(database_url, pooled=False, timeout_s=60)
         assert monotonic() - began >= 1.5
         migration.join()
 
 
-def test_a_schema_of_another_version_is_refused_with_one_sentence(database_url: str) -> None:
+def test_a_database_of_an_unreleased_version_is_refused(database_url: str) -> None:
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
         connection.execute("update alembic_version set version_num = '0006'")
-    with pytest.raises(SystemExit, match="does not know"):
-        database.migrate(database_url)
+    with pytest.raises(SystemExit, match="start with an empty database"):
+        schema.migrate(database_url)
+    with pytest.raises(SystemExit, match="start with an empty database"):
+        schema.wait_for_schema(database_url, pooled=False, timeout_s=60)
+
+
+def test_a_newer_schema_is_not_waited_for(database_url: str) -> None:
+    with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("update alembic_version set version_num = 'v999'")
+    assert schema.wait_for_schema(database_url, pooled=False, timeout_s=0)

@@ -44,7 +44,7 @@ def serve() -> None:
 
 
 @cli.command("rotate-keys")
-@click.option("--compromised", is_flag=True, help="End the old keys and all access tokens now.")
+@click.option("--compromised", is_flag=True, help="End the old keys and all access tokens within minutes.")
 def rotate_command(compromised: bool) -> None:
     """Publish a new signing key now, sign with it in ten minutes, retire the old one after its last token."""
     starts = _in_transaction(build(load(AuthSettings)), lambda tx: rotate_keys(tx, compromised=compromised))

@@ -23,6 +23,7 @@ from auth_service.sessions import oauth
 from thorax.http import openapi as http_document
 from thorax.http import problems
 from thorax.http.authentication import Authenticator
+from thorax.http.background import background
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, TokenVerifier
 from thorax.version import VERSION
@@ -58,9 +59,8 @@ def create_app(context: AppContext) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: AppContext = app.state.context
     await refresh(context)
-    app.state.refresher = asyncio.create_task(_keep_fresh(context))
-    yield
-    app.state.refresher.cancel()
+    async with background(_keep_fresh(context)) as [app.state.refresher]:
+        yield
     await context.engine.dispose()
 
 

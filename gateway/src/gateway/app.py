@@ -29,6 +29,7 @@ from gateway.uploads.receive import Receiver
 from thorax.http import openapi as http_document
 from thorax.http import problems
 from thorax.http.authentication import Authenticator
+from thorax.http.background import background
 from thorax.http.database import async_engine
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
@@ -106,16 +107,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
     state.filing = Filing(settings, state.engine, state.blobs, state.receiver)
     state.settling = Settling(state.engine, hints)
-    await state.notifications.start()
-    await state.settling.start()
-    try:
+    async with background(state.notifications.run(), state.settling.run()):
         yield
-    finally:
-        await state.settling.stop()
-        await state.notifications.stop()
-        await state.auth.aclose()
-        await state.redis.aclose()
-        await state.engine.dispose()
+    await state.auth.aclose()
+    await state.redis.aclose()
+    await state.engine.dispose()
 
 
 def _over_tls(settings: GatewaySettings) -> bool:

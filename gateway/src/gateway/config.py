@@ -6,6 +6,8 @@ from pydantic import Field
 
 from thorax.settings import DatabaseUrl, HttpUrl, Networks, Port, Settings
 
+SHORTEST_QUIET_S = 1.0  # and so the longest time between two looks for studies that are due
+
 
 class GatewaySettings(Settings):
     """Limits and neighbours of the gateway."""
@@ -30,9 +32,13 @@ class GatewaySettings(Settings):
     body_total_s: float = 120
     max_stow_bytes: int = Field(default=500_000_000, description="of one STOW-RS request")
     quiet_s: float = Field(
-        default=10, description="a study sent by STOW-RS is analysed after so long without images"
+        default=10,
+        ge=SHORTEST_QUIET_S,
+        description="a study sent by STOW-RS is analysed after so long without images",
     )
-    latest_s: float = Field(default=120, description="and at the latest so long after its first image")
+    latest_s: float = Field(
+        default=120, ge=SHORTEST_QUIET_S, description="and at the latest so long after its first image"
+    )
     open_jobs_per_tenant: int = Field(default=500, description="past this, 429")
     high_water_steps: int = Field(default=2_000, description="waiting steps past which uploads get 503")
 

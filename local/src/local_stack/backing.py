@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 
 import psycopg
@@ -13,6 +12,7 @@ from local_stack.server import Server
 from local_stack.settings import LocalSettings
 from local_stack.supervisor import StartError
 from local_stack.valkey import Valkey
+from thorax import schema
 
 DATABASE = "thorax"
 
@@ -69,13 +69,10 @@ class Backing:
 
     def is_current(self, bundle_digest: str) -> bool:
         """Whether the newest migration has run and this bundle is active, so that nothing needs to be done."""
-        newest = max(
-            path.name.partition("_")[0] for path in (files("thorax") / "migrations/versions").iterdir()
-        )
         with psycopg.connect(self.owner_url().replace("+psycopg", "")) as connection:
             try:
                 query = "SELECT version_num, (SELECT digest FROM bundles WHERE active) FROM alembic_version"
-                return connection.execute(query).fetchone() == (newest, bundle_digest)
+                return connection.execute(query).fetchone() == (schema.NEWEST, bundle_digest)
             except psycopg.errors.UndefinedTable:
                 return False
 

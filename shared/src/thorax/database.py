@@ -1,4 +1,4 @@
-"""Engines for workers and commands, and the migration. Those of the HTTP services are in `thorax.http.database`.
+"""Engines for workers and commands. Those of the HTTP services are in `thorax.http.database`.
 
 Nothing relies on what a connection remembers between two transactions, since a pooler may give each transaction
 another server connection. What has to hold for a whole connection (time-outs, a role) goes into the start-up packet,
@@ -6,9 +6,6 @@ which not every pooler passes on; `require_usable` refuses to start where it doe
 """
 
 import sys
-from contextlib import suppress
-from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, cast
 
 import psycopg
@@ -106,7 +103,7 @@ def require_usable(url: str, *, pooled: bool) -> None:
             "THORAX_DATABASE_URL: with THORAX_DATABASE_POOLED, log in as the service's role; `options` do not hold."
         )
     try:
-        with _connect(url, pooled=pooled) as one, _connect(url, pooled=pooled) as other:
+        with connect(url, pooled=pooled) as one, connect(url, pooled=pooled) as other:
             fault = _fault(one, other, pooled=pooled)
     except psycopg.OperationalError as error:
         if "startup parameter" not in str(error):
@@ -116,7 +113,8 @@ def require_usable(url: str, *, pooled: bool) -> None:
         sys.exit(f"THORAX_DATABASE_URL: {fault}")
 
 
-def _connect(url: str, *, pooled: bool) -> psycopg.Connection[tuple[Any, ...]]:
+def connect(url: str, *, pooled: bool) -> psycopg.Connection[tuple[Any, ...]]:
+    """One connection that no pool keeps."""
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     return psycopg.connect(plain, autocommit=True, **_connect_args(url, pooled=pooled))
 
@@ -140,40 +138,3 @@ def _fault(
     if one.execute(_OPTIONS_HOLD).fetchone() != (True,):
         return "The pooler drops start-up options. Set THORAX_DATABASE_POOLED=true."
     return ""
-
-
-MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-def wait_for_schema(url: str, *, pooled: bool, timeout_s: float) -> bool:
-    """Whether the database at `url` got this version's schema within the time. A newer one (a rollback) is not waited for."""
-    newest = max(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
-    deadline = monotonic() + timeout_s
-    while True:
-        with suppress(psycopg.Error), _connect(url, pooled=pooled) as connection:
-            row = connection.execute("select version_num from alembic_version").fetchone()
-            if row is not None and row[0] >= newest:
-                return True
-        if monotonic() > deadline:
-            return False
-        sleep(1)
-
-
-def migrate(owner_url: str) -> None:
-    """Bring the database to the newest schema. Safe to run from several places at once (advisory lock)."""
-    # Imported only here, as services never migrate and need no Alembic in memory.
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.attributes["url"] = owner_url
-    try:
-        command.upgrade(config, "head")
-    except (
-        CommandError
-    ):  # a revision that is not ours: of a newer version, or of a time before the first release
-        sys.exit(
-            "The database has a schema that this version does not know. Use a newer version, or an empty database."
-        )

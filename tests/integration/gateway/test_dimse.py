@@ -77,7 +77,7 @@ def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
     def new(port: int = 0, tenant: UUID | None = None, **settings: str) -> Scp:
         port, tenant, aes = port or free_port(), tenant or uuid4(), tmp_path / "aes.toml"
         peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
-        aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 0.5\npeers = {peers}\n')
+        aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 1\npeers = {peers}\n')
         environment = {
             **platform._environment,
             "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),

@@ -24,8 +24,8 @@ FAILED, STORED, OTHER = "00081198", "00081199", "0008119A"
 
 @pytest.fixture(scope="module")
 def quick(platform: Platform) -> Iterator[Platform]:
-    """The same platform through a gateway whose studies settle after half a second."""
-    with platform.beside("quick", QUIET_S="0.5", LATEST_S="3", MAX_STOW_BYTES="3000000") as gateway:
+    """The same platform through a gateway whose studies settle after a second."""
+    with platform.beside("quick", QUIET_S="1", LATEST_S="3", MAX_STOW_BYTES="3000000") as gateway:
         yield gateway
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from gateway.config import GatewaySettings
+from gateway.config import SHORTEST_QUIET_S, GatewaySettings
 from gateway.studies.filing import Route
 from thorax.settings import Port
 from thorax.states import Priority
@@ -56,8 +56,8 @@ class CalledAE(BaseModel):
     bundle: str | None = Field(
         default=None, description="digest of a model bundle, instead of the tenant's own"
     )
-    quiet_s: float = Field(default=10, gt=0)
-    latest_s: float = Field(default=120, gt=0)
+    quiet_s: float = Field(default=10, ge=SHORTEST_QUIET_S)
+    latest_s: float = Field(default=120, ge=SHORTEST_QUIET_S)
     peers: Mapping[str, tuple[IPv4Network | IPv6Network, ...]] = Field(
         description="networks by calling AE title; `*` stands for any title"
     )

@@ -54,24 +54,12 @@ class JobNotifications:
     def __init__(self, listen_url: str | None) -> None:
         self._url = listen_url and listen_url.replace("postgresql+psycopg://", "postgresql://")
         self._waiters: defaultdict[UUID, set[Watch]] = defaultdict(set)
-        self._task: asyncio.Task[None] | None = None
         self.closing = False
 
     def close(self) -> None:
         """The gateway is about to stop: waiting requests are answered now, and none waits any more."""
         self.closing = True
         self._notify_all()
-
-    async def start(self) -> None:
-        """Begin to listen."""
-        self._task = asyncio.create_task(self._run(), name="job-notifications")
-
-    async def stop(self) -> None:
-        """Stop listening."""
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
 
     @contextlib.asynccontextmanager
     async def watch(self, job_id: UUID) -> AsyncIterator[Watch]:
@@ -85,7 +73,8 @@ class JobNotifications:
             if not self._waiters[job_id]:
                 del self._waiters[job_id]
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Listen until cancelled."""
         while True:
             try:
                 await self._listen()

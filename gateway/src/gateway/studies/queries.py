@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.tables import Arrival, Job
 
 _FILE = text("select file_instance(:tenant, :study, :sop, cast(:image as jsonb), cast(:route as jsonb))")
-_SETTLE = text("select settle_studies(:at_most)")
+_SETTLE = text("select images, next_in_s from settle_studies(:at_most)")
 
 
 async def file_instance(
@@ -28,9 +28,13 @@ async def file_instance(
     return str((await connection.execute(_FILE, values)).scalar_one())
 
 
-async def settle(connection: AsyncConnection, at_most: int) -> int:
-    """Add a job for each study that is quiet, in any tenant; returns how many images are to be prepared."""
-    return int((await connection.execute(_SETTLE, {"at_most": at_most})).scalar_one())
+async def settle(connection: AsyncConnection, at_most: int) -> tuple[int, float]:
+    """Add a job for each study that is quiet, in any tenant.
+
+    Returns how many images are to be prepared, and in how many seconds the next study is due (infinity: none waits).
+    """
+    images, next_in_s = (await connection.execute(_SETTLE, {"at_most": at_most})).one()
+    return images, next_in_s
 
 
 async def hurry(connection: AsyncConnection, tenant_id: UUID, study: str) -> UUID | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from thorax import database
+from thorax import schema
 from thorax.commands.bundles import bundle, publish
 from thorax.errors import CodedError
 from thorax.settings import Settings, load
@@ -37,7 +37,7 @@ cli.add_command(bundle)
 @click.option("--bundle", "folder", type=click.Path(path_type=Path), help="Then make it the default.")
 def migrate(folder: Path | None) -> None:
     """Bring the database at THORAX_DATABASE_URL to the newest schema."""
-    database.migrate(load(Settings).database_url.get_secret_value())
+    schema.migrate(load(Settings).database_url.get_secret_value())
     click.echo("The database has the newest schema.")
     if folder is not None:
         publish(folder, activate=True)
@@ -49,7 +49,7 @@ def wait_for_schema(timeout: int) -> None:
     """Wait until the database has the schema that this version needs; code 1 when the time is up."""
     settings = load(Settings)
     url, pooled = settings.database_url.get_secret_value(), settings.database_pooled
-    if not database.wait_for_schema(url, pooled=pooled, timeout_s=timeout):
+    if not schema.wait_for_schema(url, pooled=pooled, timeout_s=timeout):
         raise click.ClickException("The database does not have this version's schema. Run `thorax migrate`.")
     click.echo("The database has this version's schema.")
 

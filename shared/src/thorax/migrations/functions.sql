@@ -109,9 +109,9 @@ begin
   return verdict;
 end $$;
 
--- Adds a job for each study that has settled, as the gateway sees one tenant at a time; returns how many images are to be
--- prepared. An image that arrives later settles its study again: that job supersedes the one before.
-create function settle_studies(at_most integer) returns bigint language sql security definer
+-- Adds a job for each study that has settled, as the gateway sees one tenant at a time. An image that arrives later settles
+-- its study again: that job supersedes the one before. Returns how many images are to be prepared, and when to call it again.
+create function settle_studies(at_most integer, out images bigint, out next_in_s float) language sql security definer
 set search_path = public, pg_temp as $$
 with due as (
   select * from arrivals where settles_at <= now() order by settles_at limit at_most for update skip locked),
@@ -134,5 +134,7 @@ settled as (
 new_steps as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select job_id, id, 'prepare', digest, priority from images order by job_id, position)
-select count(*) from images;
+select (select count(*) from images),
+  case when (select count(*) from pinned where digest is not null) = at_most then 0
+    else coalesce((select extract(epoch from min(settles_at) - now()) from arrivals where settles_at > now()), 'infinity') end;
 $$;

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0001"
+revision = "v001"
 down_revision = None
 
 _FOLDER = Path(__file__).parents[1]

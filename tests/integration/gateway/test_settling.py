@@ -1,0 +1,36 @@
+"""When the gateway looks again for studies that are due."""
+
+from collections.abc import Callable
+from math import inf
+
+import psycopg
+import pytest
+
+_STUDY = "insert into studies (id, tenant_id) values (gen_random_uuid(), gen_random_uuid()) returning id, tenant_id"
+_ARRIVAL = """
+insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, settles_at)
+values (%s, %s, '1.2', '', '', 1, now() + make_interval(secs => %s))"""
+
+
+@pytest.mark.parametrize(
+    ("due_in_s", "earliest", "latest"),
+    [(None, inf, inf), (3, 0, 3), (-1, inf, inf)],
+    ids=["nothing waits", "a study waits", "without a bundle it waits for one"],
+)
+def test_settling_tells_when_the_next_study_is_due(
+    database_url: str,
+    url_as: Callable[[str], str],
+    due_in_s: float | None,
+    earliest: float,
+    latest: float,
+) -> None:
+    if due_in_s is not None:
+        with psycopg.connect(database_url.replace("+psycopg", "")) as owner:
+            study = owner.execute(_STUDY).fetchone()
+            assert study
+            owner.execute(_ARRIVAL, (*study, due_in_s))
+    with psycopg.connect(url_as("thorax_gateway").replace("+psycopg", "")) as gateway:
+        found = gateway.execute("select images, next_in_s from settle_studies(50)").fetchone()
+        assert found
+        assert found[0] == 0
+        assert earliest <= found[1] <= latest
