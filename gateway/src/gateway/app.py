@@ -14,6 +14,7 @@ from gateway.dicomweb import endpoints as dicomweb
 from gateway.hints import HintSender
 from gateway.images import endpoints as images
 from gateway.jobs import endpoints as jobs
+from gateway.jobs import events
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
@@ -62,7 +63,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
         *(uploads.router, dicomweb.router, studies.router),
-        *(jobs.jobs, images.jobs),
+        *(jobs.jobs, events.router, images.jobs),
         *(jobs.anonymous, images.anonymous),
         *(bundles.router, admin.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),

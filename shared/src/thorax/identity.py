@@ -53,6 +53,7 @@ class Principal:
     """A verified caller. `csrf` is the sha256 (hex) of the page session's CSRF token; None for API tokens.
 
     `session` names the login behind the token (a family of refresh tokens); machine clients have none.
+    `expires_at`: when the token expires, in seconds since 1970.
     """
 
     subject: str
@@ -61,6 +62,7 @@ class Principal:
     kind: Literal["user", "client"] = "user"
     csrf: str | None = field(default=None, repr=False)
     session: str | None = None
+    expires_at: int | None = None
 
     def require(self, scope: Scope) -> None:
         """Raise CodedError(FORBIDDEN) unless the token carries `scope`."""
@@ -190,7 +192,9 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         scopes = frozenset(Scope(word) for word in claims["scope"].split())
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise unauthenticated("The access token's claims are not valid.") from error
-    return Principal(subject, tenant, scopes, cast(Literal["user", "client"], kind), csrf, session)
+    return Principal(
+        subject, tenant, scopes, cast(Literal["user", "client"], kind), csrf, session, claims["exp"]
+    )
 
 
 class JwksCache:

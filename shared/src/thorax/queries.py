@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sqlalchemy import TextClause, text
 
-from thorax.states import ALIVE_S, JOBS_CHANNEL, SHADOW_PRIORITY
+from thorax.states import ALIVE_S, SHADOW_PRIORITY
 
-FACTS = {"alive_s": ALIVE_S, "jobs_channel": JOBS_CHANNEL, "shadow_priority": SHADOW_PRIORITY}
+FACTS = {"alive_s": ALIVE_S, "shadow_priority": SHADOW_PRIORITY}
 """What queries may name as a parameter without being given it."""
 
 _HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)

@@ -8,7 +8,9 @@ ANONYMOUS_TENANT = UUID("00000000-0000-0000-0000-00000000a707")
 ALIVE_S = (
     30  # a process that gave no sign of life for so long counts as dead; it gives one every five seconds
 )
-JOBS_CHANNEL = "thorax_jobs"  # NOTIFY carries id, version and state of the job that changed
+JOBS_CHANNEL = (
+    "thorax_jobs"  # NOTIFY: tenant, job, version and state; empty state: erased (see `tell_of_job`)
+)
 OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
 

@@ -143,6 +143,7 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         responses={
             **READ_ERRORS,
             200: {"description": "`job` events until the job ends, or one `erased`.", "content": _EVENTS},
+            204: {"description": "The job has ended, and the client has its last event. Do not reconnect."},
         },
         response_class=EventSourceResponse,
     )
@@ -151,11 +152,13 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         request: Request,
         access: Annotated[Access, Depends(readable)],
         last_event_id: Annotated[str | None, Header()] = None,
-    ) -> EventSourceResponse:
+    ) -> Response:
         """Stream each change of the job as a server-sent event until it ends. `Last-Event-ID` resumes."""
-        await service.version(access)
+        (version, state), seen = await service.version(access), seen_version(last_event_id)
+        if state.final and version == seen:  # with any other answer EventSource would ask for ever
+            return Response(status_code=204)
         notifications: JobNotifications = request.app.state.notifications
-        changes = _changes(service, notifications, access, seen_version(last_event_id))
+        changes = _changes(service, notifications, access, seen)
         # With an event of its own it waits, when the gateway stops, until the stream has ended by itself.
         return EventSourceResponse(changes, ping=15, shutdown_event=Event(), shutdown_grace_period=3)
 

@@ -24,29 +24,36 @@ class Change(NamedTuple):
 
 
 class Watch:
-    """One waiting client: the latest change since it last asked."""
+    """One waiting client: what has changed since it last asked."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
-        self._change: Change | None = None
+        self._changes: dict[UUID, Change | None] | None = {}
 
-    def notify(self, change: Change | None) -> None:
-        """The job changed. None: a change may have been missed, so read the job."""
-        self._change = change
+    def notify(self, job_id: UUID, change: Change | None) -> None:
+        """A job changed; None: it was erased."""
+        if self._changes is not None:
+            self._changes[job_id] = change
         self._event.set()
 
-    async def next(self, timeout_s: float) -> Change | None:
-        """Wait for a change. None: the time is up, or a change may have been missed."""
+    def lose(self) -> None:
+        """Changes may have been missed, so what is watched has to be read."""
+        self._changes = None
+        self._event.set()
+
+    async def next(self, timeout_s: float) -> dict[UUID, Change | None] | None:
+        """Wait for changes, by job. Empty: the time is up. None: some may have been missed."""
         try:
             await asyncio.wait_for(self._event.wait(), timeout_s)
         except TimeoutError:
-            return None
+            return {}
         self._event.clear()
-        return self._change
+        changes, self._changes = self._changes, {}
+        return changes
 
 
 class JobNotifications:
-    """Notifies the watches of a job when the ledger does, and all of them after the connection was lost.
+    """Notifies the watches of a job and of its tenant when it changes, and all of them after the connection was lost.
 
     `listen_url`: a database connection that no pooler shares; without one, each waiting client reads the job each second.
     """
@@ -62,16 +69,20 @@ class JobNotifications:
         self._notify_all()
 
     @contextlib.asynccontextmanager
-    async def watch(self, job_id: UUID) -> AsyncIterator[Watch]:
-        """Be notified of each change of the job. Watch first and read then, and no change is missed."""
+    async def watch(self, watched: UUID) -> AsyncIterator[Watch]:
+        """Be notified of each change of a job, or of all of a tenant's. Watch first and read then: no change is missed."""
         watch = Watch()
-        self._waiters[job_id].add(watch)
+        self._waiters[watched].add(watch)
         try:
             yield watch
         finally:
-            self._waiters[job_id].discard(watch)
-            if not self._waiters[job_id]:
-                del self._waiters[job_id]
+            self._waiters[watched].discard(watch)
+            if not self._waiters[watched]:
+                del self._waiters[watched]
+
+    def watches(self, watched: UUID) -> int:
+        """How many clients watch a job, or all of a tenant's."""
+        return len(self._waiters.get(watched, ()))
 
     async def run(self) -> None:
         """Listen until cancelled."""
@@ -93,11 +104,13 @@ class JobNotifications:
             await connection.execute(f"listen {JOBS_CHANNEL}")
             self._notify_all()
             async for notice in connection.notifies():
-                job_id, version, state = notice.payload.split(" ")
-                for watch in self._waiters.get(UUID(job_id), ()):
-                    watch.notify(Change(int(version), JobState(state)))
+                tenant_id, job_id, version, state = notice.payload.split(" ")
+                change = Change(int(version), JobState(state)) if state else None
+                for watched in (UUID(tenant_id), UUID(job_id)):
+                    for watch in self._waiters.get(watched, ()):
+                        watch.notify(UUID(job_id), change)
 
     def _notify_all(self) -> None:
         for watches in self._waiters.values():
             for watch in watches:
-                watch.notify(None)
+                watch.lose()

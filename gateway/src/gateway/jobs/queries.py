@@ -1,6 +1,7 @@
 """SQL about many jobs at once: the worklist, in each order, and a patient's earlier studies."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,7 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    or_,
     select,
     tuple_,
 )
@@ -25,6 +27,7 @@ from gateway.tables import Arrival, Instance, Job, Study, StudyFinding
 from thorax.states import JobState
 
 AnyRow = Row[*tuple[Any, ...]]
+COMMITTED_WITHIN = timedelta(seconds=10)
 
 
 class Order(StrEnum):
@@ -102,6 +105,28 @@ async def page(
         )
         query = query.where(exists().where(positive))
     return (await connection.execute(query)).all()
+
+
+async def current(
+    connection: AsyncConnection, tenant_id: UUID, since: datetime | None, limit: int
+) -> Sequence[AnyRow]:
+    """Open jobs, and those that ended after `since` or shortly before: a commit takes its time. The latest first."""
+    wanted: ColumnElement[bool] = Job.state.in_((JobState.QUEUED, JobState.RUNNING))
+    if since:
+        wanted = or_(wanted, Job.finished_at > since - COMMITTED_WITHIN)
+    query = _jobs().where(Job.tenant_id == tenant_id, wanted)
+    return (await connection.execute(query.order_by(Job.finished_at.desc().nulls_first()).limit(limit))).all()
+
+
+async def some(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequence[AnyRow]:
+    """Those of these jobs that there are."""
+    return (await connection.execute(_jobs().where(Job.id.in_(job_ids)))).all()
+
+
+async def now(connection: AsyncConnection) -> datetime:
+    """The database's clock, when the transaction began."""
+    found: datetime = (await connection.execute(select(func.now()))).scalar_one()
+    return found
 
 
 async def patient_known(connection: AsyncConnection, job_id: UUID) -> bool | None:

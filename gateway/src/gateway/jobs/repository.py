@@ -159,10 +159,4 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
     )
     steps = [(job_id, ledger.NewStep(StepKind.PREPARE, i)) for i in ids]
     await connection.run_sync(lambda sync: ledger.add(sync, steps))
-    await connection.execute(
-        statement(
-            "select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from jobs where id = :id"
-        ),
-        {"id": job_id},
-    )
     return ids

@@ -142,6 +142,7 @@ class JobSummary(BaseModel):
     """A job as a list shows it."""
 
     id: UUID = Field(examples=[_JOB])
+    version: int = Field(description="Grows with every visible change.", examples=[5])
     study_id: UUID = Field(examples=[_STUDY])
     title: str = Field(examples=["PA, follow-up"])
     state: JobState = Field(examples=[JobState.SUCCEEDED])

@@ -77,7 +77,8 @@ class JobService:
             while not state.final and version == (seen or version) and (left := deadline - monotonic()) > 0:
                 if self._notifications.closing:
                     break
-                version, state = await watch.next(left) or await self.version(access)
+                changes = await watch.next(left) or {}
+                version, state = changes.get(access.job_id) or await self.version(access)
             return version, state
 
     # changing

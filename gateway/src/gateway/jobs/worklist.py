@@ -1,6 +1,8 @@
 """Lists of jobs: the worklist page by page, and what there is to compare a study with."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,16 @@ from thorax.http.cursors import cursor_of, moment, place_of
 from thorax.http.database import tenant_scope
 
 MOST_PRIORS = 50
+MOST_CHANGED = 1000
+
+
+@dataclass(frozen=True)
+class Current:
+    """Jobs as they were at a moment of the database's clock; not `complete` if there were more than are read at once."""
+
+    moment: datetime
+    items: list[JobSummary]
+    complete: bool = True
 
 
 class Worklist:
@@ -34,6 +46,20 @@ class Worklist:
             items = await _summaries(connection, found[:limit])
         last = found[limit - 1] if len(found) > limit else None
         return JobPage(items=items, next=cursor_of(order, last.key, last.id) if last else None)
+
+    async def current(self, tenant_id: UUID, since: datetime | None) -> Current:
+        """The tenant's open jobs, and those that ended since a moment of the database's clock."""
+        async with tenant_scope(self._engine, tenant_id) as connection:
+            moment = await queries.now(connection)
+            found = await queries.current(connection, tenant_id, since, MOST_CHANGED + 1)
+            items = await _summaries(connection, found[:MOST_CHANGED])
+        return Current(moment, items, len(found) <= MOST_CHANGED)
+
+    async def some(self, tenant_id: UUID, job_ids: Sequence[UUID]) -> Current:
+        """Those of these jobs that the tenant has."""
+        async with tenant_scope(self._engine, tenant_id) as connection:
+            moment = await queries.now(connection)
+            return Current(moment, await _summaries(connection, await queries.some(connection, job_ids)))
 
     async def priors(self, tenant_id: UUID, job_id: UUID) -> Priors:
         """Earlier studies of the same patient; CodedError(NOT_FOUND) if the tenant has no such job."""

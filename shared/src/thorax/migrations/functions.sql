@@ -138,3 +138,18 @@ select (select count(*) from images),
   case when (select count(*) from pinned where digest is not null) = at_most then 0
     else coalesce((select extract(epoch from min(settles_at) - now()) from arrivals where settles_at > now()), 'infinity') end;
 $$;
+
+-- Tells the gateways of each change of a job that clients can see: its tenant, id, version and state. (The workers, who
+-- make most changes, may not read whose a job is.) The channel is `thorax.states.JOBS_CHANNEL`. Of an erased job: no state.
+create function tell_of_job() returns trigger language plpgsql set search_path = public, pg_temp as $$
+begin
+  if tg_op = 'DELETE' then
+    perform pg_notify('thorax_jobs', concat_ws(' ', old.tenant_id, old.id, old.version, ''));
+  else
+    perform pg_notify('thorax_jobs', concat_ws(' ', new.tenant_id, new.id, new.version, new.state));
+  end if;
+  return null;
+end $$;
+create trigger changed after insert or update of version on jobs for each row
+when (new.shadow_of is null) execute function tell_of_job();
+create trigger erased after delete on jobs for each row when (old.shadow_of is null) execute function tell_of_job();

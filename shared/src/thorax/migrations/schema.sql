@@ -56,6 +56,7 @@ create index jobs_supersede on jobs (supersedes) where supersedes is not null;
 create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
 create index jobs_study on jobs (study_id);
 create index jobs_open on jobs (tenant_id) where state in ('queued', 'running');
+create index jobs_ended on jobs (tenant_id, finished_at) where finished_at is not null;
 create index jobs_expiry on jobs (expires_at) where expires_at is not null;
 create index jobs_succeeded on jobs (finished_at) where state = 'succeeded' and shadow_of is null;
 create index jobs_failed on jobs (finished_at desc, id desc)

@@ -46,13 +46,10 @@ claimed as (
 started as (
   update jobs set state = 'running', started_at = now(), version = version + 1
   where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
-               where j.state = 'queued' for update of j skip locked)
-  returning id, version, state),
-told as (select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from started)
+               where j.state = 'queued' for update of j skip locked))
 select claimed.*, i.media_type, coalesce(i.forced, false) as force,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest
-from claimed left join instances i on i.id = claimed.instance_id
-  left join (select count(*) from told) as notified on true order by claimed.id
+from claimed left join instances i on i.id = claimed.instance_id order by claimed.id
 
 -- held --
 -- The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.
@@ -76,18 +73,16 @@ moved as (
   from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added
         from held group by job_id) as d
   where j.id = d.job_id and j.state in ('queued', 'running')
-  returning j.id, j.version, j.state, j.bundle_digest, j.priority,
-    j.steps_done + 1 = j.steps_total as exhausted),
+  returning j.id, j.bundle_digest, j.priority, j.steps_done + 1 = j.steps_total as exhausted),
 added as (
   insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
   select moved.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority
   from new join moved on moved.id = new.job_id order by new.place),
 last as (
   insert into steps (job_id, kind, bundle_digest, priority)
-  select id, 'aggregate', bundle_digest, priority from moved where exhausted),
-told as (select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from moved)
+  select id, 'aggregate', bundle_digest, priority from moved where exhausted)
 select held.id, held.job_id, coalesce(moved.exhausted, false) as exhausted
-from held left join moved on moved.id = held.job_id left join (select count(*) from told) as notified on true
+from held left join moved on moved.id = held.job_id
 
 -- release --
 -- Gives claims back after a failure that may pass; the wait doubles with each attempt.
@@ -104,11 +99,11 @@ select id from jobs where id = any(:ids) order by id for no key update
 -- Ends an open job without a result and cancels its open steps.
 with ended as (
   update jobs set state = :state, error_code = :code, error_detail = :detail, finished_at = now(),
-    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id, version, state),
+    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id),
 stopped as (
   update steps set state = 'cancelled', finished_at = now()
   where job_id in (select id from ended) and state in ('waiting', 'running'))
-select pg_notify(:jobs_channel, concat_ws(' ', id, version, state)) from ended
+select id from ended
 
 -- waiting --
 -- Counts the steps of real work that wait, over all tenants.
