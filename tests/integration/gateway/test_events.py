@@ -132,6 +132,6 @@ def test_a_finished_job_is_told_once_more_after_its_retry(client: httpx.Client) 
 
 def test_a_stream_ends_with_its_token(platform: Platform) -> None:
     token = platform.issuer.token(uuid4(), life_s=2)
-    with httpx.Client(base_url=platform.base, headers={"Authorization": f"Bearer {token}"}) as client:
-        with stream(client) as told:
-            assert [event["event"] for event in told] == ["open"], "it ends, and so does this loop"
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=platform.base, headers=headers) as client, stream(client) as told:
+        assert [event["event"] for event in told] == ["open"], "it ends, and so does this loop"
