@@ -35,6 +35,7 @@ class Code(StrEnum):
     MALFORMED_MULTIPART = "malformed_multipart", 400, "The multipart body is malformed", "Send a valid `multipart/form-data` body."
     NO_FILES = "no_files", 422, "No image was sent", "Send 1 to 20 images in the field `files`."
     TOO_MANY_FILES = "too_many_files", 422, "The study has too many images", "Send at most 20 images per job."
+    SEVERAL_PATIENTS = "several_patients", 422, "The images are of several patients", "Send each patient's images as a job of their own."
     UNEXPECTED_FIELD = "unexpected_field", 422, "The form has an unknown field", "Use `files`, `title` and `priority` only."
     EMPTY_FILE = "empty_file", 422, "An image is empty", "Check the file, then send it again."
     UNSUPPORTED_MEDIA = "unsupported_media_type", 415, "The file is not DICOM, PNG or JPEG", "Send a DICOM, PNG or JPEG file."

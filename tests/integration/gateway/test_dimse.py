@@ -24,7 +24,7 @@ from pynetdicom import AE, build_context
 
 from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES
 from local_stack.server import free_port
-from model_worker.decoding import attributes
+from model_worker.decoding import anatomy
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished
 from tests.integration.gateway.stored import stored
@@ -124,7 +124,7 @@ def tool(name: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_what_is_negotiated_is_what_the_workers_take() -> None:
-    assert set(RADIOGRAPHS) == set(attributes.SOP_CLASSES)
+    assert set(RADIOGRAPHS) == set(anatomy.SOP_CLASSES)
 
 
 def test_verification(start: Start) -> None:

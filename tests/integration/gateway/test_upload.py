@@ -58,6 +58,15 @@ def test_a_callback_is_refused_and_nothing_is_kept(client: httpx.Client, platfor
     assert stored(platform) == before
 
 
+def test_images_of_two_patients_are_no_job(client: httpx.Client, platform: Platform) -> None:
+    before = stored(platform)
+    one, other, nobody = (chest_dicom(n, PatientID=p) for n, p in enumerate(["1", "2", "ANONYMOUS"], 1))
+    refused = problem(post(client, one, nobody, chest_png(4), other), Code.SEVERAL_PATIENTS)
+    assert refused["file"] == 3
+    assert stored(platform) == before
+    assert post(client, one, nobody, chest_dicom(5, PatientID="1 ")).status_code == 202
+
+
 def test_twenty_images_are_one_study(client: httpx.Client) -> None:
     answer = post(client, *(chest_png(i, 64) for i in range(20)))
     assert answer.status_code == 202, answer.text

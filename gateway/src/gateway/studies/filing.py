@@ -1,7 +1,7 @@
 """Filing: one image that a DICOM peer sent becomes durable, and is recorded under its study once and only once."""
 
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -77,7 +77,7 @@ class Filing:
                 route.tenant_id,
                 study=found.study,
                 sop=found.sop_instance,
-                image=asdict(image),
+                image=asdict(replace(image, dicom=None)),
                 route={
                     "owner": route.owner,
                     "source": route.source,

@@ -9,7 +9,9 @@ import struct
 import zlib
 from dataclasses import dataclass
 
+from thorax.errors import CodedError
 from thorax.image_headers import unreadable
+from thorax.patients import patient_digest
 
 HEAD_BYTES = 512 * 1024
 IMPLICIT_LITTLE, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
@@ -20,17 +22,21 @@ _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC"
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _TRANSFER_SYNTAX = 0x00020010
-_WANTED = {0x00080016: "sop_class", 0x00080018: "sop_instance", 0x0020000D: "study"}
+_UIDS = {0x00080016: "sop_class", 0x00080018: "sop_instance", 0x0020000D: "study"}
+_PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
+_WANTED = {*_UIDS, _PATIENT_ID, _ISSUER}
+_LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
 
 
 @dataclass(frozen=True)
 class Identifiers:
-    """UIDs of one instance."""
+    """UIDs of one instance; `patient`: a digest that tells patients apart, None if the file names none."""
 
     sop_class: str
     sop_instance: str
     study: str
     transfer_syntax: str
+    patient: str | None = None
 
 
 def identify(head: bytes) -> Identifiers:
@@ -41,16 +47,26 @@ def identify(head: bytes) -> Identifiers:
     if head[128:132] != b"DICM":
         raise unreadable("The data is not a DICOM file.")
     try:
-        meta, at = _elements(head, 132, "", {_TRANSFER_SYNTAX: "transfer_syntax"}, last=0x0002FFFF)
-        syntax = meta.get("transfer_syntax", IMPLICIT_LITTLE)
+        meta, at = _elements(head, 132, "", {_TRANSFER_SYNTAX}, last=0x0002FFFF)
+        syntax = _uid(meta[_TRANSFER_SYNTAX]) if meta else IMPLICIT_LITTLE
         data = zlib.decompressobj(-15).decompress(head[at:], HEAD_BYTES) if syntax == DEFLATED else head[at:]
         found, _ = _elements(data, 0, syntax, _WANTED, last=max(_WANTED))
     except (struct.error, zlib.error, IndexError):
         raise unreadable("The DICOM header is damaged.") from None
-    missing = [name for name in _WANTED.values() if name not in found]
-    if missing:
-        raise unreadable(f"The DICOM header lacks the {missing[0].replace('_', ' ')} UID.")
-    return Identifiers(**found, transfer_syntax=syntax)
+    for tag, name in _UIDS.items():
+        if tag not in found:
+            raise unreadable(f"The DICOM header lacks the {name.replace('_', ' ')} UID.")
+    patient = patient_digest(*(found.get(tag, b"").decode("latin-1") for tag in (_PATIENT_ID, _ISSUER)))
+    uids = {name: _uid(found[tag]) for tag, name in _UIDS.items()}
+    return Identifiers(**uids, transfer_syntax=syntax, patient=patient)
+
+
+def identified(head: bytes) -> Identifiers | None:
+    """As `identify`; None where that refuses, as workers can read what is damaged more than this reader can."""
+    try:
+        return identify(head)
+    except CodedError:
+        return None
 
 
 def is_uid(text: str) -> bool:
@@ -59,14 +75,14 @@ def is_uid(text: str) -> bool:
 
 
 def _elements(
-    data: bytes, at: int, syntax: str, wanted: dict[int, str], *, last: int
-) -> tuple[dict[str, str], int]:
+    data: bytes, at: int, syntax: str, wanted: set[int], *, last: int
+) -> tuple[dict[int, bytes], int]:
     """Values of `wanted` elements outside of sequences up to the tag `last`, and where the next element begins.
 
     Sequences of undefined length are walked through, not into: `open_` holds how each was encoded around it.
     """
     order = ">" if syntax == EXPLICIT_BIG else "<"
-    implicit, found, open_ = syntax == IMPLICIT_LITTLE, dict[str, str](), list[bool]()
+    implicit, found, open_ = syntax == IMPLICIT_LITTLE, dict[int, bytes](), list[bool]()
     while at + 8 <= len(data):
         tag, length, value, unknown = _element(data, at, order, implicit)
         if not open_ and tag > last:
@@ -81,7 +97,7 @@ def _elements(
             implicit = implicit or unknown  # PS3.5, 6.2.2: an UN of undefined length is implicit within
         else:
             if not open_ and tag in wanted:
-                found[wanted[tag]] = _uid(data[value : value + min(length, 66)])
+                found[tag] = data[value : value + min(length, _LONGEST)]
             at += length
     return found, at
 

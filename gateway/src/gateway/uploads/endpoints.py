@@ -27,7 +27,7 @@ Force = Annotated[
 ]
 _CODES = (
     *(Code.MALFORMED_MULTIPART, Code.BODY_TOO_LARGE, Code.BODY_TIMEOUT),
-    *(Code.NO_FILES, Code.TOO_MANY_FILES, Code.UNEXPECTED_FIELD),
+    *(Code.NO_FILES, Code.TOO_MANY_FILES, Code.UNEXPECTED_FIELD, Code.SEVERAL_PATIENTS),
     *(Code.EMPTY_FILE, Code.UNSUPPORTED_MEDIA, Code.UNREADABLE_IMAGE, Code.IMAGE_TOO_LARGE, Code.IMAGE_SIZE),
     *(Code.IDEMPOTENCY_MISMATCH, Code.QUOTA_EXCEEDED, Code.OVERLOADED),
     *(Code.BUNDLE_MISSING, Code.STORAGE_FULL),
@@ -73,7 +73,7 @@ def _receipt(description: str, **headers: str) -> dict[int | str, dict[str, Any]
 async def post_job(
     request: Request, response: Response, caller: Writer, key: Key = None, force: Force = False
 ) -> Accepted:
-    """Upload 1 to 20 images of one study. The answer is sent once all of them are stored durably; then poll the job."""
+    """Upload 1 to 20 images of one patient's study. The answer is sent once all of them are stored durably; then poll the job."""
     return await _take(request, response, Sender(caller.tenant_id, caller.subject), key, force=force)
 
 

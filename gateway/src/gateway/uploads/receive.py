@@ -1,7 +1,7 @@
 """Receiving an upload: its images are streamed to the blob store while they are hashed. What comes out is durable."""
 
 import hashlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -10,9 +10,11 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 
 from gateway.config import GatewaySettings
+from gateway.studies import header
+from gateway.studies.header import Identifiers, identified
 from gateway.uploads.multipart import MultipartStream
 from thorax.errors import Code, CodedError
-from thorax.image_headers import HEAD_BYTES, sniff
+from thorax.image_headers import DICOM, HEAD_BYTES, sniff
 from thorax.states import Priority
 from thorax.storage import ORIGINAL, BlobStore
 
@@ -29,13 +31,14 @@ class Fields(BaseModel):
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image whose bytes are durable under `id`."""
+    """An image whose bytes are durable under `id`. `dicom`: of a DICOM file, where its header can be read."""
 
     id: UUID
     file_name: str
     media_type: str
     size_bytes: int
     sha256: str
+    dicom: Identifiers | None = None
 
 
 @dataclass
@@ -83,6 +86,7 @@ class Receiver:
                 if len(upload.images) >= self._settings.max_files:
                     raise CodedError(Code.TOO_MANY_FILES)
                 upload.images.append(await self._image(part.filename, stream.chunks(), len(upload.images)))
+                _refuse_several_patients(upload.images)
             elif name in Fields.model_fields and part.filename is None and name not in texts:
                 texts[name] = await _text(name, stream.chunks())
             elif name == "callback_url":
@@ -113,10 +117,19 @@ class Receiver:
     async def store(self, file_name: str, chunks: AsyncIterator[bytes]) -> StoredImage:
         """Store one image; durable on return. Raises CodedError for what `sniff` refuses, and then stores nothing."""
         head = await read_head(chunks, HEAD_BYTES)
-        return await self.keep(file_name, sniff(head), head, chunks)
+        media_type, dicom = sniff(head), None
+        if media_type == DICOM:
+            head += await read_head(chunks, header.HEAD_BYTES - len(head))
+            dicom = identified(head)
+        return await self.keep(file_name, media_type, head, chunks, dicom)
 
     async def keep(
-        self, file_name: str, media_type: str, head: bytes, chunks: AsyncIterator[bytes]
+        self,
+        file_name: str,
+        media_type: str,
+        head: bytes,
+        chunks: AsyncIterator[bytes],
+        dicom: Identifiers | None = None,
     ) -> StoredImage:
         """Store one image whose head was looked at; durable on return."""
         digest, size, instance_id = hashlib.sha256(), 0, uuid4()
@@ -131,7 +144,7 @@ class Receiver:
                 piece = await anext(chunks, b"")
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
-        return StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest())
+        return StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest(), dicom)
 
 
 async def read_head(chunks: AsyncIterator[bytes], enough: int) -> bytes:
@@ -148,6 +161,14 @@ async def discard(blobs: BlobStore, images: Iterable[StoredImage]) -> None:
     """Erase what was stored and is not needed."""
     for image in images:
         await to_thread.run_sync(blobs.erase, image.id)
+
+
+def _refuse_several_patients(images: Sequence[StoredImage]) -> None:
+    """Images of one job are one study's, whose findings are the highest of all: they have to be of one patient."""
+    patients = [image.dicom.patient for image in images if image.dicom and image.dicom.patient]
+    if patients and patients[-1] != patients[0]:
+        detail = f"Image {len(images)} is of another patient than an image before it."
+        raise CodedError(Code.SEVERAL_PATIENTS, detail, file=len(images) - 1)
 
 
 async def _text(name: str, chunks: AsyncIterator[bytes]) -> str:

@@ -18,6 +18,7 @@ from tests.factories.images import chest_dicom
 
 from gateway.studies.header import Identifiers, identify
 from thorax.errors import CodedError
+from thorax.patients import patient_digest
 
 IDS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.3.4.3", "1.2.3.4.1")
 
@@ -54,7 +55,8 @@ def written(syntax: str, *, undefined: bool) -> bytes:
     [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian],
 )
 def test_every_encoding_is_read(syntax: str, undefined: bool) -> None:
-    assert identify(written(syntax, undefined=undefined)) == Identifiers(*IDS, syntax)
+    patient = patient_digest("SYNTHETIC-1", "")
+    assert identify(written(syntax, undefined=undefined)) == Identifiers(*IDS, syntax, patient)
 
 
 def test_an_unknown_of_undefined_length_is_implicit_within() -> None:
@@ -63,7 +65,15 @@ def test_an_unknown_of_undefined_length_is_implicit_within() -> None:
     inner = struct.pack("<HHI", 0xFFFE, 0xE000, 12) + struct.pack("<HHI", 0x0008, 0x0100, 4) + b"x \0\0"
     unknown = struct.pack("<HH", 0x0008, 0x1030) + b"UN\0\0\xff\xff\xff\xff" + inner
     unknown += struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
-    assert identify(file[:at] + unknown + file[at:]) == Identifiers(*IDS, ExplicitVRLittleEndian)
+    found = identify(file[:at] + unknown + file[at:])
+    assert (found.sop_class, found.sop_instance, found.study) == IDS
+
+
+@pytest.mark.parametrize("nobody", [None, "", "ANONYMOUS", "000"])
+def test_an_id_that_stands_for_many_patients_is_none(nobody: str | None) -> None:
+    assert identify(chest_dicom(PatientID=nobody)).patient is None
+    issued = (identify(chest_dicom(PatientID="7", IssuerOfPatientID=who)).patient for who in ("A", "B"))
+    assert len(set(issued)) == 2
 
 
 def test_a_deflated_bomb_is_inflated_no_further_than_the_head() -> None:
