@@ -30,13 +30,15 @@ redis=${VALKEY:-redis://:$(cat "$folder/valkey/password")@valkey$cluster:6379/0}
 put migrate/thorax_database_url "$(database thorax)"
 put auth-service/thorax_database_url "$(database thorax_auth_login)"
 put auth-service/auth_secret "$(fresh)$(fresh)"
-put gateway/thorax_database_url "$(database thorax_gateway_login)"
+for service in gateway dimse; do
+  put "$service/thorax_database_url" "$(database thorax_gateway_login)"
+done
 put model-worker/thorax_database_url "$(database thorax_worker_login)"
 put keda/connection "host=${postgres%:*} port=${postgres##*:} dbname=thorax user=thorax_worker_login password=$(cat "$folder/postgres/thorax_worker_login")"
 for service in aggregator sweeper; do
   put "$service/thorax_database_url" "$(database thorax_aggregator_login)"
 done
-for service in gateway model-worker aggregator sweeper; do
+for service in gateway dimse model-worker aggregator sweeper; do
   put "$service/thorax_redis_url" "$redis"
 done
 echo "The secrets are in $folder; keep them out of git."

@@ -41,9 +41,28 @@ def complaints(rendered: Rendered) -> Iterator[str]:
                 why = _blocked(rendered, Peer(KEDA, {}), place)
                 if why:
                     yield f"{called(trigger)}: {place.host}:{place.port} {why}"
+    for service in rendered.of("Service"):
+        if service["spec"].get("type") in ("LoadBalancer", "NodePort"):
+            yield from _unreachable(rendered, service)
     for policy in rendered.of("NetworkPolicy"):
         if policy["spec"]["podSelector"] and not _bound(rendered, policy):
             yield f"{called(policy)}: selects no pod"
+
+
+def _unreachable(rendered: Rendered, service: Object) -> Iterator[str]:
+    """What keeps senders outside of the cluster from a Service that is there for them."""
+    if service["spec"].get("externalTrafficPolicy") != "Local":
+        yield f"{called(service)}: hides the sender's address, by which it is allowed (externalTrafficPolicy)"
+    for target in rendered.selected(service["spec"]["selector"]):
+        ports = {
+            port.get("name"): port["containerPort"]
+            for c in containers_of(target)
+            for port in c.get("ports", [])
+        }
+        for each in service["spec"]["ports"]:
+            port = ports.get(each["targetPort"], each["targetPort"])
+            if not _passes(rendered, "Ingress", Peer(NAMESPACE, labels_of(target)), None, port):
+                yield f"{called(service)}: port {each['port']} is not allowed by an ingress policy"
 
 
 def _bound(rendered: Rendered, policy: Object) -> list[Object]:

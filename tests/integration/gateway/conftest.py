@@ -15,6 +15,7 @@ from local_stack.stores import Postgres
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.scp import start  # noqa: F401 - a fixture
 
 Stage = Callable[..., AbstractContextManager[Platform]]
 _numbers = itertools.count()

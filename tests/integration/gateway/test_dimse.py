@@ -6,121 +6,29 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from pydicom import dcmread
+from anyio.from_thread import start_blocking_portal
+from pydantic import SecretStr
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
-from pynetdicom import AE, build_context
+from pynetdicom import build_context
 
+from gateway.dimse.__main__ import beat
+from gateway.dimse.config import DimseSettings
 from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES
 from local_stack.server import free_port
 from model_worker.decoding import anatomy
 from tests.factories.images import chest_dicom
-from tests.factories.platform import Platform, finished
+from tests.factories.platform import Platform
+from tests.integration.gateway.scp import CR, Scp, Start, answers, data_set, instance, tool, uid
 from tests.integration.gateway.stored import stored
 from thorax.errors import Code
 
-CR = "1.2.840.10008.5.1.4.1.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
-MAX_BYTES = 3_000_000
-
-
-@dataclass
-class Scp:
-    """A running SCP, and the tenant to which its title THORAX belongs."""
-
-    platform: Platform
-    port: int
-    process: subprocess.Popen[bytes]
-    tenant: UUID
-    spool: Path
-
-    def associate(self, *contexts: Any, called: str = "THORAX", calling: str = "SCU") -> Any:
-        ae = AE(ae_title=calling)
-        ae.requested_contexts = list(contexts) or [build_context(CR, ExplicitVRLittleEndian)]
-        ae.acse_timeout = ae.dimse_timeout = 60
-        return ae.associate("127.0.0.1", self.port, ae_title=called)
-
-    def jobs(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
-        """All jobs of the tenant, once there are so many and they have ended."""
-        with self.platform.client(self.tenant) as client:
-            deadline = time.monotonic() + timeout_s
-            while len(items := client.get("/v1/jobs").json()["items"]) < count:
-                assert time.monotonic() < deadline, items
-                time.sleep(0.1)
-            return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-Start = Callable[..., Scp]
-
-
-@pytest.fixture
-def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
-    """`start(DICOM_IDLE_S="2")`: an SCP of a new tenant; studies settle after half a second."""
-    running: list[Scp] = []
-
-    def new(port: int = 0, tenant: UUID | None = None, **settings: str) -> Scp:
-        port, tenant, aes = port or free_port(), tenant or uuid4(), tmp_path / "aes.toml"
-        peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
-        aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 1\npeers = {peers}\n')
-        environment = {
-            **platform._environment,
-            "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),
-            "THORAX_DICOM_PORT": str(port),
-            "THORAX_DICOM_AES": str(aes),
-            "THORAX_DICOM_SPOOL": str(tmp_path / "spool"),
-            "THORAX_MAX_BODY_BYTES": str(MAX_BYTES),
-            **{f"THORAX_{name}": value for name, value in settings.items()},
-        }
-        with (platform.folder / "dimse.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.dimse"], env=environment, stdout=log, stderr=log
-            )
-        scp = Scp(platform, port, process, tenant, tmp_path / "spool")
-        running.append(scp)
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert process.poll() is None and time.monotonic() < deadline, platform.logs()[-3000:]
-            time.sleep(0.05)
-        return scp
-
-    yield new
-    for scp in running:
-        scp.process.kill()
-        scp.process.wait()
-
-
-def uid() -> str:
-    return f"2.25.{uuid4().int}"
-
-
-def instance(study: str, seed: int = 0, sop: str | None = None, **elements: Any) -> bytes:
-    return chest_dicom(seed, 64, StudyInstanceUID=study, SOPInstanceUID=sop or uid(), **elements)
-
-
-def data_set(data: bytes) -> Any:
-    return dcmread(BytesIO(data))
-
-
-def tool(name: str, *words: str) -> subprocess.CompletedProcess[str]:
-    if not shutil.which(name):
-        pytest.skip(f"{name} (dcmtk) is not installed")
-    return subprocess.run([name, *words], capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_what_is_negotiated_is_what_the_workers_take() -> None:
@@ -130,6 +38,29 @@ def test_what_is_negotiated_is_what_the_workers_take() -> None:
 def test_verification(start: Start) -> None:
     scp = start()
     assert tool("echoscu", "-aec", "THORAX", "-aet", "SCU", "127.0.0.1", str(scp.port)).returncode == 0
+
+
+def test_the_heartbeat_says_that_associations_are_accepted(start: Start, tmp_path: Path) -> None:
+    scp, file = start(HEARTBEAT_FILE=str(tmp_path / "heartbeat")), tmp_path / "heartbeat"
+    deadline = time.monotonic() + 10
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    file.unlink()
+    with start_blocking_portal() as portal:
+        settings = DimseSettings(
+            dicom_port=scp.port,
+            dicom_aes=file,
+            heartbeat_file=file,
+            database_url=SecretStr(scp.platform.owner_url),
+        )
+        beat(settings, portal)
+        assert file.exists()
+        file.unlink()
+        scp.process.send_signal(signal.SIGKILL)
+        scp.process.wait()
+        beat(settings, portal)
+        assert not file.exists()
 
 
 def test_a_study_becomes_one_job_that_names_its_sender(start: Start, tmp_path: Path) -> None:

@@ -137,6 +137,14 @@ MISTAKES: dict[str, tuple[Callable[[Rendered], object], str]] = {
         lambda r: r.find("NetworkPolicy", "public")["spec"].update(ingress=[]),
         "not allowed by an ingress policy",
     ),
+    "sender": (
+        lambda r: r.find("NetworkPolicy", "dimse")["spec"]["ingress"][0].update(ports=[{"port": 104}]),
+        "Service dimse: port 11112 is not allowed",
+    ),
+    "sender's address": (
+        lambda r: r.find("Service", "dimse")["spec"].update(externalTrafficPolicy="Cluster"),
+        "hides the sender's address",
+    ),
     "policy": (
         lambda r: r.find("NetworkPolicy", "to-valkey")["spec"]["podSelector"]["matchLabels"].update(a="b"),
         "selects no pod",

@@ -25,10 +25,9 @@ OF_THE_PLACE = {
     "THORAX_TRUSTED_PROXIES",
     "THORAX_LOG_LEVEL",
     "THORAX_GRACE_S",  # a laptop's Ctrl-C should be quick
+    "THORAX_DICOM_SPOOL",
     "THORAX_PAGE",  # in the gateway's image
 }
-
-NOT_YET = {"dimse"}  # neither docker-compose.yml nor k8s/ runs it yet
 
 Told = dict[str, set[str]]
 
@@ -37,8 +36,7 @@ def local() -> Told:
     """Process name to the names of its variables, as `make run` starts them."""
     places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"), 2, Path("aes"))
     auth, needed, more = services(LocalSettings(model_workers=1), places)
-    told = {row.name.removesuffix("-1"): set(row.env) for row in [auth, *needed, *more]}
-    return {name: names for name, names in told.items() if name not in NOT_YET}
+    return {row.name.removesuffix("-1"): set(row.env) for row in [auth, *needed, *more]}
 
 
 def compose() -> dict[str, Any]:
@@ -119,6 +117,7 @@ def test_every_service_gets_only_its_own_login(secrets: Path) -> None:
     assert logins == {
         "auth-service": "thorax_auth_login",
         "gateway": "thorax_gateway_login",
+        "dimse": "thorax_gateway_login",
         "model-worker": "thorax_worker_login",
         "aggregator": "thorax_aggregator_login",
         "sweeper": "thorax_aggregator_login",

@@ -3,12 +3,14 @@
 import logging
 import shutil
 import signal
+import socket
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 import structlog
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.lowlevel import checkpoint
 from pynetdicom import AE, _config
 
 from gateway.dimse.config import DimseSettings, read_aes
@@ -22,8 +24,10 @@ from thorax import database, telemetry
 from thorax.http.database import async_engine
 from thorax.settings import load
 from thorax.storage import BlobStore
+from thorax.work.heartbeat import BEAT_S
 from thorax.work.hints import Hints, celery_app
 
+_STOP = {signal.SIGTERM, signal.SIGINT}
 _log = structlog.get_logger(__name__)
 
 
@@ -36,7 +40,7 @@ def main() -> None:
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
     _config.STORE_RECV_CHUNKED_DATASET = True  # into files: no data set is held in memory
     aes = read_aes(settings.dicom_aes)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})  # inherited by all threads
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # inherited by all threads
     with ExitStack() as stack:
         tempfile.tempdir = str(_spool(settings.dicom_spool, stack))
         portal = stack.enter_context(start_blocking_portal())
@@ -55,9 +59,23 @@ def main() -> None:
         place = (settings.dicom_host, settings.dicom_port)
         ae.start_server(place, block=False, ssl_context=settings.tls(), evt_handlers=scp.handlers())
         _log.info("listening", host=place[0], port=place[1], titles=sorted(aes))
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
+        beat(settings, portal)
+        while signal.sigtimedwait(_STOP, BEAT_S) is None:
+            beat(settings, portal)
         _log.info("stopping")
         ae.shutdown()
+
+
+def beat(settings: DimseSettings, portal: BlockingPortal) -> None:
+    """Touch the heartbeat file if connections are accepted and the loop that files images runs."""
+    if settings.heartbeat_file is None:
+        return
+    try:
+        socket.create_connection((settings.dicom_host, settings.dicom_port), timeout=BEAT_S).close()
+        portal.start_task_soon(checkpoint).result(BEAT_S)
+        settings.heartbeat_file.touch()
+    except OSError as error:  # TimeoutError is one
+        _log.warning("heartbeat_lost", error=type(error).__name__)
 
 
 def _application_entity(settings: DimseSettings) -> AE:

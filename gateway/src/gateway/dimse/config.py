@@ -29,6 +29,9 @@ class DimseSettings(GatewaySettings):
     dicom_associations: int = Field(default=20, description="at once")
     dicom_pdu_bytes: int = Field(default=131_072, description="the largest PDU that is received")
     dicom_idle_s: float = Field(default=30, description="an association without traffic is aborted")
+    heartbeat_file: Path | None = Field(
+        default=None, description="touched while associations are accepted, for liveness probes"
+    )
     dicom_tls_certificate: Path | None = None
     dicom_tls_key: Path | None = None
     dicom_tls_clients: Path | None = Field(default=None, description="CA of the client certificates required")

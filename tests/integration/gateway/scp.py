@@ -1,0 +1,113 @@
+"""A real SCP in a process of its own, and what senders need: tools, files, associations."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydicom import dcmread
+from pydicom.uid import ExplicitVRLittleEndian
+from pynetdicom import AE, build_context
+
+from local_stack.server import free_port
+from tests.factories.images import chest_dicom
+from tests.factories.platform import Platform, finished
+
+CR = "1.2.840.10008.5.1.4.1.1.1"
+MAX_BYTES = 3_000_000
+
+
+@dataclass
+class Scp:
+    """A running SCP, and the tenant to which its title THORAX belongs."""
+
+    platform: Platform
+    port: int
+    process: subprocess.Popen[bytes]
+    tenant: UUID
+    spool: Path
+
+    def associate(self, *contexts: Any, called: str = "THORAX", calling: str = "SCU") -> Any:
+        ae = AE(ae_title=calling)
+        ae.requested_contexts = list(contexts) or [build_context(CR, ExplicitVRLittleEndian)]
+        ae.acse_timeout = ae.dimse_timeout = 60
+        return ae.associate("127.0.0.1", self.port, ae_title=called)
+
+    def jobs(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
+        """All jobs of the tenant, once there are so many and they have ended."""
+        with self.platform.client(self.tenant) as client:
+            deadline = time.monotonic() + timeout_s
+            while len(items := client.get("/v1/jobs").json()["items"]) < count:
+                assert time.monotonic() < deadline, items
+                time.sleep(0.1)
+            return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+Start = Callable[..., Scp]
+
+
+@pytest.fixture
+def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
+    """`start(DICOM_IDLE_S="2")`: an SCP of a new tenant; studies settle after a second."""
+    running: list[Scp] = []
+
+    def new(port: int = 0, tenant: UUID | None = None, **settings: str) -> Scp:
+        port, tenant, aes = port or free_port(), tenant or uuid4(), tmp_path / "aes.toml"
+        peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
+        aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 1\npeers = {peers}\n')
+        environment = {
+            **platform._environment,
+            "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),
+            "THORAX_DICOM_PORT": str(port),
+            "THORAX_DICOM_AES": str(aes),
+            "THORAX_DICOM_SPOOL": str(tmp_path / "spool"),
+            "THORAX_MAX_BODY_BYTES": str(MAX_BYTES),
+            **{f"THORAX_{name}": value for name, value in settings.items()},
+        }
+        with (platform.folder / "dimse.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.dimse"], env=environment, stdout=log, stderr=log
+            )
+        scp = Scp(platform, port, process, tenant, tmp_path / "spool")
+        running.append(scp)
+        deadline = time.monotonic() + 60
+        while not answers(port):
+            assert process.poll() is None and time.monotonic() < deadline, platform.logs()[-3000:]
+            time.sleep(0.05)
+        return scp
+
+    yield new
+    for scp in running:
+        scp.process.kill()
+        scp.process.wait()
+
+
+def uid() -> str:
+    return f"2.25.{uuid4().int}"
+
+
+def instance(study: str, seed: int = 0, sop: str | None = None, **elements: Any) -> bytes:
+    return chest_dicom(seed, 64, StudyInstanceUID=study, SOPInstanceUID=sop or uid(), **elements)
+
+
+def data_set(data: bytes) -> Any:
+    return dcmread(BytesIO(data))
+
+
+def tool(name: str, *words: str) -> subprocess.CompletedProcess[str]:
+    if not shutil.which(name):
+        pytest.skip(f"{name} (dcmtk) is not installed")
+    return subprocess.run([name, *words], capture_output=True, text=True, timeout=120, check=False)
