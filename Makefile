@@ -152,6 +152,10 @@ bench: .venv/dev ## measure speed and memory, with the machine's description
 bundle: .venv/ready ## build a bundle of all five full-size architectures with random weights (needs torch)
 	$(MAKE) -C training bundle
 
+.PHONY: bundle-check
+bundle-check: .venv/ready ## open a bundle as a worker would, and hold it against its golden image (BUNDLE=models/default)
+	$(BIN)/thorax bundle check $(or $(BUNDLE),models/default)
+
 .PHONY: evaluate
 evaluate: .venv/ready ## score a bundle on labelled images (DATA= IMAGES= OUT= [BUNDLE=]); needs no torch
 	$(MAKE) -C training evaluate

@@ -13,6 +13,7 @@ from model_worker.decoding.images import DICOM, canonical, read_image
 from thorax.bundle import load_bundle
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import Verdict
+from thorax_offline import golden
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "models/default"
@@ -42,6 +43,12 @@ def test_the_default_bundle_reads_a_sample_as_it_is_drawn(
     probabilities = combine(manifest, single).probabilities
     verdicts = {f: manifest.verdict(f, float(p)) for f, p in zip(FINDINGS, probabilities, strict=True)}
     assert {finding for finding, verdict in verdicts.items() if verdict is Verdict.LIKELY} == likely
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (BUNDLE / "xception.onnx").is_file(), reason="needs the default bundle's graphs")
+def test_the_default_bundle_answers_its_golden_image_as_it_did() -> None:
+    assert "as expected" in golden.check(BUNDLE)
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")

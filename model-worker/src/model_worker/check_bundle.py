@@ -9,7 +9,7 @@ import onnx
 
 from model_worker.backbone import CPU, Backbone, first_line, invalid
 from thorax import telemetry
-from thorax.bundle import CARD, MANIFEST, BackboneSpec, Bundle, load_bundle
+from thorax.bundle import CARD, GOLDEN, GOLDEN_IMAGE, MANIFEST, BackboneSpec, Bundle, load_bundle
 from thorax.errors import CodedError
 
 _FLOATS = (
@@ -29,7 +29,7 @@ def check_bundle(folder: Path) -> Iterator[str]:
     bundle = load_bundle(folder)
     for spec in bundle.manifest.backbones:
         yield f"{spec.file}: {check_backbone(bundle, spec)}"
-    named = {MANIFEST, CARD, *(spec.file for spec in bundle.manifest.backbones)}
+    named = {MANIFEST, CARD, GOLDEN, GOLDEN_IMAGE, *(spec.file for spec in bundle.manifest.backbones)}
     for path in sorted(folder.iterdir()):
         if path.name not in named:
             yield f"{path.name}: not named by the manifest, and not used"

@@ -18,6 +18,7 @@ from thorax.operating_points import FindingPoints, ManifestPart, MapScale, Verdi
 
 MANIFEST = "manifest.json"
 CARD = "card.md"
+GOLDEN, GOLDEN_IMAGE = "golden.json", "golden.png"  # see thorax_offline.golden; no part of the digest
 
 FiveFloats = Annotated[
     tuple[float, float, float, float, float], Field(description="one per canonical finding")

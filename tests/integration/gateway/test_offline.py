@@ -21,6 +21,6 @@ def test_offline_and_served_answers_are_the_same(platform: Platform, client: htt
         for name in ("probability", "threshold", "disagreement"):
             assert told[name] == pytest.approx(getattr(read, name), abs=1e-6), name
         assert (told["finding"], told["verdict"]) == (read.finding, read.verdict)
-    archive = np.load(io.BytesIO(client.get(image["links"]["heatmaps.npz"]).content))
+    archive = np.load(io.BytesIO(client.get(image["links"]["heatmaps"]).content))
     assert np.array_equal(archive["ensemble"], reading.maps)
     assert [warning["code"] for warning in image["warnings"]] == [w.code for w in reading.warnings]

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aggregator.heatmaps import add_up
-from thorax.bundle import MANIFEST, Bundle, Manifest, load_bundle
+from thorax.bundle import GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Manifest, load_bundle
 from thorax.errors import CodedError
 from training.card import write_card
 from training.datasets import Table, read_table
@@ -116,7 +116,8 @@ def main() -> None:
         unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
         manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights)
         if arguments.out != arguments.bundle:
-            shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True)
+            leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
+            shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)
         manifest = manifest.model_copy(update={"version": arguments.version})
         seen = replace(seen, read=np.arange(len(table)))
         notes = arguments.notes.read_text("utf-8") if arguments.notes else ""

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Row
 from thorax import database
 from thorax.bundle import Bundle, find_bundles
 from thorax.commands import comparison, registry
-from thorax.commands.checks import checked, open_graphs, with_digests
+from thorax.commands.checks import checked, golden, open_graphs, with_digests
 from thorax.settings import Settings, load
 from thorax.states import ANONYMOUS_TENANT
 
@@ -49,8 +49,9 @@ def bundle() -> None:
 @bundle.command()
 @click.argument("folder", type=_FOLDER)
 def check(folder: Path) -> None:
-    """Open FOLDER's bundle as a worker would: manifest, digests, and every graph."""
+    """Open FOLDER's bundle as a worker would: manifest, digests, every graph, and its golden image."""
     found = checked(folder)
+    golden(folder)
     click.echo(f"{_title(found)}: {', '.join(found.names)}; digest {found.digest}")
 
 

@@ -34,7 +34,17 @@ def open_graphs(folder: Path) -> None:
             err=True,
         )
         return
-    ended = subprocess.call([sys.executable, "-m", "model_worker.check_bundle", str(folder)])
+    _run("model_worker.check_bundle", folder)
+
+
+def golden(folder: Path) -> None:
+    """Let `thorax_offline`, if it is installed here, hold the bundle against its golden image."""
+    if importlib.util.find_spec("thorax_offline"):
+        _run("thorax_offline.golden", folder)
+
+
+def _run(module: str, folder: Path) -> None:
+    ended = subprocess.call([sys.executable, "-m", module, str(folder)])
     if ended < 0:
         raise click.ClickException(f"{folder}: opening the graphs crashed (signal {-ended}).")
     if ended:

@@ -1,0 +1,99 @@
+"""`python -m thorax_offline.golden FOLDER`: a bundle still answers its golden image as on the day that it was made.
+
+A change of a library, a graph's storage or our own preparation may shift every answer a little without an error
+anywhere. `golden.json` beside the manifest keeps what the bundle said of `golden.png`; `--write IMAGE` makes both.
+"""
+
+import argparse
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from thorax import telemetry
+from thorax.bundle import GOLDEN, GOLDEN_IMAGE
+from thorax.errors import Code, CodedError
+from thorax.findings import Finding
+from thorax.operating_points import ManifestPart, Share
+from thorax_offline.reader import Reader, load_bundle
+
+TOLERANCE = 0.05
+"""Of the log odds, so that a rare finding is held as closely as a common one: 5 % of a small probability."""
+
+
+class Golden(ManifestPart):
+    """What a bundle said of its golden image: `bundle` is its digest, the probabilities are the calibrated ensemble's."""
+
+    bundle: str
+    probabilities: dict[Finding, Share]
+    tolerance: float = TOLERANCE
+
+
+def write(folder: Path, image: Path) -> Golden:
+    """Copy the PNG `image` into a bundle's folder, and write beside it what the bundle says of it."""
+    reader = load_bundle(folder)
+    shutil.copyfile(image, folder / GOLDEN_IMAGE)
+    golden = Golden(bundle=reader.bundle.digest, probabilities=_answers(reader))
+    (folder / GOLDEN).write_text(golden.model_dump_json(indent=1) + "\n", "utf-8")
+    return golden
+
+
+def check(folder: Path) -> str:
+    """One line when all is as it was. Raises CodedError(BUNDLE_INVALID) with every finding that is off."""
+    path = folder / GOLDEN
+    if not path.is_file():
+        return (
+            f"{path} is missing. Write it: python -m thorax_offline.golden {folder} --write samples/chest.png"
+        )
+    try:
+        golden = Golden.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise CodedError(Code.BUNDLE_INVALID, f"{path}: {error.errors()[0]['msg']}.") from error
+    reader = load_bundle(folder)
+    if golden.bundle != reader.bundle.digest:
+        raise CodedError(
+            Code.BUNDLE_INVALID, f"{path} was written for bundle {golden.bundle[:12]}. Write it anew."
+        )
+    if wrong := list(_off(golden, _answers(reader))):
+        raise CodedError(Code.BUNDLE_INVALID, f"{folder / GOLDEN_IMAGE}: {'; '.join(wrong)}.")
+    return f"{GOLDEN_IMAGE}: as expected, within {golden.tolerance:g} of the log odds"
+
+
+def _answers(reader: Reader) -> dict[Finding, float]:
+    reading = reader.predict(reader.bundle.folder / GOLDEN_IMAGE)
+    return {one.finding: round(one.probability, 6) for one in reading.findings}
+
+
+def _off(golden: Golden, answers: dict[Finding, float]) -> Iterator[str]:
+    for finding, expected in golden.probabilities.items():
+        if abs(_log_odds(answers[finding]) - _log_odds(expected)) > golden.tolerance:
+            yield f"{finding} is {answers[finding]:.4f}, expected {expected:.4f}"
+
+
+def _log_odds(probability: float) -> float:
+    p = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(p / (1 - p))
+
+
+def main() -> int:
+    """The command line; 1 and one sentence for a bundle that answers otherwise."""
+    parser = argparse.ArgumentParser(description="Hold a bundle against its golden image.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--write", type=Path, metavar="IMAGE", help="make golden.json of this PNG")
+    arguments = parser.parse_args()
+    telemetry.configure("golden", level="ERROR", form="console")
+    try:
+        if arguments.write:
+            write(arguments.folder, arguments.write)
+        print(check(arguments.folder))
+    except (CodedError, OSError) as error:
+        print(error.detail if isinstance(error, CodedError) else error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
