@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -59,40 +60,45 @@ def answers(port: int) -> bool:
 Start = Callable[..., Scp]
 
 
-@pytest.fixture
-def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
-    """`start(DICOM_IDLE_S="2")`: an SCP of a new tenant; studies settle after a second."""
-    running: list[Scp] = []
-
-    def new(port: int = 0, tenant: UUID | None = None, **settings: str) -> Scp:
-        port, tenant, aes = port or free_port(), tenant or uuid4(), tmp_path / "aes.toml"
-        peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
-        aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 1\npeers = {peers}\n')
-        environment = {
-            **platform._environment,
-            "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),
-            "THORAX_DICOM_PORT": str(port),
-            "THORAX_DICOM_AES": str(aes),
-            "THORAX_DICOM_SPOOL": str(tmp_path / "spool"),
-            "THORAX_MAX_BODY_BYTES": str(MAX_BYTES),
-            **{f"THORAX_{name}": value for name, value in settings.items()},
-        }
-        with (platform.folder / "dimse.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.dimse"], env=environment, stdout=log, stderr=log
-            )
-        scp = Scp(platform, port, process, tenant, tmp_path / "spool")
-        running.append(scp)
+@contextmanager
+def run_scp(
+    platform: Platform, folder: Path, port: int = 0, tenant: UUID | None = None, **settings: str
+) -> Iterator[Scp]:
+    """An SCP of a new tenant, whose files are in `folder`; studies settle after a second."""
+    port, tenant, aes = port or free_port(), tenant or uuid4(), folder / "aes.toml"
+    peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
+    aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 1\npeers = {peers}\n')
+    environment = {
+        **platform._environment,
+        "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),
+        "THORAX_DICOM_PORT": str(port),
+        "THORAX_DICOM_AES": str(aes),
+        "THORAX_DICOM_SPOOL": str(folder / "spool"),
+        "THORAX_MAX_BODY_BYTES": str(MAX_BYTES),
+        **{f"THORAX_{name}": value for name, value in settings.items()},
+    }
+    with (platform.folder / "dimse.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gateway.dimse"], env=environment, stdout=log, stderr=log
+        )
+    try:
         deadline = time.monotonic() + 60
         while not answers(port):
             assert process.poll() is None and time.monotonic() < deadline, platform.logs()[-3000:]
             time.sleep(0.05)
-        return scp
+        yield Scp(platform, port, process, tenant, folder / "spool")
+    finally:
+        process.kill()
+        process.wait()
 
-    yield new
-    for scp in running:
-        scp.process.kill()
-        scp.process.wait()
+
+@pytest.fixture
+def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
+    """`start(DICOM_IDLE_S="2")`: `run_scp` until the test is over."""
+    with ExitStack() as running:
+        yield lambda *place, **settings: running.enter_context(
+            run_scp(platform, tmp_path, *place, **settings)
+        )
 
 
 def uid() -> str:

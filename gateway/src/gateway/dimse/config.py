@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gateway.config import SHORTEST_QUIET_S, GatewaySettings
+from gateway.dimse.tls import server_context
 from gateway.studies.filing import Route
 from thorax.settings import Port
 from thorax.states import Priority
@@ -40,13 +41,7 @@ class DimseSettings(GatewaySettings):
         """The TLS context, with client certificates if their CA is given; None without a certificate."""
         if self.dicom_tls_certificate is None:
             return None
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(self.dicom_tls_certificate, self.dicom_tls_key)
-        if self.dicom_tls_clients is not None:
-            context.load_verify_locations(self.dicom_tls_clients)
-            context.verify_mode = ssl.CERT_REQUIRED
-        return context
+        return server_context(self.dicom_tls_certificate, self.dicom_tls_key, self.dicom_tls_clients)
 
 
 class CalledAE(BaseModel):
