@@ -157,7 +157,7 @@ bundle-check: .venv/ready ## open a bundle as a worker would, and hold it agains
 	$(BIN)/thorax bundle check $(or $(BUNDLE),models/default)
 
 .PHONY: evaluate
-evaluate: .venv/ready ## score a bundle on labelled images (DATA= IMAGES= OUT= [BUNDLE=]); needs no torch
+evaluate: .venv/ready ## score a bundle on labelled images (DATA= IMAGES= OUT= [BUNDLE= PREDICTIONS=]); needs no torch
 	$(MAKE) -C training evaluate
 
 .PHONY: compose-secrets

@@ -1,5 +1,6 @@
 """`evaluate` scores a bundle on files through the serving code, and tells bad input in one sentence."""
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -65,12 +66,35 @@ def test_broken_images_are_named_and_skipped(
 def test_bad_input_is_one_sentence(
     labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lines = (labelled / "labels.csv").read_text().splitlines()
-    (labelled / "labels.csv").write_text("\n".join(lines[:3]) + "\n")
+    (labelled / "labels.csv").write_text("image,pneumonia\n1.png,1\n")
     assert run(monkeypatch, labelled) == 2
     said = capsys.readouterr().err.strip()
-    assert "one class only" in said
+    assert "expected the columns image, atelectasis" in said
     assert "\n" not in said
+
+
+def test_what_cannot_be_measured_is_null_and_said(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{i}.{'png' if i % 2 else 'webp'},{i % 2},0" for i in range(8)]
+    (labelled / "labels.csv").write_text("\n".join(["image,atelectasis,edema", *rows]) + "\n")
+    out = labelled / "predictions.csv"
+    assert run(monkeypatch, labelled, "--plots", str(labelled), "--predictions", str(out)) == 0
+    text = (labelled / "report.json").read_text()
+    assert "NaN" not in text
+    report = json.loads(text)["ensemble"]
+    assert report["auc"]["atelectasis"] == report["mean_auc"]
+    assert (report["auc"]["edema"], report["auc_95"]["edema"], report["sensitivity"]["edema"]) == (None,) * 3
+    assert report["specificity"]["edema"] is not None
+    assert report["ece_by_finding"]["consolidation"] is None
+    said = capsys.readouterr().err
+    assert "edema has one class only" in said
+    assert "consolidation has no label" in said
+    table = list(csv.DictReader(out.open()))
+    assert [row["image"] for row in table] == [row.split(",")[0] for row in rows]
+    assert table[1]["atelectasis_label"] == "1"
+    assert table[1]["consolidation_label"] == ""
+    assert 0 < float(table[1]["consolidation"]) < 1
 
 
 def test_it_needs_no_torch() -> None:

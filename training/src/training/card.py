@@ -149,22 +149,25 @@ def _parts_line(figures: Report, said: str) -> str:
 
 def _auc_table(figures: Report) -> str:
     ensemble = figures["ensemble"]
-    low, high = ensemble["mean_auc_95"]
-    interval = ["95 % interval", f"{low:.3f}–{high:.3f}", *_intervals(ensemble)]
+    interval = ["95 % interval", _interval(ensemble["mean_auc_95"]), *_intervals(ensemble)]
     return _rows({**figures["backbones"], "**ensemble**": ensemble}) + "\n" + _row([*interval, ""])
 
 
 def _rows(rows: dict[str, Report]) -> str:
     header = [["AUC", "mean", *(f.label for f in FINDINGS), "ECE"], ["---"] * (len(FINDINGS) + 3)]
     body = [
-        [name, f"{r['mean_auc']:.3f}", *(_figure(r["auc"][f]) for f in FINDINGS), f"{r['ece']:.3f}"]
+        [name, _figure(r["mean_auc"]), *(_figure(r["auc"][f]) for f in FINDINGS), _figure(r["ece"])]
         for name, r in rows.items()
     ]
     return "\n".join(_row(cells) for cells in [*header, *body])
 
 
 def _intervals(ensemble: Report) -> list[str]:
-    return [f"{ensemble['auc_95'][f][0]:.3f}–{ensemble['auc_95'][f][1]:.3f}" for f in FINDINGS]
+    return [_interval(ensemble["auc_95"][f]) for f in FINDINGS]
+
+
+def _interval(ends: list[float] | None) -> str:
+    return f"{ends[0]:.3f}–{ends[1]:.3f}" if ends else "–"
 
 
 def _detail_table(figures: Report) -> str:
@@ -172,7 +175,7 @@ def _detail_table(figures: Report) -> str:
     lines = [_row(["at the threshold", *(f.label for f in FINDINGS)]), _row(["---"] * (len(FINDINGS) + 1))]
     for key in ("thresholds", "sensitivity", "specificity", "average_precision", "ece_by_finding"):
         lines.append(_row([key.replace("_", " "), *(_figure(ensemble[key][f]) for f in FINDINGS)]))
-    return "\n".join(lines) + f"\n\nAll five right: {ensemble['all_five_right']:.3f} of the images."
+    return "\n".join(lines) + f"\n\nAll five right: {_figure(ensemble['all_five_right'])} of the images."
 
 
 def _groups(figures: Report) -> str:

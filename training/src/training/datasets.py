@@ -50,20 +50,34 @@ class Table:
             {name: tuple(values[i] for i in chosen) for name, values in self.columns.items()},
         )
 
-    def require_both_classes(self) -> None:
-        """DataError if some finding is only present or only absent: no AUC, and nothing to learn from."""
+    def one_sided(self) -> dict[Finding, str]:
+        """What can't be measured and why: the findings without a label, and those only present or only absent."""
+        found = {}
         for finding, column in zip(FINDINGS, self.labels.T, strict=True):
             kinds = set(np.unique(column[~np.isnan(column)]).tolist())
-            if kinds != {0.0, 1.0}:
-                raise DataError(f"{self.source}: {finding} has one class only; expected both 0 and 1.")
+            if not kinds:
+                found[finding] = f"{self.source}: {finding} has no label; expected a column of 0 and 1."
+            elif len(kinds) == 1:
+                found[finding] = f"{self.source}: {finding} has one class only; expected both 0 and 1."
+        return found
+
+    def require_both_classes(self) -> None:
+        """DataError if some finding is one-sided: no AUC, and nothing to learn from."""
+        for sentence in self.one_sided().values():
+            raise DataError(sentence)
 
 
-def read_table(path: Path, policy: str = "original") -> Table:
-    """Read a CSV whose columns tell its kind; blank labels are 0. DataError names what is wrong with it."""
+def read_table(path: Path, policy: str = "original", *, partial: bool = False) -> Table:
+    """Read a CSV whose columns tell its kind; blank labels are 0. DataError names what is wrong with it.
+
+    With `partial` a plain table may lack findings (not all): their labels are NaN.
+    """
     rows, header = _rows(path)
     for wanted, read in _KINDS:
         if wanted <= header:
             return read(path, rows, policy)
+    if partial and "image" in header and header.intersection(FINDINGS):
+        return _plain(path, rows, policy)
     expected = "image, " + ", ".join(FINDINGS)
     missing = [c for c in expected.split(", ") if c not in header]
     raise DataError(f"{path}: expected the columns {expected}; missing are {', '.join(missing)}.")
@@ -93,7 +107,10 @@ def _rows(path: Path) -> tuple[list[Row], set[str]]:
 
 
 def _plain(path: Path, rows: list[Row], policy: str) -> Table:
-    labels = [[_label(path, i, f, row[f], policy) for f in FINDINGS] for i, row in enumerate(rows, 2)]
+    labels = [
+        [_label(path, i, f, row[f], policy) if f in row else float("nan") for f in FINDINGS]
+        for i, row in enumerate(rows, 2)
+    ]
     patients = [row.get("patient_id") or row["image"] for row in rows]
     extra: list[str] = [
         name for name in ("view", "source", "native_px", "age", "sex", "nih_labels") if name in rows[0]

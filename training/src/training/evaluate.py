@@ -1,8 +1,10 @@
 """`python -m training.evaluate`: scores a bundle on a labelled CSV through the code that serves; needs no torch."""
 
 import argparse
+import csv
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from aggregator.ensemble import combine
 from thorax.bundle import Bundle, Manifest, load_bundle
 from thorax.errors import CodedError
+from thorax.findings import FINDINGS
 from training import plots
 from training.boxes import measure_boxes, said
 from training.datasets import DataError, Table, read_table
@@ -20,14 +23,23 @@ from training.report import Report, brief, by_group, ensemble_report
 from training.splits import PARTS, split_by_patient
 
 
-def evaluate(bundle: Bundle, table: Table, images: Path) -> tuple[Report, Floats, Floats]:
-    """The report, the labels [n, 5] and the ensemble's probabilities [n, 5] of the images that could be read."""
-    table.require_both_classes()
+@dataclass(frozen=True)
+class Scored:
+    """The report, and of the images that could be read their rows, labels [n, 5] and ensemble's probabilities [n, 5]."""
+
+    report: Report
+    table: Table
+    labels: Floats
+    fused: Floats
+
+
+def evaluate(bundle: Bundle, table: Table, images: Path) -> Scored:
+    """Run the bundle over the table's images, and score it."""
     files = [images / name for name in table.images]
     return measure(bundle, table, predict_files(bundle, files, _Counter(len(table))))
 
 
-def measure(bundle: Bundle, table: Table, predictions: Predictions) -> tuple[Report, Floats, Floats]:
+def measure(bundle: Bundle, table: Table, predictions: Predictions) -> Scored:
     """The same from predictions of the table's images."""
     table = table.take(predictions.read)
     labels = table.labels.astype(np.float64)
@@ -42,12 +54,12 @@ def measure(bundle: Bundle, table: Table, predictions: Predictions) -> tuple[Rep
         "ensemble": ensemble_report(labels, fused, manifest.thresholds, table.patients),
         "backbones": {n: brief(labels, p.astype(np.float64)) for n, p in predictions.by_backbone.items()},
     }
-    if manifest.operating_points:
+    if manifest.operating_points and (labels == 0).all(1).any():
         report["normals_called"] = normals_called(labels, fused, manifest.operating_points)
     for column in ("view", "source", "native_px"):
         if column in table.columns:
             report[f"by_{column}"] = by_group(labels, fused, table.columns[column])
-    return report, labels, fused
+    return Scored(report, table, labels, fused)
 
 
 def fuse(manifest: Manifest, predictions: Predictions) -> Floats:
@@ -77,26 +89,32 @@ def main() -> int:
         "--boxes", type=Path, help="CSV of boxes to hold the maps against, for measuring only"
     )
     parser.add_argument("--box-images", type=Path, help="their images (default: images/ beside the CSV)")
+    parser.add_argument("--predictions", type=Path, help="CSV of each image's probabilities and verdicts")
     parser.add_argument("--plots", type=Path, help="folder for ROC and reliability pictures")
     arguments = parser.parse_args()
     try:
         bundle = load_bundle(arguments.bundle)
         pointing = _pointing(bundle, arguments.boxes, arguments.box_images)
-        table = part_of(read_table(arguments.data), arguments.part, arguments.seed)
-        report, labels, fused = evaluate(bundle, table, arguments.images)
+        table = part_of(read_table(arguments.data, partial=True), arguments.part, arguments.seed)
+        scored = evaluate(bundle, table, arguments.images)
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
     except CodedError as error:
         print(error.detail, file=sys.stderr)
         return 2
+    report = scored.report
     report["part"] = arguments.part
+    for sentence in scored.table.one_sided().values():
+        print(f"not measured: {sentence}", file=sys.stderr)
     if pointing:
         report["pointing"] = pointing
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     if arguments.plots:
-        plots.draw(arguments.plots, labels, fused)
+        plots.draw(arguments.plots, scored.labels, scored.fused)
+    if arguments.predictions:
+        write_predictions(arguments.predictions, bundle.manifest, scored)
     print(summary(report))
     if pointing:
         print(said(pointing))
@@ -114,10 +132,26 @@ def summary(report: Report) -> str:
         f"{'':22}" + "".join(f"{f[:12]:>14}" for f in report["ensemble"]["auc"]) + f"{'mean':>8}{'ECE':>7}"
     ]
     for name, row in rows.items():
-        aucs = "".join(f"{'-' if a is None else format(a, '.3f'):>14}" for a in row["auc"].values())
-        lines.append(f"{name:22}{aucs}{row['mean_auc']:8.3f}{row['ece']:7.3f}")
+        aucs = "".join(f"{_text(a):>14}" for a in row["auc"].values())
+        lines.append(f"{name:22}{aucs}{_text(row['mean_auc']):>8}{_text(row['ece']):>7}")
     lines.append(f"{report['n']} images of {report['patients']} patients, {len(report['skipped'])} skipped")
     return "\n".join([*lines, *report["skipped"].values()])
+
+
+def _text(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3f}"
+
+
+def write_predictions(path: Path, manifest: Manifest, scored: Scored) -> None:
+    """A row per image with the columns of `thorax predict`: probabilities and verdicts, and the labels beside them."""
+    header = ["image", *FINDINGS, *(f"{f}_verdict" for f in FINDINGS), *(f"{f}_label" for f in FINDINGS)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        for image, five, labels in zip(scored.table.images, scored.fused, scored.labels, strict=True):
+            verdicts = [manifest.verdict(f, float(p)) for f, p in zip(FINDINGS, five, strict=True)]
+            known = ["" if np.isnan(label) else int(label) for label in labels]
+            table.writerow([image, *(f"{p:.6f}" for p in five), *verdicts, *known])
 
 
 class _Counter:

@@ -23,7 +23,9 @@ def auc(labels: Floats, scores: Floats) -> float:
 def auc_interval(
     labels: Floats, scores: Floats, rounds: int = 500, seed: int = 0, groups: NDArray[np.int64] | None = None
 ) -> tuple[float, float]:
-    """Percentile bootstrap, 95 % (Efron 1979). With `groups` [N], whole patients are drawn, not images."""
+    """Percentile bootstrap, 95 % (Efron 1979); NaN if one of the classes is missing. With `groups` [N], whole patients are drawn, not images."""
+    if len(np.unique(labels)) < 2:
+        return float("nan"), float("nan")
     rng = np.random.default_rng(seed)
     groups = np.arange(len(labels)) if groups is None else groups
     rows = np.argsort(groups, kind="stable")

@@ -23,6 +23,8 @@ def draw(folder: Path, labels: Floats, probabilities: Floats) -> list[Path]:
     for i, finding in enumerate(FINDINGS):
         known = ~np.isnan(labels[:, i])
         y, p = labels[known, i], probabilities[known, i]
+        if len(np.unique(y)) < 2:
+            continue
         false, true, _ = metrics.roc(y, p)
         _curve(roc, np.stack([np.r_[0, false], np.r_[0, true]], 1), i)
         _legend(roc, f"{finding.label} {metrics.auc(y, p):.3f}", i)

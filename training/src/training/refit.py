@@ -77,7 +77,7 @@ def write_refitted(
     (`val`) and, where there is one, apart (`test`)."""
     (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
     written = load_bundle(out)
-    figures = {part: measure(written, table, seen[part])[0] for part, table in tables.items()}
+    figures = {part: measure(written, table, seen[part]).report for part, table in tables.items()}
     if "test" in figures:
         said = {key: figures["test"]["ensemble"][key] for key in ("mean_auc", "mean_auc_95", "auc", "ece")}
         metrics = {**bundle.manifest.metrics, "ensemble": said, "backbones": figures["test"]["backbones"]}

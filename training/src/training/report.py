@@ -19,7 +19,8 @@ def ensemble_report(
 ) -> Report:
     """Everything the card says of the ensemble. `labels` [N, 5] with NaN left out, `probabilities` [N, 5].
 
-    Confidence intervals draw whole patients. `all_five_right` counts only images with all five labels.
+    A figure that can't be had (a finding of one class, or without labels) is None. Confidence intervals draw whole
+    patients. `all_five_right` counts only images with all five labels.
     """
     groups = np.unique(np.array(patients), return_inverse=True)[1]
     positive = probabilities >= np.array(thresholds)
@@ -32,8 +33,8 @@ def ensemble_report(
         ),
         "mean_auc_95": mean_interval(labels, probabilities, groups),
         "average_precision": per_finding(labels, probabilities, metrics.average_precision),
-        "sensitivity": {f: r[0] for f, r in rates.items()},
-        "specificity": {f: r[1] for f, r in rates.items()},
+        "sensitivity": {f: r and r[0] for f, r in rates.items()},
+        "specificity": {f: r and r[1] for f, r in rates.items()},
         "ece_by_finding": per_finding(labels, probabilities, metrics.calibration_error),
         "all_five_right": float((positive == (labels == 1))[known].all(1).mean()) if known.any() else None,
         "thresholds": dict(zip(FINDINGS, thresholds, strict=True)),
@@ -44,12 +45,12 @@ def brief(labels: Floats, probabilities: Floats) -> Report:
     """`mean_auc`, `auc` per finding and `ece`, the mean over the findings; a finding of one class is null."""
     aucs = per_finding(labels, probabilities, metrics.auc)
     eces = per_finding(labels, probabilities, metrics.calibration_error)
-    defined = [a for a in aucs.values() if not np.isnan(a)]
-    return {
-        "mean_auc": float(np.mean(defined)) if defined else None,
-        "auc": {f: None if np.isnan(a) else a for f, a in aucs.items()},
-        "ece": float(np.mean(list(eces.values()))),
-    }
+    return {"mean_auc": _mean(aucs), "auc": aucs, "ece": _mean(eces)}
+
+
+def _mean(figures: dict[str, float | None]) -> float | None:
+    defined = [figure for figure in figures.values() if figure is not None]
+    return float(np.mean(defined)) if defined else None
 
 
 def mean_report(briefs: Sequence[Report]) -> Report:
@@ -78,15 +79,28 @@ def by_group(labels: Floats, probabilities: Floats, column: Sequence[str]) -> di
 def per_finding(
     labels: Floats, values: NDArray[Any], figure: Callable[..., Any], *others: NDArray[Any]
 ) -> dict[str, Any]:
-    """`figure` of each finding's labels and values, images without a label left out."""
+    """`figure` of each finding's labels and values, images without a label left out; None where it can't be had."""
     result = {}
     for i, finding in enumerate(FINDINGS):
         known = ~np.isnan(labels[:, i])
-        result[str(finding)] = figure(labels[known, i], values[known, i], *(o[known] for o in others))
+        given = (
+            figure(labels[known, i], values[known, i], *(o[known] for o in others)) if known.any() else None
+        )
+        result[str(finding)] = _defined(given)
     return result
 
 
-def mean_interval(labels: Floats, probabilities: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+def _defined(figure: Any) -> Any:
+    """None for NaN, and for a pair of two; JSON knows no NaN."""
+    if isinstance(figure, tuple):
+        pair = tuple(_defined(part) for part in figure)
+        return None if set(pair) == {None} else pair
+    return None if figure is None or np.isnan(figure) else figure
+
+
+def mean_interval(
+    labels: Floats, probabilities: Floats, groups: NDArray[np.int64]
+) -> tuple[float, float] | None:
     """95 % percentile bootstrap of the mean AUC, 300 draws of whole patients."""
     rng = np.random.default_rng(0)
     order = np.argsort(groups, kind="stable")
@@ -95,5 +109,8 @@ def mean_interval(labels: Floats, probabilities: Floats, groups: NDArray[np.int6
     for _ in range(300):
         rows = np.concatenate([patients[i] for i in rng.integers(0, len(patients), len(patients))])
         means.append(brief(labels[rows], probabilities[rows])["mean_auc"])
-    low, high = np.percentile([m for m in means if m is not None], [2.5, 97.5])
+    defined = [m for m in means if m is not None]
+    if not defined:
+        return None
+    low, high = np.percentile(defined, [2.5, 97.5])
     return float(low), float(high)
