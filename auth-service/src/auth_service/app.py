@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,6 +25,7 @@ from thorax.http import problems
 from thorax.http.authentication import Authenticator
 from thorax.http.background import background
 from thorax.http.middleware import BodyLimits, RequestTelemetry
+from thorax.http.parameters import refuse_unknown_parameters
 from thorax.identity import AUDIENCE, TokenVerifier
 from thorax.version import VERSION
 
@@ -42,6 +43,7 @@ def create_app(context: AppContext) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=_lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
     app.state.authenticator = Authenticator(TokenVerifier(context.settings.issuer, AUDIENCE, context.keyring))

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
 
 from gateway import admin, auth_proxy, bundles, health
@@ -33,6 +33,7 @@ from thorax.http.authentication import Authenticator
 from thorax.http.background import background
 from thorax.http.database import async_engine
 from thorax.http.middleware import BodyLimits, RequestTelemetry
+from thorax.http.parameters import refuse_unknown_parameters
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
 from thorax.version import VERSION
@@ -56,6 +57,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         version=VERSION,
         description=DESCRIPTION,
         lifespan=_lifespan,
+        dependencies=[Depends(refuse_unknown_parameters)],
         redoc_url=None,
         docs_url=None,  # FastAPI's own asks a CDN; this one's is `gateway.site.api_docs`
     )

@@ -8,7 +8,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.jobs.schemas import DISCLAIMER
+from gateway.jobs.rows import map_scale
+from gateway.jobs.schemas import DISCLAIMER, MapScaleView
 from gateway.tables import BundleRow, TenantBundle
 from thorax.bundle import Manifest
 from thorax.errors import Code, CodedError
@@ -48,6 +49,7 @@ class ModelView(BaseModel):
     operating_points: dict[Finding, FindingPoints] | None = Field(
         description="From `likely` on a finding is likely, below `unlikely` unlikely; null in bundles of format 1."
     )
+    map_scale: MapScaleView | None = Field(description="Null in bundles of format 1.")
     backbones: list[BackboneView]
     metrics: dict[str, Any] = Field(description="Measured AUCs, and the data they were measured on.")
     licence: str
@@ -101,6 +103,7 @@ def _view(row: Row[*tuple[Any, ...]]) -> ModelView:
         findings=list(FINDINGS),
         thresholds=dict(zip(FINDINGS, manifest.thresholds, strict=True)),
         operating_points=points and dict(zip(FINDINGS, points, strict=True)),
+        map_scale=map_scale(row.manifest.get("maps")),
         backbones=[
             BackboneView(
                 name=spec.name,

@@ -54,6 +54,7 @@ class Study(Base):
     title: Mapped[str]
     study_instance_uid: Mapped[str | None]
     study_date: Mapped[date | None]
+    accession: Mapped[str | None]
     patient: Mapped[bytes | None]
     created_at: Mapped[datetime]
 

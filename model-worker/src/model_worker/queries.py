@@ -16,7 +16,7 @@ from bundles b left join (select distinct bundle_digest from tenant_bundles) t o
 where b.active or t.bundle_digest is not null or b.preload_until > now() or b.shadow_share is not null
 order by shadow, b.active desc, b.digest""")
 _STUDY = text("""
-update studies set study_instance_uid = :uid, study_date = :study_date
+update studies set study_instance_uid = :study_instance_uid, study_date = :study_date, accession = :accession
 where id = (select study_id from instances where id = :id)""")
 _PATIENT = text("select remember_patient(study_id, :digest) from instances where id = :id")
 
@@ -51,8 +51,8 @@ def wanted_bundles(connection: Connection) -> tuple[list[str], str | None]:
 
 def record_study(connection: Connection, instance_id: UUID, attributes: DicomAttributes) -> None:
     """What a DICOM file says about its study and, as a digest, its patient."""
-    if attributes.study_instance_uid or attributes.study_date:
-        study = {"uid": attributes.study_instance_uid, "study_date": attributes.study_date, "id": instance_id}
-        connection.execute(_STUDY, study)
+    study = {name: getattr(attributes, name) for name in ("study_instance_uid", "study_date", "accession")}
+    if any(study.values()):
+        connection.execute(_STUDY, {**study, "id": instance_id})
     if attributes.patient:
         connection.execute(_PATIENT, {"id": instance_id, "digest": bytes.fromhex(attributes.patient)})

@@ -104,6 +104,14 @@ class MapScale(ManifestPart):
         return self
 
 
+def margin(probability: float, threshold: float) -> float:
+    """How far a probability lies above a threshold (below: negative), as a difference of log odds.
+
+    Comparable between findings, unlike a difference of probabilities: from 0.01 to 0.02 is as far as from 0.5 to 0.67.
+    """
+    return math.log(_odds(probability)) - math.log(_odds(threshold))
+
+
 def _odds(probability: float) -> float:
     p = min(max(probability, 1e-9), 1 - 1e-9)
     return math.exp(math.log(p) - math.log1p(-p))

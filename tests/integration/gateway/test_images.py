@@ -1,6 +1,9 @@
 """The pictures of a job: rendered when asked, from what was stored."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 import cv2
@@ -99,6 +102,37 @@ def test_the_archive_loads_without_pickle_and_holds_everybodys_maps(done: Done, 
         "backbone_tiny_1": (5, 5, 5),
         "backbone_tiny_2": (5, 7, 7),
     }
+
+
+def test_the_maps_have_absolute_values(done: Done, base: str, platform: Platform) -> None:
+    client, _ = done
+    image = client.get(base.partition("/images")[0]).json()["images"][0]
+    grid = {
+        name: {"rows": side, "columns": side} for name, side in (("tiny_0", 7), ("tiny_1", 5), ("tiny_2", 7))
+    }
+    assert image["maps"] == {"ensemble": {"rows": 28, "columns": 28}, "backbones": grid}
+    scale = {"unit": "logit", "full": [2.0, 3, 4, 5, 6], "cuts": [0.5, 0.4, 0.3, 0.2, 0.1]}
+    with of_format_2(platform, scale):
+        archive = np.load(BytesIO(client.get(f"{base}/heatmaps.npz").content))
+        absolute = (
+            archive["ensemble"] * archive["full"][:, None, None]
+        )  # as docs/how-to/send-studies.md has it
+        told = client.get(base.partition("/images")[0]).json()["map_scale"]
+    assert (str(archive["unit"]), list(archive["cuts"])) == ("logit", scale["cuts"])
+    assert absolute.max() > 1 and absolute.shape == (5, 28, 28)
+    assert told == {
+        "unit": "logit",
+        "full": dict(zip(FINDINGS, scale["full"], strict=True)),
+        "cuts": dict(zip(FINDINGS, scale["cuts"], strict=True)),
+    }
+
+
+@contextmanager
+def of_format_2(platform: Platform, scale: dict[str, Any]) -> Iterator[None]:
+    """While it lasts, the platform's bundle states a scale of its maps."""
+    platform.sql("update bundles set manifest = jsonb_set(manifest, '{maps}', %s)", json.dumps(scale))
+    yield
+    platform.sql("update bundles set manifest = jsonb_set(manifest, '{maps}', 'null')")
 
 
 def test_the_original_comes_back_byte_for_byte(client: httpx.Client) -> None:

@@ -1,6 +1,7 @@
 """A job's life as its owner sees it: polled, listed, cancelled, erased, retried, overtaken."""
 
 from collections.abc import Callable
+from math import log
 from typing import Any
 from uuid import uuid4
 
@@ -41,10 +42,57 @@ def test_a_finished_job_says_everything(done: Done) -> None:
 
 
 def test_dicom_brings_its_identifiers(client: httpx.Client) -> None:
-    image = chest_dicom(1, StudyInstanceUID="1.2.3.77", SOPInstanceUID="1.2.3.78", ViewPosition="PA")
-    job = finished(client, post(client, image).headers["location"])
-    assert job["study"]["study_instance_uid"] == "1.2.3.77"
+    image = chest_dicom(
+        1,
+        StudyInstanceUID="1.2.3.77",
+        SOPInstanceUID="1.2.3.78",
+        ViewPosition="PA",
+        AccessionNumber=" A-7 ",
+        PatientID="P-7",
+    )
+    job = finished(client, post(client, image, name="scans/one.dcm").headers["location"])
+    study = job["study"]
+    assert (study["study_instance_uid"], study["accession"], len(study["patient"])) == ("1.2.3.77", "A-7", 64)
+    assert study["title"] == "one.dcm", "without a title, the file's name"
     assert (job["images"][0]["sop_instance_uid"], job["images"][0]["view_position"]) == ("1.2.3.78", "PA")
+    (row,) = client.get("/v1/jobs").json()["items"]
+    named = ("study_instance_uid", "accession", "patient", "title", "source")
+    assert {name: row[name] for name in named} == {name: study[name] for name in named}
+    assert row["bundle"] == job["bundle"]
+    of_file = ("id", "file_name", "sop_instance_uid", "view_position")
+    assert row["files"] == [{name: image[name] for name in of_file} for image in job["images"]]
+    for name, value, other in (
+        ("study_instance_uid", "1.2.3.77", "1.2.3.78"),
+        ("accession", "A-7", "A"),
+        ("patient", study["patient"], "0" * 64),
+        ("bundle", "tiny", "small"),
+        ("bundle", job["bundle"]["digest"], "tin"),
+        ("created_after", job["created_at"], "2126-01-01"),
+        ("created_before", "2126-01-01", job["created_at"]),
+    ):
+        found = [client.get("/v1/jobs", params={name: text}) for text in (value, other)]
+        assert [len(answer.json()["items"]) for answer in found] == [1, 0], (name, found[1].text)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T12:00:00", "2026-13-01", "99999-01-01"])
+def test_a_moment_that_is_none_is_refused(client: httpx.Client, moment: str) -> None:
+    problem(client.get("/v1/jobs", params={"created_after": moment}), Code.VALIDATION)
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/jobs/{}", "/v1/jobs/{}/events", "/v1/models", "/v1/events"]
+)
+def test_an_unknown_query_parameter_is_refused_with_the_known_ones(done: Done, path: str) -> None:
+    client, job = done
+    refused = client.get(path.format(job["id"]), params={"created_afer": "2026-01-01"})
+    body = problem(refused, Code.UNKNOWN_PARAMETER)
+    document = client.get("/openapi.json").json()["paths"][path.format("{job_id}")]["get"]
+    assert body["parameters"] == sorted(
+        p["name"] for p in document.get("parameters", ()) if p["in"] == "query"
+    )
+    assert "created_afer" in body["detail"]
+    strange = client.get(path.format(job["id"]), params={"<b>Smith^John</b>": ""})
+    assert "Smith" not in strange.text and problem(strange, Code.UNKNOWN_PARAMETER)
 
 
 def test_force_overrules_a_clinical_refusal_and_the_result_says_so(client: httpx.Client) -> None:
@@ -134,7 +182,10 @@ def test_the_list_filters(done: Done) -> None:
         assert ids(finding=view["finding"]) == ([job["id"]] if view["positive"] else [])
     (item,) = client.get("/v1/jobs").json()["items"]
     assert (item["images"], item["first_image"]) == (2, job["images"][0]["id"])
-    best = max(job["study"]["findings"], key=lambda view: view["probability"] - view["threshold"])
+    best = max(job["study"]["findings"], key=lambda view: view["margin"])
+    for view in job["study"]["findings"]:
+        p, t = view["probability"], view["threshold"]
+        assert view["margin"] == pytest.approx(log(p / (1 - p)) - log(t / (1 - t)), abs=1e-3)
     assert item["top_finding"]["finding"] == best["finding"]
 
 

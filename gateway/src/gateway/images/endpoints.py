@@ -178,12 +178,22 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
         response_class=Response,
     )
     async def archive(service: Service, access: Readable, instance_id: UUID) -> Response:
-        """Fetch the maps as NumPy arrays: `ensemble` float16 [5, h, w] in 0..1, and each backbone's raw maps [5, h, w]."""
+        """Fetch the maps as NumPy arrays, in the order of `findings`.
+
+        `ensemble` float16 [5, h, w] in 0..1, and `backbone_NAME` float16 [5, h, w] with each backbone's own values.
+        On one scale (format 2) `ensemble * full[:, None, None]` is in `unit`, and a place is drawn from `cuts` on.
+        """
         import numpy as np
 
-        arrays = {"ensemble": _array(*await service.maps(access, instance_id))}
+        arrays: dict[str, NDArray[Any]] = {"ensemble": _array(*await service.maps(access, instance_id))}
         for name, stored in (await service.backbone_maps(access, instance_id)).items():
             arrays[f"backbone_{name}"] = _array(*stored)
+        if scale := await service.map_scale(access):
+            arrays |= {
+                "unit": np.array(scale.unit),
+                "full": np.array(scale.full),
+                "cuts": np.array(scale.cuts),
+            }
         buffer = io.BytesIO()
         np.savez_compressed(buffer, findings=np.array(FINDINGS), allow_pickle=False, **arrays)
         name = f'attachment; filename="{instance_id}.npz"'

@@ -7,10 +7,11 @@ from uuid import UUID
 import orjson
 from anyio import Event
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
+from pydantic import AwareDatetime, BeforeValidator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.jobs.notifications import JobNotifications
-from gateway.jobs.queries import Order
+from gateway.jobs.queries import Filters, Order
 from gateway.jobs.schemas import JobChange, JobPage, JobView, Priors
 from gateway.jobs.service import MAX_WAIT_S, Access, JobService, known_finding
 from gateway.jobs.worklist import Worklist
@@ -27,6 +28,8 @@ _ETAG = {"ETag": {"description": "The job's version, for `If-None-Match`.", "sch
 _EVENT_FIELDS: set[str] = {"id", "state", "progress", "stages", "version", "error", "timings"}
 _EVENT = 'event: job\nid: 3\ndata: {"state": "running", "progress": {"done": 1, "total": 4}}\n\n'
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}}
+
+_MIDNIGHT = BeforeValidator(lambda text: f"{text}T00:00:00Z" if len(str(text)) == 10 else text)
 
 jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=ACCOUNT_ERRORS)
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
@@ -54,14 +57,35 @@ async def list_jobs(
     priority: Priority | None = None,
     finding: Annotated[str | None, Query(description="Only studies positive for this finding.")] = None,
     title: Annotated[str | None, Query(max_length=200, description="Part of the title.")] = None,
+    created_after: Annotated[
+        AwareDatetime | None,
+        _MIDNIGHT,
+        Query(description="From this moment on, e.g. `2026-01-01T12:00:00Z`; a date is its midnight in UTC."),
+    ] = None,
+    created_before: Annotated[
+        AwareDatetime | None, _MIDNIGHT, Query(description="Before this moment.")
+    ] = None,
+    study_instance_uid: Annotated[str | None, Query(max_length=64)] = None,
+    accession: Annotated[str | None, Query(max_length=16, description="The Accession Number.")] = None,
+    patient: Annotated[
+        str | None,
+        Query(pattern="^[0-9a-f]{64}$", description="A pseudonym, as `patient` of a job names it."),
+    ] = None,
+    bundle: Annotated[str | None, Query(max_length=200, description="A bundle's name or digest.")] = None,
 ) -> JobPage:
     """List the tenant's jobs, page by page."""
-    filters = {
-        "state": state,
-        "priority": None if priority is None else priority.rank,
-        "finding": known_finding(finding) if finding else None,
-        "title": "".join(c for c in title if c.isprintable()) if title else None,
-    }
+    filters = Filters(
+        state,
+        priority,
+        known_finding(finding) if finding else None,
+        _printable(title),
+        created_after,
+        created_before,
+        _printable(study_instance_uid),
+        _printable(accession),
+        patient,
+        _printable(bundle),
+    )
     worklist: Worklist = request.app.state.worklist
     return await worklist.page(caller.tenant_id, limit=limit, order=sort, cursor=cursor, filters=filters)
 
@@ -71,6 +95,10 @@ async def list_priors(caller: Reader, request: Request, job_id: Annotated[UUID, 
     """List earlier studies of the same patient. Patients are matched by a keyed hash of the DICOM Patient ID."""
     worklist: Worklist = request.app.state.worklist
     return await worklist.priors(caller.tenant_id, job_id)
+
+
+def _printable(text: str | None) -> str | None:
+    return "".join(c for c in text if c.isprintable()) if text else None
 
 
 async def own_job(caller: Reader, job_id: Annotated[UUID, Path()]) -> Access:

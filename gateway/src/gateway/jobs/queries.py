@@ -1,6 +1,7 @@
 """SQL about many jobs at once: the worklist, in each order, and a patient's earlier studies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -20,11 +21,13 @@ from sqlalchemy import (
     select,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from gateway.tables import Arrival, Instance, Job, Study, StudyFinding
-from thorax.states import JobState
+from gateway.tables import Arrival, BundleRow, Instance, Job, Study, StudyFinding
+from thorax.findings import Finding
+from thorax.states import JobState, Priority
 
 AnyRow = Row[*tuple[Any, ...]]
 COMMITTED_WITHIN = timedelta(seconds=10)
@@ -45,29 +48,83 @@ def _key(order: Order, finding: str | None) -> ColumnElement[Any]:
         return func.lower(func.left(Study.title, 100))
     if order is not Order.SUSPICION:
         return Job.created_at.expression
-    above = cast(StudyFinding.probability, Float(53)) - cast(StudyFinding.threshold, Float(53))
+    above = _log_odds(StudyFinding.probability) - _log_odds(StudyFinding.threshold)
     of_study = select(func.max(above)).where(
         StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
     )
     if finding:
         of_study = of_study.where(StudyFinding.finding == finding)
-    return func.coalesce(of_study.scalar_subquery(), -1.0)
+    return func.coalesce(of_study.scalar_subquery(), -100.0)
+
+
+def _log_odds(share: Any) -> ColumnElement[float]:
+    """As `thorax.operating_points.margin` counts."""
+    p = func.least(func.greatest(cast(share, Float(53)), 1e-9), 1 - 1e-9)
+    return func.ln(p / (1 - p))
 
 
 def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
     first = aliased(Instance)
+    of_file = (Instance.id, Instance.file_name, Instance.sop_instance_uid, Instance.view_position)
+    pairs = (part for column in of_file for part in (literal(column.key), column))
+    files = select(
+        func.jsonb_agg(aggregate_order_by(func.jsonb_build_object(*pairs), Instance.position))
+    ).where(Instance.study_id == Job.study_id)
     columns = [
         *Job.__table__.columns,
-        Study.title,
-        Study.study_date,
+        *(Study.title, Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),
+        *(BundleRow.name.label("bundle_name"), BundleRow.version.label("bundle_version")),
+        func.coalesce(files.scalar_subquery(), literal([], JSONB)).label("files"),
         Arrival.source,
         first.id.label("first_image"),
     ]
     shown = select(*columns, first.view_position, images.label("images"), *more)
-    shown = shown.join(Study, Study.id == Job.study_id).outerjoin(Arrival, Arrival.study_id == Job.study_id)
+    shown = (
+        shown.join(Study, Study.id == Job.study_id)
+        .join(BundleRow)
+        .outerjoin(Arrival, Arrival.study_id == Job.study_id)
+    )
     shown = shown.outerjoin(first, and_(first.study_id == Job.study_id, first.position == 0))
     return shown.where(Job.shadow_of.is_(None))
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the jobs of a list have in common; None: any. `bundle`: a digest or a name. `patient`: a pseudonym."""
+
+    state: JobState | None = None
+    priority: Priority | None = None
+    finding: Finding | None = None
+    title: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    study_instance_uid: str | None = None
+    accession: str | None = None
+    patient: str | None = None
+    bundle: str | None = None
+
+
+def _conditions(f: Filters) -> Iterator[ColumnElement[bool]]:
+    same: dict[Any, Any] = {
+        Job.state: f.state,
+        Job.priority: f.priority and f.priority.rank,
+        Study.study_instance_uid: f.study_instance_uid,
+        Study.accession: f.accession,
+        Study.patient: f.patient and bytes.fromhex(f.patient),
+    }
+    yield from (column == value for column, value in same.items() if value is not None)
+    if f.created_after:
+        yield Job.created_at >= f.created_after
+    if f.created_before:
+        yield Job.created_at < f.created_before
+    if f.title:
+        yield Study.title.icontains(f.title, autoescape=True)
+    if f.bundle:
+        yield or_(BundleRow.digest == f.bundle, BundleRow.name == f.bundle)
+    if f.finding:
+        of_study = (StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None))
+        yield exists().where(*of_study, StudyFinding.finding == f.finding, StudyFinding.positive)
 
 
 async def page(
@@ -77,33 +134,17 @@ async def page(
     limit: int,
     order: Order,
     after: tuple[Any, UUID] | None,
-    state: str | None,
-    priority: int | None,
-    finding: str | None,
-    title: str | None,
+    filters: Filters,
 ) -> Sequence[AnyRow]:
     """Jobs from after the cursor; each row's `key` is what it is sorted by."""
-    key = _key(order, finding)
+    key = _key(order, filters.finding)
     down = order in (Order.NEWEST, Order.SUSPICION)
     query = _jobs(key.label("key")).where(Job.tenant_id == tenant_id).limit(limit)
     query = query.order_by(*((key.desc(), Job.id.desc()) if down else (key, Job.id)))
     if after:
         place, cursor = tuple_(key, Job.id), tuple_(literal(after[0]), literal(after[1]))
         query = query.where(place < cursor if down else place > cursor)
-    if state:
-        query = query.where(Job.state == state)
-    if priority is not None:
-        query = query.where(Job.priority == priority)
-    if title:
-        query = query.where(Study.title.icontains(title, autoescape=True))
-    if finding:
-        positive = and_(
-            StudyFinding.job_id == Job.id,
-            StudyFinding.instance_id.is_(None),
-            StudyFinding.finding == finding,
-            StudyFinding.positive,
-        )
-        query = query.where(exists().where(positive))
+    query = query.where(*_conditions(filters))
     return (await connection.execute(query)).all()
 
 

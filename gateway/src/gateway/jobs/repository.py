@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.tables import (
     BlobPendingDeletion,
+    BundleRow,
     Heatmap,
     Instance,
     Job,
@@ -27,12 +28,13 @@ AnyRow = Row[*tuple[Any, ...]]
 
 _VERSION = text("select version, state from jobs where id = :job_id")
 _VIEW = text("""
-select j.*, s.title, s.study_instance_uid, s.study_date, a.source, b.name as bundle_name, b.version as bundle_version,
+select j.*, s.title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i where i.study_id = j.study_id) as images,
-  b.manifest->'calibration' as calibration,
+  b.manifest->'calibration' as calibration, b.manifest->'maps' as map_scale,
+  (select jsonb_object_agg(h.instance_id, h.map_shape) from heatmaps h where h.job_id = j.id) as map_shapes,
   (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
   (select jsonb_agg(jsonb_build_object(
-     'instance_id', p.instance_id, 'backbone', p.backbone, 'probabilities', p.probabilities) order by p.backbone)
+     'instance_id', p.instance_id, 'backbone', p.backbone, 'probabilities', p.probabilities, 'map_shape', p.map_shape) order by p.backbone)
    from predictions p where p.job_id = j.id and j.state = 'succeeded') as predictions,
   case when j.state in ('queued', 'running') then (
     select jsonb_agg(part->>'name') from jsonb_array_elements(b.manifest->'backbones') part) end as backbones,
@@ -93,6 +95,13 @@ async def prediction_maps(connection: AsyncConnection, job_id: UUID, instance_id
     query = select(PredictionRow.backbone, PredictionRow.maps, PredictionRow.map_shape)
     where = (PredictionRow.job_id == job_id, PredictionRow.instance_id == instance_id)
     return (await connection.execute(query.where(*where).order_by(PredictionRow.backbone))).all()
+
+
+async def map_scale(connection: AsyncConnection, job_id: UUID) -> dict[str, Any] | None:
+    """The scale of the maps that the job's bundle states."""
+    query = select(BundleRow.manifest["maps"]).join(Job).where(Job.id == job_id)
+    found: dict[str, Any] | None = (await connection.execute(query)).scalar()
+    return found
 
 
 _PIN_ANEW = statement("""

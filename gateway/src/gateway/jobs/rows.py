@@ -4,11 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from gateway.jobs.repository import AnyRow
-from gateway.jobs.schemas import ErrorView, FindingView, ImageView, JobSummary, JobView, Stage, StudyView
+from gateway.jobs.schemas import (
+    ErrorView,
+    FindingView,
+    Grid,
+    ImageView,
+    JobSummary,
+    JobView,
+    MapScaleView,
+    MapsView,
+    Stage,
+    StudyView,
+)
 from thorax.bundle import Calibration
 from thorax.errors import Code
 from thorax.findings import FINDINGS, Finding
-from thorax.operating_points import Verdict
+from thorax.operating_points import MapScale, Verdict, margin
 from thorax.states import Priority, StepKind
 
 Columns = Mapping[Any, Any]
@@ -28,25 +39,28 @@ def whole(job: AnyRow, base: str) -> JobView:
         rows = [row for row in columns["findings"] or () if row["instance_id"] == instance_id]
         return _findings(rows, own.get(instance_id, {}))
 
-    study = {**columns, "id": columns["study_id"], "findings": findings(None)}
+    study = {**columns, **_derived(columns), "id": columns["study_id"], "findings": findings(None)}
     return JobView.model_validate(
         {
             **columns,
             **_derived(columns),
             "stages": _stages(columns["steps"], columns["backbones"]) if columns["steps"] else [],
-            "bundle": {name: columns[f"bundle_{name}"] for name in ("name", "version", "digest")},
             "error": error(columns),
             "study": StudyView.model_validate(study),
-            "images": [_image(row, findings(row["id"]), f"{base}/images/{row['id']}") for row in images],
+            "images": [
+                _image(row, findings(row["id"]), _maps(columns, row["id"]), f"{base}/images/{row['id']}")
+                for row in images
+            ],
+            "map_scale": map_scale(columns["map_scale"]),
             "links": {"self": base, "events": f"{base}/events"},
         }
     )
 
 
 def summary(job: AnyRow, findings: Iterable[AnyRow]) -> JobSummary:
-    """A job for a list, with its study's findings. The top one is furthest above (or least below) its threshold."""
+    """A job for a list, with its study's findings. The top one has the largest margin."""
     views = _findings([row._mapping for row in findings], {})
-    top = max(views, key=lambda view: view.probability - view.threshold, default=None)
+    top = max(views, key=lambda view: view.margin, default=None)
     own = {"findings": views, "top_finding": top, "error": error(job._mapping)}
     return JobSummary.model_validate({**job._mapping, **_derived(job._mapping), **own})
 
@@ -57,6 +71,8 @@ def _derived(job: Columns) -> dict[str, Any]:
         "priority": Priority.STAT if job["priority"] == Priority.STAT.rank else Priority.ROUTINE,
         "progress": {"done": job["steps_done"], "total": job["steps_total"]},
         "degraded": bool(job["missing_backbones"]),
+        "bundle": {name: job[f"bundle_{name}"] for name in ("name", "version", "digest")},
+        "patient": job["patient"].hex() if job["patient"] else None,
     }
 
 
@@ -86,6 +102,7 @@ def _findings(rows: Iterable[Columns], backbones: dict[str, list[float]]) -> lis
             verdict=Verdict(row["verdict"]),
             prevalence=row["prevalence"] and round(row["prevalence"], 6),
             times_the_average=row["prevalence"] and round(row["probability"] / row["prevalence"], 4),
+            margin=round(margin(row["probability"], row["threshold"]), 6),
             disagreement=round(row["disagreement"], 6),
             backbones={name: round(five[_PLACE[row["finding"]]], 6) for name, five in backbones.items()},
         )
@@ -103,6 +120,28 @@ def _backbones(job: Columns) -> dict[str | None, dict[str, list[float]]]:
     return found
 
 
+def _maps(job: Columns, instance_id: str) -> MapsView | None:
+    """The grids of an image's maps: the fused one's, and each backbone's own."""
+    if instance_id not in (job["map_shapes"] or {}):
+        return None
+    own = {row["backbone"]: row for row in job["predictions"] or () if row["instance_id"] == instance_id}
+    backbones = {name: _grid(row["map_shape"]) for name, row in own.items()}
+    return MapsView(ensemble=_grid(job["map_shapes"][instance_id]), backbones=backbones)
+
+
+def _grid(shape: Sequence[int]) -> Grid:
+    return Grid(rows=shape[1], columns=shape[2])
+
+
+def map_scale(stored: Columns | None) -> MapScaleView | None:
+    """A manifest's scale of maps, by finding; None where it has none."""
+    if stored is None:
+        return None
+    scale = MapScale.model_validate(stored)
+    by_finding = {name: dict(zip(FINDINGS, getattr(scale, name), strict=True)) for name in ("full", "cuts")}
+    return MapScaleView.model_validate({"unit": scale.unit, **by_finding})
+
+
 def _stages(steps: Sequence[Columns], backbones: Sequence[str]) -> list[Stage]:
     """All stages of an open job; the ledger learns of the later steps only when work gets there."""
     known = {(step["kind"], step["backbone"]): step for step in steps}
@@ -117,7 +156,7 @@ def _stages(steps: Sequence[Columns], backbones: Sequence[str]) -> list[Stage]:
     ]
 
 
-def _image(row: Columns, findings: list[FindingView], base: str) -> ImageView:
+def _image(row: Columns, findings: list[FindingView], maps: MapsView | None, base: str) -> ImageView:
     links = {"original": f"{base}/original"}
     if row["state"] == "prepared":
         links["image"] = f"{base}/image.png"
@@ -125,4 +164,5 @@ def _image(row: Columns, findings: list[FindingView], base: str) -> ImageView:
         links["heatmaps"] = f"{base}/heatmaps.npz"
         links |= {f"heatmap:{f}": f"{base}/heatmaps/{f}.png" for f in FINDINGS}
         links |= {f"overlay:{f}": f"{base}/overlay/{f}.png" for f in FINDINGS}
-    return ImageView.model_validate({**row, "error": error(row), "findings": findings, "links": links})
+    own = {"error": error(row), "findings": findings, "maps": maps, "links": links}
+    return ImageView.model_validate({**row, **own})

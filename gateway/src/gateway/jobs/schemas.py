@@ -1,7 +1,7 @@
 """What the API says about jobs. The examples become the documentation, so they fit together."""
 
 from datetime import date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -23,6 +23,16 @@ _NOON = "2026-01-01T12:00:00Z"
 _DEGRADED = "True if backbones are missing from the ensemble."
 
 Probability = Annotated[float, Field(ge=0, le=1, examples=[0.37])]
+Accession = Annotated[
+    str | None, Field(description="The DICOM Accession Number (0008,0050).", examples=["A-2026-0815"])
+]
+Patient = Annotated[
+    str | None,
+    Field(
+        description="A pseudonym: equal for equal DICOM Patient IDs, within this tenant. Null without one, or with several.",
+        examples=["9f86d081…"],
+    ),
+]
 Moment = Annotated[datetime, Field(examples=[_NOON])]
 
 
@@ -44,6 +54,10 @@ class FindingView(BaseModel):
     )
     times_the_average: float | None = Field(
         description="`probability` over `prevalence`; null without a prevalence.", examples=[1.85]
+    )
+    margin: float = Field(
+        description="Log odds of `probability` over those of `threshold`: 0 at the threshold, above it positive.",
+        examples=[-0.43],
     )
     disagreement: float = Field(
         description="Weighted standard deviation of the backbones around the ensemble.", examples=[0.08]
@@ -74,6 +88,36 @@ class WarningView(BaseModel):
     detail: str = Field(examples=["Patient Orientation (0020,0020) is R\\F: the image was mirrored."])
 
 
+class Grid(BaseModel):
+    """How many places a map has."""
+
+    rows: int = Field(examples=[7])
+    columns: int = Field(examples=[7])
+
+
+class MapsView(BaseModel):
+    """How fine an image's maps are. A network saw no more than its own grid, however smooth a picture looks."""
+
+    ensemble: Grid = Field(description="Of the fused map, onto which the networks' own are resized.")
+    backbones: dict[str, Grid] = Field(examples=[{"xception": {"rows": 10, "columns": 10}}])
+
+
+class MapScaleView(BaseModel):
+    """What a fused map's values mean, the same in every image: a value times `full` is in `unit`."""
+
+    unit: Literal["logit", "probability"] = Field(
+        description="`logit`: what the ensemble's logit would gain if all of the image looked like that place. "
+        "`probability`: the finding's at that place.",
+        examples=["logit"],
+    )
+    full: dict[Finding, float] = Field(
+        description="The value of 1, where the map is cut.", examples=[{"edema": 2.5}]
+    )
+    cuts: dict[Finding, float] = Field(
+        description="The value (0..1) from which a place is drawn.", examples=[{"edema": 0.5}]
+    )
+
+
 class ImageView(BaseModel):
     """One image of the study."""
 
@@ -95,6 +139,7 @@ class ImageView(BaseModel):
         examples=[1],
     )
     findings: list[FindingView]
+    maps: MapsView | None = Field(description="Null before the analysis.")
     links: dict[str, str] = Field(examples=[{"image": f"{_IMAGE_PATH}/image.png"}])
 
 
@@ -132,10 +177,21 @@ class StudyView(BaseModel):
     study_date: date | None = Field(
         description="From the first DICOM file that has one.", examples=["2026-01-01"]
     )
+    accession: Accession
+    patient: Patient
     source: str | None = Field(
         description="Which DICOM peer sent it; null for an upload.", examples=["C-STORE from ORTHANC"]
     )
     findings: list[FindingView]
+
+
+class FileView(BaseModel):
+    """One image of a job in a list: what joins the row to the caller's own files."""
+
+    id: UUID = Field(examples=[_IMAGE])
+    file_name: str = Field(examples=["chest.dcm"])
+    sop_instance_uid: str | None = Field(examples=["1.2.826.0.1.3680043.8.498.1"])
+    view_position: str | None = Field(examples=["PA"])
 
 
 class JobSummary(BaseModel):
@@ -150,12 +206,17 @@ class JobSummary(BaseModel):
     progress: Progress
     created_at: Moment
     finished_at: Moment | None
+    bundle: BundleView
+    study_instance_uid: str | None = Field(examples=["1.2.826.0.1.3680043.8.498.2"])
     study_date: date | None = Field(examples=["2026-01-01"])
+    accession: Accession
+    patient: Patient
+    files: list[FileView] = Field(description="The images, in the order in which they were sent.")
     source: str | None = Field(
         description="Which DICOM peer sent it; null for an upload.", examples=["C-STORE from ORTHANC"]
     )
     findings: list[FindingView] = Field(description="Of the whole study, once it has succeeded.")
-    top_finding: FindingView | None = Field(description="The one furthest above its threshold.")
+    top_finding: FindingView | None = Field(description="The one with the largest `margin`.")
     degraded: bool = Field(description=_DEGRADED, examples=[False])
     images: int = Field(examples=[1])
     first_image: UUID | None = Field(examples=[_IMAGE])
@@ -184,6 +245,9 @@ class JobView(BaseModel):
     started_at: Moment | None
     finished_at: Moment | None
     expires_at: datetime | None = Field(examples=[None])
+    map_scale: MapScaleView | None = Field(
+        description="Null in bundles of format 1, where each map is divided by its own maximum."
+    )
     timings: dict[str, Any] = Field(
         description="Seconds per stage.", examples=[{"queued_s": 0.02, "prepare_s": 0.06, "infer_s": 0.25}]
     )

@@ -16,6 +16,7 @@ from gateway.jobs.schemas import JobView
 from thorax.errors import Code, CodedError
 from thorax.findings import Finding
 from thorax.http.database import tenant_autocommit, tenant_scope
+from thorax.operating_points import MapScale
 from thorax.states import ANONYMOUS_TENANT, JobState
 from thorax.storage import BlobStore
 
@@ -146,6 +147,12 @@ class JobService:
         if row is None:
             raise CodedError(Code.NOT_READY, "The heatmaps are not ready yet.", retry_after=1)
         return row.maps, row.map_shape
+
+    async def map_scale(self, access: Access) -> MapScale | None:
+        """The scale of the job's fused maps; None in a bundle of format 1."""
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
+            stored = await repository.map_scale(connection, access.job_id)
+        return MapScale.model_validate(stored) if stored else None
 
     async def backbone_maps(self, access: Access, instance_id: UUID) -> dict[str, tuple[bytes, list[int]]]:
         """Each backbone's own maps of an image, float16 bytes and their shape [5, h, w]."""

@@ -1,6 +1,6 @@
 """Lists of jobs: the worklist page by page, and what there is to compare a study with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.jobs import queries, rows
-from gateway.jobs.queries import AnyRow, Order
+from gateway.jobs.queries import AnyRow, Filters, Order
 from gateway.jobs.schemas import JobPage, JobSummary, Priors
 from thorax.errors import Code, CodedError
 from thorax.http.cursors import cursor_of, moment, place_of
@@ -35,13 +35,13 @@ class Worklist:
         self._engine = engine
 
     async def page(
-        self, tenant_id: UUID, *, limit: int, order: Order, cursor: str | None, filters: Mapping[str, Any]
+        self, tenant_id: UUID, *, limit: int, order: Order, cursor: str | None, filters: Filters
     ) -> JobPage:
         """One page of the tenant's jobs."""
         after = _place(cursor, order) if cursor is not None else None
         async with tenant_scope(self._engine, tenant_id) as connection:
             found = await queries.page(
-                connection, tenant_id, limit=limit + 1, order=order, after=after, **filters
+                connection, tenant_id, limit=limit + 1, order=order, after=after, filters=filters
             )
             items = await _summaries(connection, found[:limit])
         last = found[limit - 1] if len(found) > limit else None

@@ -135,7 +135,7 @@ class Acceptance:
                 "quota": quota,
                 "images": orjson.dumps(images).decode(),
                 "study_id": study_id,
-                "title": upload.fields.title,
+                "title": upload.fields.title or upload.images[0].file_name,
                 "job_id": job_id,
                 "owner": sender.owner,
                 "priority": OPEN_PRIORITY if sender.anonymous else upload.fields.priority.rank,

@@ -25,7 +25,12 @@ IMAGES = "files"
 class Fields(BaseModel):
     """What a form says besides its images."""
 
-    title: str = Field(default="", max_length=MAX_FIELD_BYTES, examples=["PA, follow-up"])
+    title: str = Field(
+        default="",
+        max_length=MAX_FIELD_BYTES,
+        description="Without one, the first file's name.",
+        examples=["PA, follow-up"],
+    )
     priority: Priority = Priority.ROUTINE
 
 

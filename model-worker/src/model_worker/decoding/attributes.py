@@ -22,7 +22,7 @@ _CODE_STRING = re.compile(r"[A-Z0-9 _-]{1,16}")
 class DicomAttributes:
     """One DICOM image's attributes; a missing or invalid value is None.
 
-    `study_date`: ISO 8601. `patient`: sha256 (hex) over the patient's id and who issued it.
+    `study_date`: ISO 8601. `accession`: the Accession Number. `patient`: sha256 (hex) over the patient's id and who issued it.
     """
 
     study_instance_uid: str | None
@@ -34,6 +34,7 @@ class DicomAttributes:
     body_part: str | None
     study_date: str | None = None
     patient: str | None = None
+    accession: str | None = None
 
 
 def read_attributes(ds: "Dataset") -> DicomAttributes:
@@ -48,6 +49,7 @@ def read_attributes(ds: "Dataset") -> DicomAttributes:
         _code(ds.get("BodyPartExamined")),
         iso_date(ds.get("StudyDate")),
         _patient(ds),
+        short_string(ds.get("AccessionNumber")),
     )
 
 
@@ -68,6 +70,12 @@ def iso_date(value: object) -> str | None:
 
 def _patient(ds: "Dataset") -> str | None:
     return patient_digest(*(str(ds.get(name) or "") for name in ("PatientID", "IssuerOfPatientID")))
+
+
+def short_string(value: object) -> str | None:
+    """A value of VR SH (PS3.5, 6.2: at most 16 characters); None if it is empty, longer, or not printable."""
+    text = str(value or "").strip("\0 ")
+    return text if text.isprintable() and "\\" not in text and 0 < len(text) <= 16 else None
 
 
 def _code(value: object) -> str | None:

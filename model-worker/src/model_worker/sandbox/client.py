@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.decoding.attributes import DicomAttributes, iso_date, uid
+from model_worker.decoding.attributes import DicomAttributes, iso_date, short_string, uid
 from model_worker.decoding.orientation import AS_STORED, UNDO
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
@@ -265,6 +265,7 @@ def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
 def _attributes(fields: dict[str, Any]) -> DicomAttributes:
     fields |= {name: uid(value) for name, value in fields.items() if name.endswith("_uid")}
     fields["study_date"] = iso_date(fields["study_date"])
+    fields["accession"] = short_string(fields["accession"])
     if fields["patient"] is not None and not _DIGEST.fullmatch(fields["patient"]):
         raise ValueError("no digest")
     return DicomAttributes(**fields)

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from thorax.errors import Code
+from thorax.http.parameters import takes_any_query
 from thorax.http.problems import MEDIA_TYPE, Problem, responses
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
@@ -37,21 +38,24 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 
 def _mend(operation: dict[str, Any]) -> None:
-    for status, answer in operation["responses"].items():
+    answers = operation["responses"]
+    if not takes_any_query(operation):
+        _add(answers, Code.UNKNOWN_PARAMETER)
+    if "422" in answers:  # it may always be about a parameter, besides what the endpoint itself names
+        _add(answers, Code.VALIDATION)
+    for answer in answers.values():
         kinds = answer.get("content", {})
         if MEDIA_TYPE in kinds:
             answer["content"] = {MEDIA_TYPE: {**kinds[MEDIA_TYPE], "schema": _PROBLEM}}
-        if status == "422":
-            _add_validation(answer)
 
 
-def _add_validation(answer: dict[str, Any]) -> None:
-    """A 422 may always be about a parameter, besides what the endpoint itself names."""
-    general = responses(Code.VALIDATION)[422]
+def _add(answers: dict[str, Any], code: Code) -> None:
+    """A code that each endpoint may answer with, beside those of the same status that it names itself."""
+    general = responses(code)[code.status]
+    answer = answers.setdefault(str(code.status), {"description": ""})
     own = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
-    answer["content"] = {
-        MEDIA_TYPE: {"schema": _PROBLEM, "examples": {**general["content"][MEDIA_TYPE]["examples"], **own}}
-    }
-    if str(Code.VALIDATION) not in own:
+    if str(code) not in own:
         words = [general["description"], answer["description"] if own else ""]
         answer["description"] = ", ".join(filter(None, words))
+    examples = {**general["content"][MEDIA_TYPE]["examples"], **own}
+    answer["content"] = {MEDIA_TYPE: {"schema": _PROBLEM, "examples": examples}}

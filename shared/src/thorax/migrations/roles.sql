@@ -39,7 +39,7 @@ grant select on bundles to thorax_worker, thorax_aggregator;
 -- model workers: what an image shows, and what the backbones say of it.
 grant update (state, error_code, error_detail, rows, columns, sop_instance_uid, series_instance_uid, modality,
   view_position, orientation, warnings) on instances to thorax_worker;
-grant select (id), update (study_instance_uid, study_date) on studies to thorax_worker;
+grant select (id), update (study_instance_uid, study_date, accession) on studies to thorax_worker;
 grant select, insert, update on predictions to thorax_worker;
 grant select (bundle_digest) on tenant_bundles to thorax_worker;
 

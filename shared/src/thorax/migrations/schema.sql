@@ -15,8 +15,11 @@ create table tenant_bundles (
 -- `patient` tells which studies are of one patient, without saying of whom; see `remember_patient`.
 create table studies (
   id uuid primary key, tenant_id uuid not null, title text not null default '',
-  study_instance_uid text, created_at timestamptz not null default now(), patient bytea, study_date date);
+  study_instance_uid text, created_at timestamptz not null default now(), patient bytea, study_date date,
+  accession text);
 create index studies_tenant on studies (tenant_id);
+create index studies_uid on studies (tenant_id, study_instance_uid) where study_instance_uid is not null;
+create index studies_accession on studies (tenant_id, accession) where accession is not null;
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
 
 -- `orientation`: how stored pixels become the upright picture that is analysed and shown, as EXIF numbers it.

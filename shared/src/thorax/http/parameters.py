@@ -1,0 +1,39 @@
+"""Query parameters that an endpoint does not have are refused: a filter with a misspelt name would return everything."""
+
+import re
+from typing import Any
+
+from fastapi import Request
+
+from thorax.errors import Code, CodedError
+
+ANY_QUERY: dict[str, Any] = {"x-any-query": True}
+"""`openapi_extra` of an endpoint that reads the query itself, as QIDO-RS does for attribute names."""
+_NAME = re.compile(r"[A-Za-z_][\w.-]{0,39}", re.ASCII)
+
+
+def takes_any_query(operation: dict[str, Any]) -> bool:
+    """Whether an operation of the OpenAPI document reads the query itself."""
+    return ANY_QUERY.items() <= operation.items()
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """A dependency of a whole app: CodedError(UNKNOWN_PARAMETER) with the names that the OpenAPI document has.
+
+    What is not in the document, such as the page, takes any.
+    """
+    if not request.query_params:
+        return
+    methods = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
+    operation = methods.get({"HEAD": "get"}.get(request.method, request.method.lower()))
+    if operation is None or takes_any_query(operation):
+        return
+    known = sorted(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query")
+    for name in request.query_params:
+        if name not in known:
+            what = f"`{name}`" if _NAME.fullmatch(name) else "One"  # other text could be anything
+            raise CodedError(
+                Code.UNKNOWN_PARAMETER,
+                f"{what} is not a parameter here. Known: {', '.join(known) or 'none'}.",
+                parameters=known,
+            )
