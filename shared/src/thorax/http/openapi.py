@@ -39,23 +39,25 @@ def _document(app: FastAPI) -> dict[str, Any]:
 
 def _mend(operation: dict[str, Any]) -> None:
     answers = operation["responses"]
-    if not takes_any_query(operation):
-        _add(answers, Code.UNKNOWN_PARAMETER)
-    if "422" in answers:  # it may always be about a parameter, besides what the endpoint itself names
-        _add(answers, Code.VALIDATION)
     for answer in answers.values():
         kinds = answer.get("content", {})
         if MEDIA_TYPE in kinds:
             answer["content"] = {MEDIA_TYPE: {**kinds[MEDIA_TYPE], "schema": _PROBLEM}}
+    if not takes_any_query(operation):
+        _add(answers, Code.UNKNOWN_PARAMETER)
+    if "422" in answers:  # it may always be about a parameter, besides what the endpoint itself names
+        _add(answers, Code.VALIDATION)
 
 
 def _add(answers: dict[str, Any], code: Code) -> None:
     """A code that each endpoint may answer with, beside those of the same status that it names itself."""
     general = responses(code)[code.status]
     answer = answers.setdefault(str(code.status), {"description": ""})
-    own = answer.get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+    kinds = answer.get("content", {})
+    own = kinds.get(MEDIA_TYPE, {}).get("examples", {})
     if str(code) not in own:
         words = [general["description"], answer["description"] if own else ""]
         answer["description"] = ", ".join(filter(None, words))
     examples = {**general["content"][MEDIA_TYPE]["examples"], **own}
-    answer["content"] = {MEDIA_TYPE: {"schema": _PROBLEM, "examples": examples}}
+    others = {} if own or code is Code.VALIDATION else kinds  # OAuth's own form of an error
+    answer["content"] = {**others, MEDIA_TYPE: {"schema": _PROBLEM, "examples": examples}}
