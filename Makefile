@@ -152,6 +152,14 @@ bench: .venv/dev ## measure speed and memory, with the machine's description
 bundle: .venv/ready ## build a bundle of all five full-size architectures with random weights (needs torch)
 	$(MAKE) -C training bundle
 
+.PHONY: training-env
+training-env: ## the environment with torch for training and imports: build/training-venv
+	$(MAKE) -C training training-env
+
+.PHONY: assemble
+assemble: .venv/ready ## fit bundles and checkpoints to labelled images, as one ensemble (MEMBERS= DATA= IMAGES= OUT=)
+	$(MAKE) -C training assemble
+
 .PHONY: bundle-check
 bundle-check: .venv/ready ## open a bundle as a worker would, and hold it against its golden image (BUNDLE=models/default)
 	$(BIN)/thorax bundle check $(or $(BUNDLE),models/default)

@@ -27,6 +27,8 @@ BUILT = (
     "build/",
     "models/our-hospital",
     "models/x",
+    "models/y",
+    "models/ours",
     "secrets/",
 )  # by commands that the pages name
 PACKAGES = (

@@ -1,6 +1,7 @@
 """Weights made by other libraries give, as a bundle's graph, what those libraries say."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -64,8 +65,25 @@ def test_a_described_torch_network() -> None:
 def test_a_wrong_description_is_refused() -> None:
     with pytest.raises(ValueError, match="from the network's logits"):
         from_module(Small().eval(), describe(relu=False))
-    with pytest.raises(ValueError, match="expected conv to be a Linear"):
+    with pytest.raises(ValueError, match=r"expected conv to be a Linear; it is a Conv2d\. Linear are: fc"):
         from_module(Small().eval(), describe(head="conv"))
+    with pytest.raises(ValueError, match="final_map names no module 'layer4'; there are conv, fc"):
+        from_module(Small().eval(), describe(final_map="layer4"))
+    with pytest.raises(ValueError, match="expected outputs below 6"):
+        from_module(Small().eval(), describe(outputs=dict.fromkeys(FINDINGS, 9)))
+
+
+MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+
+
+def test_each_channel_may_have_its_own_mean_and_deviation() -> None:
+    network = Small().eval()
+    graph = export_graph(from_module(network, describe(mean=MEAN, std=STD)), 64)
+    grey = torch.from_numpy(IMAGES).float()[:, None].expand(-1, 3, -1, -1) / 255
+    with torch.inference_mode():
+        channels = (grey - torch.tensor(MEAN).reshape(1, 3, 1, 1)) / torch.tensor(STD).reshape(1, 3, 1, 1)
+        expected = torch.sigmoid(network(channels))[:, [OUTPUTS[f] for f in FINDINGS]].numpy()
+    assert np.allclose(run_graph(graph, IMAGES)[0], expected, atol=1e-4)
 
 
 def test_a_described_onnx_graph_gives_the_same_as_the_torch_network(tmp_path: Path) -> None:
@@ -80,6 +98,12 @@ def test_a_described_onnx_graph_gives_the_same_as_the_torch_network(tmp_path: Pa
     nodes = onnx.load(path).graph.node
     final = next(node.output[0] for node in nodes if node.op_type == "Relu")
     described = describe(module="", graph="small.onnx", final_map=final, head="fc.weight", logits="y")
+    for field, said in (("final_map", f"the last are: .*{final}"), ("head", r"matrices are: fc\.weight")):
+        with pytest.raises(ValueError, match=said):
+            load_described_graph(replace(described, **{field: "nothing"}), tmp_path)
+    normalised = replace(described, mean=MEAN, std=STD)
+    mine = run_graph(export_graph(from_module(network, describe(mean=MEAN, std=STD)), 64), IMAGES)
+    assert np.allclose(run_graph(load_described_graph(normalised, tmp_path), IMAGES)[0], mine[0], atol=1e-4)
     probabilities, maps = run_graph(load_described_graph(described, tmp_path), IMAGES)
     same = run_graph(export_graph(from_module(network, describe()), 64), IMAGES)
     assert np.allclose(probabilities, expected(network), atol=1e-4)
@@ -89,7 +113,15 @@ def test_a_described_onnx_graph_gives_the_same_as_the_torch_network(tmp_path: Pa
 def test_a_description_with_a_missing_finding_is_told(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text("name: x\nmodule: a:b\nfinal_map: c\nhead: d\noutputs: {edema: 0}\n")
-    with pytest.raises(ValueError, match=r"net\.yaml: expected an output for atelectasis"):
+    with pytest.raises(
+        ValueError, match=r"net\.yaml: expected an output for atelectasis; found outputs for edema"
+    ):
+        read_description(path)
+    five = "{" + ", ".join(f"{finding}: {i}" for i, finding in enumerate(FINDINGS)) + "}"
+    path.write_text(
+        f"name: x\nmodule: a:b\nfinal_map: c\nhead: d\noutputs: {five}\nmean: [0.5]\nstd: [0.5]\n"
+    )
+    with pytest.raises(ValueError, match="a number for each of 3 channels; found 1 and 1"):
         read_description(path)
 
 

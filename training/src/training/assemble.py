@@ -1,4 +1,8 @@
-"""`python -m training.assemble A.ckpt B.ckpt …`: exports, stores as int8, weighs, calibrates, writes a bundle."""
+"""`python -m training.assemble MEMBER …`: weighs and calibrates networks on labelled images, and writes their bundle.
+
+A member is a checkpoint, a `.net` of training.fleet (both are exported and stored as int8, which needs torch), or the
+folder of a bundle, as `thorax bundle import` makes one: all its networks join, their graphs untouched.
+"""
 
 import argparse
 import hashlib
@@ -6,46 +10,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+import onnx
 from tqdm import tqdm
 
-from thorax.bundle import InputSpec, load_bundle
-from training.backbones import ARCHITECTURES, Classifier
-from training.backbones.grid import GridClassifier
+from thorax.bundle import Bundle, load_bundle
+from thorax.errors import CodedError
 from training.boxes import measure_boxes
 from training.bundles import Ensemble, Member, uniform_weights, write_bundle
-from training.checkpoint import averaged_classifier, load_checkpoint
-from training.datasets import Table, read_table
-from training.export import export_graph, parameter_count
-from training.fleet.parcel import unpack
+from training.datasets import DataError, Table, read_table
 from training.images import load_images
-from training.metrics import Floats
 from training.predict import Predictions, predict_files
 from training.refit import refit, write_refitted
 from training.splits import split_by_patient
-from training.stored import stored
 
 NET = ".net"
 _SAMPLE = 256
-
-
-def member(checkpoint: Path, size: int, pixels: NDArray[np.uint8], labels: Floats, int8: bool) -> Member:
-    """A trained backbone as a bundle's member: a checkpoint, or a `.net` of training.fleet, which knows its own size.
-    ValueError if int8 storage costs it too much.
-
-    `pixels` uint8 [N, size, size] with `labels` [N, 5] are what the cost is measured on.
-    """
-    classifier: Classifier | GridClassifier
-    if checkpoint.suffix == NET:
-        classifier, size = unpack(checkpoint.read_bytes())
-        name = classifier.name
-    else:
-        saved = load_checkpoint(checkpoint)
-        classifier, name = averaged_classifier(saved), saved.name
-    exact = export_graph(classifier, size)
-    graph = stored(name, exact, pixels, labels) if int8 else exact
-    said = ARCHITECTURES[name].said
-    return Member(name, graph, said, parameter_count(classifier), input=InputSpec(size=size))
 
 
 def predictions(folder: Path, table: Table, images: Path, cache: Path) -> Predictions:
@@ -69,14 +48,21 @@ def predictions(folder: Path, table: Table, images: Path, cache: Path) -> Predic
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Make a bundle of trained backbones.")
-    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser = argparse.ArgumentParser(description="Make a bundle of networks that exist.")
+    parser.add_argument(
+        "members", type=Path, nargs="+", help="checkpoints (.ckpt, .net) and bundles' folders"
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--name", default="thorax-own")
     parser.add_argument("--version", default="0.1.0")
     parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument(
+        "--fit",
+        choices=("val", "all-but-test"),
+        help="the part to fit on; by default `val` with a checkpoint, whose networks have seen the rest, else all but test",
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[224], help="input edge, one or one each")
     parser.add_argument("--storage", choices=("int8", "fp32"), default="int8")
     parser.add_argument("--boxes", type=Path, help="CSV of boxes to measure the maps with, images/ beside it")
@@ -85,43 +71,111 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("build/training"))
     try:
         assemble(parser.parse_args())
-    except ValueError as error:
-        raise SystemExit(str(error)) from error
+    except (ValueError, CodedError) as error:
+        raise SystemExit(error.detail if isinstance(error, CodedError) else str(error)) from error
 
 
 def assemble(arguments: argparse.Namespace) -> None:
-    """Export, fit on the validation part, then measure on the test part and write the card."""
-    images, cache = arguments.images, arguments.cache
+    """Fit on one part, then measure on the test part and write the card."""
+    images, cache, out = arguments.images, arguments.cache, arguments.out
+    if out.resolve() in [path.resolve() for path in arguments.members]:
+        raise DataError(f"{out} is one of the members; expected another folder in --out.")
+    imported = {path: load_bundle(path) for path in arguments.members if path.is_dir()}
+    unit = _unit(arguments.members, imported)
     table = read_table(arguments.data)
     where = split_by_patient(table.patients, table.labels, arguments.split_seed)
+    fit = arguments.fit or ("all-but-test" if len(imported) == len(arguments.members) else "val")
+    rows = {"val": where == "val" if fit == "val" else where != "test", "test": where == "test"}
     parts = {
-        p: load_images(table.take(where == p), images, 224, cache / "images")[0] for p in ("val", "test")
+        p: load_images(table.take(chosen), images, 224, cache / "images")[0] for p, chosen in rows.items()
     }
-    members = _members(arguments, parts["val"])
+    for part in parts.values():
+        part.require_both_classes()
+    members = _members(arguments, imported, parts["val"])
     said = {"name": arguments.name, "version": arguments.version, "licence": arguments.licence}
     uniform = Ensemble(uniform_weights([m.name for m in members]))
-    plain = write_bundle(arguments.out, members, uniform, **said)
-    seen = {p: predictions(arguments.out, rows, images, cache / "predictions") for p, rows in parts.items()}
-    unit = "probability" if arguments.checkpoints[0].suffix == NET else "logit"
-    split = f"test part, patients apart from training and validation (training.splits, seed {arguments.split_seed})"
+    plain = write_bundle(out, members, uniform, **said)
+    seen = {p: predictions(out, rows, images, cache / "predictions") for p, rows in parts.items()}
+    split = (
+        f"test part, patients apart from what it was fitted on (training.splits, seed {arguments.split_seed})"
+    )
     metrics = {"data": arguments.data.name, "split": split, "n": len(parts["test"])}
     manifest = refit(plain, parts["val"], seen["val"], unit).model_copy(update={"metrics": metrics})
     notes = arguments.notes.read_text("utf-8") if arguments.notes else ""
-    bundle = replace(load_bundle(arguments.out), manifest=manifest)
+    bundle = replace(load_bundle(out), manifest=manifest)
     pointing = (
         measure_boxes(bundle, arguments.boxes, arguments.boxes.parent / "images") if arguments.boxes else None
     )
-    write_refitted(bundle, arguments.out, manifest, parts, seen, notes, pointing)
+    write_refitted(bundle, out, manifest, parts, seen, notes, pointing)
 
 
-def _members(arguments: argparse.Namespace, val: Table) -> list[Member]:
-    sizes = arguments.sizes * (len(arguments.checkpoints) if len(arguments.sizes) == 1 else 1)
-    members = []
-    for checkpoint, size in zip(arguments.checkpoints, sizes, strict=True):
-        sample, pixels = load_images(val, arguments.images, size, arguments.cache / "images")
-        some = (pixels[:_SAMPLE].copy(), sample.labels[:_SAMPLE].astype(np.float64))
-        members.append(member(checkpoint, size, *some, arguments.storage == "int8"))
-    return members
+def _unit(paths: list[Path], imported: dict[Path, Bundle]) -> str:
+    """The one unit of all members' maps: their sum must mean something. DataError if they differ."""
+    units = {}
+    for path in paths:
+        if path in imported:
+            scale = imported[path].manifest.maps
+            units[path] = scale.unit if scale else "logit"
+        else:
+            units[path] = "probability" if path.suffix == NET else "logit"
+    if len(set(units.values())) > 1:
+        told = ", ".join(f"{path} ({unit})" for path, unit in units.items())
+        raise DataError(
+            f"Maps in logits and in probabilities can't be added up: {told}. Assemble them apart."
+        )
+    return next(iter(units.values()))
+
+
+def _members(arguments: argparse.Namespace, imported: dict[Path, Bundle], val: Table) -> list[Member]:
+    checkpoints = [path for path in arguments.members if path not in imported]
+    if len(arguments.sizes) not in (1, len(checkpoints)):
+        raise DataError(
+            f"--sizes has {len(arguments.sizes)} numbers for {len(checkpoints)} checkpoints; expected one, or one each."
+        )
+    edges = arguments.sizes * (len(checkpoints) if len(arguments.sizes) == 1 else 1)
+    sizes = dict(zip(checkpoints, edges, strict=True))
+    members: list[Member] = []
+    for path in arguments.members:
+        if path in imported:
+            members += from_bundle(imported[path])
+        else:
+            members.append(_exported(path, sizes[path], arguments, val))
+    return named_apart(members)
+
+
+def _exported(path: Path, size: int, arguments: argparse.Namespace, val: Table) -> Member:
+    try:
+        from training.members import exported
+    except ModuleNotFoundError as error:
+        raise DataError(f"{path}: a checkpoint needs torch; `make training-env` installs it.") from error
+    sample, pixels = load_images(val, arguments.images, size, arguments.cache / "images")
+    some = (pixels[:_SAMPLE].copy(), sample.labels[:_SAMPLE].astype(np.float64))
+    return exported(path, size, *some, arguments.storage == "int8")
+
+
+def from_bundle(bundle: Bundle) -> list[Member]:
+    """A bundle's networks as members of another. CodedError if a graph's sha256 is not the manifest's."""
+    return [
+        Member(
+            spec.name,
+            onnx.load_model_from_string(bundle.graph(spec)),
+            spec.normalisation,
+            spec.parameters,
+            spec.class_order,
+            spec.input,
+        )
+        for spec in bundle.manifest.backbones
+    ]
+
+
+def named_apart(members: list[Member]) -> list[Member]:
+    """The same with a number after each name that came before."""
+    seen: dict[str, int] = {}
+    apart = []
+    for member in members:
+        seen[member.name] = number = seen.get(member.name, 0) + 1
+        apart.append(replace(member, name=f"{member.name}_{number}") if number > 1 else member)
+    return apart
 
 
 if __name__ == "__main__":

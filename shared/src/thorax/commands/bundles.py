@@ -55,10 +55,18 @@ def check(folder: Path) -> None:
     click.echo(f"{_title(found)}: {', '.join(found.names)}; digest {found.digest}")
 
 
-@bundle.command("import", context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@bundle.command("import", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="KIND …")
 def import_command(words: tuple[str, ...]) -> None:
-    """Make a bundle of existing weights (keras, torchxrayvision, described); needs the training package."""
+    """Make a bundle of weights that exist; needs the training package (`make training-env`).
+
+    \b
+    keras FILE.h5 --backbone NAME   a network of the original system
+    torchxrayvision WEIGHTS         a network of TorchXRayVision
+    described NET.yaml              any torch or ONNX classifier that a YAML describes
+
+    `thorax bundle import KIND --help` lists a kind's options. `make assemble` then fits the bundle to labelled images.
+    """
     _in_training("importers", words)
 
 
@@ -72,7 +80,7 @@ def recalibrate(words: tuple[str, ...]) -> None:
 def _in_training(module: str, words: tuple[str, ...]) -> None:
     if importlib.util.find_spec("training") is None:
         raise click.ClickException(
-            "The training package is not installed here; docs/how-to/import-weights.md says how."
+            "The training package is not installed here. `make training-env` installs it into build/training-venv; use the thorax command in there."
         )
     sys.exit(subprocess.call([sys.executable, "-m", f"training.{module}", *words]))
 

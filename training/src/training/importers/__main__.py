@@ -48,7 +48,10 @@ def described_member(path: Path) -> Member:
 
 
 def _said(description: Description) -> str:
-    return f"x*{description.scale:g}{description.offset:+g} (in the graph)"
+    grey = f"x*{description.scale:g}{description.offset:+g}"
+    if description.mean:
+        grey = f"({grey} - {description.mean}) / {description.std}"
+    return f"{grey} (in the graph)"
 
 
 def _member(
@@ -86,11 +89,13 @@ def main() -> int:
         member = replace(member, graph=store_int8(member.graph))
     name = member.name.replace("_", "-")
     ensemble = Ensemble(uniform_weights([member.name]))
-    notes = "Imported; thresholds and calibration are not fitted yet: see docs/how-to/train-a-bundle.md."
+    notes = "Imported; thresholds and calibration are not fitted yet: `make assemble` fits them."
     write_bundle(
         arguments.out, [member], ensemble, name=name, version="0.1.0", licence=arguments.licence, notes=notes
     )
-    print(f"wrote {arguments.out}; score it with `make evaluate BUNDLE={arguments.out}`")
+    print(
+        f"Wrote {arguments.out}. Fit it to labelled images: make assemble MEMBERS={arguments.out} DATA=… IMAGES=… OUT=…"
+    )
     return 0
 
 

@@ -1,6 +1,7 @@
 """Any torch classifier that ends in a final map, an average pool and one Dense, told by a small YAML."""
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ class Description:
     torch: `module` (`package.module:callable`), `arguments`, `weights` (a state dict), and the names of the
     modules that give `final_map` and are the `head`. ONNX: `graph`, and the names of the tensors `final_map` and
     `logits` and of the initializer `head` [outputs, K].
+
+    Grey levels x of 0..255 come in as x * scale + offset; where `mean` and `std` have a number for each channel, that less
+    the mean, over the deviation (torchvision's `Normalize`).
     """
 
     name: str
@@ -40,6 +44,8 @@ class Description:
     size: int = 224
     scale: float = 1 / 255
     offset: float = 0.0
+    mean: list[float] = field(default_factory=list)
+    std: list[float] = field(default_factory=list)
     operating_points: list[float] = field(default_factory=list)
 
     @property
@@ -55,30 +61,65 @@ def read_description(path: Path) -> Description:
         description = Description(**said)
     except (OSError, yaml.YAMLError, TypeError) as error:
         raise ValueError(f"{path}: expected a description of a classifier; {error}.") from error
-    missing = [finding for finding in FINDINGS if finding not in description.outputs]
-    if missing or bool(description.module) == bool(description.graph):
-        wanted = f"an output for {missing[0]}" if missing else "either `module` or `graph`"
-        raise ValueError(f"{path}: expected {wanted}; found none.")
+    if wanted := _lacks(description):
+        raise ValueError(f"{path}: expected {wanted}.")
     return description
+
+
+def _lacks(description: Description) -> str:
+    """What a description should have and has not, or nothing."""
+    missing = [finding for finding in FINDINGS if finding not in description.outputs]
+    if missing:
+        return f"an output for {missing[0]}; found outputs for {', '.join(description.outputs) or 'nothing'}"
+    if bool(description.module) == bool(description.graph):
+        return f"one of `module` and `graph`; found {'both' if description.module else 'neither'}"
+    lengths = {len(description.mean), len(description.std)}
+    if lengths not in ({0}, {description.channels}):
+        return f"`mean` and `std` with a number for each of {description.channels} channels; found {len(description.mean)} and {len(description.std)}"
+    return "" if all(value > 0 for value in description.std) else "numbers above 0 in `std`"
+
+
+def candidates(names: Iterable[str], most: int = 12) -> str:
+    """The last of some names, as an error lists them: what ends a network stands at its end."""
+    every = list(names)
+    return ("…, " if len(every) > most else "") + (", ".join(every[-most:]) or "nothing")
 
 
 class Tapped(nn.Module):
     """A network cut at its final map: grey float [N, 1, h, w] -> [N, K, h', w']."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, description: Description) -> None:
         super().__init__()
         self.network, self.description = network, description
         self._seen: Tensor | None = None
-        network.get_submodule(description.final_map).register_forward_hook(self._keep)
+        submodule(network, description, "final_map").register_forward_hook(self._keep)
+        for name in ("mean", "std"):
+            values = getattr(description, name) or [float(name == "std")]
+            self.register_buffer(name, torch.tensor(values).reshape(1, -1, 1, 1))
 
     def _keep(self, _: nn.Module, __: object, output: Tensor) -> None:
         self._seen = output
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class; grey is repeated where the network wants three channels."""
-        self.network(x.expand(-1, self.description.channels, -1, -1))
+        channels = x.expand(-1, self.description.channels, -1, -1)
+        self.network((channels - self.mean) / self.std)
         assert self._seen is not None
         return torch.relu(self._seen) if self.description.relu else self._seen
+
+
+def submodule(network: nn.Module, description: Description, field_name: str) -> nn.Module:
+    """The module that a field of the description names. ValueError lists those that there are."""
+    name = getattr(description, field_name)
+    modules = dict(network.named_modules())
+    if name not in modules:
+        kind = nn.Linear if field_name == "head" else nn.Module
+        there = candidates(n for n, module in modules.items() if n and isinstance(module, kind))
+        raise ValueError(f"{description.name}: {field_name} names no module {name!r}; there are {there}.")
+    return modules[name]
 
 
 def from_module(network: nn.Module, description: Description) -> Classifier:
@@ -87,10 +128,16 @@ def from_module(network: nn.Module, description: Description) -> Classifier:
     That happens when the head is more than an average pool and one Dense, or the description is wrong.
     """
     network = network.eval()
-    dense = network.get_submodule(description.head)
+    dense = submodule(network, description, "head")
     if not isinstance(dense, nn.Linear):
+        linear = candidates(name for name, module in network.named_modules() if isinstance(module, nn.Linear))
         raise ValueError(
-            f"{description.name}: expected {description.head} to be a Linear; it is {type(dense)}."
+            f"{description.name}: expected {description.head} to be a Linear; it is a {type(dense).__name__}. "
+            f"Linear are: {linear}."
+        )
+    if max(description.rows) >= dense.out_features:
+        raise ValueError(
+            f"{description.name}: expected outputs below {dense.out_features}, which {description.head} has; found {max(description.rows)}."
         )
     head = LinearHead(dense.in_features)
     head.dense.weight.data = dense.weight.data[description.rows].clone()

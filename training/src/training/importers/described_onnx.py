@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper, version_converter
 
 from thorax.findings import FINDINGS
 from training.export import OPSET, run_graph
-from training.importers.described import Description
+from training.importers.described import Description, candidates
 
 _PREFIX = "described/"
 
@@ -35,12 +35,13 @@ def load_described_graph(description: Description, folder: Path) -> onnx.ModelPr
 def _joined(theirs: onnx.ModelProto, description: Description, path: Path) -> onnx.ModelProto:
     initializers = {t.name: t for t in theirs.graph.initializer}
     if description.head not in initializers:
-        raise ValueError(f"{path}: expected an initializer called {description.head}; found none.")
+        there = candidates(name for name, tensor in initializers.items() if len(tensor.dims) == 2)
+        raise ValueError(f"{path}: no initializer is called {description.head}; matrices are: {there}.")
     weight = numpy_helper.to_array(initializers[description.head]).astype(np.float32)
-    made = {name for node in theirs.graph.node for name in node.output}
+    made = [name for node in theirs.graph.node for name in node.output]
     for name in (description.final_map, description.logits):
         if name not in made:
-            raise ValueError(f"{path}: expected a tensor called {name}; found none.")
+            raise ValueError(f"{path}: no tensor is called {name!r}; the last are: {candidates(made)}.")
     outputs_first = weight.shape[0] > max(description.rows) and weight.shape[0] < weight.shape[1]
     rows = (weight if outputs_first else weight.T)[description.rows]
     nodes = [*_scaling(theirs.graph.input[0].name, description), *theirs.graph.node, *_outputs(description)]
@@ -68,6 +69,8 @@ def _own(description: Description, weight: NDArray[np.float32]) -> list[tuple[st
         ("offset", np.array(description.offset, np.float32)),
         ("one", np.array([1], np.int64)),
         ("channels", np.array([1, description.channels, 1, 1], np.int64)),
+        ("mean", np.array(description.mean or [0], np.float32).reshape(1, -1, 1, 1)),
+        ("std", np.array(description.std or [1], np.float32).reshape(1, -1, 1, 1)),
         ("rows", np.array(description.rows, np.int64)),
         ("weight", weight.reshape(*weight.shape, 1, 1)),
     ]
@@ -81,7 +84,9 @@ def _scaling(theirs: str, description: Description) -> list[onnx.NodeProto]:
         helper.make_node("Mul", [p + "float", p + "scale"], [p + "scaled"]),
         helper.make_node("Add", [p + "scaled", p + "offset"], [p + "grey"]),
         helper.make_node("Unsqueeze", [p + "grey", p + "one"], [p + "channel"]),
-        helper.make_node("Expand", [p + "channel", p + "channels"], [theirs]),
+        helper.make_node("Expand", [p + "channel", p + "channels"], [p + "input"]),
+        helper.make_node("Sub", [p + "input", p + "mean"], [p + "centred"]),
+        helper.make_node("Div", [p + "centred", p + "std"], [theirs]),
     ]
 
 

@@ -1,0 +1,64 @@
+"""Imported bundles become one ensemble, fitted to labelled images; needs no torch."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tests.factories.bundles import finding_points, make_bundle
+
+from thorax.bundle import load_bundle
+from thorax.findings import FINDINGS
+from training import assemble
+
+N = 60
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    lines = ["image,patient_id," + ",".join(FINDINGS)]
+    for i in range(N):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), rng.integers(0, 156, (48, 48), np.uint8) + 90 * (i % 2))
+        lines.append(f"{i}.png,{i}," + ",".join(str((i + (i % 7 == f)) % 2) for f in range(5)))
+    (tmp_path / "labels.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, data: Path, *members: Path) -> None:
+    words = [*members, "--data", data / "labels.csv", "--images", data, "--out", data / "ours"]
+    words += ["--cache", data / "cache", "--licence", "MIT"]
+    monkeypatch.setattr(sys, "argv", ["assemble", *map(str, words)])
+    assemble.main()
+
+
+def test_two_imports_of_one_name_become_one_fitted_bundle(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (make_bundle(data / name, ["resnet"], size=size) for name, size in (("a", 64), ("b", 48)))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    run(monkeypatch, data, first.folder, second.folder)
+    ours = load_bundle(data / "ours")
+    assert ours.names == ("resnet", "resnet_2")
+    assert [b.input.size for b in ours.manifest.backbones] == [64, 48]
+    assert (ours.manifest.format, ours.manifest.licence) == (2, "MIT")
+    points = ours.manifest.operating_points
+    assert points is not None
+    assert 45 < points[0].images < N  # all but the test part
+    assert 0 < ours.manifest.metrics["n"] < 15
+    assert "Figures on the test part" in ours.card
+
+
+def test_what_does_not_fit_together_is_one_sentence(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = {"unit": "probability", "full": [1.0] * 5, "cuts": [0.5] * 5}
+    points = [finding_points(0.1, 0.9)] * 5
+    logits = make_bundle(data / "a", 1).folder
+    shares = make_bundle(data / "b", 1, format=2, maps=scale, operating_points=points).folder
+    with pytest.raises(SystemExit, match="can't be added up"):
+        run(monkeypatch, data, logits, shares)
+    with pytest.raises(SystemExit, match="expected another folder in --out"):
+        run(monkeypatch, data, data / "ours", logits)
+    monkeypatch.setitem(sys.modules, "training.members", None)
+    with pytest.raises(SystemExit, match="make training-env"):
+        run(monkeypatch, data, data / "x.ckpt")
