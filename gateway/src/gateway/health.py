@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, select
 
 from gateway.tables import BundleRow, WorkerRow
+from thorax.errors import CodedError
 from thorax.states import ALIVE_S
 from thorax.version import VERSION
 
@@ -37,6 +38,7 @@ async def readyz(request: Request, response: Response) -> Readiness:
     """Readiness: whether an upload sent now would be accepted and analysed. Names what is missing."""
     checks: dict[str, Callable[[Request], Awaitable[list[str]]]] = {
         "database": _platform,
+        "capacity": _capacity,
         "blob store": _blobs,
         "broker": _broker,
         "auth-service": _keys,
@@ -56,9 +58,11 @@ async def metrics() -> Response:
 async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], request: Request) -> list[str]:
     try:
         return await asyncio.wait_for(check(request), 3)
+    except CodedError as error:
+        return [f"{name}: {error.detail}"]
     except Exception as error:  # a probe answers, whatever breaks behind it
         _log.warning("not_ready", part=name, error=type(error).__name__)
-        return [f"{name}: {type(error).__name__}"]
+        return [f"{name}: {getattr(error, 'strerror', None) or type(error).__name__}"]
 
 
 async def _platform(request: Request) -> list[str]:
@@ -76,6 +80,12 @@ async def _platform(request: Request) -> list[str]:
     }
     need = ["prepare", "aggregate", "sweep", *(f"infer.{b['name']}" for b in bundle.manifest["backbones"])]
     return [f"worker for {kind}: none seen in the last {ALIVE_S} s" for kind in need if kind not in have]
+
+
+async def _capacity(request: Request) -> list[str]:
+    """Whether less work waits than the high-water mark."""
+    await request.app.state.acceptance.check_capacity()
+    return []
 
 
 async def _blobs(request: Request) -> list[str]:

@@ -21,6 +21,7 @@ DISPLAY: Final = "display.png"
 S3_PART_BYTES: Final = 5 * 1024 * 1024  # S3 refuses smaller parts, except for the last
 FILE_PART_BYTES: Final = 1024 * 1024
 OWNER: Final = "platform"
+RESTORED: Final = "unknown-kept-until"
 RESERVE_BYTES: Final = 2**30  # or a twentieth of the disk: Postgres may write to the same disk
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -167,9 +168,21 @@ class BlobStore:
                 obstore.put(self._store, OWNER, platform.bytes)
                 return True
 
+    def keep_unknown(self, until: datetime) -> None:
+        """Note, beside the blobs, that those without an instance are kept until then."""
+        with _as_os_errors():
+            obstore.put(self._store, RESTORED, until.isoformat().encode())
+
+    def unknown_kept_until(self) -> datetime | None:
+        """Until when blobs without an instance are kept, if that was noted."""
+        with _as_os_errors(), suppress(FileNotFoundError):
+            return datetime.fromisoformat(bytes(obstore.get(self._store, RESTORED).bytes()).decode())
+        return None
+
     def check(self) -> None:
-        """Raise if the store cannot be reached or, if it is a folder, cannot be written."""
+        """Raise if an upload could not be stored: the store cannot be reached or, if it is a folder, is full or cannot be written."""
         if self._folder:
+            self._check_room()
             if not os.access(self._folder, os.W_OK):
                 raise PermissionError(f"{self._folder} can't be written")
         else:

@@ -123,5 +123,5 @@ def strict(platform: Platform) -> Iterator[Platform]:
 @pytest.fixture(scope="package")
 def closed(platform: Platform) -> Iterator[Platform]:
     """The same platform through a gateway that is always overloaded and has no open API."""
-    with platform.beside("closed", HIGH_WATER_STEPS="-1", ANONYMOUS="false") as gateway:
+    with platform.beside("closed", ready=False, HIGH_WATER_STEPS="-1", ANONYMOUS="false") as gateway:
         yield gateway

@@ -52,6 +52,13 @@ def test_what_is_missing_is_named_while_the_gateway_lives(platform: Platform) ->
         problem(httpx.post(f"{lonely.base}/auth/token", timeout=60), Code.UNAVAILABLE)
 
 
+def test_past_the_high_water_mark_it_is_alive_and_not_ready(closed: Platform) -> None:
+    assert httpx.get(f"{closed.base}/healthz").status_code == 200
+    answer = httpx.get(f"{closed.base}/readyz")
+    assert answer.status_code == 503
+    assert [reason.split(":")[0] for reason in answer.json()["missing"]] == ["capacity"]
+
+
 def test_without_the_broker_uploads_are_accepted_and_done(platform: Platform) -> None:
     with (
         platform.beside("deaf", ready=False, REDIS_URL="redis://127.0.0.1:1/0") as deaf,

@@ -220,6 +220,12 @@ def test_a_disk_that_is_really_full_is_a_507(platform: Platform, tmp_path: Path)
                 client.delete(answer.headers["location"])
                 files = {path for path in small.rglob("*") if path.is_file()}
             problem(answer, Code.STORAGE_FULL)
+            ready = httpx.get(f"{full.base}/readyz")
+            assert (ready.status_code, ready.json()["missing"]) == (
+                503,
+                ["blob store: No space left on device"],
+            )
+            assert client.get("/v1/jobs").status_code == 200
             assert {path for path in small.rglob("*") if path.is_file()} <= files
     finally:
         subprocess.run(["umount", "-l", small], check=True)

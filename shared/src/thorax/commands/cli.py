@@ -1,6 +1,7 @@
 """The `thorax` command: migrate the database; check, register, activate and compare bundles."""
 
 import sys
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from thorax import schema
 from thorax.commands.bundles import bundle, publish
 from thorax.errors import CodedError
 from thorax.settings import Settings, load
+from thorax.storage import BlobStore
 
 
 class Commands(click.Group):
@@ -41,6 +43,18 @@ def migrate(folder: Path | None) -> None:
     click.echo("The database has the newest schema.")
     if folder is not None:
         publish(folder, activate=True)
+
+
+@cli.command("mark-restored")
+@click.option("--days", default=7, show_default=True, help="For how long.")
+def mark_restored(days: int) -> None:
+    """Keep the images that a restored database does not know. Run it before the sweeper starts again.
+
+    They are younger than the dump; the sweeper would take them for remains of broken uploads and erase them.
+    """
+    until = datetime.now(UTC) + timedelta(days=days)
+    BlobStore(load(Settings).blobs).keep_unknown(until)
+    click.echo(f"Images that the database does not know are kept until {until:%Y-%m-%d %H:%M} UTC.")
 
 
 @cli.command("wait-for-schema")
