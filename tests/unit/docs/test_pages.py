@@ -11,6 +11,7 @@ from aggregator.config import AggregatorSettings
 from auth_service.config import AuthSettings
 from gateway.config import GatewaySettings
 from gateway.dimse.config import DimseSettings
+from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES, VERIFICATION
 from local_stack.settings import LocalSettings
 from model_worker.config import WorkerSettings
 from thorax.settings import Settings
@@ -139,3 +140,11 @@ def test_findings_begin_alike_and_are_listed(script: Path) -> None:
         assert word in told, word
     assert re.search(r"Date: 2\d{3}-\d\d-\d\d\.", told)
     assert f"]({script.name})" in (script.parent / "README.md").read_text()
+
+
+def test_the_conformance_statement_names_what_is_negotiated() -> None:
+    scp = (ROOT / "docs/reference/conformance.md").read_text().partition("## STOW")[0]
+    told = re.findall(r"1\.2\.840\.10008[.\d]*\d", scp)
+    assert sorted(told) == sorted([VERIFICATION, *RADIOGRAPHS, *TRANSFER_SYNTAXES])
+    for name, value in re.findall(r"`THORAX_(\w+)` \((\d[\d.]*)\)", scp):
+        assert str(DimseSettings.model_fields[name.lower()].default) == value, name
