@@ -41,4 +41,18 @@ done
 for service in gateway dimse model-worker aggregator sweeper; do
   put "$service/thorax_redis_url" "$redis"
 done
+# For the profiles of docker-compose.yml alone.
+if [ -z "${NAMESPACE:-}" ]; then
+  put grafana/password "$(fresh)"
+  put s3/key "$(fresh)"
+  key=$(cat "$folder/s3/key")
+  put s3/config.json "{\"identities\": [{\"name\": \"thorax\", \"actions\": [\"Admin\"],
+    \"credentials\": [{\"accessKey\": \"thorax\", \"secretKey\": \"$key\"}]}]}"
+  put s3/env "AWS_ACCESS_KEY_ID=thorax
+AWS_SECRET_ACCESS_KEY=$key
+AWS_ENDPOINT=http://s3:8333
+AWS_ALLOW_HTTP=true
+AWS_REGION=us-east-1
+"
+fi
 echo "The secrets are in $folder; keep them out of git."

@@ -40,13 +40,16 @@ def local() -> Told:
 
 
 def compose() -> dict[str, Any]:
-    """The services of docker-compose.yml, anchors resolved."""
+    """The services of docker-compose.yml, anchors resolved; those of profiles too."""
     return dict(yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"])
 
 
 def composed() -> Told:
+    """Without profiles."""
     told = {}
     for name, service in compose().items():
+        if "profiles" in service:
+            continue
         files = {s["target"].upper() for s in service.get("secrets", []) if isinstance(s, dict)}
         told[name] = set(service.get("environment", {})) | files
     return told
@@ -101,6 +104,28 @@ def test_kubernetes_tells_each_what_make_run_tells_it(documents: list[dict[str, 
     for name, names in local().items():
         missing = names - told[name] - OF_THE_PLACE - {"THORAX_REDIS_URL", "THORAX_MODELS"}
         assert not missing, (name, missing)
+
+
+def test_compose_limits_logs_and_memory_and_publishes_only_doors() -> None:
+    services = compose()
+    for name, own in services.items():
+        service = services.get(own.get("extends", ""), {}) | own
+        assert service["logging"]["options"]["max-size"] and service["mem_limit"], name
+        assert name == "postgres" or service["security_opt"] == ["no-new-privileges:true"], name
+        assert "door" in service["networks"] or "ports" not in service, name
+    assert all(services[name]["networks"] == ["inside"] for name in STORES)
+
+
+def test_the_example_of_env_has_every_variable_with_its_default() -> None:
+    used = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / "docker-compose.yml").read_text()))
+    told = re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert dict(told) == used
+
+
+def test_prometheus_reads_its_configuration() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    subprocess.run(["promtool", "check", "config", ROOT / "ops/prometheus.yml"], check=True)
 
 
 def test_no_secret_is_in_git() -> None:
