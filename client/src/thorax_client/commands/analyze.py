@@ -1,0 +1,166 @@
+"""`thorax analyze`: files and folders to findings, many at a time, and again from where it was stopped."""
+
+import asyncio
+import hashlib
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from thorax_client.client import AsyncClient
+from thorax_client.commands.files import found
+from thorax_client.commands.login import Access, access, platform
+from thorax_client.commands.rows import Outcome, Table, done
+from thorax_client.errors import JobFailedError, ThoraxError
+from thorax_client.models import Job
+
+SOME_REFUSED = 3
+
+
+@dataclass(frozen=True)
+class Options:
+    """How each file is sent."""
+
+    wait: bool
+    overlay: Path | None
+    force: bool
+    again: bool
+    timeout_s: float
+    at_once: int
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@platform
+@click.option("--wait/--no-wait", default=True, help="Wait for the results; else only the jobs are told.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line instead of words.")
+@click.option(
+    "--csv",
+    "table",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a CSV. One that exists is continued: its images that have a result are left out.",
+)
+@click.option(
+    "--overlay", type=click.Path(path_type=Path, file_okay=False), help="A PNG here per likely finding."
+)
+@click.option(
+    "--force", is_flag=True, help="Also analyse what does not look like a frontal chest radiograph."
+)
+@click.option("--again", is_flag=True, help="Make new jobs of files that were sent within a day.")
+@click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait for each result.")
+@click.option("--at-once", default=8, show_default=True, help="How many files are under way at a time.")
+def analyze(
+    paths: tuple[Path, ...],
+    url: str | None,
+    token: str | None,
+    anonymous: bool,
+    wait: bool,
+    as_json: bool,
+    table: Path | None,
+    overlay: Path | None,
+    force: bool,
+    again: bool,
+    timeout: float,
+    at_once: int,
+) -> None:
+    """Analyse DICOM, PNG and JPEG files, and folders with all that is in them; each file is a job.
+
+    Exit code 0: each file has a result; 3: some were refused or failed, and the output says why; 1: none has one.
+    Not a medical device, not for diagnosis.
+    """
+    finished = set(done(table)) if table else set()
+    files = [path for path in found(paths) if str(path) not in finished]
+    if finished:
+        click.echo(f"{len(finished)} images have a result in {table}.", err=True)
+    if not files:
+        if finished:
+            return
+        raise click.ClickException("No DICOM, PNG or JPEG file was found there.")
+    options = Options(wait, overlay, force, again, timeout, at_once)
+    with ExitStack() as stack:
+        sinks: list[Callable[[Outcome], None]] = []
+        if table:
+            fresh = not table.is_file() or not table.stat().st_size
+            file = stack.enter_context(table.open("a", encoding="utf-8", newline=""))
+            sinks.append(Table(file, fresh=fresh).add)
+        if as_json or not table:
+            sinks.append(lambda outcome: click.echo(outcome.as_json() if as_json else outcome.line()))
+        failed = asyncio.run(_run(access(url, token, anonymous), files, options, sinks))
+    click.echo(f"{len(files) - failed} of {len(files)} files: {'a result' if wait else 'sent'}.", err=True)
+    if failed:
+        sys.exit(1 if failed == len(files) else SOME_REFUSED)
+
+
+async def _run(
+    who: Access, files: list[Path], options: Options, sinks: list[Callable[[Outcome], None]]
+) -> int:
+    """Send everything, tell each outcome to the sinks; how many files have no result."""
+    failed = 0
+    with click.progressbar(length=len(files), label=f"{len(files)} files", file=sys.stderr) as bar:
+        async for outcome in _outcomes(who, iter(files), options):
+            for sink in sinks:
+                sink(outcome)
+            failed += outcome.error is not None
+            bar.update(1)
+    return failed
+
+
+async def _outcomes(who: Access, files: Iterator[Path], options: Options) -> AsyncIterator[Outcome]:
+    """As they come; a few files are under way at a time."""
+    outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
+
+    async def work(thorax: AsyncClient) -> None:
+        for path in files:
+            await outcomes.put(await _outcome(thorax, path, options))
+
+    async def all_work() -> None:
+        try:
+            async with AsyncClient(who.url, who.credentials) as thorax, asyncio.TaskGroup() as group:
+                for _ in range(options.at_once):
+                    group.create_task(work(thorax))
+        finally:
+            await outcomes.put(None)
+
+    working = asyncio.create_task(all_work())
+    while (outcome := await outcomes.get()) is not None:
+        yield outcome
+    await working
+
+
+async def _outcome(thorax: AsyncClient, path: Path, options: Options) -> Outcome:
+    try:
+        data, key = await asyncio.to_thread(_content, path)
+        if options.again:
+            key = None
+        receipt = await thorax.submit((path.name, data), force=options.force, key=key)
+        if not options.wait:
+            return Outcome(path, await thorax.job(receipt))
+        job = await thorax.wait(receipt, options.timeout_s)
+        if job.state != "succeeded":
+            return Outcome(path, error=JobFailedError(job))
+        if options.overlay:
+            await _overlays(thorax, path, job, options.overlay)
+        return Outcome(path, job)
+    except OSError as error:
+        return Outcome(path, error=ThoraxError(f"The file can't be opened: {error.strerror}."))
+    except ThoraxError as error:
+        return Outcome(path, error=error)
+
+
+async def _overlays(thorax: AsyncClient, path: Path, job: Job, folder: Path) -> None:
+    """A PNG for each likely finding, named by the file's path and the finding."""
+    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    name = "_".join(part for part in path.parts if part not in ("/", "..", "."))
+    for finding in job.images[0].findings:
+        if finding.verdict == "likely":
+            png = await thorax.overlay(job.images[0], finding.finding)
+            await asyncio.to_thread((folder / f"{name}.{finding.finding}.png").write_bytes, png)
+
+
+def _content(path: Path) -> tuple[bytes, str | None]:
+    """A file's bytes, and the Idempotency-Key by which the platform knows the same file again for a day."""
+    data = path.read_bytes()
+    return data, hashlib.sha256(path.name.encode() + b"\0" + data).hexdigest()

@@ -1,0 +1,91 @@
+"""What `thorax analyze` says of one file: a row of the CSV, a line of JSON, a line for people."""
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from thorax_client.errors import JobFailedError, ProblemError, ThoraxError
+from thorax_client.models import FINDINGS, Job
+
+COLUMNS = (
+    *("image", *FINDINGS),
+    *(f"{finding}_verdict" for finding in FINDINGS),
+    *(f"{finding}_disagreement" for finding in FINDINGS),
+    *("view", "study_instance_uid", "sop_instance_uid", "warnings", "error", "detail", "job", "bundle"),
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A file and its job, or the error that took its place."""
+
+    path: Path
+    job: Job | None = None
+    error: ThoraxError | None = None
+
+    @property
+    def code(self) -> str:
+        """The stable code of what failed; empty after success."""
+        if isinstance(self.error, ProblemError | JobFailedError):
+            return self.error.code
+        return type(self.error).__name__ if self.error else ""
+
+    def row(self) -> dict[str, str]:
+        """The CSV's columns, those of `thorax predict` and then the job and its bundle."""
+        if self.job is None:
+            return {"image": str(self.path), "error": self.code, "detail": str(self.error)}
+        image, row = self.job.images[0], {"image": str(self.path), "job": str(self.job.id)}
+        for found in self.job.findings:
+            row[found.finding] = f"{found.probability:.6f}"
+            row[f"{found.finding}_verdict"] = found.verdict
+            row[f"{found.finding}_disagreement"] = f"{found.disagreement:.6f}"
+        return {
+            **row,
+            "view": image.view_position or "",
+            "study_instance_uid": self.job.study.study_instance_uid or "",
+            "sop_instance_uid": image.sop_instance_uid or "",
+            "warnings": "; ".join(f"{warning.code}: {warning.detail}" for warning in image.warnings),
+            "bundle": self.job.bundle.digest,
+        }
+
+    def as_json(self) -> str:
+        """One line: the whole job as the API gave it, or the error."""
+        if self.job:
+            return json.dumps({"image": str(self.path), "job": self.job.model_dump(mode="json")})
+        return json.dumps({"image": str(self.path), "error": self.code, "detail": str(self.error)})
+
+    def line(self) -> str:
+        """One line for people."""
+        if self.job is None:
+            return f"{self.path}: {self.error}"
+        if not self.job.findings:
+            return f"{self.path}: job {self.job.id}, {self.job.state}"
+        told = [f for f in self.job.findings if f.verdict != "unlikely"]
+        said = ", ".join(f"{f.label} {f.verdict} ({f.probability:.0%})" for f in told)
+        return f"{self.path}: {said or 'no finding is likely or uncertain'}"
+
+
+def done(path: Path) -> Iterator[str]:
+    """The images of an earlier run's CSV that have a result."""
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", newline="") as file:
+        yield from (row["image"] for row in csv.DictReader(file) if row.get("job"))
+
+
+class Table:
+    """A CSV that grows by a row at a time, each written through, so that a later run can go on after it."""
+
+    def __init__(self, file: IO[str], *, fresh: bool) -> None:
+        self._file = file
+        self._writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        if fresh:
+            self._writer.writeheader()
+
+    def add(self, outcome: Outcome) -> None:
+        """Write a file's row."""
+        self._writer.writerow(outcome.row())
+        self._file.flush()

@@ -1,0 +1,228 @@
+"""What the client does, without saying how bytes travel: each flow yields what it wants next, and is sent the answer.
+
+`Client` and `AsyncClient` drive the same flows, one with and one without `await`.
+"""
+
+import random
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+
+from thorax_client.credentials import EARLY_S, Credentials
+from thorax_client.errors import (
+    JobFailedError,
+    ProblemError,
+    StillRunningError,
+    UnreachableError,
+    retry_after_s,
+)
+from thorax_client.models import Job, JobPage, Model, ModelList, Receipt
+
+AGAIN = frozenset({429, 502, 503, 504})
+HELD_S = 30
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
+T = TypeVar("T")
+File = str | PathLike[str] | tuple[str, bytes]
+"""A path, or a name and the bytes."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request to be sent; `repeatable`: whether sending it twice does no harm."""
+
+    method: str
+    path: str
+    repeatable: bool = True
+    headers: Mapping[str, str] = field(default_factory=dict)
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """So many seconds of waiting."""
+
+    seconds: float
+
+
+Flow = Generator[Request | Pause, httpx.Response | None, T]
+
+
+class Flows:
+    """The API's operations for one caller. `patience_s`: how long in all a request is tried again, pauses included."""
+
+    def __init__(self, credentials: Credentials, patience_s: float) -> None:
+        self._credentials, self._patience_s = credentials, patience_s
+        self._token, self._renew_at = credentials.token, float("inf") if credentials.token else 0.0
+        self._jobs = "/v1/anonymous/jobs" if credentials.anonymous else "/v1/jobs"
+
+    def submit(
+        self, files: Sequence[File], title: str, priority: str, force: bool, key: str | None
+    ) -> Flow[Receipt]:
+        """Upload the images of one study."""
+        parts = [("files", (*_named(file), "application/octet-stream")) for file in files]
+        form = {"title": title, "priority": priority}
+        answer = yield from self._call(
+            "POST",
+            self._jobs,
+            headers={"Idempotency-Key": key or uuid4().hex},
+            files=parts,
+            data={name: value for name, value in form.items() if value},
+            params={"force": "true"} if force else None,
+        )
+        return Receipt.model_validate_json(answer.content)
+
+    def job(self, which: "Which") -> Flow[Job]:
+        """The job as it is now."""
+        answer = yield from self._call("GET", self._place(which))
+        return Job.model_validate_json(answer.content)
+
+    def wait(self, which: "Which", timeout_s: float) -> Flow[Job]:
+        """The job once it has ended, by held polls."""
+        until = monotonic() + timeout_s
+        while True:
+            held = max(0.0, min(HELD_S, until - monotonic()))
+            answer = yield from self._call("GET", self._place(which), params={"wait": f"{held:.1f}"})
+            job = Job.model_validate_json(answer.content)
+            if job.ended:
+                return job
+            if monotonic() >= until:
+                raise StillRunningError(
+                    f"Job {job.id} has not ended after {timeout_s:g} s; it is {job.state}."
+                )
+
+    def change(self, which: "Which", version: int, timeout_s: float) -> Flow[Job | None]:
+        """The job once it is past this version, by one held poll; None if it is not when the time is up."""
+        answer = yield from self._call(
+            "GET",
+            self._place(which),
+            headers={"If-None-Match": f'W/"{version}"'},
+            params={"wait": f"{min(HELD_S, timeout_s):.1f}"},
+        )
+        return None if answer.status_code == 304 else Job.model_validate_json(answer.content)
+
+    def analyze(
+        self,
+        files: Sequence[File],
+        title: str,
+        priority: str,
+        force: bool,
+        key: str | None,
+        timeout_s: float,
+    ) -> Flow[Job]:
+        """Upload, wait, and give back the job; JobFailedError where it has no result."""
+        receipt = yield from self.submit(files, title, priority, force, key)
+        job = yield from self.wait(receipt, timeout_s)
+        if job.state != "succeeded":
+            raise JobFailedError(job)
+        return job
+
+    def page(self, cursor: str | None, limit: int, filters: Mapping[str, str]) -> Flow[JobPage]:
+        """One page of the tenant's jobs."""
+        params = {**filters, "limit": str(limit), **({"cursor": cursor} if cursor else {})}
+        answer = yield from self._call("GET", "/v1/jobs", params=params)
+        return JobPage.model_validate_json(answer.content)
+
+    def models(self) -> Flow[list[Model]]:
+        """The registered bundles, the active one first."""
+        answer = yield from self._call("GET", "/v1/models")
+        return ModelList.model_validate_json(answer.content).items
+
+    def content(self, path: str, **params: str) -> Flow[bytes]:
+        """The bytes that a link leads to."""
+        answer = yield from self._call("GET", path, params=params)
+        return answer.content
+
+    def erase(self, which: "Which") -> Flow[None]:
+        """Cancel the job if it is open, erase it if it has ended."""
+        yield from self._call("DELETE", self._place(which))
+
+    def retry(self, which: "Which") -> Flow[Job]:
+        """Start a failed, cancelled or degraded job again."""
+        yield from self._call("POST", f"{self._place(which)}/retry", repeatable=False)
+        return (yield from self.job(which))
+
+    def create_client(self, name: str) -> Flow[Credentials]:
+        """A new machine client of the person who asks."""
+        answer = yield from self._call("POST", "/auth/clients", repeatable=False, json={"name": name})
+        made = answer.json()
+        return Credentials(client_id=made["id"], client_secret=made["secret"])
+
+    def _place(self, which: "Which") -> str:
+        return f"{self._jobs}/{which}" if isinstance(which, str | UUID) else which.links["self"]
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        repeatable: bool = True,
+        headers: Mapping[str, str] | None = None,
+        **keywords: Any,
+    ) -> Flow[httpx.Response]:
+        """Send with a valid token; a token that is refused all the same is renewed once."""
+        if self._renew_at <= monotonic():
+            yield from self._log_in()
+        request = Request(method, path, repeatable, headers or {}, keywords)
+        answer = yield from self._send(self._signed(request))
+        if answer.status_code == 401 and self._credentials.form:
+            yield from self._log_in()
+            answer = yield from self._send(self._signed(request))
+        if answer.is_error:
+            raise ProblemError.of(answer)
+        return answer
+
+    def _signed(self, request: Request) -> Request:
+        if not self._token:
+            return request
+        return replace(request, headers={**request.headers, "Authorization": f"Bearer {self._token}"})
+
+    def _log_in(self) -> Flow[None]:
+        form = self._credentials.form
+        if form is None:
+            return
+        answer = yield from self._send(Request("POST", "/auth/token", keywords={"data": form}))
+        if answer.is_error:
+            raise ProblemError.of(answer)
+        given = answer.json()
+        self._token = given["access_token"]
+        self._renew_at = monotonic() + max(1.0, given["expires_in"] - EARLY_S)
+
+    def _send(self, request: Request) -> Flow[httpx.Response]:
+        """Send; again after what the server asks for, or after longer and longer pauses drawn at random (full jitter)."""
+        until, most = monotonic() + self._patience_s, _FIRST_PAUSE_S
+        while True:
+            error: httpx.TransportError | None = None
+            answer: httpx.Response | None = None
+            try:
+                answer = yield request
+                assert answer is not None
+            except httpx.TransportError as lost:
+                error = lost
+            if answer is not None and answer.status_code not in AGAIN:
+                return answer
+            asked = retry_after_s(answer) if answer is not None else None
+            pause = random.uniform(0, most) if asked is None else asked + random.uniform(0, 1)  # noqa: S311
+            if monotonic() + pause > until or (answer is None and not request.repeatable):
+                if answer is not None:
+                    return answer
+                raise UnreachableError(
+                    f"{request.method} {request.path} failed: {error or type(error).__name__}."
+                ) from error
+            yield Pause(pause)
+            most = min(2 * most, _LONGEST_PAUSE_S)
+
+
+Which = str | UUID | Job | Receipt
+"""A job, its receipt, or its id."""
+
+
+def _named(file: File) -> tuple[str, bytes]:
+    if isinstance(file, tuple):
+        return file
+    path = Path(file)
+    return path.name, path.read_bytes()
