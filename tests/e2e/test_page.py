@@ -209,7 +209,7 @@ def test_every_tool_of_the_viewer(person: Person, reader: Reader) -> None:
     page.mouse.move(*middle)
     page.mouse.wheel(0, -300)
     now()
-    for key in ("i", "h", "c", "m", "]"):
+    for key in ("i", "h", "m", "]", "c"):
         page.keyboard.press(key)
         now()
     page.keyboard.press("r")

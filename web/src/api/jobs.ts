@@ -72,6 +72,10 @@ export function dropFromCache(client: QueryClient, { kind, key }: JobRef, { imag
     for (const what of ["pixels", "heatmap"]) client.removeQueries({ queryKey: [what, id] });
 }
 
+/** Where the contour of a finding's heatmap is drawn, as a share of its scale; the middle where the bundle says nothing. */
+export const cutOf = ({ map_scale }: Job, finding = ""): number =>
+  (map_scale?.cuts as Record<string, number> | undefined)?.[finding] ?? 0.5;
+
 /** What a result lacks, a sentence each. */
 export function caveats({ state, missing_backbones, images }: Job): string[] {
   const sentences: string[] = [];

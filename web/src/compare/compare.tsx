@@ -2,7 +2,7 @@
 import { type PointerEvent, type ReactNode, useCallback, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Image, Job, Schemas } from "../api/client";
-import { isNotFound, ownJob, useJob, usePriors } from "../api/jobs";
+import { cutOf, isNotFound, ownJob, useJob, usePriors } from "../api/jobs";
 import { mostSuspicious } from "../findings/reading";
 import { NotFound } from "../study/study";
 import { Loading } from "../ui/states";
@@ -80,6 +80,7 @@ function Both({ a, b }: { a: string; b: string }) {
       <ImageCanvas
         image={image}
         finding={image.findings.find((one) => one.finding === finding)}
+        cut={cutOf(job, finding)}
         view={{ ...view, split: "single" }}
         change={change}
         key={job.id}

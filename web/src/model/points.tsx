@@ -36,7 +36,7 @@ export function OperatingPoints({ model }: { model: Model }) {
     <>
       <h3>Operating points</h3>
       <section className="scroll-x" tabIndex={0} aria-label={`Operating points of ${model.name}`}>
-        <table className="points">
+        <table>
           <thead>
             <tr>
               <th scope="col">Finding</th>

@@ -3,7 +3,7 @@ import { ChevronDown, ChevronUp } from "lucide-react";
 import { lazy, type ReactNode, Suspense, useCallback, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
 import { type Finding, type Image, type Job, Problem, type Schemas } from "../api/client";
-import { caveats, isFinal, isNotFound, type JobRef, useJob, usePriors } from "../api/jobs";
+import { caveats, cutOf, isFinal, isNotFound, type JobRef, useJob, usePriors } from "../api/jobs";
 import { metricsOf, useModel } from "../api/models";
 import { BackboneTable } from "../findings/backbones";
 import { FindingList } from "../findings/list";
@@ -76,6 +76,7 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
               key={image.id}
               image={image}
               finding={image.findings.length ? finding : undefined}
+              cut={cutOf(job, finding?.finding)}
               onFinding={onFinding}
             />
           </Suspense>

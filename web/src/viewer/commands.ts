@@ -2,9 +2,11 @@
 import {
   Columns2,
   Contrast,
+  HeartPulse,
   type LucideIcon,
   Move,
   RotateCcw,
+  Ruler,
   Scan,
   SlidersHorizontal,
   Spline,
@@ -16,7 +18,7 @@ import { useCallback } from "react";
 import { useKeys } from "../ui/keys";
 import { COLOR_MAPS } from "./colormaps";
 import type { Split } from "./renderer";
-import { type Change, FITTED, PLAIN, type ViewState, zoomed } from "./view_state";
+import { type Change, FITTED, PLAIN, sameWindow, type ViewState, zoomed } from "./view_state";
 
 /** `isOn` makes its button one that stays pressed. */
 export type Command = {
@@ -38,6 +40,20 @@ export const IMAGE_COMMANDS: Command[] = [
     isOn: ({ tool }) => tool === "window",
   },
   { key: "P", label: "Pan", change: { tool: "pan" }, Icon: Move, isOn: ({ tool }) => tool === "pan" },
+  {
+    key: "L",
+    label: "Ruler",
+    change: { tool: "ruler" },
+    Icon: Ruler,
+    isOn: ({ tool }) => tool === "ruler",
+  },
+  {
+    key: "T",
+    label: "Cardiothoracic ratio",
+    change: { tool: "ratio" },
+    Icon: HeartPulse,
+    isOn: ({ tool }) => tool === "ratio",
+  },
   { key: "+", label: "Zoom in", change: (now) => zoomed(now, 1.25), Icon: ZoomIn },
   { key: "-", label: "Zoom out", change: (now) => zoomed(now, 0.8), Icon: ZoomOut },
   { key: "F", label: "Fit", change: FITTED, Icon: Scan },
@@ -67,10 +83,18 @@ export const HEATMAP: Command = {
 };
 export const CONTOURS: Command = {
   key: "C",
-  label: "Contours",
+  label: "Contour",
   change: ({ contour }) => ({ contour: !contour, heat: true }),
   Icon: Spline,
   isOn: ({ contour }) => contour,
+};
+
+/** What radiographs are commonly looked at with, from the window that the file or its grey values give. */
+export const WINDOWS: Record<string, ViewState["window"]> = {
+  "As sent": PLAIN.window,
+  Lungs: { higher: -0.15, wider: -0.6 },
+  "Bone, mediastinum": { higher: 0.2, wider: -0.6 },
+  Flat: { higher: 0, wider: 0.4 },
 };
 
 const opaque = (by: number) => (now: ViewState) => ({
@@ -83,6 +107,10 @@ const KEYS_ONLY: Record<string, Change> = {
   "=": (now) => zoomed(now, 1.25),
   "[": opaque(-0.1),
   "]": opaque(0.1),
+  v: ({ window }) => {
+    const all = Object.values(WINDOWS);
+    return { window: all[(all.findIndex((one) => sameWindow(one, window)) + 1) % all.length]! };
+  },
   m: ({ colorMap }) => ({ colorMap: COLOR_MAPS[(COLOR_MAPS.indexOf(colorMap) + 1) % COLOR_MAPS.length]! }),
 };
 
@@ -96,6 +124,7 @@ const BY_KEY: Record<string, Change> = {
 export const SHORTCUTS: [string, string][] = [
   ...COMMANDS.map(({ key, label }): [string, string] => [key, label]),
   ["[ ]", "Opacity of the heatmap"],
+  ["V", "Next window"],
   ["M", "Next colour map"],
   ["1 – 5", "Choose a finding"],
   ["X", "Full screen"],

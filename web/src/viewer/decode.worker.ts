@@ -16,6 +16,7 @@ async function decode({ data, mediaType, note }: DecodeRequest): Promise<Pixels>
     window: deep
       ? { center: (low + high) / 2, width: Math.max(high - low, 1) }
       : { center: 127.5, width: 255 },
+    windows: [],
     inverse: false,
     bits: deep ? 16 : 8,
     spacing: null,

@@ -60,6 +60,7 @@ export async function readDicom(data: ArrayBuffer): Promise<Pixels> {
     window: own
       ? { center, width: across }
       : { center: (black + white) / 2, width: Math.max(white - black, slope) },
+    windows: own ? windows(set) : [],
     inverse: isInverse(set),
     bits,
     spacing: spacing(set),
@@ -88,10 +89,26 @@ function isVisible(data: Uint16Array, black: number, white: number): boolean {
 
 /** PS3.3 10.7.1: a pixel spacing that equals the imager's was not corrected for magnification. */
 function spacing(set: DataSet): Pixels["spacing"] {
-  const patient = set.floatString("x00280030", 1);
-  const detector = set.floatString("x00181164", 1);
-  if (patient) return { mm: patient, at: patient === detector ? "detector" : "patient" };
-  return detector ? { mm: detector, at: "detector" } : null;
+  const [patient, detector] = ["x00280030", "x00181164"].map((tag) => {
+    const [down, across] = [set.floatString(tag, 0), set.floatString(tag, 1)];
+    return down && across ? { down, mm: across } : undefined;
+  });
+  if (patient) return { ...patient, at: patient.mm === detector?.mm ? "detector" : "patient" };
+  return detector ? { ...detector, at: "detector" } : null;
+}
+
+/** PS3.3 C.11.2.1.2: several windows are alternatives, each with an explanation. */
+function windows(set: DataSet): Pixels["windows"] {
+  const values = (tag: string) => set.string(tag)?.split("\\") ?? [];
+  const [centers, widths, names] = [values("x00281050"), values("x00281051"), values("x00281055")];
+  if (centers.length < 2) return [];
+  return centers
+    .map((center, i) => ({
+      center: Number(center),
+      width: Number(widths[i]),
+      name: names[i]?.trim() || `Window ${i + 1}`,
+    }))
+    .filter(({ center, width }) => Number.isFinite(center) && width > 1);
 }
 
 function orientation(set: DataSet): [string, string] | null {

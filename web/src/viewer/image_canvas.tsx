@@ -4,20 +4,24 @@ import { type KeyboardEvent, type RefObject, useEffect, useMemo, useRef, useStat
 import type { Finding, Image } from "../api/client";
 import { isUnlikely, placeOnBar } from "../findings/reading";
 import { ErrorNote, Loading, Picture } from "../ui/states";
+import { Contour } from "./contour";
 import { useGestures } from "./gestures";
 import { type Heatmap, heatmapQuery, pixelsQuery } from "./load";
 import { Marks } from "./marks";
+import { Measure, START_LINES } from "./measure";
 import { Renderer } from "./renderer";
-import { type Change, fitted, panned, project, type ViewState, windowed } from "./view_state";
+import { type Change, fitted, panned, project, toShare, type ViewState, windowed } from "./view_state";
 
 type Props = {
   image: Image;
   finding: Finding | undefined;
+  /** Where the contour is drawn, as a share of the heatmap's scale. */
+  cut: number;
   view: ViewState;
   change: (by: Change) => void;
 };
 
-export function ImageCanvas({ image, finding, view, change }: Props) {
+export function ImageCanvas({ image, finding, cut, view, change }: Props) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const { data: pixels, error, refetch } = useQuery(pixelsQuery(image));
   // Once prepared, the image can replace an original that can't be shown here. A fetch that is under way may not know
@@ -27,7 +31,11 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
   }, [image.links.image]);
   const mapped = view.heat && finding && !isUnlikely(finding) ? finding : undefined;
   const heat = useQuery({ ...heatmapQuery(image, finding?.finding ?? ""), enabled: mapped !== undefined });
-  const heatmap = mapped && heat.data;
+  const heatmap = useMemo(
+    () => mapped && heat.data && scaled(heat.data, mapped),
+    [mapped?.finding, heat.data],
+  );
+  const [lines, setLines] = useState(START_LINES);
   const { renderer, broken } = useRenderer(canvas);
   const [canvasSize, setCanvasSize] = useState({ width: 0, height: 0 });
   useEffect(() => {
@@ -43,9 +51,9 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
     if (renderer && pixels) renderer.setImage(pixels);
   }, [renderer, pixels]);
   useEffect(() => {
-    if (heatmap && finding) renderer?.setHeat(scaled(heatmap, finding));
+    if (heatmap && !view.contour) renderer?.setHeat(heatmap);
     else renderer?.clearHeat();
-  }, [renderer, heatmap, finding]);
+  }, [renderer, heatmap, view.contour]);
 
   const pane = { ...canvasSize, width: view.split === "side" ? canvasSize.width / 2 : canvasSize.width };
   const drawing = useMemo(
@@ -56,10 +64,13 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
     if (!renderer || !drawing) return;
     const id = requestAnimationFrame(() => renderer.draw(drawing));
     return () => cancelAnimationFrame(id);
-  }, [renderer, drawing, heatmap, finding]);
+  }, [renderer, drawing, heatmap, view.contour]);
 
   const size = pixels ? fitted(pixels, pane) : null;
-  useGestures(canvas, view, size, change);
+  const place = size && { view: view.view, pane, size };
+  useGestures(canvas, view, size, change, (from, to) => {
+    if (place) setLines((now) => ({ ...now, ruler: [toShare(from, place), toShare(to, place)] }));
+  });
   const onKeyDown = (event: KeyboardEvent) => {
     const [dx, dy] = ARROWS[event.key] ?? [0, 0];
     if (!size || (!dx && !dy)) return;
@@ -72,6 +83,7 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
   const note = [
     pixels?.note,
     mapped && heat.error && !heatmap && `The heatmap of ${mapped.label} could not be loaded.`,
+    heatmap && gridWords(image),
     view.heat && finding && !mapped && `${finding.label} is unlikely: there is no heatmap to show.`,
   ];
   return (
@@ -90,6 +102,26 @@ export function ImageCanvas({ image, finding, view, change }: Props) {
         />
       )}
       {view.split === "swipe" && <span className="swipe-line" style={{ left: `${view.swipe * 100}%` }} />}
+      {pixels && place && drawing && !broken && (
+        <div className="pane-over" style={{ width: pane.width, left: view.split === "side" ? "50%" : 0 }}>
+          {heatmap && mapped && view.contour && (
+            <Contour
+              {...{ heatmap, cut, place }}
+              label={mapped.label}
+              opacity={view.opacity}
+              from={view.split === "swipe" ? view.swipe : 0}
+            />
+          )}
+          {(view.tool === "ruler" || view.tool === "ratio") && (
+            <Measure
+              {...{ lines, place, pixels }}
+              tool={view.tool}
+              onLines={setLines}
+              view={image.view_position}
+            />
+          )}
+        </div>
+      )}
       {pixels && drawing && !broken && (
         <Marks {...{ drawing, pixels, image }} width={pane.width} note={note.filter(Boolean).join(" ")} />
       )}
@@ -108,6 +140,15 @@ function scaled(heatmap: Heatmap, { probability, threshold, prevalence }: Findin
   if (prevalence) return heatmap;
   const strength = placeOnBar(probability, threshold);
   return { ...heatmap, data: heatmap.data.map((level) => level * strength) };
+}
+
+/** A map is drawn smooth, and is no finer than what it was made from. */
+function gridWords({ maps }: Image): string {
+  const edges = Object.values(maps?.backbones ?? {}).map(({ rows, columns }) => Math.max(rows, columns));
+  const [low, high] = [Math.min(...edges), Math.max(...edges)];
+  if (!edges.length) return "";
+  const size = low === high ? `${high} × ${high}` : `${low} × ${low} to ${high} × ${high}`;
+  return `Made from a grid of ${size}: a region, not a border.`;
 }
 
 const ARROWS: Record<string, [number, number]> = {
@@ -149,7 +190,7 @@ function useRenderer(canvas: RefObject<HTMLCanvasElement | null>) {
 }
 
 /** The pictures that the gateway renders, one over the other. */
-function Fallback({ image, finding, view }: Omit<Props, "change">) {
+function Fallback({ image, finding, view }: Omit<Props, "change" | "cut">) {
   if (!image.links.image) return null;
   const heat = finding ? image.links[`heatmap:${finding.finding}`] : undefined;
   return (

@@ -14,11 +14,13 @@ export type Pixels = {
   intercept: number;
   /** The file's own window, or one that leaves out the outermost percent. */
   window: Window;
+  /** All windows of the file, by their names; none where it has no more than one. */
+  windows: (Window & { name: string })[];
   /** True when low values are to be shown bright (MONOCHROME1). */
   inverse: boolean;
   bits: number;
-  /** Millimetres per pixel across, and where they were measured. */
-  spacing: { mm: number; at: "patient" | "detector" } | null;
+  /** Millimetres per pixel across and down, and where they were measured. */
+  spacing: { mm: number; down: number; at: "patient" | "detector" } | null;
   /** PatientOrientation (PS3.3 C.7.6.1.1.1): where rows and columns go, e.g. ["L", "F"]. */
   orientation: [string, string] | null;
   header: HeaderRow[];

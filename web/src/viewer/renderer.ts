@@ -18,7 +18,6 @@ export type Drawing = {
   invert: boolean;
   heat: boolean;
   opacity: number;
-  contour: boolean;
   colorMap: ColorMap;
   split: Split;
   /** Where the swipe's line is, 0 (left) to 1. */
@@ -55,11 +54,6 @@ void main() {
   float h = texture(heat, uv).r;
   vec3 hot = texture(colours, vec2(h, .5)).rgb;
   float share = opacity * h;
-  if (mode == 2) {
-    vec3 lines = abs(h - vec3(.25, .5, .75)) / max(fwidth(h), 1e-5);
-    share = opacity * (1. - smoothstep(.6, 1.6, min(lines.x, min(lines.y, lines.z))));
-    hot = texture(colours, vec2(.35 + .6 * h, .5)).rgb;
-  }
   if (mode == 0 || here.x < from) share = 0.;
   colour = vec4(mix(base.rgb, hot, share * base.a), 1);
 }`;
@@ -148,7 +142,7 @@ export class Renderer {
     this.drawGrey(drawing, place, paneWidth, height);
     if (this.shownColours !== drawing.colorMap) this.setColours(drawing.colorMap);
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
-    const mode = drawing.heat && this.heatReady ? (drawing.contour ? 2 : 1) : 0;
+    const mode = drawing.heat && this.heatReady ? 1 : 0;
     const from = drawing.split === "swipe" ? drawing.swipe * paneWidth : 0;
     const panes = drawing.split === "side" ? [0, mode] : [mode];
     panes.forEach((mode, i) => {

@@ -5,20 +5,21 @@ import { Switch } from "react-aria-components";
 import { IconButton, ModalDialog, Range, SearchField, Select, Toggle } from "../ui/controls";
 import { keysOn, setKeysOn } from "../ui/keys";
 import { COLOR_MAPS, type ColorMap } from "./colormaps";
-import { CONTOURS, type Command, HEATMAP, IMAGE_COMMANDS, SHORTCUTS } from "./commands";
+import { CONTOURS, type Command, HEATMAP, IMAGE_COMMANDS, SHORTCUTS, WINDOWS } from "./commands";
 import type { Pixels } from "./pixels";
-import type { Change, ViewState } from "./view_state";
+import { type Change, relative, sameWindow, type ViewState } from "./view_state";
 
 type Props = {
   view: ViewState;
   change: (by: Change) => void;
   onFullScreen: () => void;
-  header?: Pixels["header"] | undefined;
+  pixels?: Pixels | undefined;
   /** Whether the image can have a heatmap. */
   heat: boolean;
 };
 
-export function Toolbar({ view, change, onFullScreen, header, heat }: Props) {
+export function Toolbar({ view, change, onFullScreen, pixels, heat }: Props) {
+  const header = pixels?.header;
   return (
     <div className="toolbar">
       {heat && (
@@ -34,6 +35,7 @@ export function Toolbar({ view, change, onFullScreen, header, heat }: Props) {
         {IMAGE_COMMANDS.map((command) => (
           <CommandButton key={command.key} {...{ command, view, change }} />
         ))}
+        <WindowSelect {...{ view, change, pixels }} />
         <IconButton label="Full screen" keys="X" onPress={onFullScreen}>
           <Maximize2 />
         </IconButton>
@@ -80,6 +82,22 @@ function CommandButton({ command, view, change, text }: CommandProps) {
     <Toggle label={label} keys={key} text={text} isSelected={isOn(view)} onChange={act}>
       <Icon />
     </Toggle>
+  );
+}
+
+/** Windows that are common for radiographs, and those that the file offers. */
+function WindowSelect({ view, change, pixels }: Pick<Props, "view" | "change" | "pixels">) {
+  const all = { ...WINDOWS };
+  for (const one of pixels?.windows ?? []) all[one.name] = relative(one, pixels!.window);
+  const now = Object.keys(all).find((name) => sameWindow(all[name]!, view.window)) ?? "";
+  const names = Object.keys(all).map((name) => [name, name]);
+  return (
+    <Select
+      label="Window"
+      value={now}
+      onChange={(name) => name && change({ window: all[name]! })}
+      options={{ ...(!now && { "": "Own window" }), ...Object.fromEntries(names) }}
+    />
   );
 }
 

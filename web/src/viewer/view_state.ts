@@ -1,7 +1,7 @@
 /** How the viewer shows an image: one state that fits any image, so that two can share it, and what changes it. */
 import { useCallback, useState } from "react";
 import type { ColorMap } from "./colormaps";
-import type { Pixels } from "./pixels";
+import type { Pixels, Window } from "./pixels";
 import type { Drawing } from "./renderer";
 
 export type ViewState = Omit<Drawing, "view" | "window"> & {
@@ -9,10 +9,15 @@ export type ViewState = Omit<Drawing, "view" | "window"> & {
   view: { x: number; y: number; zoom: number };
   /** Changes to the file's own window: the level in its widths, the width by e to the power of `wider`. */
   window: { higher: number; wider: number };
-  tool: "window" | "pan";
+  tool: "window" | "pan" | "ruler" | "ratio";
+  /** Only the outline of the heatmap at the finding's cut, instead of its colours. */
+  contour: boolean;
 };
 export type Change = Partial<ViewState> | ((now: ViewState) => Partial<ViewState>);
 export type Size = { width: number; height: number };
+export type Point = { x: number; y: number };
+/** Where an image is in its pane: `size` as it would be at zoom 1, in CSS pixels. */
+export type Place = { view: ViewState["view"]; pane: Size; size: Size };
 
 export const FITTED = { view: { x: 0.5, y: 0.5, zoom: 1 } };
 export const PLAIN = { ...FITTED, window: { higher: 0, wider: 0 }, invert: false };
@@ -41,6 +46,17 @@ export function fitted({ levels }: Pixels, pane: Size): Size {
   const scale = Math.min(pane.width / width, pane.height / height);
   return { width: width * scale, height: height * scale };
 }
+
+/** A point of the image, in shares of it, as CSS pixels of the pane. */
+export const toPane = ({ x, y }: Point, { view, pane, size }: Place): Point => ({
+  x: pane.width / 2 + (x - view.x) * size.width * view.zoom,
+  y: pane.height / 2 + (y - view.y) * size.height * view.zoom,
+});
+/** The way back. */
+export const toShare = ({ x, y }: Point, { view, pane, size }: Place): Point => ({
+  x: view.x + (x - pane.width / 2) / (size.width * view.zoom),
+  y: view.y + (y - pane.height / 2) / (size.height * view.zoom),
+});
 
 /** The state, as the renderer needs it for one image. */
 export function project(state: ViewState, pixels: Pixels, pane: Size): Drawing {
@@ -73,6 +89,15 @@ export function panned({ view }: ViewState, dx: number, dy: number, size: Size):
   const [x, y] = [dx / (size.width * view.zoom), dy / (size.height * view.zoom)];
   return { view: { ...view, x: view.x - x, y: view.y - y } };
 }
+
+export const sameWindow = (a: ViewState["window"], b: ViewState["window"]) =>
+  a.higher === b.higher && a.wider === b.wider;
+
+/** One of the file's windows, as a change to its first. */
+export const relative = (to: Window, own: Window): ViewState["window"] => ({
+  higher: (to.center - own.center) / own.width,
+  wider: Math.log(to.width / own.width),
+});
 
 /** Window and level by a step; the level goes slower the narrower the window is. */
 export function windowed({ window }: ViewState, wider: number, higher: number): Partial<ViewState> {

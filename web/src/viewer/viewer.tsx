@@ -11,10 +11,11 @@ import { toggleFullScreen, useViewState } from "./view_state";
 type Props = {
   image: Image;
   finding: Finding | undefined;
+  cut: number;
   onFinding: (index: number) => void;
 };
 
-export function Viewer({ image, finding, onFinding }: Props) {
+export function Viewer({ image, finding, cut, onFinding }: Props) {
   const frame = useRef<HTMLElement>(null);
   const [view, change] = useViewState();
   const { data: pixels } = useQuery(pixelsQuery(image));
@@ -22,8 +23,8 @@ export function Viewer({ image, finding, onFinding }: Props) {
   useViewerKeys({ change, onFinding, onFullScreen });
   return (
     <section className="viewer" ref={frame} aria-label={`Image ${image.file_name}`}>
-      <Toolbar {...{ view, change, onFullScreen }} header={pixels?.header} heat={finding !== undefined} />
-      <ImageCanvas {...{ image, finding, view, change }} />
+      <Toolbar {...{ view, change, onFullScreen }} {...{ pixels }} heat={finding !== undefined} />
+      <ImageCanvas {...{ image, finding, cut, view, change }} />
     </section>
   );
 }
