@@ -70,7 +70,7 @@ def test_nothing_is_lost_or_doubled_under_random_kills(tmp_path: Path, seed: int
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not LONG, reason="`make chaos` proves that this test can fail; CI has no time for it")
-def test_it_fails_without_the_sweeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chaos_test_fails_without_the_sweeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.chaos.scenario.PATIENCE_S", 60)
     with wrecked_platform(tmp_path, sweeper=False) as wreck:
         damage = wreck.damage(wreck.rage(100, 40, 1))
@@ -80,7 +80,7 @@ def test_it_fails_without_the_sweeper(tmp_path: Path, monkeypatch: pytest.Monkey
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("guarded", [True, False])
-def test_a_late_twin_changes_nothing_and_without_the_attempt_guard_it_does(
+def test_a_late_duplicate_changes_nothing_only_because_of_the_attempt_guard(
     tmp_path: Path, guarded: bool
 ) -> None:
     """worker-0 stalls beyond its lease, worker-2 does its steps again, and then worker-0 completes them too.
@@ -128,7 +128,7 @@ def until(condition: Callable[[], object], timeout_s: float = 180) -> None:
         time.sleep(0.05)
 
 
-def test_a_killed_step_comes_back_within_its_lease_and_ten_seconds(tmp_path: Path) -> None:
+def test_a_killed_step_runs_again_within_its_lease_and_ten_seconds(tmp_path: Path) -> None:
     with wrecked_platform(tmp_path) as wreck, wreck.platform.client() as client:
         for name in ("worker-0", "worker-1"):
             wreck.platform.processes[name].send_signal(19)

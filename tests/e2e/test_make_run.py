@@ -129,7 +129,7 @@ def test_it_shows_findings_overlay_and_addresses(stopped: Run) -> None:
     assert (stopped.state / "chest-overlay.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_ctrl_c_ends_it_well(stopped: Run) -> None:
+def test_ctrl_c_stops_it_cleanly(stopped: Run) -> None:
     assert stopped.process.returncode == 0
     assert stopped.stop_s < 2 * PROMISED_STOP_S  # twice, since other tests run at the same time
 
@@ -163,7 +163,7 @@ def test_a_second_one_on_the_same_state_is_refused(run: Run, folder: Path) -> No
     assert second.output.read_text() == refusal
 
 
-def test_a_killed_worker_comes_back(run: Run) -> None:
+def test_a_killed_worker_is_restarted(run: Run) -> None:
     killed = run.about()["pids"]["model-worker-1"]
     os.kill(killed, signal.SIGKILL)
     deadline = time.monotonic() + 60

@@ -302,7 +302,7 @@ def test_a_report_of_two_images_has_two_pages(person: Person, reader: Reader) ->
     assert len(re.findall(rb"/Type\s*/Page\b", printed)) == 2
 
 
-def test_a_broken_file_is_told_in_a_sentence(person: Person, tmp_path: Path) -> None:
+def test_a_broken_file_is_explained_in_one_sentence(person: Person, tmp_path: Path) -> None:
     broken = tmp_path / "notes.png"
     broken.write_text("These are my notes.")
     person.choose(broken)

@@ -26,7 +26,7 @@ def test_a_heatmap_is_off_until_asked_for_and_never_drawn_for_what_is_not_likely
     assert len(asked) == 1
 
 
-def test_a_failed_study_says_why_and_offers_no_retry_that_can_not_help(
+def test_a_failed_study_says_why_and_offers_a_retry_only_if_it_can_help(
     person: Person, reader: Reader
 ) -> None:
     page = person.page
@@ -40,7 +40,7 @@ def test_a_failed_study_says_why_and_offers_no_retry_that_can_not_help(
     assert not page.get_by_role("button", name="Try again").count()
 
 
-def test_the_worklist_keeps_its_filters_and_what_was_read(person: Person, reader: Reader) -> None:
+def test_the_worklist_keeps_its_filters_and_read_marks(person: Person, reader: Reader) -> None:
     page = person.page
     person.enter(reader.account)
     page.goto("/studies?title=Chest&sort=title")

@@ -43,7 +43,7 @@ def test_the_queue_waits_for_its_owner(person: Person, stack: Run) -> None:
     assert not sent_openly
 
 
-def test_another_account_does_not_send_what_waits(person: Person, stack: Run) -> None:
+def test_another_account_does_not_send_the_queued_uploads(person: Person, stack: Run) -> None:
     account, page = ended(person, stack), person.page
     choose(person, "chest.png")
     page.get_by_role("link", name="Log in again").click()

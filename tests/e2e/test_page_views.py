@@ -108,7 +108,7 @@ def test_every_view(browser: Any, stack: Run, reader: Reader, theme: str, width:
     assert not gallery.found, gallery.found
 
 
-def test_who_wants_less_motion_gets_it(person: Person) -> None:
+def test_reduced_motion_is_respected(person: Person) -> None:
     person.page.goto("/")
     spinner = (
         "document.body.appendChild(Object.assign(document.createElement('i'), { className: 'spinner' }))"

@@ -42,7 +42,7 @@ def test_a_wrong_password_is_one_sentence_without_it(
         assert "wrong@" not in str(refused.value)
 
 
-def test_the_database_of_the_running_platform_is_told_by_its_run_file(
+def test_the_run_file_names_the_database_of_the_running_platform(
     tmp_path: Path, postgres: Postgres, database_url: str
 ) -> None:
     run_file = tmp_path / "run.json"

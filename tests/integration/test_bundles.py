@@ -66,7 +66,7 @@ def digest_of(client: httpx.Client, seed: int = 0) -> str:
     return str(job["bundle"]["digest"])
 
 
-def test_a_switch_in_the_middle_of_work_fails_and_mixes_nothing(platform: Platform) -> None:
+def test_switching_bundles_during_work_neither_fails_nor_mixes_results(platform: Platform) -> None:
     with platform.client() as client:
         places, stop = [], threading.Event()
 
@@ -152,7 +152,7 @@ def test_operating_points_make_three_bands(platform: Platform) -> None:
         assert told[1] is None
 
 
-def test_what_no_worker_can_load_is_not_activated(platform: Platform, tmp_path: Path) -> None:
+def test_a_bundle_that_no_worker_can_load_is_not_activated(platform: Platform, tmp_path: Path) -> None:
     elsewhere = make_bundle(tmp_path / "elsewhere", 2, name="elsewhere")
     thorax(platform, "register", str(elsewhere.folder))
     said = thorax(platform, "activate", "elsewhere", "--wait", "1", code=1)
@@ -172,7 +172,7 @@ def shadows(platform: Platform, state: str = "succeeded") -> int:
     return int(platform.sql(query, state)[0][0])
 
 
-def test_a_shadow_repeats_jobs_unseen_and_goes_with_them(platform: Platform, tmp_path: Path) -> None:
+def test_a_shadow_repeats_jobs_unseen_and_is_deleted_with_them(platform: Platform, tmp_path: Path) -> None:
     shadow = another(platform, "shadow", thresholds=[0.6] * 5)
     thorax(platform, "register", str(shadow.folder))
     thorax(platform, "shadow", "shadow")

@@ -16,7 +16,7 @@ def test_a_database_is_migrated_and_empty(database_url: str, _round: int) -> Non
         assert connection.execute("SELECT count(*) FROM steps").fetchone() == (0,)
 
 
-def test_a_worker_sees_the_ledger_but_no_people(url_as: Callable[[str], str]) -> None:
+def test_a_worker_sees_the_ledger_but_not_the_users(url_as: Callable[[str], str]) -> None:
     with connect(url_as("thorax_worker")) as connection:
         assert connection.execute("SELECT count(*) FROM steps").fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):

@@ -7,7 +7,7 @@ from redis import Redis
 from thorax.work.hints import ENOUGH, Hints, celery_app
 
 
-def test_a_queue_gets_no_more_than_enough(clean_redis_url: str) -> None:
+def test_a_queue_is_not_overfilled(clean_redis_url: str) -> None:
     hints = Hints(celery_app(clean_redis_url))
     for _ in range(3):
         hints.send(["prepare"] * 20 + ["aggregate"])

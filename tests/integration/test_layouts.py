@@ -47,7 +47,7 @@ def test_a_quorum_answers_when_a_backbone_has_no_worker(
         assert job["progress"]["done"] == job["progress"]["total"]
 
 
-def test_without_a_quorum_nothing_is_answered_by_fewer(
+def test_without_a_quorum_all_backbones_must_answer(
     tmp_path: Path, database_url: str, url_as: Callable[[str], str], clean_redis_url: str
 ) -> None:
     bundle = make_bundle(tmp_path / "models" / "tiny", BACKBONES)

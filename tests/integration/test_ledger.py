@@ -118,7 +118,7 @@ def test_a_batch_grows_with_the_backlog(book: Book) -> None:
     assert len(book.claim(Capabilities((StepKind.INFER,), ("x",), ("b",), max_batch=4))) == 4
 
 
-def test_a_suspect_never_shares_a_batch(book: Book) -> None:
+def test_a_step_that_failed_before_is_not_batched(book: Book) -> None:
     for _ in range(3):
         book.prepared()
     book.do("update steps set attempts = 2 where id = (select min(id) from steps where backbone = 'x')")
@@ -144,7 +144,7 @@ def test_the_last_step_adds_aggregate_once(book: Book) -> None:
     assert book.do("select steps_done, steps_total from jobs where id = :job", job=job) == [(4, 5)]
 
 
-def test_a_late_twin_changes_nothing(book: Book, recovery: Recovery) -> None:
+def test_a_late_duplicate_changes_nothing(book: Book, recovery: Recovery) -> None:
     book.prepared()
     late = book.claim(lease_s=-1)
     recovery.revive()

@@ -47,7 +47,7 @@ def test_the_default_bundle_reads_a_sample_as_it_is_drawn(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (BUNDLE / "xception.onnx").is_file(), reason="needs the default bundle's graphs")
-def test_the_default_bundle_answers_its_golden_image_as_it_did() -> None:
+def test_the_default_bundle_still_gives_its_golden_answer() -> None:
     assert "as expected" in golden.check(BUNDLE)
 
 

@@ -138,7 +138,7 @@ def test_a_backlog_of_the_shadow_does_not_grow(book: Book) -> None:
     assert book.enqueue(50) == 0, "100 of its steps wait"
 
 
-def test_real_work_comes_first_and_counts_alone(book: Book) -> None:
+def test_real_work_comes_first_and_only_it_counts(book: Book) -> None:
     book.bundle("shadow", INPUT, share=1)
     book.job()
     book.enqueue()
@@ -154,7 +154,7 @@ def test_real_work_comes_first_and_counts_alone(book: Book) -> None:
     assert [(c.job_id == late, c.shadow) for (c, *_) in claims] == [(True, False), (False, True)]
 
 
-def test_the_gateway_sees_no_shadow_even_of_its_own_tenant(book: Book) -> None:
+def test_the_gateway_does_not_see_shadow_jobs_of_its_own_tenant(book: Book) -> None:
     book.bundle("shadow", INPUT, share=1)
     job = book.job()
     book.enqueue()

@@ -47,7 +47,7 @@ def test_committed_rows_survive_a_kill(tmp_path: Path) -> None:
         assert one(server.url, "SELECT answer FROM kept") == 42
 
 
-def test_a_stale_lock_file_that_names_a_stranger_does_not_hinder(tmp_path: Path) -> None:
+def test_a_stale_lock_file_that_names_another_process_is_ignored(tmp_path: Path) -> None:
     server = Postgres(tmp_path, fast=True)
     with server:
         lines = (server.data / "postmaster.pid").read_text().splitlines()
@@ -67,7 +67,7 @@ def test_a_taken_port_is_given_up_for_another(tmp_path: Path, valkey: Valkey) ->
         assert redis.Redis.from_url(other.url).ping()
 
 
-def test_valkey_asks_for_the_password_and_keeps_what_it_was_told(tmp_path: Path) -> None:
+def test_valkey_asks_for_the_password_and_keeps_its_data(tmp_path: Path) -> None:
     with Valkey(tmp_path) as server:
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)).get("hint")

@@ -68,7 +68,7 @@ def house(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis
     return House(tmp_path, database_url, url_as, redis_url)
 
 
-def test_an_expired_job_goes_with_its_blobs(house: House) -> None:
+def test_an_expired_job_is_deleted_with_its_blobs(house: House) -> None:
     house.job("-1 second")
     house.sweep()
     assert house.left() == (0, 0, 0, False)
@@ -80,7 +80,7 @@ def test_a_job_that_has_not_expired_stays(house: House) -> None:
     assert house.left() == (1, 1, 0, True)
 
 
-def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
+def test_a_tenant_without_users_is_deleted_with_its_studies(house: House) -> None:
     house.job(None)
     with house.auth.begin() as connection:  # with the rights of auth-service, which sees no study
         connection.execute(
@@ -90,7 +90,7 @@ def test_a_tenant_nobody_is_left_of_goes_with_its_studies(house: House) -> None:
     assert house.left() == (0, 0, 0, False)
 
 
-def test_what_its_last_token_uploads_later_goes_too(house: House) -> None:
+def test_uploads_with_a_deleted_account_s_token_are_erased_too(house: House) -> None:
     with house.auth.begin() as connection:
         connection.execute(
             text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), house.ids
@@ -108,7 +108,9 @@ def test_what_its_last_token_uploads_later_goes_too(house: House) -> None:
         assert connection.execute(text("select count(*) from tenants_pending_deletion")).scalar_one() == 0
 
 
-def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blob_that_cannot_be_erased_does_not_delay_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house.job("-1 second")
     stuck, erase = uuid4(), house.blobs.erase
 
@@ -131,7 +133,7 @@ def test_a_blob_that_cant_be_erased_holds_up_no_other(house: House, monkeypatch:
         assert list(connection.execute(recent).scalars()) == [stuck]
 
 
-def test_what_is_no_instance_is_left_alone(
+def test_files_that_are_not_instances_are_ignored(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
@@ -144,7 +146,7 @@ def test_what_is_no_instance_is_left_alone(
     assert not (tmp_path / "instances" / str(stray)).exists()
 
 
-def test_a_database_erases_no_other_s_blobs(
+def test_a_database_does_not_erase_blobs_of_another(
     house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
@@ -207,7 +209,7 @@ def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.
         house.blobs.get(stray, ORIGINAL)
 
 
-def test_after_an_older_dump_is_restored_what_came_since_is_kept(
+def test_after_an_older_dump_is_restored_newer_files_are_kept(
     house: House, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))

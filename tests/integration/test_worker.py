@@ -35,9 +35,7 @@ def book(database_url: str, url_as: Callable[[str], str]) -> Book:
     return Book(database.engine(database_url), database.engine(url_as("thorax_worker")))
 
 
-def test_who_fails_at_everything_ends_and_leaves_the_queue_to_others(
-    book: Book, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_worker_whose_every_step_fails_ends(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "SICK_AFTER", 3)
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *args: killed.append(args))
@@ -56,7 +54,9 @@ def test_a_step_waits_for_a_store_that_is_away(book: Book, error: OSError, secon
     assert float(waits) == pytest.approx(seconds, abs=3)
 
 
-def test_a_heartbeat_outlives_a_survey_that_fails(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_continues_after_a_refresh_that_fails(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(signs, "BEAT_S", 0.01)
     beaten = threading.Event()
 

@@ -46,7 +46,7 @@ async def test_a_bad_sign_up_is_a_coded_error(visitor: Visitor, body: dict[str, 
     assert PASSWORD not in answer.text
 
 
-async def test_surrogates_and_null_bytes_are_no_500(visitor: Visitor) -> None:
+async def test_surrogates_and_null_bytes_are_refused(visitor: Visitor) -> None:
     for raw in (
         r'{"name": "ada", "password": "\ud800aaaaaaaaaaaa"}',
         r'{"name": "\ud800", "password": "x"}',
@@ -105,7 +105,7 @@ async def test_an_invitation_opens_the_tenant_once(visitor: Visitor, visit: Visi
     assert eve.status_code == 422
 
 
-async def test_an_invitation_goes_with_its_host_and_tells_nothing_of_names(
+async def test_an_invitation_is_deleted_with_its_host_and_shows_no_names(
     visitor: Visitor, visit: Visit, admin: Visitor
 ) -> None:
     ada = await visitor.sign_up("ada")
@@ -118,7 +118,7 @@ async def test_an_invitation_goes_with_its_host_and_tells_nothing_of_names(
         assert (answer.status_code, answer.json()["code"]) == (422, Code.VALIDATION)
 
 
-async def test_many_who_change_a_password_at_once_hold_nobody_up(visitor: Visitor, visit: Visit) -> None:
+async def test_many_password_changes_at_once_do_not_delay_others(visitor: Visitor, visit: Visit) -> None:
     await visitor.sign_up("ada")
     await visitor.come_in("ada")
     body = {"current": "not the passphrase", "new": "another long passphrase"}
@@ -177,7 +177,7 @@ async def test_sessions_are_listed_and_ended(visitor: Visitor, visit: Visit) -> 
     assert (await visitor.delete(f"/auth/sessions/{listed[0]['id']}")).status_code == 404
 
 
-async def test_nobody_ends_or_sees_anothers_session(visitor: Visitor, visit: Visit) -> None:
+async def test_a_session_of_another_user_is_neither_shown_nor_ended(visitor: Visitor, visit: Visit) -> None:
     other = visit()
     for who, name in ((visitor, "ada"), (other, "eve")):
         await who.sign_up(name)
@@ -188,7 +188,7 @@ async def test_nobody_ends_or_sees_anothers_session(visitor: Visitor, visit: Vis
     assert (await visitor.get("/auth/me")).status_code == 200
 
 
-async def test_a_deleted_account_is_gone_at_once(visitor: Visitor) -> None:
+async def test_a_deleted_account_is_deleted_at_once(visitor: Visitor) -> None:
     account = await visitor.sign_up("ada")
     tokens = await visitor.come_in("ada")
     client = (await visitor.post("/auth/clients", json={"name": "pacs"})).json()

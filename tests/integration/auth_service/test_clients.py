@@ -47,7 +47,7 @@ async def test_after_a_rotation_both_secrets_work_for_a_day(visitor: Visitor) ->
     assert [await machine_status(visitor, c) for c in (client, fresh, newest)] == [401, 200, 200]
 
 
-async def test_the_overlap_ends(visitor: Visitor) -> None:
+async def test_the_old_secret_ends_after_the_overlap(visitor: Visitor) -> None:
     client = await with_client(visitor)
     with patch.object(clients, "OVERLAP", clients.OVERLAP * 0):
         fresh = (await visitor.post(f"/auth/clients/{client['id']}/rotate")).json()
@@ -68,7 +68,7 @@ async def test_a_revoked_client_is_out(visitor: Visitor) -> None:
     assert (await visitor.get("/auth/clients")).json() == []
 
 
-async def test_a_foreign_client_is_not_found(visitor: Visitor, visit: Visit) -> None:
+async def test_a_client_of_another_account_is_not_found(visitor: Visitor, visit: Visit) -> None:
     client = await with_client(visitor)
     eve = visit()
     await with_client(eve, "eve")
@@ -90,7 +90,7 @@ async def test_a_colleague_of_the_same_tenant_can_not_take_over_a_client(
     assert (await bob.post(f"/auth/clients/{client['id']}/rotate")).status_code == 404
 
 
-async def test_a_client_gets_no_scope_that_its_owner_lacks(visitor: Visitor) -> None:
+async def test_a_client_does_not_get_a_scope_that_its_owner_lacks(visitor: Visitor) -> None:
     await with_client(visitor)
     answer = await visitor.post("/auth/clients", json={"name": "pacs", "scopes": ["admin"]})
     assert (answer.status_code, answer.json()["code"]) == (403, Code.FORBIDDEN)

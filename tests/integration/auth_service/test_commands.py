@@ -127,7 +127,7 @@ def test_create_admin_is_idempotent_and_keeps_the_password(run: Run, tmp_path: P
     assert not any(PASSWORD in a.stdout + a.stderr for a in answers)
 
 
-async def test_create_admin_does_not_promote_a_stranger(visitor: Visitor, run: Run) -> None:
+async def test_create_admin_does_not_promote_another_account(visitor: Visitor, run: Run) -> None:
     async def create(*arguments: str, **options: str) -> Outcome:
         return await asyncio.to_thread(run, "create-admin", "--name", *arguments, **options)
 
@@ -140,7 +140,7 @@ async def test_create_admin_does_not_promote_a_stranger(visitor: Visitor, run: R
     assert (await create("squatter", "--promote", input="any passphrase\n")).returncode == 0
 
 
-def test_what_an_operator_can_mend_is_one_sentence(run: Run, tmp_path: Path) -> None:
+def test_an_error_that_an_operator_can_correct_is_one_sentence(run: Run, tmp_path: Path) -> None:
     weak = run("create-admin", "--name", "root", input="short\n")
     missing = run("rotate-keys", env={"THORAX_AUTH_SECRET_FILE": str(tmp_path / "none")})
     proxies = run("rotate-keys", env={"THORAX_TRUSTED_PROXIES": "everyone"})

@@ -33,7 +33,7 @@ async def test_unknown_names_lock_alike(visitor: Visitor) -> None:
     assert [a.status_code for a in answers] == [400] * 5 + [429]
 
 
-async def test_success_forgives(visitor: Visitor) -> None:
+async def test_a_success_resets_the_counted_failures(visitor: Visitor) -> None:
     await visitor.sign_up("ada")
     for _ in range(3):
         for _ in range(4):

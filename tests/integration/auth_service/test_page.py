@@ -66,7 +66,7 @@ async def test_the_page_reads_and_writes_by_cookie(page: Visitor) -> None:
 
 
 @pytest.mark.parametrize("sent", [None, "", "guess"])
-async def test_nothing_unsafe_without_the_csrf_token(page: Visitor, sent: str | None) -> None:
+async def test_unsafe_methods_need_the_csrf_token(page: Visitor, sent: str | None) -> None:
     del page.headers["X-CSRF-Token"]
     headers = {} if sent is None else {"X-CSRF-Token": sent}
     unsafe = [
@@ -93,7 +93,7 @@ async def test_anothers_csrf_token_does_not_fit(page: Visitor, visit: Visit) -> 
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-async def test_another_site_can_log_nobody_in(visitor: Visitor, site: str) -> None:
+async def test_another_site_cannot_log_a_user_in(visitor: Visitor, site: str) -> None:
     await visitor.sign_up("ada")
     body = {"name": "ada", "password": PASSWORD}
     answer = await visitor.post("/auth/session", json=body, headers={"Sec-Fetch-Site": site})

@@ -51,7 +51,7 @@ async def test_every_endpoint_is_documented_with_its_errors(visitor: Visitor) ->
             assert kinds == expected, (path, status)
 
 
-async def test_every_foreign_or_missing_thing_is_a_problem_document(visitor: Visitor) -> None:
+async def test_a_foreign_or_missing_id_is_a_problem_document(visitor: Visitor) -> None:
     for method, path in (("GET", "/auth/nothing"), ("PUT", "/auth/me"), ("GET", "/auth/me")):
         answer = await visitor.request(method, path)
         assert answer.headers["Content-Type"] == "application/problem+json"

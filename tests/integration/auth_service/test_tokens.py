@@ -12,7 +12,7 @@ from thorax.errors import Code
 from .conftest import PASSWORD, Visit, Visitor
 
 
-async def test_the_access_token_is_what_pyjwt_says(visitor: Visitor) -> None:
+async def test_pyjwt_accepts_the_access_token(visitor: Visitor) -> None:
     account = await visitor.sign_up("ada")
     tokens = await visitor.tokens("ada", scope="studies:read")
     keys = (await visitor.get("/auth/.well-known/jwks.json")).json()["keys"]
@@ -109,7 +109,9 @@ async def test_a_reused_refresh_token_ends_the_whole_family(visitor: Visitor, vi
     assert (await visitor.token("refresh_token", refresh_token=bystander)).status_code == 200
 
 
-async def test_of_twenty_who_refresh_at_once_at_most_one_wins_and_the_family_ends(visitor: Visitor) -> None:
+async def test_of_twenty_simultaneous_refreshes_at_most_one_succeeds_and_the_family_ends(
+    visitor: Visitor,
+) -> None:
     await visitor.sign_up("ada")
     token = (await visitor.tokens("ada"))["refresh_token"]
     answers = await asyncio.gather(*(visitor.token("refresh_token", refresh_token=token) for _ in range(20)))

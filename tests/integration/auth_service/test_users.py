@@ -29,7 +29,7 @@ async def test_a_bad_cursor_is_a_422(admin: Visitor, cursor: str) -> None:
     assert (answer.status_code, answer.json()["code"]) == (422, Code.VALIDATION)
 
 
-async def test_others_may_not(visitor: Visitor, admin: Visitor) -> None:
+async def test_only_administrators_may_administer(visitor: Visitor, admin: Visitor) -> None:
     user = await visitor.sign_up("ada")
     await visitor.come_in("ada")
     answers = [await visitor.get("/auth/users")]
@@ -91,9 +91,7 @@ async def test_the_last_administrator_stays(visitor: Visitor, admin: Visitor) ->
     )
 
 
-async def test_two_who_demote_each_other_at_once_do_not_both_succeed(
-    visitor: Visitor, admin: Visitor
-) -> None:
+async def test_of_two_who_demote_each_other_at_once_one_fails(visitor: Visitor, admin: Visitor) -> None:
     root = (await admin.get("/auth/me")).json()["id"]
     for number in range(3):
         ada = await visitor.sign_up(f"ada{number}")

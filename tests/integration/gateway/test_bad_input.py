@@ -195,7 +195,7 @@ IMAGE = part('Content-Disposition: form-data; name="files"; filename="a.png"', c
         (IMAGE * 21 + b"--x--", Code.TOO_MANY_FILES),
     ],
 )
-def test_a_body_that_is_no_upload_is_refused_and_leaves_nothing(
+def test_a_body_that_is_not_an_upload_is_refused_and_leaves_nothing(
     client: httpx.Client, platform: Platform, body: bytes, code: Code
 ) -> None:
     before = stored(platform)
@@ -215,7 +215,7 @@ def test_another_content_type_is_refused(client: httpx.Client, kind: str) -> Non
     problem(answer, Code.MALFORMED_MULTIPART)
 
 
-def test_no_content_type_is_refused(client: httpx.Client) -> None:
+def test_a_missing_content_type_is_refused(client: httpx.Client) -> None:
     problem(client.post("/v1/jobs"), Code.MALFORMED_MULTIPART)
 
 
@@ -349,7 +349,7 @@ def raw(platform: Platform, data: bytes) -> bytes:
         b"GET /v1/jobs\xff HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
-def test_what_is_no_http_gets_a_problem_document(platform: Platform, data: bytes) -> None:
+def test_a_request_that_is_not_http_gets_a_problem_document(platform: Platform, data: bytes) -> None:
     answer = raw(platform, data)
     assert answer.startswith(b"HTTP/1.1 4"), answer
     assert b"content-type: application/problem+json" in answer, answer
@@ -404,7 +404,7 @@ BAD_TEXT = ["\0", "a\0b", "\ud800".encode("utf-8", "surrogatepass").decode("lati
 
 @pytest.mark.parametrize("name", ["title", "cursor", "finding", "state", "priority", "limit", "unknown"])
 @pytest.mark.parametrize("value", BAD_TEXT)
-def test_a_strange_filter_is_no_server_error(client: httpx.Client, name: str, value: str) -> None:
+def test_an_invalid_filter_is_not_a_server_error(client: httpx.Client, name: str, value: str) -> None:
     answer = client.get("/v1/jobs", params={name: value})
     assert answer.status_code == 200 or refused(answer)
 
@@ -413,7 +413,7 @@ def test_a_strange_filter_is_no_server_error(client: httpx.Client, name: str, va
     "moment",
     ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-01", "2026-01-01T00:00:00.000001Z"],
 )
-def test_a_forged_cursor_is_no_server_error(client: httpx.Client, moment: str) -> None:
+def test_a_forged_cursor_is_not_a_server_error(client: httpx.Client, moment: str) -> None:
     cursor = urlsafe_b64encode(f"{moment} {uuid4()}".encode()).decode()
     answer = client.get("/v1/jobs", params={"cursor": cursor})
     assert answer.status_code == 200 or problem(answer, Code.VALIDATION)
@@ -422,7 +422,7 @@ def test_a_forged_cursor_is_no_server_error(client: httpx.Client, moment: str) -
 @pytest.mark.parametrize(
     "key", [b"\xff\xfe", "schlüssel".encode(), b"a\x01b", b"'; drop table jobs --", b"\xc2\x00"[:1]]
 )
-def test_a_strange_idempotency_key_is_no_server_error(client: httpx.Client, key: bytes) -> None:
+def test_an_invalid_idempotency_key_is_not_a_server_error(client: httpx.Client, key: bytes) -> None:
     answer = client.post("/v1/jobs", files=[FILE], headers={b"Idempotency-Key": key})
     assert answer.status_code == 202 or refused(answer)
 
@@ -435,7 +435,7 @@ def test_a_strange_idempotency_key_is_no_server_error(client: httpx.Client, key:
     ["", "Bearer", "Basic dXNlcjpwYXNz", "Bearer a.b.c", "Bearer " + "x" * 7000, "Bearer \u00e9", "Bearer ..",
      "Bearer eyJhbGciOiJub25lIn0.e30.", "bearer null", "Token x"],
 )  # fmt: skip
-def test_what_is_no_token_of_ours_is_unauthenticated(platform: Platform, header: str) -> None:
+def test_a_foreign_token_is_unauthenticated(platform: Platform, header: str) -> None:
     for method, path in (("GET", "/v1/jobs"), ("POST", "/v1/jobs"), ("GET", f"/v1/jobs/{uuid4()}")):
         answer = httpx.request(method, platform.base + path, headers={"Authorization": header.encode()})
         problem(answer, Code.UNAUTHENTICATED)
@@ -539,7 +539,7 @@ def test_damaged_images_end_as_results_or_coded_failures(
         assert view["state"] == "succeeded" or Code(view["error"]["code"]).status < 500, view["error"]
 
 
-def test_an_image_whose_exif_is_a_lie_is_no_server_error(client: httpx.Client) -> None:
+def test_wrong_exif_is_not_a_server_error(client: httpx.Client) -> None:
     exif = b"Exif\0\0II*\0" + struct.pack("<I", 0xFFFFFFF0)
     data = b"\xff\xd8\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + chest_jpeg()[2:]
     job = finished(client, post(client, data).headers["location"])

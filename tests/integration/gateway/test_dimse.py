@@ -31,7 +31,7 @@ from thorax.errors import Code
 CT = "1.2.840.10008.5.1.4.1.1.2"
 
 
-def test_what_is_negotiated_is_what_the_workers_take() -> None:
+def test_the_negotiated_classes_are_those_that_workers_read() -> None:
     assert set(RADIOGRAPHS) == set(anatomy.SOP_CLASSES)
 
 
@@ -132,7 +132,7 @@ def test_every_transfer_syntax_is_agreed_and_nothing_else(start: Start) -> None:
     ("called", "calling", "reason"),
     [("OTHER", "SCU", 7), ("THORAX", "STRANGER", 3), ("THORAX", "FAR", 3)],
 )
-def test_who_is_not_known_is_rejected(start: Start, called: str, calling: str, reason: int) -> None:
+def test_an_unknown_peer_is_rejected(start: Start, called: str, calling: str, reason: int) -> None:
     association = start().associate(called=called, calling=calling)
     assert association.is_rejected
     assert association.acceptor.primitive.diagnostic == reason
@@ -173,7 +173,7 @@ def test_a_clinical_refusal_is_a_success_for_the_sender(start: Start) -> None:
     assert (job["state"], job["error"]["code"]) == ("failed", Code.NOT_FRONTAL)
 
 
-def test_what_can_not_be_understood_is_c000_with_a_comment_and_spoils_no_other(
+def test_an_unreadable_data_set_is_c000_with_a_comment_and_does_not_affect_others(
     start: Start, platform: Platform
 ) -> None:
     scp = start()
@@ -222,7 +222,7 @@ def test_an_association_that_falls_silent_in_a_pdu_is_ended(start: Start) -> Non
             pass
 
 
-def test_past_the_limit_associations_are_rejected_and_others_go_on(start: Start) -> None:
+def test_past_the_limit_associations_are_rejected_and_others_continue(start: Start) -> None:
     scp = start(DICOM_ASSOCIATIONS="2")
     first, second, third = (scp.associate() for _ in range(3))
     assert first.is_established and second.is_established and third.is_rejected
@@ -231,7 +231,7 @@ def test_past_the_limit_associations_are_rejected_and_others_go_on(start: Start)
     second.release()
 
 
-def test_what_was_answered_with_success_is_there_after_a_kill(start: Start, platform: Platform) -> None:
+def test_instances_answered_with_success_survive_a_kill(start: Start, platform: Platform) -> None:
     scp, study = start(), uid()
     sent = []
     for seed in range(10):

@@ -93,7 +93,7 @@ def test_pynetdicom_is_refused_without_tls_or_certificate(scp: Scp, hospital: Au
     assert not associate(scp, context_of(hospital, None)).is_established
 
 
-def test_a_peer_that_does_not_shake_hands_keeps_nobody_out(
+def test_a_peer_that_does_not_shake_hands_does_not_block_others(
     scp: Scp, hospital: Authority, modality: Issued
 ) -> None:
     with socket.create_connection(("127.0.0.1", scp.port)):

@@ -55,7 +55,7 @@ def states(events: list[Event]) -> dict[str, str]:
     return {e["data"]["id"]: e["data"]["state"] for e in events if e["event"] == "job"}
 
 
-def test_one_stream_tells_of_all_jobs_of_the_tenant_and_of_no_other(
+def test_one_stream_reports_all_jobs_of_its_tenant_and_only_those(
     idle: Idle, client: httpx.Client, platform: Platform
 ) -> None:
     first, second = (idle(seed).json()["job_id"] for seed in (1, 2))
@@ -108,19 +108,19 @@ def test_the_loss_of_the_listening_connection_loses_no_change(
         assert states(until(told, lambda e: e["data"].get("state") == "cancelled")) == {job: "cancelled"}
 
 
-def test_an_id_that_is_none_of_a_stream_resets_the_client(client: httpx.Client) -> None:
+def test_an_unknown_event_id_resets_the_client(client: httpx.Client) -> None:
     for since in ("x", "9" * 20):
         with stream(client, since) as told:
             assert [e["event"] for e in until(told, opened)] == ["reset", "open"]
 
 
-def test_who_may_not_read_may_not_listen(platform: Platform) -> None:
+def test_listening_needs_the_read_scope(platform: Platform) -> None:
     problem(httpx.get(f"{platform.base}/v1/events"), Code.UNAUTHENTICATED)
     with platform.client(scope="studies:write") as writer:
         problem(writer.get("/v1/events"), Code.FORBIDDEN)
 
 
-def test_a_finished_job_is_told_once_more_after_its_retry(client: httpx.Client) -> None:
+def test_a_finished_job_is_reported_again_after_its_retry(client: httpx.Client) -> None:
     job = finished(client, post(client, chest_png(1)[:3000]).headers["location"])
     assert job["state"] == "failed"
     with stream(client) as told:

@@ -40,7 +40,7 @@ def test_alive_and_ready(platform: Platform) -> None:
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "missing": []})
 
 
-def test_what_is_missing_is_named_while_the_gateway_lives(platform: Platform) -> None:
+def test_readyz_names_what_is_missing(platform: Platform) -> None:
     nowhere = {"REDIS_URL": "redis://127.0.0.1:1/0", "AUTH_URL": "http://127.0.0.1:1"}
     with platform.beside("lonely", ready=False, **nowhere) as lonely:
         assert httpx.get(f"{lonely.base}/healthz").status_code == 200
@@ -71,9 +71,7 @@ def test_without_the_broker_uploads_are_accepted_and_done(platform: Platform) ->
         assert httpx.post(f"{deaf.base}/v1/anonymous/jobs", files=files, timeout=30).status_code == 202
 
 
-def test_the_database_away_for_a_moment_is_a_503_and_over_when_it_is_back(
-    platform: Platform, client: httpx.Client
-) -> None:
+def test_a_database_outage_is_a_503_until_it_is_back(platform: Platform, client: httpx.Client) -> None:
     before = post(client, chest_png(1)).headers["location"]
     platform.sql(
         "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'thorax_gateway_login' "
@@ -186,12 +184,12 @@ def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("model", [JobView, JobPage, Accepted])
-def test_the_examples_are_what_the_api_would_say(document: dict[str, Any], model: type[BaseModel]) -> None:
+def test_the_examples_match_the_schemas(document: dict[str, Any], model: type[BaseModel]) -> None:
     example = _example(document, {"$ref": f"#/components/schemas/{model.__name__}"})
     assert model.model_validate(example).model_dump(mode="json").keys() == example.keys()
 
 
-def test_the_documentation_asks_nobody_else(platform: Platform) -> None:
+def test_the_documentation_loads_nothing_from_other_hosts(platform: Platform) -> None:
     """Neither the page nor what it loads names another host, and its policy would not let it through."""
     page = httpx.get(f"{platform.base}/docs")
     assert page.status_code == 200

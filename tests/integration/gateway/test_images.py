@@ -182,7 +182,7 @@ def test_an_image_that_failed_says_why_instead_of_a_picture(client: httpx.Client
         ("image.jpg", Code.NOT_FOUND),
     ],
 )
-def test_what_can_not_be_rendered_is_refused(done: Done, base: str, name: str, code: Code) -> None:
+def test_a_picture_that_cannot_be_rendered_is_refused(done: Done, base: str, name: str, code: Code) -> None:
     client, _ = done
     problem(client.get(f"{base}/{name}"), code)
 

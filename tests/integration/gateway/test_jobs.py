@@ -75,7 +75,7 @@ def test_dicom_brings_its_identifiers(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T12:00:00", "2026-13-01", "99999-01-01"])
-def test_a_moment_that_is_none_is_refused(client: httpx.Client, moment: str) -> None:
+def test_an_invalid_time_is_refused(client: httpx.Client, moment: str) -> None:
     problem(client.get("/v1/jobs", params={"created_after": moment}), Code.VALIDATION)
 
 
@@ -133,7 +133,7 @@ def test_an_entity_tag_spares_what_did_not_change(done: Done) -> None:
 @pytest.mark.parametrize(
     "tag", ['"999"', "W/", "*", '"\u00b2"', '"' + "9" * 90 + '"', '"' + "9" * 900 + '"', "nonsense"]
 )
-def test_a_strange_entity_tag_is_no_error(done: Done, tag: str) -> None:
+def test_an_invalid_entity_tag_is_not_an_error(done: Done, tag: str) -> None:
     client, job = done
     answer = client.get(job["links"]["self"], headers={"If-None-Match": tag.encode()})
     assert answer.status_code == 200, answer.text
@@ -208,7 +208,7 @@ def test_an_open_job_is_cancelled_and_a_cancelled_one_erased(
     problem(client.delete(job), Code.NOT_FOUND)
 
 
-def test_who_may_not_read_changes_a_job_and_sees_nothing_of_it(
+def test_a_writer_without_read_scope_changes_a_job_but_does_not_see_it(
     idle: Idle, client: httpx.Client, platform: Platform
 ) -> None:
     job = idle().headers["location"]
@@ -288,6 +288,6 @@ def test_stat_overtakes_routine(idle: Idle, client: httpx.Client, platform: Plat
     ],
 )
 @pytest.mark.parametrize("rest", ["", "/events", "/images/{}/image.png"])
-def test_an_id_that_is_none_is_a_clean_refusal(client: httpx.Client, job_id: str, rest: str) -> None:
+def test_an_invalid_id_is_refused(client: httpx.Client, job_id: str, rest: str) -> None:
     answer = client.get(f"/v1/jobs/{job_id}{rest.format(uuid4())}")
     problem(answer, Code.NOT_FOUND, Code.VALIDATION)

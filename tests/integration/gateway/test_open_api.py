@@ -89,7 +89,7 @@ def test_a_repetition_with_a_key_gets_the_same_link(platform: Platform) -> None:
     problem(post(platform.base, 7, headers=key), Code.IDEMPOTENCY_MISMATCH)
 
 
-def test_past_its_rate_an_address_is_refused_whatever_it_claims_to_be(strict: Platform) -> None:
+def test_past_its_rate_an_address_is_refused_despite_a_forged_header(strict: Platform) -> None:
     answers = [
         post(strict.base, 8, headers={"X-Forwarded-For": f"10.0.0.{i}", "Forwarded": f"for=10.0.0.{i}"})
         for i in range(5)
@@ -103,11 +103,11 @@ def test_past_its_rate_an_address_is_refused_whatever_it_claims_to_be(strict: Pl
     assert 3000 < int(answers[3].headers["retry-after"]) <= 3601
 
 
-def test_switched_off_it_says_so(closed: Platform) -> None:
+def test_the_open_api_says_when_it_is_off(closed: Platform) -> None:
     problem(post(closed.base), Code.FEATURE_OFF)
 
 
-def test_after_its_day_nothing_of_a_job_is_left(platform: Platform, anybody: httpx.Client) -> None:
+def test_a_job_of_the_open_api_is_deleted_after_a_day(platform: Platform, anybody: httpx.Client) -> None:
     before = stored(platform)
     receipt = post(platform.base, 9, headers={"Idempotency-Key": uuid4().hex})
     finished(anybody, receipt.headers["location"])
@@ -131,7 +131,7 @@ def test_after_its_day_nothing_of_a_job_is_left(platform: Platform, anybody: htt
     assert platform.sql("select count(*) from idempotency_keys where job_id = %s", job) == [(0,)]
 
 
-def test_a_job_that_is_gone_before_its_time_is_not_touched(platform: Platform, anybody: httpx.Client) -> None:
+def test_a_job_deleted_before_it_expires_is_ignored(platform: Platform, anybody: httpx.Client) -> None:
     link = post(platform.base, 10).headers["location"]
     finished(anybody, link)
     time.sleep(2)  # two rounds of the sweeper

@@ -89,7 +89,7 @@ def test_a_planted_name_is_nowhere_but_in_the_answers(
     assert not any(NAME in command for command in overheard)
 
 
-def test_a_failure_of_our_own_logs_no_name_either(
+def test_an_internal_error_does_not_log_a_name(
     idle: Callable[..., httpx.Response], client: httpx.Client, platform: Platform
 ) -> None:
     receipt = post(client, chest_dicom(1, PatientName=NAME), name=f"{NAME}.dcm", data={"title": NAME}).json()

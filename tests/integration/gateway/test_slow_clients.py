@@ -44,7 +44,7 @@ def closed_after(connection: socket.socket, began: float) -> float:
     return time.monotonic() - began
 
 
-def test_two_thousand_half_sent_headers_hold_nobody_up_and_end_in_ten_seconds(
+def test_two_thousand_half_sent_headers_delay_nobody_and_end_in_ten_seconds(
     platform: Platform, client: httpx.Client, many_files: None
 ) -> None:
     process = psutil.Process(platform.processes["gateway"].pid)
@@ -130,7 +130,7 @@ def read_to_the_end(connection: socket.socket, pause: float) -> bytes:
     return answer
 
 
-def test_an_upload_is_not_cut_off_while_it_keeps_coming(strict: Platform) -> None:
+def test_an_upload_that_keeps_sending_is_not_cut_off(strict: Platform) -> None:
     def slowly() -> Iterator[bytes]:
         yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
         image = chest_png(1, 64)

@@ -81,7 +81,7 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def test_what_is_put_can_be_read_in_every_way(store: BlobStore) -> None:
+async def test_a_stored_blob_can_be_read_in_every_way(store: BlobStore) -> None:
     one, other = uuid4(), uuid4()
     large = os.urandom(12_000_000)  # several parts of an S3 upload
     await store.put_stream(
@@ -98,7 +98,7 @@ async def test_what_is_put_can_be_read_in_every_way(store: BlobStore) -> None:
     store.check()
 
 
-async def test_what_is_erased_is_gone_and_nothing_else(store: BlobStore) -> None:
+async def test_only_the_erased_blobs_are_deleted(store: BlobStore) -> None:
     one, other = uuid4(), uuid4()
     for instance in (one, other):
         store.put(instance, ORIGINAL, b"x")
@@ -143,7 +143,7 @@ def test_blobs_belong_to_the_first_platform_that_asks(store: BlobStore) -> None:
     assert list(store.older_than(timedelta(seconds=-10))) == []
 
 
-async def test_a_disk_that_is_nearly_full_takes_no_upload(
+async def test_uploads_are_refused_when_the_disk_is_nearly_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def bytes_of_an_image() -> AsyncIterator[bytes]:
@@ -159,7 +159,7 @@ async def test_a_disk_that_is_nearly_full_takes_no_upload(
     store.put(one, DISPLAY, b"what has been taken is still worked on")
 
 
-def test_what_a_killed_process_left_half_written_is_found_and_erased(tmp_path: Path) -> None:
+def test_half_written_blobs_of_a_killed_process_are_erased(tmp_path: Path) -> None:
     store, one = BlobStore(str(tmp_path)), uuid4()
     folder = tmp_path / "instances" / str(one)
     folder.mkdir(parents=True)
@@ -170,7 +170,7 @@ def test_what_a_killed_process_left_half_written_is_found_and_erased(tmp_path: P
     assert not folder.exists()
 
 
-async def test_what_put_returned_from_was_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_blob_is_synced_before_put_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
     real = os.fsync
 

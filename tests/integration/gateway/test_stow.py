@@ -80,7 +80,7 @@ def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(sen
     assert sender.get("/v1/jobs").json()["items"][0]["source"] == "STOW-RS"
 
 
-def test_an_image_that_comes_late_makes_a_job_that_supersedes_the_one_before(sender: httpx.Client) -> None:
+def test_a_late_image_makes_a_new_job_that_supersedes_the_first(sender: httpx.Client) -> None:
     study = uid()
     stow(sender, instance(study, 1))
     [before] = jobs(sender, 1)
@@ -91,7 +91,7 @@ def test_an_image_that_comes_late_makes_a_job_that_supersedes_the_one_before(sen
     assert after["state"] == "succeeded"
 
 
-def test_the_same_bytes_are_one_instance_however_often_and_at_once_they_come(
+def test_the_same_bytes_sent_repeatedly_and_at_once_are_one_instance(
     sender: httpx.Client, quick: Platform
 ) -> None:
     study = uid()
@@ -105,7 +105,7 @@ def test_the_same_bytes_are_one_instance_however_often_and_at_once_they_come(
     assert len([path for path in stored(quick) - before if path.name == "original"]) == 1
 
 
-def test_other_bytes_under_a_known_uid_are_kept_aside_and_seen(sender: httpx.Client) -> None:
+def test_other_bytes_under_a_known_uid_are_kept_and_reported(sender: httpx.Client) -> None:
     study, sop = uid(), uid()
     images = [instance(study, seed, sop) for seed in (1, 2)]
     assert [stow(sender, image).status_code for image in images * 2] == [200] * 4
@@ -119,7 +119,7 @@ def test_other_bytes_under_a_known_uid_are_kept_aside_and_seen(sender: httpx.Cli
     assert kept == images
 
 
-def test_a_broken_part_spoils_no_other(sender: httpx.Client) -> None:
+def test_a_broken_part_does_not_affect_others(sender: httpx.Client) -> None:
     study, good = uid(), [uid(), uid()]
     parts = [
         instance(study, 1, good[0]),
@@ -152,7 +152,7 @@ def test_a_clinical_refusal_is_stored_and_explained_in_the_job(sender: httpx.Cli
     assert (job["state"], job["error"]["code"]) == ("failed", Code.NOT_A_CHEST)
 
 
-def test_xml_is_answered_to_who_asks_for_it(sender: httpx.Client) -> None:
+def test_xml_is_sent_when_asked_for(sender: httpx.Client) -> None:
     sop = uid()
     answer = stow(sender, instance(uid(), sop=sop), b"broken", Accept="application/dicom+xml")
     assert (answer.status_code, answer.headers["content-type"]) == (202, "application/dicom+xml")
@@ -187,18 +187,18 @@ def test_a_body_without_a_length_is_taken(sender: httpx.Client) -> None:
         (body(bytes(3_100_000)), RELATED, Code.BODY_TOO_LARGE),
     ],
 )
-def test_what_is_no_request_is_refused(sender: httpx.Client, content: bytes, kind: str, code: Code) -> None:
+def test_an_invalid_request_is_refused(sender: httpx.Client, content: bytes, kind: str, code: Code) -> None:
     problem(sender.post("/dicomweb/studies", content=content, headers={"Content-Type": kind}), code)
 
 
-def test_who_may_not_write_may_not_store(quick: Platform) -> None:
+def test_storing_needs_the_write_scope(quick: Platform) -> None:
     with quick.client(scope="studies:read") as reader:
         problem(stow(reader, instance(uid())), Code.FORBIDDEN)
     with httpx.Client(base_url=quick.base) as nobody:
         problem(stow(nobody, instance(uid())), Code.UNAUTHENTICATED)
 
 
-def test_one_tenants_uids_are_nothing_to_another(quick: Platform, sender: httpx.Client) -> None:
+def test_tenants_do_not_share_uids(quick: Platform, sender: httpx.Client) -> None:
     image = instance(study := uid())
     with quick.client() as other:
         assert stow(sender, image).status_code == stow(other, image).status_code == 200

@@ -17,7 +17,7 @@ Done = tuple[httpx.Client, dict[str, Any]]
 
 # Operations without an id in their path. Before you add one here, decide what it may show.
 WITHOUT_ID = {
-    ("get", "/v1/jobs"),  # test_a_list_shows_nothing_of_others
+    ("get", "/v1/jobs"),  # test_a_list_shows_only_the_callers_own
     ("get", "/v1/events"),  # test_events: of the tenant and of no other
     ("post", "/v1/jobs"),
     ("post", "/v1/anonymous/jobs"),
@@ -85,7 +85,7 @@ def test_an_image_is_reached_through_its_own_job_only(
     assert owner.delete(own["links"]["self"]).status_code == 204
 
 
-def test_a_list_shows_nothing_of_others(done: Done, platform: Platform) -> None:
+def test_a_list_shows_only_the_callers_own(done: Done, platform: Platform) -> None:
     owner, _ = done
     cursor = owner.get("/v1/jobs", params={"limit": 1}).json()
     with platform.client() as stranger:
@@ -163,7 +163,7 @@ def test_row_level_security_hides_every_table_without_the_right_tenant(
             assert 0 < rows(gateway, table) <= platform.sql(f"select count(*) from {table}")[0][0], table
 
 
-def test_row_level_security_lets_nobody_write_for_another(platform: Platform, done: Done) -> None:
+def test_row_level_security_stops_writes_for_another_tenant(platform: Platform, done: Done) -> None:
     _, job = done
     ((tenant,),) = platform.sql("select tenant_id from jobs where id = %s", job["id"])
     with connect(platform, "thorax_gateway") as gateway:
@@ -202,7 +202,7 @@ def test_a_worker_reads_no_name_and_changes_no_owner(platform: Platform, role: s
         worker.execute(query)
 
 
-def test_the_gateway_reads_nothing_of_accounts(platform: Platform) -> None:
+def test_the_gateway_cannot_read_accounts(platform: Platform) -> None:
     with connect(platform, "thorax_gateway") as gateway:
         for table in ("users", "sessions", "clients", "signing_keys"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):

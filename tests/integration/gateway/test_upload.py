@@ -58,7 +58,7 @@ def test_a_callback_is_refused_and_nothing_is_kept(client: httpx.Client, platfor
     assert stored(platform) == before
 
 
-def test_images_of_two_patients_are_no_job(client: httpx.Client, platform: Platform) -> None:
+def test_images_of_two_patients_are_refused(client: httpx.Client, platform: Platform) -> None:
     before = stored(platform)
     one, other, nobody = (chest_dicom(n, PatientID=p) for n, p in enumerate(["1", "2", "ANONYMOUS"], 1))
     refused = problem(post(client, one, nobody, chest_png(4), other), Code.SEVERAL_PATIENTS)
@@ -132,7 +132,7 @@ def test_after_an_erasure_the_key_is_free_again(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 201])
-def test_a_key_of_no_or_too_many_characters_is_refused(client: httpx.Client, bad: str) -> None:
+def test_an_empty_or_too_long_key_is_refused(client: httpx.Client, bad: str) -> None:
     problem(post(client, chest_png(), **key(bad)), Code.VALIDATION)
 
 

@@ -87,7 +87,7 @@ def test_an_impossible_preference_is_ignored(done: Done, prefer: str) -> None:
     assert client.get(job["links"]["self"], headers={"Prefer": prefer.encode()}).status_code == 200
 
 
-def test_many_who_wait_cost_no_database_connection_each(
+def test_waiting_clients_do_not_hold_a_database_connection(
     idle: Idle, client: httpx.Client, platform: Platform
 ) -> None:
     """The engine's pool has 20 connections; 60 waiting clients need none of them."""
@@ -128,7 +128,9 @@ def events(client: httpx.Client, job: str, **headers: str) -> Iterator[dict[str,
                 event = {}
 
 
-def test_the_stream_tells_each_change_and_ends_with_the_job(client: httpx.Client, platform: Platform) -> None:
+def test_the_stream_reports_each_change_and_ends_with_the_job(
+    client: httpx.Client, platform: Platform
+) -> None:
     job = post(client, chest_png(1)).headers["location"]
     told = list(events(client, job))
     versions = [int(event["id"]) for event in told]
@@ -138,9 +140,7 @@ def test_the_stream_tells_each_change_and_ends_with_the_job(client: httpx.Client
     assert all(event["event"] == "job" for event in told)
 
 
-def test_a_stream_resumes_after_the_last_event_it_brought(
-    idle: Idle, client: httpx.Client, platform: Platform
-) -> None:
+def test_a_stream_resumes_after_its_last_event(idle: Idle, client: httpx.Client, platform: Platform) -> None:
     job = idle().headers["location"]
     first = next(events(client, job))
     assert first["data"]["state"] == "queued"
@@ -183,7 +183,7 @@ def test_a_waiting_client_survives_the_loss_of_the_listening_connection(
     assert time.monotonic() - began < 20, "it does not listen again"
 
 
-def test_a_gateway_that_is_told_to_stop_answers_who_waits(
+def test_a_stopping_gateway_answers_waiting_clients(
     idle: Idle, client: httpx.Client, platform: Platform
 ) -> None:
     job = idle().headers["location"]

@@ -73,7 +73,7 @@ def test_the_list_is_sorted_as_told_over_all_pages(client: httpx.Client, platfor
         ["suspicion", None, str(uuid4())],
     ],
 )
-def test_a_forged_cursor_is_no_server_error(client: httpx.Client, order: str, place: Any) -> None:
+def test_a_forged_cursor_is_not_a_server_error(client: httpx.Client, order: str, place: Any) -> None:
     cursor = urlsafe_b64encode(orjson.dumps(place)).decode()
     answer = client.get("/v1/jobs", params={"cursor": cursor, "sort": order})
     assert answer.status_code == 200 or problem(answer, Code.VALIDATION)
@@ -125,7 +125,7 @@ def test_priors_are_the_earlier_studies_of_the_same_patient(client: httpx.Client
 
 
 @pytest.mark.parametrize("number", ["", "0000", "ANONYMOUS", "N/A"])
-def test_files_that_name_nobody_have_no_priors(client: httpx.Client, number: str) -> None:
+def test_files_without_a_patient_have_no_priors(client: httpx.Client, number: str) -> None:
     first, second = (analysed(client, of_patient(number, seed)) for seed in (1, 2))
     assert [priors(client, job) for job in (first, second)] == [[], []]
     assert client.get(f"/v1/jobs/{second['id']}/priors").json()["patient_known"] is False
@@ -152,7 +152,7 @@ def test_no_service_reads_a_tenants_secret(platform: Platform, role: str) -> Non
 # --- administration -------------------------------------------------------------------------------------------
 
 
-def test_an_administrator_sees_what_failed_anywhere_and_tries_it_again(
+def test_an_administrator_sees_and_retries_failures_of_all_tenants(
     client: httpx.Client, platform: Platform
 ) -> None:
     receipts = [post(client, chest_png(i)[:3000], data={"title": "secret"}).json() for i in range(3)]

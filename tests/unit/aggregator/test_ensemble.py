@@ -56,13 +56,13 @@ def test_a_degraded_ensemble_renormalises_and_says_so(manifest: Manifest) -> Non
     assert weights_of(manifest, ["b"]).tolist() == [[1.0] * 5]
 
 
-def test_nothing_at_all_is_no_degraded_ensemble(manifest: Manifest) -> None:
+def test_a_degraded_ensemble_needs_at_least_one_backbone(manifest: Manifest) -> None:
     with pytest.raises(CodedError):
         combine(manifest, {}, allow_missing=True)
 
 
 @pytest.mark.parametrize("bad", [np.full(5, np.nan), np.full(5, 1.5), np.zeros(4)])
-def test_a_prediction_that_is_none_is_refused(manifest: Manifest, bad: np.ndarray) -> None:
+def test_an_invalid_prediction_is_refused(manifest: Manifest, bad: np.ndarray) -> None:
     with pytest.raises(CodedError):
         combine(manifest, {"a": A, "b": bad})
 

@@ -47,14 +47,14 @@ def test_grids_of_different_size_agree_on_where(manifest: Manifest) -> None:
     assert np.unravel_index(fused.argmax(), fused.shape) in [(13, 13), (13, 14), (14, 13), (14, 14)]
 
 
-def test_a_coarse_grid_counts_no_more_than_a_fine_one(manifest: Manifest) -> None:
+def test_coarse_and_fine_grids_have_equal_weight(manifest: Manifest) -> None:
     a, b = blank(7), blank(3)
     a[3, 0], b[3, 2] = 1 / 7, 1 / 3  # the same logit, at the top and at the bottom; both weigh 1/2
     fused = fuse(manifest, {"a": a, "b": b})[3].astype(np.float32)
     assert fused[:14].sum() == pytest.approx(fused[14:].sum(), rel=0.2)
 
 
-def test_a_crop_is_put_where_it_was_cut_out(manifest: Manifest) -> None:
+def test_a_crop_returns_to_its_place(manifest: Manifest) -> None:
     cropped = [
         s.model_copy(update={"input": s.input.model_copy(update={"crop": 0.5})}) for s in manifest.backbones
     ]
@@ -83,7 +83,7 @@ def test_maps_that_are_not_finite_are_refused(manifest: Manifest) -> None:
         fuse(manifest, {"a": blank(7), "b": blank(5) + np.inf})
 
 
-def test_on_an_absolute_scale_one_is_the_full_value_whatever_the_image(manifest: Manifest) -> None:
+def test_on_an_absolute_scale_one_is_the_full_value_for_any_image(manifest: Manifest) -> None:
     scale = MapScale(unit="logit", full=(2, 2, 2, 2, 2), cuts=(0.5,) * 5)
     scaled = manifest.model_copy(update={"maps": scale})
     weak, strong = blank(7), blank(7)

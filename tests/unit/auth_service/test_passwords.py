@@ -73,7 +73,7 @@ async def test_a_password_matches_itself_in_any_composition(quick: Passwords) ->
     assert not await quick.matches("cafe au lait, s'il vous plait", stored)
 
 
-async def test_nobody_matches_nothing(quick: Passwords) -> None:
+async def test_an_unknown_name_matches_no_password(quick: Passwords) -> None:
     assert not await quick.matches("any", None)
     assert not await quick.matches("any", "not a hash")
     assert not await quick.matches("x" * 2000, await quick.hash("x" * 2000))

@@ -162,13 +162,13 @@ def test_a_mistake_is_found(check: ModuleType, overlays: dict[str, Rendered], mi
     assert [why for why in found if sentence in why]
 
 
-def test_keda_knows_no_short_names(check: ModuleType, overlays: dict[str, Rendered]) -> None:
+def test_keda_gets_full_host_names(check: ModuleType, overlays: dict[str, Rendered]) -> None:
     rendered = copy.deepcopy(overlays["trial"])
     rendered.secrets["keda"]["connection"] = "host=postgres dbname=thorax user=u password=p"
     assert [why for why in check.broken_rules(rendered) if "short name" in why]
 
 
-def test_keda_is_let_in(check: ModuleType, overlays: dict[str, Rendered]) -> None:
+def test_the_network_policy_allows_keda(check: ModuleType, overlays: dict[str, Rendered]) -> None:
     rendered = copy.deepcopy(overlays["trial"])
     rendered.find("NetworkPolicy", "postgres")["spec"]["ingress"][0]["from"].pop()
     assert [why for why in check.broken_rules(rendered) if "TriggerAuthentication ledger" in why]

@@ -90,7 +90,7 @@ def test_the_same_processes_everywhere(documents: list[dict[str, Any]], secrets:
     assert set(clustered(documents, secrets)) == expected
 
 
-def test_compose_tells_each_what_make_run_tells_it() -> None:
+def test_compose_sets_what_make_run_sets() -> None:
     told = composed()
     for name, names in local().items():
         # auth-service sends no hints, and only who loads graphs needs their folder.
@@ -99,7 +99,7 @@ def test_compose_tells_each_what_make_run_tells_it() -> None:
         assert told[name] - OF_THE_PLACE <= names | {"AUTH_SECRET"}, name
 
 
-def test_kubernetes_tells_each_what_make_run_tells_it(documents: list[dict[str, Any]], secrets: Path) -> None:
+def test_kubernetes_sets_what_make_run_sets(documents: list[dict[str, Any]], secrets: Path) -> None:
     told = clustered(documents, secrets)
     for name, names in local().items():
         missing = names - told[name] - OF_THE_PLACE - {"THORAX_REDIS_URL", "THORAX_MODELS"}

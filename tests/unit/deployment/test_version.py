@@ -15,11 +15,11 @@ PACKAGES = sorted(path for path in ROOT.glob("*/pyproject.toml"))
 
 
 @pytest.mark.parametrize("path", PACKAGES, ids=lambda path: path.parent.name)
-def test_every_package_has_it(path: Path) -> None:
+def test_every_package_has_the_version(path: Path) -> None:
     assert tomllib.loads(path.read_text())["project"]["version"] == VERSION
 
 
-def test_the_page_and_the_images_have_it() -> None:
+def test_the_page_and_the_images_have_the_version() -> None:
     assert json.loads((ROOT / "web/package.json").read_text())["version"] == VERSION
     images = yaml.safe_load((ROOT / "k8s/base/kustomization.yaml").read_text())["images"]
     assert {image["newTag"] for image in images} == {VERSION}

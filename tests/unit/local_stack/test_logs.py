@@ -15,7 +15,7 @@ def test_a_warning_says_so_and_a_traceback_stays_whole() -> None:
     assert readable(line) == ("error failed\nTraceback\n  ValueError", "error")
 
 
-def test_other_lines_pass() -> None:
+def test_other_lines_are_passed_on() -> None:
     for line in ("plain", "{broken", "[1, 2]", '{"no": "event"}'):
         assert readable(line) == (line, "")
 

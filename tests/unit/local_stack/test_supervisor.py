@@ -77,12 +77,12 @@ async def test_a_child_that_dies_is_started_again(stage: Stage) -> None:
     assert seen == [{"worker": first}, {}, stage.supervisor.pids]
 
 
-async def test_a_child_that_never_starts_is_told_by_its_last_line(stage: Stage) -> None:
+async def test_a_child_that_never_starts_is_reported_with_its_last_line(stage: Stage) -> None:
     with pytest.raises(StartError, match="broken does not start: no such table"):
         await stage.supervisor.start(python("broken", "exit('no such table')", ready=lambda _: False))
 
 
-async def test_a_command_that_fails_is_told_by_its_last_line(stage: Stage) -> None:
+async def test_a_command_that_fails_is_reported_with_its_last_line(stage: Stage) -> None:
     with pytest.raises(StartError, match=r"^wrong bundle$"):
         await stage.supervisor.once(python("register", "exit('wrong bundle')"))
 

@@ -39,7 +39,7 @@ def refused(bundle: Bundle) -> str:
 
 
 @pytest.mark.parametrize(("index", "grid"), [(0, 7), (1, 5)])
-def test_predicts_in_canonical_order_whatever_the_graphs_own(tmp_path: Path, index: int, grid: int) -> None:
+def test_predictions_come_in_canonical_order(tmp_path: Path, index: int, grid: int) -> None:
     prediction = load(make_bundle(tmp_path), index).predict(GREY)
     assert prediction.probabilities.dtype == np.float32
     assert prediction.maps.dtype == np.float16
@@ -67,7 +67,7 @@ def test_a_changed_graph_is_refused(tmp_path: Path) -> None:
     assert "sha256" in refused(bundle)
 
 
-def test_a_graph_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_graph_is_refused(tmp_path: Path) -> None:
     detail = refused(bundle_of(tmp_path, b"not a graph"))
     assert "odd.onnx" in detail
     assert "expected an ONNX graph" in detail
@@ -126,7 +126,7 @@ def test_without_a_device_the_cpu_serves_unless_that_is_not_wanted(tmp_path: Pat
     assert caught.value.code is Code.UNAVAILABLE
 
 
-def test_the_runtime_reports_nothing_to_its_maker(tmp_path: Path) -> None:
+def test_the_runtime_sends_no_telemetry(tmp_path: Path) -> None:
     (tmp_path / "graph.onnx").write_bytes(tiny_graph())
     home = tmp_path / "home"  # where its telemetry would keep a device id and what waits to be sent
     home.mkdir()

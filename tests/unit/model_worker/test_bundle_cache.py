@@ -30,7 +30,7 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_what_is_wanted_is_loaded_beside_the_work(bundles: list[Bundle]) -> None:
+def test_requested_bundles_are_loaded_beside_the_work(bundles: list[Bundle]) -> None:
     a, b, *_ = (bundle.digest for bundle in bundles)
     bundle_cache = cache_of(bundles)
     bundle_cache.preload([a, b], None)
@@ -38,7 +38,7 @@ def test_what_is_wanted_is_loaded_beside_the_work(bundles: list[Bundle]) -> None
     assert set(bundle_cache.sessions(a)) == {"tiny_0"}
 
 
-def test_a_broken_bundle_takes_no_other_with_it(bundles: list[Bundle]) -> None:
+def test_a_broken_bundle_does_not_affect_others(bundles: list[Bundle]) -> None:
     bundles[0].folder.joinpath("card.md").write_bytes("Größe".encode("latin-1"))
     assert set(cache_of(bundles).digests) == {bundle.digest for bundle in bundles[1:]}
 
@@ -54,7 +54,7 @@ def test_a_shadow_is_served_once_it_is_loaded_and_not_before(bundles: list[Bundl
     assert set(bundle_cache.digests) == {bundle.digest for bundle in bundles}
 
 
-def test_what_nobody_wants_is_unloaded_first(bundles: list[Bundle]) -> None:
+def test_bundles_without_work_are_unloaded_first(bundles: list[Bundle]) -> None:
     a, b, c, _ = (bundle.digest for bundle in bundles)
     bundle_cache = cache_of(bundles)
     bundle_cache.preload([a], None)
@@ -63,7 +63,7 @@ def test_what_nobody_wants_is_unloaded_first(bundles: list[Bundle]) -> None:
     assert set(bundle_cache.loaded) == {a, c}
 
 
-def test_a_bundle_that_does_not_load_is_told_and_left_alone(bundles: list[Bundle]) -> None:
+def test_a_bundle_that_does_not_load_is_reported_and_skipped(bundles: list[Bundle]) -> None:
     a, b, *_ = (bundle.digest for bundle in bundles)
     (bundles[0].folder / "tiny_0.onnx").write_bytes(b"x")
     bundle_cache = cache_of(bundles)

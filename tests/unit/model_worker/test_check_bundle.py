@@ -135,7 +135,9 @@ def test_a_good_bundle_is_described(tmp_path: Path) -> None:
         (tiny(lambda model: model.graph.output.pop()), "expected outputs named probabilities and maps"),
     ],
 )  # fmt: skip
-def test_each_fault_of_a_graph_is_told_in_one_sentence(tmp_path: Path, graph: bytes, expected: str) -> None:
+def test_each_fault_of_a_graph_is_reported_in_one_sentence(
+    tmp_path: Path, graph: bytes, expected: str
+) -> None:
     folder = bundle_of(tmp_path, graph)
     if not expected:
         assert len(list(check_bundle(folder))) == 1
@@ -173,7 +175,7 @@ def test_a_location_that_is_written_in_an_odd_way_is_found_as_well(tmp_path: Pat
         Backbone(bundle, bundle.manifest.backbones[0], [CPU])
 
 
-def test_a_manifest_that_lies_is_refused(tmp_path: Path) -> None:
+def test_a_wrong_manifest_is_refused(tmp_path: Path) -> None:
     make_bundle(tmp_path, 2)
     (tmp_path / "tiny_1.onnx").write_bytes(tiny_graph(seed=7))
     assert "tiny_1.onnx: its sha256 is " in said(tmp_path)
@@ -211,7 +213,7 @@ def test_the_command_opens_the_graphs(tmp_path: Path) -> None:
     assert "none/manifest.json: No such file" in told
 
 
-def test_without_the_model_worker_it_says_what_was_not_done(
+def test_without_the_model_worker_the_tool_says_what_it_did_not_check(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     importlib = ModuleType("importlib")

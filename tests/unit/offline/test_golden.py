@@ -13,7 +13,7 @@ from thorax_offline import golden
 SAMPLE = Path(__file__).parents[3] / "samples/chest.png"
 
 
-def test_a_bundle_answers_as_it_did(tmp_path: Path) -> None:
+def test_a_bundle_still_gives_its_recorded_answers(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path, 1).folder
     assert "is missing" in golden.check(folder)
     said = golden.write(folder, SAMPLE)

@@ -66,7 +66,7 @@ def test_a_refusal_has_a_row_and_an_exit_code(bundle: Path, tmp_path: Path, good
     assert not rows[0]["edema"]
 
 
-def test_nothing_to_read_and_no_bundle_are_said(bundle: Path, tmp_path: Path, images: Path) -> None:
+def test_a_missing_file_or_bundle_is_reported(bundle: Path, tmp_path: Path, images: Path) -> None:
     assert (
         run(tmp_path / "images" / "labels.csv", "--bundle", bundle)[1][0]["error"] == Code.UNSUPPORTED_MEDIA
     )
@@ -84,7 +84,7 @@ def test_a_file_that_may_not_be_opened_is_found(tmp_path: Path) -> None:
     assert [path.name for path in found([tmp_path])] == ["a.png"]
 
 
-def test_a_reading_has_what_the_api_tells(tmp_path: Path) -> None:
+def test_a_reading_has_what_the_api_shows(tmp_path: Path) -> None:
     points = [finding_points(0.01, 0.99, prevalence=0.25)] * 5
     scale = {"unit": "logit", "full": [2.0] * 5, "cuts": [0.5] * 5}
     folder = make_bundle(tmp_path / "two", 2, format=2, maps=scale, operating_points=points).folder

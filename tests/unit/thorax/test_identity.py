@@ -347,7 +347,7 @@ def test_the_cache_serves_known_keys_while_auth_service_is_down() -> None:
     assert cache("k1"), "an empty answer is a mistake, not a rotation"
 
 
-def test_one_slow_fetch_holds_up_nobody_who_knows_the_key() -> None:
+def test_a_slow_fetch_does_not_delay_tokens_of_known_keys() -> None:
     asked, gate, publisher = threading.Event(), threading.Event(), Publisher("k1")
 
     def slow() -> Mapping[str, Any]:

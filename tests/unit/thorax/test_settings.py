@@ -134,18 +134,18 @@ def test_a_list_has_one_line(mistakes: Mistakes) -> None:
         ("thorax_isuer", "THORAX_ISSUER"),
     ],
 )
-def test_a_misspelt_name_is_told_with_the_nearest(mistakes: Mistakes, typed: str, meant: str) -> None:
+def test_a_misspelt_name_is_reported_with_the_nearest(mistakes: Mistakes, typed: str, meant: str) -> None:
     (line,) = mistakes(Settings, THORAX_DATABASE_URL=URL, **{typed: "hidden"})
     assert line == f"{typed} is not a setting. Did you mean {meant}?"
 
 
-def test_a_misspelt_secret_is_told_too(mistakes: Mistakes, tmp_path: Path) -> None:
+def test_a_misspelt_secret_is_reported_too(mistakes: Mistakes, tmp_path: Path) -> None:
     (tmp_path / "thorax_databse_url").write_text(URL)
     lines = mistakes(Settings, THORAX_SECRETS_DIR=str(tmp_path))
     assert "thorax_databse_url is not a setting. Did you mean THORAX_DATABASE_URL?" in lines
 
 
-def test_what_kubernetes_tells_of_services_is_no_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_service_variables_of_kubernetes_are_not_misspelt_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THORAX_DATABASE_URL", URL)
     for name in (
         "SERVICE_HOST",
@@ -160,7 +160,9 @@ def test_what_kubernetes_tells_of_services_is_no_mistake(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("place", ["missing", "file"])
-def test_a_secrets_folder_that_is_none_is_one_line(mistakes: Mistakes, tmp_path: Path, place: str) -> None:
+def test_a_missing_secrets_folder_is_reported_in_one_line(
+    mistakes: Mistakes, tmp_path: Path, place: str
+) -> None:
     (tmp_path / "file").touch()
     (line,) = mistakes(Settings, THORAX_SECRETS_DIR=str(tmp_path / place))
     assert line.startswith("THORAX_SECRETS_DIR cannot be read: ")

@@ -50,7 +50,9 @@ def test_two_imports_of_one_name_become_one_fitted_bundle(
     assert "Figures on the test part" in ours.card
 
 
-def test_what_does_not_fit_together_is_one_sentence(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_that_contradict_each_other_are_reported_in_one_sentence(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scale = {"unit": "probability", "full": [1.0] * 5, "cuts": [0.5] * 5}
     points = [finding_points(0.1, 0.9)] * 5
     logits = make_bundle(data / "a", 1).folder

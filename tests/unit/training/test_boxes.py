@@ -78,7 +78,7 @@ def test_bad_rows_are_named_counted_and_skipped(images: Path) -> None:
     assert "numbers" in said[3]
 
 
-def test_no_usable_box_is_one_sentence(images: Path) -> None:
+def test_no_usable_box_is_reported_in_one_sentence(images: Path) -> None:
     with pytest.raises(DataError, match="no usable box"):
         read_boxes(boxes(images, "a.png,edema,0.9,0.1,0.2,0.2,1"), images)
 

@@ -64,7 +64,7 @@ def test_chest_xray14_names_findings_in_one_column(tmp_path: Path) -> None:
         (CHEXPERT + "a.jpg,Male,60,Lateral,,1,0,0,0,0\n", "expected frontal views; found 1 others"),
     ],
 )
-def test_a_bad_table_is_told_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_a_bad_table_is_explained_in_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(DataError, match=r"labels\.csv") as caught:
         read_table(path)

@@ -61,7 +61,7 @@ def test_a_sha256_counts_for_more_than_an_md5(pinned: Pinned, tmp_path: Path) ->
         fetch(pinned._replace(sha256="0a"), tmp_path)
 
 
-def test_what_nobody_has_pinned_is_not_fetched_unasked(pinned: Pinned, tmp_path: Path) -> None:
+def test_files_without_a_digest_are_not_fetched_unasked(pinned: Pinned, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"names no digest\. Fetch it, put it at .*net\.h5, and say by --sha256"
     ):

@@ -73,7 +73,7 @@ def test_bad_input_is_one_sentence(
     assert "\n" not in said
 
 
-def test_what_cannot_be_measured_is_null_and_said(
+def test_a_metric_that_cannot_be_measured_is_null_with_a_reason(
     labelled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [f"{i}.{'png' if i % 2 else 'webp'},{i % 2},0" for i in range(8)]

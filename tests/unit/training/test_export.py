@@ -33,7 +33,7 @@ def small(head: str) -> Classifier:
 
 
 @pytest.mark.parametrize("head", list(HEADS))
-def test_maps_are_what_autograd_says(head: str) -> None:
+def test_maps_equal_those_of_autograd(head: str) -> None:
     torch.manual_seed(1)
     classifier = small(head)
     images = torch.randint(0, 256, (3, 32, 32), dtype=torch.uint8)
@@ -109,6 +109,6 @@ def test_architectures_have_the_weights_of_keras(name: str) -> None:
     )
 
 
-def test_an_unknown_backbone_is_told() -> None:
+def test_an_unknown_backbone_is_reported() -> None:
     with pytest.raises(ValueError, match="No backbone is called resnet"):
         build_classifier("resnet")

@@ -28,7 +28,7 @@ def test_calibration_makes_shifted_probabilities_honest() -> None:
     assert np.allclose(scaled, too_high, atol=1e-3)
 
 
-def test_operating_points_keep_what_they_promise_on_what_they_were_fitted_on() -> None:
+def test_operating_points_reach_their_targets_on_their_own_data() -> None:
     fitted = fit(LABELS, np.stack([GOOD, NOISE]), np.arange(400))
     mean = np.einsum("mf,mnf->nf", fitted.weights, np.stack([GOOD, NOISE]))
     for i, (scaling, points) in enumerate(zip(fitted.calibration, fitted.points, strict=True)):

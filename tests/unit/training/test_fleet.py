@@ -49,14 +49,14 @@ def corpus() -> Corpus:
     return Corpus(pixels, labels, side, (np.arange(N) % 2).astype(np.int8), part, source, patients, patients)
 
 
-def test_a_corpus_comes_back_from_its_two_files(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_corpus_is_read_back_from_its_two_files(corpus: Corpus, tmp_path: Path) -> None:
     save(tmp_path, corpus, 101)
     back = load(tmp_path, tmp_path / "cache")
     assert np.array_equal(back.pixels, corpus.pixels)
     assert list(back.part) == list(corpus.part)
 
 
-def test_a_corpus_cut_short_is_told(corpus: Corpus, tmp_path: Path) -> None:
+def test_a_truncated_corpus_is_reported(corpus: Corpus, tmp_path: Path) -> None:
     save(tmp_path, corpus, 60)
     (tmp_path / "corpus.webp").write_bytes(b"short")
     with pytest.raises(ValueError, match=r"expected .* bytes"):
@@ -75,7 +75,7 @@ def test_a_source_left_out_shares_no_patient_with_what_is_trained_on(corpus: Cor
     assert not set(corpus.patient[kept]) & set(corpus.patient[away])
 
 
-def test_views_are_drawn_by_their_seed_and_say_where_nothing_is_to_be_seen(corpus: Corpus) -> None:
+def test_views_depend_on_their_seed_and_mark_empty_areas(corpus: Corpus) -> None:
     pixels = torch.from_numpy(corpus.pixels)
     one, blank = Views()(pixels, 64, np.random.default_rng(1))
     again, _ = Views()(pixels, 64, np.random.default_rng(1))
@@ -92,7 +92,7 @@ def test_compression_loses_detail_and_keeps_the_mean() -> None:
     assert lost.mean() == pytest.approx(float(image.mean()), abs=2)
 
 
-def test_shrinking_is_what_serving_does() -> None:
+def test_images_are_shrunk_as_in_serving() -> None:
     import cv2
 
     image = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
@@ -121,7 +121,7 @@ def test_a_grid_is_a_sixteenth_of_the_edge_and_exports_absolute_maps() -> None:
         assert np.allclose(network.explained(torch.from_numpy(images))[0].numpy(), probabilities, atol=1e-4)
 
 
-def test_what_is_painted_over_is_taught_to_be_empty() -> None:
+def test_painted_areas_are_trained_as_empty() -> None:
     lesson = Lesson(GridClassifier("densenet121"), 3, Shares())
     views, labels = torch.rand(4, 64, 64) * 255, torch.ones(4, 5)
 

@@ -110,7 +110,7 @@ def test_a_described_onnx_graph_gives_the_same_as_the_torch_network(tmp_path: Pa
     assert np.allclose(maps, same[1], atol=1e-5)
 
 
-def test_a_description_with_a_missing_finding_is_told(tmp_path: Path) -> None:
+def test_a_description_without_a_finding_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text("name: x\nmodule: a:b\nfinal_map: c\nhead: d\noutputs: {edema: 0}\n")
     with pytest.raises(
@@ -189,7 +189,7 @@ def test_torchxrayvisions_own_table_says_the_same() -> None:
         assert theirs[name]["labels"][XRV_OUTPUTS["edema"]] == "Edema"
 
 
-def test_a_resnet_needs_no_library(tmp_path: Path) -> None:
+def test_a_resnet_needs_only_torch(tmp_path: Path) -> None:
     path, network = tmp_path / "resnet.pt", random_resnet()
     torch.save(network.state_dict(), path)
     grey = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, 512, 512), dtype=np.uint8)).float()

@@ -40,7 +40,7 @@ def original(name: str, size: int) -> "keras.Model":
 
 
 @pytest.mark.parametrize("name", list(KERAS))
-def test_an_h5_of_the_original_gives_what_keras_says(name: str, tmp_path: Path) -> None:
+def test_an_h5_file_gives_the_same_output_as_keras(name: str, tmp_path: Path) -> None:
     model = original(name, 96)
     path = tmp_path / f"{name}.h5"
     model.save(path)

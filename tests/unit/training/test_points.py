@@ -24,7 +24,7 @@ def test_rates_by_hand() -> None:
     assert found.ppv is not None and found.ppv.value == 0.5
 
 
-def test_a_threshold_that_nothing_reaches_has_no_predictive_value() -> None:
+def test_a_threshold_that_nothing_reaches_has_a_null_predictive_value() -> None:
     assert point(np.array([True, False]), np.array([0.1, 0.2]), 0.9, np.arange(2)).ppv is None
 
 

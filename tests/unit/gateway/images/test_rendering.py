@@ -62,6 +62,6 @@ def test_an_unknown_colour_map_is_a_coded_error() -> None:
 
 
 @pytest.mark.parametrize("blob", [b"", b"GIF89a", DISPLAY[:20], png_of(np.zeros((1100, 64), np.uint8))])
-def test_a_blob_that_is_no_display_image_is_not_decoded(blob: bytes) -> None:
+def test_a_blob_that_is_not_a_display_image_is_not_decoded(blob: bytes) -> None:
     with pytest.raises(CodedError):
         rendering.grey(blob, 512)

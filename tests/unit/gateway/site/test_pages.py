@@ -74,7 +74,7 @@ def test_hashed_files_are_compressed_and_never_change(
     "path",
     ["/assets/gone.js", "/assets/notes.txt", "/assets/..%2f..%2fsecret.js", "/assets/%2e%2e/index.html.br"],
 )
-def test_nothing_else_is_served(built: Path, path: str) -> None:
+def test_only_the_documented_paths_are_served(built: Path, path: str) -> None:
     assert client(built).get(path).status_code == 404
 
 

@@ -70,7 +70,7 @@ def test_an_unknown_of_undefined_length_is_implicit_within() -> None:
 
 
 @pytest.mark.parametrize("nobody", [None, "", "ANONYMOUS", "000"])
-def test_an_id_that_stands_for_many_patients_is_none(nobody: str | None) -> None:
+def test_an_id_shared_by_many_patients_is_ignored(nobody: str | None) -> None:
     assert identify(chest_dicom(PatientID=nobody)).patient is None
     issued = (identify(chest_dicom(PatientID="7", IssuerOfPatientID=who)).patient for who in ("A", "B"))
     assert len(set(issued)) == 2
@@ -97,7 +97,7 @@ def test_a_deflated_bomb_is_inflated_no_further_than_the_head() -> None:
         chest_dicom(StudyInstanceUID=None),
     ],
 )
-def test_what_has_no_identifiers_is_refused(data: bytes) -> None:
+def test_a_file_without_identifiers_is_refused(data: bytes) -> None:
     with pytest.raises(CodedError):
         identify(data)
 

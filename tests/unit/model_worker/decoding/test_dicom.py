@@ -104,7 +104,7 @@ SIGNED = {"PixelRepresentation": 1}
         (RAMP, {"WindowCenter": [2048, 1], "WindowWidth": [4096, 2]}),
     ],
 )
-def test_every_way_to_say_it_looks_alike(words: np.ndarray, elements: dict[str, object]) -> None:
+def test_every_encoding_of_a_picture_looks_alike(words: np.ndarray, elements: dict[str, object]) -> None:
     assert the_same(shown(words.astype(np.uint16), **elements))
 
 
@@ -218,5 +218,5 @@ def test_rle_keeps_the_bits_above_high_bit_that_it_packed() -> None:
     assert the_same(decode_dicom(packed.getvalue()).grey)
 
 
-def test_a_lut_that_holds_less_than_it_says_is_not_black() -> None:
+def test_a_lut_shorter_than_declared_does_not_give_black() -> None:
     assert the_same(shown(RAMP, VOILUTSequence=lut(np.arange(4096), bits=16)))

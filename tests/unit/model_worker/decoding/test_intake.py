@@ -109,7 +109,7 @@ def coded(value: str, scheme: str = "SCT") -> list[Dataset]:
         {"SeriesDescription": "Chest Lat"},
     ],
 )
-def test_lateral_views_are_refused_however_they_say_it(elements: dict[str, Any]) -> None:
+def test_lateral_views_are_refused_by_any_of_their_attributes(elements: dict[str, Any]) -> None:
     with pytest.raises(CodedError) as caught:
         decode_dicom(file_of(**elements))
     assert caught.value.code is Code.NOT_FRONTAL
@@ -298,7 +298,7 @@ def test_the_first_window_that_shows_something_is_used() -> None:
         (RAMP, {"PhotometricInterpretation": "MONOCHROME1", "PixelIntensityRelationshipSign": -1}),
     ],
 )
-def test_a_contradicting_polarity_is_told(words: np.ndarray, elements: dict[str, Any]) -> None:
+def test_a_contradicting_polarity_is_reported(words: np.ndarray, elements: dict[str, Any]) -> None:
     image = decode_dicom(file_of(words, **elements))
     assert the_same(image)
     assert codes(image) == [WarningCode.POLARITY]
@@ -334,7 +334,7 @@ def in_jpeg(frame: bytes = b"", **elements: Any) -> bytes:
     "elements",
     [{}, {"BitsAllocated": 16}, {"BitsAllocated": 16, "BitsStored": 12, "HighBit": 11}, {"HighBit": 15}],
 )
-def test_an_8_bit_jpeg_is_8_bits_whatever_the_header_says(elements: dict[str, int]) -> None:
+def test_an_8_bit_jpeg_is_read_as_8_bits_despite_its_header(elements: dict[str, int]) -> None:
     assert the_same(decode_dicom(in_jpeg(**elements)), 3)
 
 
@@ -415,7 +415,7 @@ def test_encapsulation_that_lacks_a_part(mangle: Callable[[bytes], bytes]) -> No
     assert the_same(decode_dicom(mangle(in_jpeg())), 3)
 
 
-def test_the_pixel_data_is_read_as_what_it_is_not_as_what_is_said() -> None:
+def test_pixel_data_is_read_by_its_bytes_not_by_its_transfer_syntax() -> None:
     native, said = file_of(), RLELossless.encode()
     image = decode_dicom(native.replace(ExplicitVRLittleEndian.encode(), said, 1))
     assert the_same(image)
@@ -439,7 +439,7 @@ def test_without_file_meta_information(syntax: str, preamble: bool) -> None:
 
 
 @pytest.mark.parametrize("keyword", ["PixelRepresentation", "HighBit", "SamplesPerPixel", "BitsAllocated"])
-def test_what_other_readers_assume_is_assumed(keyword: str) -> None:
+def test_missing_attributes_get_the_defaults_of_other_readers(keyword: str) -> None:
     ds = dcmread(BytesIO(file_of()))
     delattr(ds, keyword)
     image = decode_dicom(saved(ds))
@@ -462,7 +462,7 @@ def test_what_other_readers_assume_is_assumed(keyword: str) -> None:
         ({"PresentationIntentType": "FOR PROCESSING"}, "detector"),
     ],
 )
-def test_what_can_not_be_read_is_named(elements: dict[str, Any], said: str) -> None:
+def test_unreadable_files_are_named(elements: dict[str, Any], said: str) -> None:
     with pytest.raises(CodedError) as caught:
         decode_dicom(file_of(**elements))
     assert caught.value.code is Code.UNREADABLE_IMAGE

@@ -108,7 +108,7 @@ def test_broken_exif_is_ignored(block: bytes) -> None:
     assert (decoded(png_of(GREY, extra=png_chunk(b"eXIf", block)), PNG) == GREY).all()
 
 
-def test_a_colour_photograph_is_no_chest_but_a_tinted_film_may_be() -> None:
+def test_a_colour_photograph_is_not_a_chest_but_a_tinted_film_may_be() -> None:
     rng = np.random.default_rng(0)
     photo = cv2.resize(
         rng.integers(0, 255, (8, 8, 3), dtype=np.uint8), (256, 256), interpolation=cv2.INTER_NEAREST

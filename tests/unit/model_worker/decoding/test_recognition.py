@@ -55,7 +55,7 @@ def test_a_turned_or_inverted_chest_is_set_right(turns: int, inverted: bool) -> 
     ],
     ids=["noise", "ramp", "wave", "detail", "two chests"],
 )
-def test_what_is_not_a_chest_is_refused_unless_forced(picture: np.ndarray) -> None:
+def test_an_image_that_is_not_a_chest_is_refused_unless_forced(picture: np.ndarray) -> None:
     with pytest.raises(CodedError) as caught:
         set_right(as_sent(picture))
     assert caught.value.code is Code.NOT_A_CHEST

@@ -59,7 +59,7 @@ def test_warnings_and_the_orientation_are_passed_on() -> None:
     assert decoded.orientation == 6
 
 
-def test_what_is_not_a_chest_is_refused_unless_forced() -> None:
+def test_an_image_that_is_not_a_chest_is_refused_unless_forced() -> None:
     with pytest.raises(CodedError) as caught:
         client.decode(png_of(PICTURE), PNG, [])
     assert caught.value.code is Code.NOT_A_CHEST
@@ -128,7 +128,7 @@ HEADER = {"rows": 9, "columns": 9, "dicom_attributes": None, "orientation": 1, "
         sized(json.dumps({**HEADER, "warnings": [["no_such_code", ""]]}).encode()) + sized(b"png"),
     ],
 )
-def test_an_answer_that_our_code_did_not_write_is_no_answer(
+def test_an_answer_that_our_code_did_not_write_is_refused(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     def answer(self: object, request: bytes, data: bytes, connection: socket.socket) -> None:

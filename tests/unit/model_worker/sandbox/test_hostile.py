@@ -149,7 +149,7 @@ def test_the_fork_server_can_gain_no_privileges() -> None:
 
 
 @pytest.mark.skipif(os.uname().machine not in seccomp.MACHINES, reason="no filter for this machine")
-def test_a_child_may_compute_and_answer_and_nothing_else() -> None:
+def test_a_child_can_only_compute_and_answer() -> None:
     script = (
         "import ctypes, os, signal, socket; from model_worker.sandbox.seccomp import confine\n"
         "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)\n"
@@ -188,7 +188,7 @@ def test_a_killed_fork_server_is_replaced() -> None:
     assert decoding._server() is not server
 
 
-def test_who_kills_server_and_child_together_is_not_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_not_blamed_when_server_and_child_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an operator's `pkill`, or the chaos test, does: the file is not at fault, and is decoded in the end."""
     ask, killed = decoding._ask, 0
 
@@ -204,7 +204,7 @@ def test_who_kills_server_and_child_together_is_not_the_file(monkeypatch: pytest
     assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200
 
 
-def test_nothing_outlives_a_killed_worker(tmp_path: Path) -> None:
+def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
     script = (
         "import sys, numpy as np; from tests.factories.hostile import png_of; from model_worker.sandbox.client import decode\n"
         "data = png_of(np.tile(np.arange(6000, dtype=np.uint16), (6000, 1)))\n"

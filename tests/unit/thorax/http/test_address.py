@@ -30,7 +30,9 @@ TRUSTED = (ip_network("127.0.0.1"), ip_network("::1"), ip_network("10.0.0.0/8"))
         ("testclient", ["198.51.100.7"], "unknown"),
     ],
 )
-def test_the_nearest_stranger_is_the_client(peer: str | None, forwarded: list[str], address: str) -> None:
+def test_the_nearest_untrusted_address_is_the_client(
+    peer: str | None, forwarded: list[str], address: str
+) -> None:
     headers = [(b"x-forwarded-for", header.encode()) for header in forwarded]
     request = Request({"type": "http", "client": peer and (peer, 40_000), "headers": headers})
     assert client_address(request, TRUSTED) == address
@@ -44,5 +46,5 @@ def test_the_nearest_stranger_is_the_client(peer: str | None, forwarded: list[st
         ("unknown", "unknown"),
     ],
 )
-def test_who_owns_a_network_is_counted_once(address: str, caller: str) -> None:
+def test_addresses_of_one_network_share_a_limit(address: str, caller: str) -> None:
     assert rate_limit_key(address) == caller

@@ -89,7 +89,7 @@ async def test_a_bad_header_is_not_saved_by_a_good_cookie(client: httpx.AsyncCli
     )
 
 
-async def test_nothing_at_all_is_401(client: httpx.AsyncClient) -> None:
+async def test_a_request_without_credentials_is_401(client: httpx.AsyncClient) -> None:
     assert await code(client, "GET", "/me", {}) == (401, "unauthenticated")
 
 
@@ -107,13 +107,13 @@ async def test_a_wrong_csrf_token_is_refused(client: httpx.AsyncClient, sent: st
     assert await code(client, "POST", "/write", headers) == (403, "csrf_failed")
 
 
-async def test_a_planted_csrf_cookie_is_of_no_use(client: httpx.AsyncClient) -> None:
+async def test_a_planted_csrf_cookie_is_refused(client: httpx.AsyncClient) -> None:
     planted = session()["Cookie"].replace("thorax_csrf=page-secret", "thorax_csrf=mine")
     headers = {"Cookie": planted, "X-CSRF-Token": "mine"}
     assert await code(client, "POST", "/write", headers) == (403, "csrf_failed")
 
 
-async def test_an_api_token_is_no_session(client: httpx.AsyncClient) -> None:
+async def test_an_api_token_is_not_a_session(client: httpx.AsyncClient) -> None:
     headers = {"Cookie": f"thorax_access={token()}"}
     assert await code(client, "GET", "/me", headers) == (401, "unauthenticated")
 

@@ -13,7 +13,7 @@ from thorax.http import server as http_server
 
 
 @pytest.mark.parametrize("reads", [True, False])
-def test_a_client_that_stops_reading_is_let_go(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
+def test_a_client_that_stops_reading_is_disconnected(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
     monkeypatch.setattr(http_server, "STALLED_S", 0.5)
     app, size = FastAPI(), 30_000_000
 
