@@ -15,14 +15,14 @@ from local_stack.stores import Postgres
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
-from tests.integration.gateway.scp import start  # noqa: F401 - a fixture
+from tests.integration.gateway.scp import _shared, scp, start  # noqa: F401 - fixtures
 
 Stage = Callable[..., AbstractContextManager[Platform]]
 _numbers = itertools.count()
 BODY_IDLE_S, BODY_TOTAL_S = 2, 6  # how long the strict gateway waits for the next byte, and for a whole body
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stage(
     postgres: Postgres, _template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Stage:
@@ -50,7 +50,7 @@ def stage(
     return new
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def platform(stage: Stage) -> Iterator[Platform]:
     """The platform that all tests of this folder share; each brings tenants of its own."""
     with stage() as platform:
@@ -64,7 +64,7 @@ def client(platform: Platform) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def done(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
     """A client of some tenant, and its job of two images that has succeeded. To be read only."""
     with platform.client() as client:
@@ -106,7 +106,7 @@ def idle(
             client.delete(job)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def strict(platform: Platform) -> Iterator[Platform]:
     """The same platform through a second gateway with low limits."""
     settings = {
@@ -120,7 +120,7 @@ def strict(platform: Platform) -> Iterator[Platform]:
         yield gateway
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def closed(platform: Platform) -> Iterator[Platform]:
     """The same platform through a gateway that is always overloaded and has no open API."""
     with platform.beside("closed", ready=False, HIGH_WATER_STEPS="-1", ANONYMOUS="false") as gateway:

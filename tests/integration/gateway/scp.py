@@ -7,11 +7,11 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from pydicom import dcmread
@@ -24,23 +24,25 @@ from tests.factories.platform import Platform, finished
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 MAX_BYTES = 3_000_000
+SPARE = [f"SPARE{n}" for n in range(40)]
 
 
 @dataclass
 class Scp:
-    """A running SCP, and the tenant to which its title THORAX belongs."""
+    """A running SCP, and one of its AE titles with the tenant that it belongs to."""
 
     platform: Platform
     port: int
     process: subprocess.Popen[bytes]
     tenant: UUID
     spool: Path
+    title: str = "THORAX"
 
-    def associate(self, *contexts: Any, called: str = "THORAX", calling: str = "SCU") -> Any:
+    def associate(self, *contexts: Any, called: str | None = None, calling: str = "SCU") -> Any:
         ae = AE(ae_title=calling)
         ae.requested_contexts = list(contexts) or [build_context(CR, ExplicitVRLittleEndian)]
         ae.acse_timeout = ae.dimse_timeout = 60
-        return ae.associate("127.0.0.1", self.port, ae_title=called)
+        return ae.associate("127.0.0.1", self.port, ae_title=called or self.title)
 
     def jobs(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
         """All jobs of the tenant, once there are so many and they have ended."""
@@ -64,10 +66,15 @@ Start = Callable[..., Scp]
 def run_scp(
     platform: Platform, folder: Path, port: int = 0, tenant: UUID | None = None, **settings: str
 ) -> Iterator[Scp]:
-    """An SCP of a new tenant, whose files are in `folder`; studies settle after a second."""
+    """An SCP of a new tenant, whose files are in `folder`; studies settle after a second.
+
+    It has spare titles for tests that share it (see `scp`).
+    """
     port, tenant, aes = port or free_port(), tenant or uuid4(), folder / "aes.toml"
     peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
-    aes.write_text(f'[THORAX]\ntenant = "{tenant}"\npriority = "stat"\nquiet_s = 1\npeers = {peers}\n')
+    titles = {"THORAX": tenant} | {title: uuid5(tenant, title) for title in SPARE}
+    how = f'priority = "stat"\nquiet_s = 1\npeers = {peers}\n'
+    aes.write_text("".join(f'[{title}]\ntenant = "{owner}"\n{how}' for title, owner in titles.items()))
     environment = {
         **platform._environment,
         "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),
@@ -92,9 +99,25 @@ def run_scp(
         process.wait()
 
 
+@pytest.fixture(scope="session")
+def _shared(
+    platform: Platform, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Scp, Iterator[str]]]:
+    with run_scp(platform, tmp_path_factory.mktemp("scp")) as shared:
+        yield shared, iter(SPARE)
+
+
+@pytest.fixture
+def scp(_shared: tuple[Scp, Iterator[str]]) -> Scp:
+    """An SCP that many tests share, by a title and tenant of this test's own. Its process has to live on."""
+    shared, titles = _shared
+    title = next(titles)
+    return replace(shared, title=title, tenant=uuid5(shared.tenant, title))
+
+
 @pytest.fixture
 def start(platform: Platform, tmp_path: Path) -> Iterator[Start]:
-    """`start(DICOM_IDLE_S="2")`: `run_scp` until the test is over."""
+    """`start(DICOM_IDLE_S="2")`: an SCP of the test's own, until the test is over."""
     with ExitStack() as running:
         yield lambda *place, **settings: running.enter_context(
             run_scp(platform, tmp_path, *place, **settings)

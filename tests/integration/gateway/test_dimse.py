@@ -35,9 +35,8 @@ def test_the_negotiated_classes_are_those_that_workers_read() -> None:
     assert set(RADIOGRAPHS) == set(anatomy.SOP_CLASSES)
 
 
-def test_verification(start: Start) -> None:
-    scp = start()
-    assert tool("echoscu", "-aec", "THORAX", "-aet", "SCU", "127.0.0.1", str(scp.port)).returncode == 0
+def test_verification(scp: Scp) -> None:
+    assert tool("echoscu", "-aec", scp.title, "-aet", "SCU", "127.0.0.1", str(scp.port)).returncode == 0
 
 
 def test_the_heartbeat_says_that_associations_are_accepted(start: Start, tmp_path: Path) -> None:
@@ -63,12 +62,12 @@ def test_the_heartbeat_says_that_associations_are_accepted(start: Start, tmp_pat
         assert not file.exists()
 
 
-def test_a_study_becomes_one_job_that_names_its_sender(start: Start, tmp_path: Path) -> None:
-    scp, study = start(), uid()
+def test_a_study_becomes_one_job_that_names_its_sender(scp: Scp, tmp_path: Path) -> None:
+    study = uid()
     files = [tmp_path / f"{n}.dcm" for n in range(3)]
     for n, file in enumerate(files):
         file.write_bytes(instance(study, n))
-    done = tool("storescu", "-aec", "THORAX", "127.0.0.1", str(scp.port), *map(str, files))
+    done = tool("storescu", "-aec", scp.title, "127.0.0.1", str(scp.port), *map(str, files))
     assert done.returncode == 0, done.stderr
     [job] = scp.jobs(1)
     assert (job["state"], job["priority"], len(job["images"])) == ("succeeded", "stat", 3)
@@ -78,9 +77,9 @@ def test_a_study_becomes_one_job_that_names_its_sender(start: Start, tmp_path: P
 
 @pytest.mark.parametrize("option", [["-xv"], ["-xs"], ["-xr"], ["-xi"], []])
 def test_storescu_proposes_what_it_likes_and_the_file_arrives(
-    start: Start, tmp_path: Path, option: list[str]
+    scp: Scp, tmp_path: Path, option: list[str]
 ) -> None:
-    scp, file = start(), tmp_path / "a.dcm"
+    file = tmp_path / "a.dcm"
     data = data_set(instance(uid(), 1))
     syntax = {"-xv": JPEG2000Lossless, "-xi": ImplicitVRLittleEndian}.get(
         "".join(option), ExplicitVRLittleEndian
@@ -89,18 +88,18 @@ def test_storescu_proposes_what_it_likes_and_the_file_arrives(
         data.compress(syntax)
     data.file_meta.TransferSyntaxUID = syntax
     data.save_as(file, implicit_vr=syntax == ImplicitVRLittleEndian, enforce_file_format=True)
-    done = tool("storescu", *option, "-aec", "THORAX", "127.0.0.1", str(scp.port), str(file))
+    done = tool("storescu", *option, "-aec", scp.title, "127.0.0.1", str(scp.port), str(file))
     assert done.returncode == 0, done.stderr
     [job] = scp.jobs(1)
     assert job["state"] == "succeeded", job
 
 
-def test_dcmsend_reports_all_as_sent(start: Start, tmp_path: Path) -> None:
-    scp, study, report = start(), uid(), tmp_path / "report.txt"
+def test_dcmsend_reports_all_as_sent(scp: Scp, tmp_path: Path) -> None:
+    study, report = uid(), tmp_path / "report.txt"
     for n in range(4):
         (tmp_path / f"{n}.dcm").write_bytes(instance(study, n))
     done = tool(
-        "dcmsend", "-aec", "THORAX", "+crf", str(report), "127.0.0.1", str(scp.port), "+sd", "+sp", "*.dcm", str(tmp_path),
+        "dcmsend", "-aec", scp.title, "+crf", str(report), "127.0.0.1", str(scp.port), "+sd", "+sp", "*.dcm", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(scp.jobs(1)[0]["images"]) == 4
@@ -109,18 +108,18 @@ def test_dcmsend_reports_all_as_sent(start: Start, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "order", [(JPEG2000Lossless, ExplicitVRLittleEndian), (ExplicitVRLittleEndian, JPEG2000Lossless)]
 )
-def test_the_first_transfer_syntax_of_the_sender_is_agreed(start: Start, order: tuple[str, ...]) -> None:
+def test_the_first_transfer_syntax_of_the_sender_is_agreed(scp: Scp, order: tuple[str, ...]) -> None:
     contexts = [build_context(CR, list(order)), build_context(CR, ["1.2.3", order[1]])]
-    association = start().associate(*contexts)
+    association = scp.associate(*contexts)
     assert association.is_established
     agreed = [context.transfer_syntax[0] for context in association.accepted_contexts]
     association.release()
     assert agreed == [order[0], order[1]]
 
 
-def test_every_transfer_syntax_is_agreed_and_nothing_else(start: Start) -> None:
+def test_every_transfer_syntax_is_agreed_and_nothing_else(scp: Scp) -> None:
     contexts = [build_context(RADIOGRAPHS[0], uid) for uid in (*TRANSFER_SYNTAXES, "1.2.840.10008.1.2.4.102")]
-    association = start().associate(*contexts, build_context(CT))
+    association = scp.associate(*contexts, build_context(CT))
     accepted = {context.transfer_syntax[0] for context in association.accepted_contexts}
     rejected = [context.abstract_syntax for context in association.rejected_contexts]
     association.release()
@@ -130,16 +129,15 @@ def test_every_transfer_syntax_is_agreed_and_nothing_else(start: Start) -> None:
 
 @pytest.mark.parametrize(
     ("called", "calling", "reason"),
-    [("OTHER", "SCU", 7), ("THORAX", "STRANGER", 3), ("THORAX", "FAR", 3)],
+    [("OTHER", "SCU", 7), (None, "STRANGER", 3), (None, "FAR", 3)],
 )
-def test_an_unknown_peer_is_rejected(start: Start, called: str, calling: str, reason: int) -> None:
-    association = start().associate(called=called, calling=calling)
+def test_an_unknown_peer_is_rejected(scp: Scp, called: str | None, calling: str, reason: int) -> None:
+    association = scp.associate(called=called, calling=calling)
     assert association.is_rejected
     assert association.acceptor.primitive.diagnostic == reason
 
 
-def test_the_same_instance_at_once_over_four_associations_is_analysed_once(start: Start) -> None:
-    scp = start()
+def test_the_same_instance_at_once_over_four_associations_is_analysed_once(scp: Scp) -> None:
     image = instance(uid())
 
     def send(_: int) -> int:
@@ -154,8 +152,8 @@ def test_the_same_instance_at_once_over_four_associations_is_analysed_once(start
     assert len(job["images"]) == 1
 
 
-def test_other_content_under_a_known_uid_is_kept_aside(start: Start) -> None:
-    scp, study, sop = start(), uid(), uid()
+def test_other_content_under_a_known_uid_is_kept_aside(scp: Scp) -> None:
+    study, sop = uid(), uid()
     association = scp.associate()
     statuses = [association.send_c_store(data_set(instance(study, seed, sop))).Status for seed in (1, 2)]
     association.release()
@@ -164,8 +162,7 @@ def test_other_content_under_a_known_uid_is_kept_aside(start: Start) -> None:
     assert [i["error"] and i["error"]["code"] for i in job["images"]] == [None, Code.INSTANCE_CONFLICT]
 
 
-def test_a_clinical_refusal_is_a_success_for_the_sender(start: Start) -> None:
-    scp = start()
+def test_a_clinical_refusal_is_a_success_for_the_sender(scp: Scp) -> None:
     association = scp.associate()
     assert association.send_c_store(data_set(instance(uid(), ViewPosition="LL"))).Status == 0
     association.release()
@@ -174,9 +171,8 @@ def test_a_clinical_refusal_is_a_success_for_the_sender(start: Start) -> None:
 
 
 def test_an_unreadable_data_set_is_c000_with_a_comment_and_does_not_affect_others(
-    start: Start, platform: Platform
+    scp: Scp, platform: Platform
 ) -> None:
-    scp = start()
     before = stored(platform)
     association = scp.associate()
     answer = association.send_c_store(data_set(chest_dicom(1, 64, StudyInstanceUID=None)))
@@ -193,8 +189,7 @@ def test_past_its_quota_a_tenant_gets_a700(start: Start) -> None:
     association.release()
 
 
-def test_too_large_a_data_set_aborts_and_leaves_nothing(start: Start, platform: Platform) -> None:
-    scp = start()
+def test_too_large_a_data_set_aborts_and_leaves_nothing(scp: Scp, platform: Platform) -> None:
     before = stored(platform)
     association = scp.associate()
     large = data_set(chest_dicom(1, 2000, StudyInstanceUID=uid(), SOPInstanceUID=uid()))
@@ -231,6 +226,7 @@ def test_past_the_limit_associations_are_rejected_and_others_continue(start: Sta
     second.release()
 
 
+@pytest.mark.slow
 def test_instances_answered_with_success_survive_a_kill(start: Start, platform: Platform) -> None:
     scp, study = start(), uid()
     sent = []
@@ -250,11 +246,11 @@ def test_instances_answered_with_success_survive_a_kill(start: Start, platform: 
         assert (platform.folder / "blobs" / "instances" / str(instance_id) / "original").exists()
 
 
-def test_orthanc_sends_over_both_doors(start: Start, platform: Platform, tmp_path: Path) -> None:
+def test_orthanc_sends_over_both_doors(scp: Scp, platform: Platform, tmp_path: Path) -> None:
     plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
     if not shutil.which("Orthanc") or not plugin.exists():
         pytest.skip("Orthanc with its DICOMweb plugin is not installed")
-    scp, port = start(), free_port()
+    port = free_port()
     token = platform.issuer.token(scp.tenant)
     server = {
         "Url": f"{platform.base}/dicomweb/",
@@ -264,7 +260,7 @@ def test_orthanc_sends_over_both_doors(start: Start, platform: Platform, tmp_pat
     orthanc = {
         "StorageDirectory": str(tmp_path / "orthanc"), "IndexDirectory": str(tmp_path / "orthanc"), "HttpPort": port,
         "DicomPort": free_port(), "DicomAet": "SCU", "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-        "Plugins": [str(plugin)], "DicomModalities": {"thorax": ["THORAX", "127.0.0.1", scp.port]},
+        "Plugins": [str(plugin)], "DicomModalities": {"thorax": [scp.title, "127.0.0.1", scp.port]},
         "DicomWeb": {"Enable": True, "Servers": {"thorax": server}},
     }  # fmt: skip
     (tmp_path / "orthanc.json").write_text(json.dumps(orthanc))
