@@ -7,6 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from pydicom import dcmread
+from pydicom.uid import JPEG2000Lossless
 from tests.factories.hostile import dicom
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "chest.png"
@@ -31,8 +33,17 @@ def chest_jpeg(seed: int = 0, size: int = 256) -> bytes:
 
 
 def chest_dicom(seed: int = 0, size: int = 256, **elements: Any) -> bytes:
-    """The noise as an uncompressed CR image; `elements` are further DICOM elements by keyword."""
-    return dicom(grey(seed, size).tobytes(), Rows=size, Columns=size, **elements)
+    """The noise as an uncompressed CR image with a SOP Instance UID of its own; `elements` are further DICOM elements."""
+    sop = {"SOPInstanceUID": f"1.2.3.4.3.{size}.{seed}"}
+    return dicom(grey(seed, size).tobytes(), Rows=size, Columns=size, **{**sop, **elements})
+
+
+def without_loss(data: bytes) -> bytes:
+    """The same DICOM image as lossless JPEG 2000."""
+    ds, file = dcmread(BytesIO(data)), BytesIO()
+    ds.compress(JPEG2000Lossless, generate_instance_uid=False)
+    ds.save_as(file)
+    return file.getvalue()
 
 
 def colour_png(seed: int = 0, size: int = 128) -> bytes:

@@ -25,6 +25,9 @@ class Sick:
     def capabilities(self) -> Capabilities:
         return WHOLE
 
+    def tidy(self) -> bool:
+        return False
+
     def run(self, claims: Sequence[Claim]) -> None:
         self.claims += 1
         raise self.error

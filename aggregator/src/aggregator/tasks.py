@@ -42,6 +42,10 @@ class AggregateHandler:
         """`aggregate`, of any bundle."""
         return ledger.Capabilities((StepKind.AGGREGATE,))
 
+    def tidy(self) -> bool:
+        """Nothing: this is the sweeper's."""
+        return False
+
     def run(self, claims: Sequence[ledger.Claim]) -> None:
         """One job's last step."""
         (claim,) = claims

@@ -108,7 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.acceptance = Acceptance(settings, state.engine, state.blobs, hints)
     state.worklist = Worklist(state.engine)
     state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
-    state.filing = Filing(settings, state.engine, state.blobs, state.receiver)
+    state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints)
     state.settling = Settling(state.engine, hints)
     async with background(state.notifications.run(), state.settling.run()):
         yield

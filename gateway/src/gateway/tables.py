@@ -94,6 +94,7 @@ class Instance(Base):
     orientation: Mapped[int]
     warnings: Mapped[list[dict[str, str]]] = mapped_column(JSONB)
     forced: Mapped[bool]
+    contests: Mapped[UUID | None]  # the image that came before under its SOP Instance UID
 
 
 class Job(Base):
@@ -109,6 +110,7 @@ class Job(Base):
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
     supersedes: Mapped[UUID | None]  # the job that analysed fewer images of the same study
     shadow_of: Mapped[UUID | None]  # the job that a shadow bundle repeats; clients see no such job
+    images_below: Mapped[int]  # its images are those of the study at lower positions
     steps_total: Mapped[int]
     steps_done: Mapped[int]
     version: Mapped[int]

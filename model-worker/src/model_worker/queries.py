@@ -18,6 +18,10 @@ order by shadow, b.active desc, b.digest""")
 _STUDY = text("""
 update studies set study_instance_uid = :study_instance_uid, study_date = :study_date, accession = :accession
 where id = (select study_id from instances where id = :id)""")
+_ASIDE = text("""
+select id, contests from instances where state = 'received' and error_code = 'instance_conflict'
+limit 1 for update skip locked""")
+_DECIDE = text("select decide_conflict(:id, :same)")
 _PATIENT = text("select remember_patient(study_id, :digest) from instances where id = :id")
 
 PREPARED = """
@@ -56,3 +60,14 @@ def record_study(connection: Connection, instance_id: UUID, attributes: DicomAtt
         connection.execute(_STUDY, {**study, "id": instance_id})
     if attributes.patient:
         connection.execute(_PATIENT, {"id": instance_id, "digest": bytes.fromhex(attributes.patient)})
+
+
+def image_aside(connection: Connection) -> tuple[UUID, UUID] | None:
+    """An image that was kept aside, and the one that came before under its SOP Instance UID; locked."""
+    row = connection.execute(_ASIDE).first()
+    return (row.id, row.contests) if row else None
+
+
+def decide_conflict(connection: Connection, instance_id: UUID, *, same: bool) -> None:
+    """Whether an image that was kept aside has the same pixels as the one before (see the function in the schema)."""
+    connection.execute(_DECIDE, {"id": instance_id, "same": same})

@@ -16,14 +16,15 @@ from model_worker import queries
 from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
-from model_worker.sandbox.client import CODES, Decoded, decode
-from thorax.errors import CodedError
+from model_worker.sandbox.client import CODES, Decoded, decode, pixel_digest
+from thorax.errors import Code, CodedError
 from thorax.states import StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
 from thorax.work import ledger
 from thorax.work.hints import Hints
 
 GPU_BATCH = 8
+_OTHER_PIXELS = "An image with the same SOP Instance UID but other pixels came before."
 _log = structlog.get_logger(__name__)
 
 
@@ -79,11 +80,37 @@ class InferenceHandler:
         else:
             self._infer(claims)
 
+    def tidy(self) -> bool:
+        """Compare an image that a DICOM peer sent under a known SOP Instance UID with the one before."""
+        try:
+            with self._transactional.begin() as connection:
+                aside = queries.image_aside(connection) if self._settings.prepares else None
+                if aside:
+                    same = self._pixels_differ(*aside) is False
+                    queries.decide_conflict(connection, aside[0], same=same)
+        except OSError as error:
+            _log.warning("not_compared", error=type(error).__name__)
+            return False
+        return aside is not None
+
+    def _pixels_differ(self, instance_id: UUID, before: UUID) -> bool | None:
+        """Whether two DICOM files show other pixels; None if one of them shows none."""
+        try:
+            ours, theirs = (
+                pixel_digest(self._blobs.get(i, ORIGINAL), timeout_s=self._settings.decode_timeout_s)
+                for i in (instance_id, before)
+            )
+        except FileNotFoundError:  # erased
+            return None
+        return ours != theirs if ours and theirs else None
+
     def _prepare(self, claim: ledger.Claim) -> None:
         assert claim.instance_id
         assert claim.media_type
         bundle = self._bundle_cache.bundle(claim.bundle_digest)
         try:
+            if claim.contests and self._pixels_differ(claim.instance_id, claim.contests):
+                raise CodedError(Code.INSTANCE_CONFLICT, _OTHER_PIXELS)
             decoded = decode(
                 self._blobs.get(claim.instance_id, ORIGINAL),
                 claim.media_type,
@@ -92,7 +119,7 @@ class InferenceHandler:
                 force=claim.force,
             )
         except CodedError as error:
-            if claim.shadow or error.code not in CODES:
+            if claim.shadow or error.code not in {*CODES, Code.INSTANCE_CONFLICT}:
                 raise  # a shadow's own job could read the image; any other code is this worker's fault
             # The file is at fault and would fail again, so the step is done.
             values = {"code": str(error.code), "detail": error.detail}

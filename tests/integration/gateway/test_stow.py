@@ -1,7 +1,7 @@
 """STOW-RS as a PACS uses it: instance by instance, repeated, broken, out of order, at once."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any
@@ -12,8 +12,8 @@ import httpx
 import pytest
 from pydicom import dcmread
 
-from tests.factories.images import chest_dicom
-from tests.factories.platform import Platform, finished
+from tests.factories.images import chest_dicom, without_loss
+from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from tests.integration.gateway.stored import stored
 from thorax.errors import Code
@@ -105,16 +105,73 @@ def test_the_same_bytes_sent_repeatedly_and_at_once_are_one_instance(
     assert len([path for path in stored(quick) - before if path.name == "original"]) == 1
 
 
+def conflicts(job: dict[str, Any]) -> list[str | None]:
+    return [image["error"] and image["error"]["code"] for image in job["images"]]
+
+
+def until(found: Callable[[], Any], timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def undecided(platform: Platform) -> int:
+    query = "select count(*) from instances where state = 'received' and error_code is not null"
+    return int(platform.sql(query)[0][0])
+
+
+def test_the_same_pixels_in_another_encoding_are_no_conflict(sender: httpx.Client, quick: Platform) -> None:
+    image = instance(uid(), 1)
+    before = stored(quick)
+    stow(sender, image)
+    [job] = jobs(sender, 1)
+    assert stow(sender, without_loss(image)).status_code == 200
+    until(lambda: not undecided(quick))
+    [after] = jobs(sender, 1)
+    assert conflicts(after) == [None]
+    assert after["id"] == job["id"]
+    until(lambda: len([path for path in stored(quick) - before if path.name == "original"]) == 1)
+
+
+def test_a_conflict_is_seen_in_the_newest_job_and_no_later_image_in_an_older_one(
+    sender: httpx.Client, quick: Platform
+) -> None:
+    study, sop = uid(), uid()
+    stow(sender, instance(study, 1, sop))
+    [first] = jobs(sender, 1)
+    stow(sender, instance(study, 3))
+    second, older = jobs(sender, 2)
+    assert (len(second["images"]), len(older["images"])) == (2, 1)
+    assert [item["images"] for item in sender.get("/v1/jobs").json()["items"]] == [2, 1]
+    stow(sender, instance(study, 2, sop))
+    until(lambda: len(sender.get(f"/v1/jobs/{second['id']}").json()["images"]) == 3)
+    second, older = jobs(sender, 2)
+    assert conflicts(second) == [None, None, Code.INSTANCE_CONFLICT]
+    assert conflicts(older) == [None]
+    assert older["id"] == first["id"]
+
+
+def test_an_upload_goes_on_as_the_study_that_a_peer_sends(sender: httpx.Client) -> None:
+    study = uid()
+    image = instance(study, 1)
+    uploaded = finished(sender, post(sender, image).headers["location"])
+    assert stow(sender, image).status_code == 200
+    assert post(sender, image).json()["job_id"] == uploaded["id"]
+    stow(sender, instance(study, 2))
+    later, before = jobs(sender, 2)
+    assert (later["supersedes"], len(later["images"])) == (uploaded["id"], 2)
+    assert (before["id"], len(before["images"])) == (uploaded["id"], 1)
+    assert post(sender, image).json()["job_id"] == uploaded["id"]
+
+
 def test_other_bytes_under_a_known_uid_are_kept_and_reported(sender: httpx.Client) -> None:
     study, sop = uid(), uid()
     images = [instance(study, seed, sop) for seed in (1, 2)]
     assert [stow(sender, image).status_code for image in images * 2] == [200] * 4
     [job] = jobs(sender, 1)
     assert job["state"] == "succeeded"
-    assert [image["error"] and image["error"]["code"] for image in job["images"]] == [
-        None,
-        Code.INSTANCE_CONFLICT,
-    ]
+    assert conflicts(job) == [None, Code.INSTANCE_CONFLICT]
     kept = [sender.get(image["links"]["original"]).content for image in job["images"]]
     assert kept == images
 

@@ -1,12 +1,13 @@
 """An upload: what the receipt says, what it stands for, and what a repetition does."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from tests.factories.images import chest_dicom, chest_jpeg, chest_png
+from tests.factories.images import chest_dicom, chest_jpeg, chest_png, without_loss
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from tests.integration.gateway.stored import stored
@@ -65,6 +66,54 @@ def test_images_of_two_patients_are_refused(client: httpx.Client, platform: Plat
     assert refused["file"] == 3
     assert stored(platform) == before
     assert post(client, one, nobody, chest_dicom(5, PatientID="1 ")).status_code == 202
+
+
+def test_the_same_dicom_file_is_one_instance_and_one_job(client: httpx.Client, platform: Platform) -> None:
+    before, image, other = stored(platform), chest_dicom(1), chest_dicom(2)
+    first = post(client, image, image, other).json()
+    a, again, b = first["instance_ids"]
+    assert a == again != b
+    job = finished(client, first["links"]["self"])
+    assert [i["id"] for i in job["images"]] == [a, b]
+    repeated = post(client, other, image, data={"title": "under another title"}, **key("k"))
+    assert (repeated.status_code, repeated.json()) == (
+        202,
+        {**first, "instance_ids": [b, a], "state": "succeeded"},
+    )
+    assert len([path for path in stored(platform) - before if path.name == "original"]) == 2
+    part = post(client, image)  # another study, as far as its sender says: a job of its own
+    assert part.json()["job_id"] != first["job_id"]
+    assert finished(client, part.headers["location"])["state"] == "succeeded"
+    forced = client.post("/v1/jobs?force=true", files=[("files", ("a.dcm", image))])
+    assert forced.json()["job_id"] not in (part.json()["job_id"], first["job_id"])
+
+
+def test_the_same_file_at_once_is_one_job(platform: Platform) -> None:
+    tenant, image = uuid4(), chest_dicom(3)
+    with platform.client(tenant) as client, ThreadPoolExecutor(8) as pool:
+        receipts = list(pool.map(lambda _: post(client, image).json(), range(8)))
+        assert len({receipt["job_id"] for receipt in receipts}) == 1
+        assert finished(client, receipts[0]["links"]["self"])["state"] == "succeeded"
+
+
+def test_a_file_that_could_not_be_analysed_is_tried_again(client: httpx.Client) -> None:
+    lateral = chest_dicom(1, ViewPosition="LL")
+    jobs = [finished(client, post(client, lateral).headers["location"]) for _ in range(2)]
+    assert [job["state"] for job in jobs] == ["failed"] * 2
+    assert jobs[0]["id"] != jobs[1]["id"]
+
+
+def test_other_pixels_under_a_known_uid_are_a_conflict_and_other_encodings_are_not(
+    client: httpx.Client,
+) -> None:
+    image, changed = (chest_dicom(seed, 64, SOPInstanceUID="1.2.3.4") for seed in (1, 2))
+    one, other = (finished(client, post(client, data).headers["location"]) for data in (image, changed))
+    assert one["state"] == "succeeded"
+    assert (other["state"], other["error"]["code"]) == ("failed", Code.INSTANCE_CONFLICT)
+    again = finished(client, post(client, without_loss(image)).headers["location"])
+    assert again["state"] == "succeeded"
+    both = finished(client, post(client, image, changed).headers["location"])
+    assert [i["error"] and i["error"]["code"] for i in both["images"]] == [None, Code.INSTANCE_CONFLICT]
 
 
 def test_twenty_images_are_one_study(client: httpx.Client) -> None:

@@ -29,7 +29,7 @@ select j.id from jobs j where j.state = 'running' and j.started_at < now() - mak
   and not exists (select from steps s where s.job_id = j.id and s.kind <> 'infer' and s.state <> 'done')
   and exists (select from steps s where s.job_id = j.id and s.kind = 'infer' and s.state in ('waiting', 'running', 'dead'))
   and not exists (
-    select from instances i where i.study_id = j.study_id and i.state = 'prepared'
+    select from instances i where i.study_id = j.study_id and i.position < j.images_below and i.state = 'prepared'
       and (select count(*) from predictions p where p.job_id = j.id and p.instance_id = i.id) < :quorum)
 order by j.id limit 100
 

@@ -3,12 +3,13 @@
 -- predictions --
 -- A row for each prediction of each usable image, and one without a backbone for an image that has none.
 select i.id as instance_id, p.backbone, p.probabilities, p.maps, p.map_shape
-from jobs j join instances i on i.study_id = j.study_id and i.state <> 'failed'
+from jobs j join instances i on i.study_id = j.study_id and i.position < j.images_below
+  and i.state <> 'failed' and i.error_code is null
 left join predictions p on p.job_id = j.id and p.instance_id = i.id where j.id = :job_id
 
 -- failed_images --
 -- Why each failed image of a job failed.
-select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id
+select i.error_code, i.error_detail from instances i join jobs j on j.study_id = i.study_id and i.position < j.images_below
 where j.id = :job_id and i.state = 'failed' order by i.position
 
 -- manifest --

@@ -49,7 +49,7 @@ def main() -> None:
         hints = HintSender(Hints(celery_app(settings.redis_url.get_secret_value())))
         scp = StorageSCP(
             aes,
-            Filing(settings, engine, blobs, Receiver(settings, blobs)),
+            Filing(settings, engine, blobs, Receiver(settings, blobs), hints),
             Acceptance(settings, engine, blobs, hints),
             portal,
             max_bytes=settings.max_body_bytes,

@@ -64,13 +64,14 @@ def _log_odds(share: Any) -> ColumnElement[float]:
 
 
 def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
-    images = select(func.count()).where(Instance.study_id == Job.study_id).scalar_subquery()
+    own = (Instance.study_id == Job.study_id, Instance.position < Job.images_below)
+    images = select(func.count()).where(*own).scalar_subquery()
     first = aliased(Instance)
     of_file = (Instance.id, Instance.file_name, Instance.sop_instance_uid, Instance.view_position)
     pairs = (part for column in of_file for part in (literal(column.key), column))
     files = select(
         func.jsonb_agg(aggregate_order_by(func.jsonb_build_object(*pairs), Instance.position))
-    ).where(Instance.study_id == Job.study_id)
+    ).where(*own)
     columns = [
         *Job.__table__.columns,
         *(Study.title, Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),

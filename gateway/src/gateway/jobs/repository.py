@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, delete, insert, or_, select, text, update
+from sqlalchemy import Row, and_, delete, insert, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.tables import (
@@ -29,7 +29,8 @@ AnyRow = Row[*tuple[Any, ...]]
 _VERSION = text("select version, state from jobs where id = :job_id")
 _VIEW = text("""
 select j.*, s.title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
-  (select jsonb_agg(to_jsonb(i) order by i.position) from instances i where i.study_id = j.study_id) as images,
+  (select jsonb_agg(to_jsonb(i) order by i.position) from instances i
+   where i.study_id = j.study_id and i.position < j.images_below) as images,
   b.manifest->'calibration' as calibration, b.manifest->'maps' as map_scale,
   (select jsonb_object_agg(h.instance_id, h.map_shape) from heatmaps h where h.job_id = j.id) as map_shapes,
   (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
@@ -72,10 +73,10 @@ async def job_by_capability(connection: AsyncConnection, digest: bytes) -> UUID 
 
 
 async def instance(connection: AsyncConnection, job_id: UUID, instance_id: UUID) -> AnyRow | None:
-    """One image, if it belongs to the job's study."""
+    """One image, if it is the job's."""
     query = (
         select(Instance.id, Instance.media_type, Instance.state, Instance.error_code, Instance.error_detail)
-        .join(Job, Job.study_id == Instance.study_id)
+        .join(Job, (Job.study_id == Instance.study_id) & (Instance.position < Job.images_below))
         .where(Job.id == job_id, Instance.id == instance_id)
     )
     return (await connection.execute(query)).first()
@@ -140,7 +141,10 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
     It keeps its bundle, unless no worker has that any more.
     """
     await connection.execute(_PIN_ANEW, {"job_id": job_id})
-    analysed = (Instance.study_id == study_id, Instance.error_code.is_distinct_from(Code.INSTANCE_CONFLICT))
+    conflict = Instance.error_code.is_not_distinct_from(Code.INSTANCE_CONFLICT)
+    undecided = and_(Instance.state == "received", conflict)
+    below = select(Job.images_below).where(Job.id == job_id).scalar_subquery()
+    analysed = (Instance.study_id == study_id, Instance.position < below, not_(undecided))
     query = select(Instance.id).where(*analysed).order_by(Instance.position)
     ids = list((await connection.execute(query)).scalars())
     for table in (Step, PredictionRow, StudyFinding, Heatmap):

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import GatewaySettings
+from gateway.hints import HintSender
 from gateway.studies import queries
 from gateway.studies.header import HEAD_BYTES, Identifiers, identify
 from gateway.uploads.receive import Receiver, discard, read_head
@@ -44,9 +45,15 @@ class Filing:
     """Files images. Both DICOM doors end here, and what is stored came through the same `Receiver` as an upload."""
 
     def __init__(
-        self, settings: GatewaySettings, engine: AsyncEngine, blobs: BlobStore, receiver: Receiver
+        self,
+        settings: GatewaySettings,
+        engine: AsyncEngine,
+        blobs: BlobStore,
+        receiver: Receiver,
+        hints: HintSender,
     ) -> None:
         self._settings, self._engine, self._blobs, self._receiver = settings, engine, blobs, receiver
+        self._hints = hints
 
     async def file(
         self,
@@ -90,6 +97,8 @@ class Filing:
             )
         if verdict in ("known", "full"):
             await discard(self._blobs, [image])
+        if verdict == "conflict":
+            self._hints.prepare(1)  # a worker compares the pixels
         if verdict == "full":
             raise NotFiledError(Code.QUOTA_EXCEEDED, found=found, retry_after=10)
         return found

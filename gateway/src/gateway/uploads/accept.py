@@ -4,7 +4,7 @@ import hashlib
 import hmac
 import secrets
 from base64 import urlsafe_b64encode
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import Any
 from uuid import UUID, uuid4
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from gateway.config import GatewaySettings
 from gateway.hints import HintSender
 from gateway.uploads import queries
-from gateway.uploads.receive import Upload, discard
+from gateway.uploads.receive import StoredImage, Upload, discard
 from thorax.errors import Code, CodedError
 from thorax.http.database import autocommit, tenant_autocommit, tenant_scope
 from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, JobState
@@ -82,8 +82,9 @@ class Acceptance:
     async def accept(self, sender: Sender, upload: Upload, key: str | None) -> Accepted:
         """Record study, job and first steps at once, or repeat the answer that an Idempotency-Key got before.
 
-        Hints follow the commit. What was surely not recorded is erased; after any other error than a CodedError
-        nobody knows, and the sweeper erases it an hour later if it was not.
+        DICOM images that are those of a known job (by SOP Instance UID and bytes) are answered with that job. Hints
+        follow the commit. What was surely not recorded is erased; after any other error than a CodedError nobody
+        knows, and the sweeper erases it an hour later if it was not.
         """
         try:
             accepted, fresh = await self._once(sender, upload, key)
@@ -92,23 +93,26 @@ class Acceptance:
             raise
         if fresh:
             JOBS_ACCEPTED.inc()
-            self._hints.prepare(len(upload.images))
+            self._hints.prepare(len(_different(upload)))
         else:
             await discard(self._blobs, upload.images)
         return accepted
 
     async def _once(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
         nonce = secrets.token_hex(32) if sender.anonymous else ""
-        if key is None:
+        identified = not sender.anonymous and any(image.dicom for image in upload.images)
+        if key is None and not identified:
             async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
                 return await self._record(connection, sender, upload, _capability(nonce, "")), True
         async with tenant_scope(self._engine, sender.tenant_id) as connection:
+            if key is None:
+                return await self._record_new(connection, sender, upload, "")
             name = hashlib.sha256(key.encode()).hexdigest()
             await queries.lock_key(connection, sender.tenant_id, sender.owner, name)
             known = await queries.remembered(connection, sender.tenant_id, sender.owner, name)
             if known:
                 return _replay(known, key, upload.fingerprint), False
-            accepted = await self._record(connection, sender, upload, _capability(nonce, key))
+            accepted, fresh = await self._record_new(connection, sender, upload, _capability(nonce, key))
             await queries.remember(
                 connection,
                 tenant_id=sender.tenant_id,
@@ -118,23 +122,36 @@ class Acceptance:
                 job_id=accepted.job_id,
                 answer=_kept(accepted, nonce),
             )
-        return accepted, True
+        return accepted, fresh
+
+    async def _record_new(
+        self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
+    ) -> tuple[Accepted, bool]:
+        """As `_record`, unless all images are known as those of one job; the lock lasts for the transaction."""
+        studies = [image.dicom.study for image in upload.images if image.dicom]
+        if studies and not sender.anonymous:
+            await queries.lock_studies(connection, sender.tenant_id, studies)
+            known = await queries.job_of_same(connection, sender.tenant_id, _rows(sender, upload))
+            if known:
+                ids = dict(zip(_different(upload), known.ids, strict=True))
+                own = [ids[image] for image in upload.images]
+                return _receipt(known.id, known.study_id, own, JobState(known.state)), False
+        return await self._record(connection, sender, upload, secret), True
 
     async def _record(
         self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
     ) -> Accepted:
         study_id, job_id = uuid4(), uuid4()
-        images = [
-            {**asdict(image), "position": i, "forced": upload.force} for i, image in enumerate(upload.images)
-        ]
+        studies = [image.dicom.study for image in upload.images if image.dicom and not sender.anonymous]
         quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
         before = await queries.record(
             connection,
             {
                 "tenant_id": sender.tenant_id,
                 "quota": quota,
-                "images": orjson.dumps(images).decode(),
+                "images": _rows(sender, upload),
                 "study_id": study_id,
+                "study_instance_uid": studies[0] if studies else None,
                 "title": upload.fields.title or upload.images[0].file_name,
                 "job_id": job_id,
                 "owner": sender.owner,
@@ -147,9 +164,33 @@ class Acceptance:
             raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
         if quota is not None:
             _check_quota(before.opened, quota)
-        link = _open_link(secret) if secret else f"/v1/jobs/{job_id}"
-        ids = [image.id for image in upload.images]
-        return Accepted(job_id=job_id, study_id=study_id, instance_ids=ids, links={"self": link})
+        link = _open_link(secret) if secret else ""
+        return _receipt(job_id, study_id, [image.id for image in upload.images], link=link)
+
+
+def _receipt(
+    job_id: UUID, study_id: UUID, instance_ids: list[UUID], state: JobState = JobState.QUEUED, link: str = ""
+) -> Accepted:
+    links = {"self": link or f"/v1/jobs/{job_id}"}
+    return Accepted(job_id=job_id, study_id=study_id, instance_ids=instance_ids, state=state, links=links)
+
+
+def _different(upload: Upload) -> list[StoredImage]:
+    return list(dict.fromkeys(upload.images))
+
+
+def _rows(sender: Sender, upload: Upload) -> str:
+    """The images as the queries take them. The open API's have no identity: its senders know nothing of each other."""
+    rows = [
+        {
+            **asdict(replace(image, dicom=None)),
+            "position": place,
+            "forced": upload.force,
+            "sop_instance_uid": image.dicom.sop_instance if image.dicom and not sender.anonymous else None,
+        }
+        for place, image in enumerate(_different(upload))
+    ]
+    return orjson.dumps(rows).decode()
 
 
 def _check_quota(opened: int, quota: int) -> None:

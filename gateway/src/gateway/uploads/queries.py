@@ -21,12 +21,20 @@ fit as (
 sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
     id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text,
-    forced boolean)),
+    forced boolean, sop_instance_uid text)),
 study as (
-  insert into studies (id, tenant_id, title) select :study_id, :tenant_id, :title from fit),
+  insert into studies (id, tenant_id, title, study_instance_uid)
+  select :study_id, :tenant_id, :title, :study_instance_uid from fit),
 images as (
-  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, forced)
-  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.forced
+  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, forced,
+    sop_instance_uid, contests)
+  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.forced,
+    s.sop_instance_uid, coalesce(
+      (select case when bool_or(i.sha256 = s.sha256) then null
+         else (array_agg(i.id order by i.contests is not null, i.id))[1] end
+       from instances i where i.tenant_id = :tenant_id and i.sop_instance_uid = s.sop_instance_uid),
+      (select o.id from sent o where o.sop_instance_uid = s.sop_instance_uid and o.position < s.position
+       order by o.position limit 1))
   from sent s, fit),
 job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at)
@@ -36,6 +44,33 @@ first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)
 select (select digest from bundle) as digest, jobs as opened from opened""")
+
+
+_LOCK_STUDIES = text("select lock_studies(:tenant_id, cast(:uids as text[]))")
+_SAME = text("""
+with sent as (
+  select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
+    position smallint, sha256 text, sop_instance_uid text, forced boolean))
+select j.id, j.study_id, j.state, m.ids from jobs j cross join lateral (
+  select count(*) as images, array_agg(i.id order by s.position) filter (where s.position is not null) as ids
+  from instances i left join sent s on s.sop_instance_uid = i.sop_instance_uid and s.sha256 = i.sha256
+    and s.forced = i.forced and i.error_code is distinct from 'instance_conflict'
+  where i.study_id = j.study_id and i.position < j.images_below) as m
+where j.tenant_id = :tenant_id and j.shadow_of is null and j.state in ('queued', 'running', 'succeeded')
+  and j.study_id in (
+    select study_id from instances where tenant_id = :tenant_id and sop_instance_uid in (select sop_instance_uid from sent))
+  and m.images = (select count(*) from sent) and cardinality(m.ids) = m.images
+order by j.created_at desc limit 1""")
+
+
+async def lock_studies(connection: AsyncConnection, tenant_id: UUID, uids: list[str]) -> None:
+    """Let one sender at a time add images of these studies; held until the transaction ends."""
+    await connection.execute(_LOCK_STUDIES, {"tenant_id": tenant_id, "uids": uids})
+
+
+async def job_of_same(connection: AsyncConnection, tenant_id: UUID, images: str) -> AnyRow | None:
+    """The newest job of exactly these DICOM images (JSON as for `record`) that has not failed: id, study, state, `ids`."""
+    return (await connection.execute(_SAME, {"tenant_id": tenant_id, "images": images})).first()
 
 
 async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:

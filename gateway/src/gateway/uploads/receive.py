@@ -48,7 +48,10 @@ class StoredImage:
 
 @dataclass
 class Upload:
-    """What one sender brought at once: images of one study. `force` overrules clinical refusals of them."""
+    """What one sender brought at once: images of one study, one twice if it was sent twice.
+
+    `force` overrules clinical refusals of them.
+    """
 
     images: list[StoredImage] = field(default_factory=list)
     fields: Fields = field(default_factory=Fields)
@@ -90,7 +93,8 @@ class Receiver:
             if name == IMAGES and part.filename is not None:
                 if len(upload.images) >= self._settings.max_files:
                     raise CodedError(Code.TOO_MANY_FILES)
-                upload.images.append(await self._image(part.filename, stream.chunks(), len(upload.images)))
+                image = await self._image(part.filename, stream.chunks(), len(upload.images))
+                upload.images.append(await self._once(image, upload.images))
                 _refuse_several_patients(upload.images)
             elif name in Fields.model_fields and part.filename is None and name not in texts:
                 texts[name] = await _text(name, stream.chunks())
@@ -111,6 +115,14 @@ class Receiver:
             raise CodedError(
                 Code.VALIDATION, f"The field `{wrong}` has a value that is not allowed."
             ) from None
+
+    async def _once(self, image: StoredImage, others: Sequence[StoredImage]) -> StoredImage:
+        """The image, or the same that was sent before: with its SOP Instance UID and its bytes."""
+        for other in others:
+            if image.dicom and (image.dicom, image.sha256) == (other.dicom, other.sha256):
+                await discard(self._blobs, [image])
+                return other
+        return image
 
     async def _image(self, name: str, chunks: AsyncIterator[bytes], place: int) -> StoredImage:
         try:

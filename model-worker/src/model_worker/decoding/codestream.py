@@ -7,6 +7,7 @@ the frame is believed, as decoders believe it anyway.
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import cv2
@@ -65,6 +66,12 @@ def decode_words(ds: FileDataset, notes: Notes) -> tuple[Words, Layout]:
     if words is None or words.shape != (ds.Rows, ds.Columns):
         raise unreadable(f"The {name} frame is damaged.")
     return words, _layout(ds, header, words, notes)
+
+
+def digest(words: Words, layout: Layout) -> str:
+    """sha256 (hex) of the pixels' numbers and their size, the same for each encoding without loss."""
+    numbers = (words >> max(0, layout.high_bit + 1 - layout.bits)) & (2**layout.bits - 1)
+    return sha256(repr(words.shape).encode() + numbers.astype("<u2").tobytes()).hexdigest()
 
 
 def _frame(ds: FileDataset, notes: Notes) -> bytes | None:

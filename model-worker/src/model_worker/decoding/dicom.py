@@ -8,7 +8,7 @@ from pydicom.dataset import FileDataset
 
 from model_worker.decoding.anatomy import refuse_other_objects, refuse_other_parts
 from model_worker.decoding.attributes import read_attributes
-from model_worker.decoding.codestream import decode_words
+from model_worker.decoding.codestream import decode_words, digest
 from model_worker.decoding.decoded import DecodedImage, Notes
 from model_worker.decoding.greyscale import grey_table
 from model_worker.decoding.orientation import AS_STORED, NAMES, from_patient_orientation, upright
@@ -41,6 +41,15 @@ def decode_dicom(data: bytes, *, force: bool = False) -> DecodedImage:
     grey = upright(grey, orientation)
     rows, columns = grey.shape
     return DecodedImage(grey, rows, columns, orientation, tuple(notes.warnings), attributes)
+
+
+def pixel_digest(data: bytes) -> str:
+    """What tells the pixels of two DICOM files apart, whatever their encoding and header. Raises as `decode_dicom`."""
+    notes = Notes(force=True)
+    ds = read(data, notes)
+    refuse_unusable(ds)
+    complete(ds, notes)
+    return digest(*decode_words(ds, notes))
 
 
 def _grey(ds: FileDataset, notes: Notes) -> Grey:

@@ -16,10 +16,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,12 +87,30 @@ def decode(
         "timeout_s": timeout_s,
         "force": force,
     }
-    request = json.dumps(wanted).encode()
+    return _answered(wanted, data, lambda answer: _read_answer(answer, specs))
+
+
+def pixel_digest(data: bytes, *, timeout_s: float = 20.0) -> str | None:
+    """What tells the pixels of two DICOM files apart, whatever their encoding; None if they can't be decoded."""
+    wanted = {"media_type": DICOM, "timeout_s": timeout_s}
+    try:
+        return _answered(wanted, data, _read_digest)
+    except CodedError as error:
+        if error.code not in CODES:
+            raise
+        return None
+
+
+_T = TypeVar("_T")
+
+
+def _answered(wanted: dict[str, Any], data: bytes, read: Callable[["_Answer"], _T]) -> _T:
+    request, timeout_s = json.dumps(wanted).encode(), float(wanted["timeout_s"])
     started, blamed = time.monotonic(), 0
     for _ in range(TRIES):
-        server = _server(DICOM if media_type == DICOM else RASTER)
+        server = _server(DICOM if wanted["media_type"] == DICOM else RASTER)
         try:
-            answer = _ask(server, request, data, specs, timeout_s)
+            answer = _ask(server, request, data, read, timeout_s)
         except ConnectionError:  # the server was killed a moment ago
             server.stop()
             continue
@@ -109,15 +127,15 @@ def _at_its_limit() -> CodedError:
 
 
 def _ask(
-    server: "_ForkServer", request: bytes, data: bytes, specs: Sequence[InputSpec], timeout_s: float
-) -> Decoded | None:
+    server: "_ForkServer", request: bytes, data: bytes, read: Callable[["_Answer"], _T], timeout_s: float
+) -> _T | None:
     """One child's answer; None if it ended, or was ended, without one. ConnectionError without a server."""
     ours, childs = socket.socketpair()
     with ours:
         with childs:
             server.fork(request, data, childs)
         try:
-            return _read_answer(_Answer(ours, time.monotonic() + timeout_s + GRACE_S), specs)
+            return read(_Answer(ours, time.monotonic() + timeout_s + GRACE_S))
         except (EOFError, ValueError, KeyError, TypeError, RecursionError):  # killed, or taken over
             return None
         except TimeoutError:
@@ -235,6 +253,14 @@ class _Answer:
         if size > most:
             raise EOFError
         return self.read(size)
+
+
+def _read_digest(answer: _Answer) -> str:
+    """A digest, or the JSON of a refusal."""
+    text = answer.read_sized(MAX_HEADER).decode()
+    if _DIGEST.fullmatch(text):
+        return text
+    raise CodedError(Code.UNREADABLE_IMAGE, str(json.loads(text)["detail"])[:300])
 
 
 def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:

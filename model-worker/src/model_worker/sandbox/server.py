@@ -98,6 +98,10 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     from thorax.image_headers import unreadable
 
     try:
+        if "inputs" not in request:
+            from model_worker.decoding.dicom import pixel_digest
+
+            return _sized(pixel_digest(data).encode())
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
         image = read_image(data, request["media_type"], force=request["force"])
         made = [canonical(image.grey, spec).tobytes() for spec in inputs]

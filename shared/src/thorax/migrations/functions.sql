@@ -12,7 +12,7 @@ with shadow as (
     and (select count(*) from (select from steps where state = 'waiting' and priority = 9 limit 100) s) < 100
   for no key update skip locked),
 picked as (
-  select j.id as origin, gen_random_uuid() as id, j.tenant_id, j.study_id, j.owner, j.finished_at, shadow.digest,
+  select j.id as origin, gen_random_uuid() as id, j.tenant_id, j.study_id, j.images_below, j.owner, j.finished_at, shadow.digest,
     shadow.manifest -> 'backbones' as backbones,
     jsonb_path_query_array(o.manifest, '$.backbones[*].input')
       @> jsonb_path_query_array(shadow.manifest, '$.backbones[*].input') as ready
@@ -29,14 +29,16 @@ seen as (
   from shadow where b.digest = shadow.digest),
 todo as (
   select picked.id, picked.digest, i.id as instance_id, i.position, step.kind, step.backbone, step.place
-  from picked join instances i on i.study_id = picked.study_id and i.state = 'prepared'
+  from picked join instances i
+    on i.study_id = picked.study_id and i.position < picked.images_below and i.state = 'prepared'
   cross join lateral (
     select 'infer' as kind, b ->> 'name' as backbone, place
     from jsonb_array_elements(picked.backbones) with ordinality as a (b, place) where picked.ready
     union all select 'prepare', null, 0 where not picked.ready) as step),
 new_jobs as (
-  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, shadow_of)
-  select id, tenant_id, study_id, owner, 9, digest, (select count(*) + 1 from todo where todo.id = picked.id), origin
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, shadow_of, images_below)
+  select id, tenant_id, study_id, owner, 9, digest, (select count(*) + 1 from todo where todo.id = picked.id), origin,
+    images_below
   from picked returning id),
 new_steps as (
   insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, hinted_at)
@@ -70,44 +72,81 @@ begin
     where tenant_id = tenant and state in ('queued', 'running') and shadow_of is null);
 end $$;
 
+-- Lets one sender at a time add images of these studies of a tenant; held until the transaction ends.
+create function lock_studies(tenant uuid, study_uids text[]) returns void language sql volatile
+set search_path = public, pg_temp as $$
+  select pg_advisory_xact_lock(hashtextextended('study ' || tenant || uid, 0))
+  from (select distinct uid from unnest(study_uids) u (uid) order by uid) as sorted;
+$$;
+
 -- Files one image that a DICOM peer sent, whose bytes are durable already, under its study, and says what became of it:
 -- `filed`; `known` if the same bytes came before under this SOP Instance UID; `conflict` if other bytes did, and then the
--- image is kept but not analysed; `full` if the tenant's quota of open jobs is used up, and then nothing was recorded.
+-- image is kept aside until a worker has compared the pixels (`decide_conflict`); `full` if the tenant's quota of open
+-- jobs is used up, and then nothing was recorded. A study that an upload by POST /v1/jobs began goes on as that study.
 -- Of images of one study that come at once, each sees those before it, as in `open_jobs`.
 create function file_instance(tenant uuid, study_uid text, sop_uid text, image jsonb, route jsonb) returns text
 language plpgsql volatile set search_path = public, pg_temp as $$
-declare study uuid; verdict text := 'filed';
+declare study uuid; before uuid; verdict text;
 begin
-  perform pg_advisory_xact_lock(hashtextextended('study ' || tenant || study_uid, 0));
-  select case when bool_or(i.sha256 = image->>'sha256') then 'known' else 'conflict' end into verdict
-  from instances i join arrivals a on a.study_id = i.study_id
-  where i.tenant_id = tenant and i.sop_instance_uid = sop_uid having count(*) > 0;
-  if verdict = 'known' then return verdict; end if;
-  verdict := coalesce(verdict, 'filed');
+  perform lock_studies(tenant, array[study_uid]);
   select study_id into study from arrivals where tenant_id = tenant and study_instance_uid = study_uid for update;
   if study is null then
-    if open_jobs(tenant) >= (route->>'quota')::bigint then return 'full'; end if;
-    study := gen_random_uuid();
-    insert into studies (id, tenant_id, title, study_instance_uid)
-    values (study, tenant, route->>'source', study_uid);
+    select s.id into study from instances i join studies s on s.id = i.study_id
+    where i.tenant_id = tenant and i.sop_instance_uid = sop_uid and s.study_instance_uid = study_uid
+    order by s.created_at desc limit 1;
+    if study is null then
+      if open_jobs(tenant) >= (route->>'quota')::bigint then return 'full'; end if;
+      study := gen_random_uuid();
+      insert into studies (id, tenant_id, title, study_instance_uid)
+      values (study, tenant, route->>'source', study_uid);
+    else
+      update jobs set images_below = (select max(position) + 1 from instances where study_id = study)
+      where study_id = study;
+    end if;
     insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, bundle_digest)
     values (study, tenant, study_uid, route->>'source', route->>'owner', (route->>'priority')::smallint, route->>'bundle');
   end if;
+  select case when bool_or(i.sha256 = image->>'sha256') then 'known' else 'conflict' end,
+    (array_agg(i.id order by i.contests is not null, i.position))[1] into verdict, before
+  from instances i join arrivals a on a.study_id = i.study_id
+  where i.tenant_id = tenant and i.sop_instance_uid = sop_uid having count(*) > 0;
+  if verdict = 'known' then return verdict; end if;
   insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, sop_instance_uid,
-    state, error_code, error_detail)
-  select (image->>'id')::uuid, study, tenant, (select count(*) from instances where study_id = study),
+    error_code, error_detail, contests)
+  select (image->>'id')::uuid, study, tenant,
+    (select coalesce(max(position) + 1, 0) from instances where study_id = study),
     image->>'file_name', image->>'media_type', (image->>'size_bytes')::bigint, image->>'sha256', sop_uid,
-    case verdict when 'filed' then 'received' else 'failed' end,
-    case verdict when 'filed' then null else 'instance_conflict' end,
-    case verdict when 'filed' then null else 'An image with the same SOP Instance UID but other content came before.' end;
-  if verdict = 'filed' then
+    case verdict when 'conflict' then 'instance_conflict' end,
+    case verdict when 'conflict' then 'Other content came before under its SOP Instance UID; the pixels are being compared.' end,
+    before;
+  if verdict is null then
     update arrivals a set settle_by = coalesce(a.settle_by, now() + make_interval(secs => (route->>'latest_s')::float)),
       settles_at = least(coalesce(a.settle_by, now() + make_interval(secs => (route->>'latest_s')::float)),
         now() + make_interval(secs => (route->>'quiet_s')::float))
     where a.study_id = study;
   end if;
-  return verdict;
+  return coalesce(verdict, 'filed');
 end $$;
+
+-- Ends a conflict that `file_instance` kept aside. Of the same pixels in other bytes, the first stay and these are erased;
+-- an image of other pixels is shown in the study's newest job, unless one that will show it is about to be added.
+create function decide_conflict(instance uuid, same boolean) returns void language sql security definer
+set search_path = public, pg_temp as $$
+  with aside as (
+    select id, study_id, position from instances
+    where id = instance and state = 'received' and error_code = 'instance_conflict'),
+  erased as (delete from instances where same and id in (select id from aside) returning id),
+  queued as (insert into blobs_pending_deletion (instance_id) select id from erased),
+  marked as (
+    update instances set state = 'failed',
+      error_detail = 'An image with the same SOP Instance UID but other pixels came before.'
+    where not same and id in (select id from aside))
+  update jobs set version = version + 1,
+    images_below = case when same then images_below else greatest(images_below, aside.position + 1) end
+  from aside join arrivals a using (study_id)
+  where a.settles_at is null and jobs.id = (
+    select id from jobs j where j.study_id = aside.study_id and j.shadow_of is null order by j.created_at desc limit 1);
+$$;
 
 -- Adds a job for each study that has settled, as the gateway sees one tenant at a time. An image that arrives later settles
 -- its study again: that job supersedes the one before. Returns how many images are to be prepared, and when to call it again.
@@ -123,9 +162,10 @@ images as (
   select p.job_id, i.id, i.position, p.digest, p.priority from pinned p join instances i on i.study_id = p.study_id
   where p.digest is not null and i.error_code is distinct from 'instance_conflict'),
 new_jobs as (
-  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, supersedes)
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, images_below, supersedes)
   select p.job_id, p.tenant_id, p.study_id, p.owner, p.priority, p.digest,
     (select count(*) + 1 from images i where i.job_id = p.job_id),
+    (select max(i.position) + 1 from instances i where i.study_id = p.study_id),
     (select j.id from jobs j where j.study_id = p.study_id and j.shadow_of is null order by j.created_at desc limit 1)
   from pinned p where p.digest is not null),
 settled as (

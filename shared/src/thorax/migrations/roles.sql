@@ -26,11 +26,11 @@ grant insert on blobs_pending_deletion to thorax_gateway;
 
 -- model workers and aggregator: the ledger, without names, titles and owners.
 grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_done, version, error_code, error_detail,
-    missing_backbones, timings, created_at, started_at, finished_at),
+    missing_backbones, timings, created_at, started_at, finished_at, images_below),
   update (state, steps_total, steps_done, version, error_code, error_detail, missing_backbones, timings, started_at,
     finished_at)
   on jobs to thorax_worker, thorax_aggregator;
-grant select (id, study_id, position, media_type, size_bytes, state, error_code, error_detail, forced)
+grant select (id, study_id, position, media_type, size_bytes, state, error_code, error_detail, forced, contests)
   on instances to thorax_worker, thorax_aggregator;
 grant select, insert, update on steps to thorax_worker, thorax_aggregator;
 grant select, insert, update, delete on workers to thorax_worker, thorax_aggregator;
@@ -54,10 +54,11 @@ grant delete on steps to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
 
-revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea), settle_studies(integer) from public;
+revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea), settle_studies(integer),
+  decide_conflict(uuid, boolean) from public;
 grant execute on function settle_studies(integer) to thorax_gateway;
 grant execute on function enqueue_shadow_jobs(integer) to thorax_aggregator;
-grant execute on function remember_patient(uuid, bytea) to thorax_worker;
+grant execute on function remember_patient(uuid, bytea), decide_conflict(uuid, boolean) to thorax_worker;
 
 -- The gateway sees one tenant's rows, and what belongs to jobs that it sees; the other services see all.
 -- Whether the schema is the one that a service needs: `thorax wait-for-schema`.

@@ -23,15 +23,18 @@ create index studies_accession on studies (tenant_id, accession) where accession
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
 
 -- `orientation`: how stored pixels become the upright picture that is analysed and shown, as EXIF numbers it.
--- `warnings`: [{code, detail}], see image_warnings.py. `forced`: clinical refusals of it are overruled.
+-- `warnings`: [{code, detail}], see image_warnings.py. `forced`: clinical refusals of it are overruled. `contests`: the
+-- image that came before with other bytes under its SOP Instance UID; whether the pixels differ is found by a worker.
 create table instances (
   id uuid primary key, study_id uuid not null references studies on delete cascade, tenant_id uuid not null,
   position smallint not null, file_name text not null, media_type text not null, size_bytes bigint not null,
   sha256 text not null, state text not null default 'received' check (state in ('received', 'prepared', 'failed')),
   error_code text, error_detail text, rows integer, columns integer, sop_instance_uid text,
   series_instance_uid text, modality text, view_position text, orientation smallint not null default 1,
-  warnings jsonb not null default '[]', forced boolean not null default false, unique (study_id, position));
+  warnings jsonb not null default '[]', forced boolean not null default false, contests uuid,
+  unique (study_id, position));
 create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
+create index instances_undecided on instances (id) where state = 'received' and error_code = 'instance_conflict';
 
 -- Studies that DICOM peers send image by image: from whom, how they are to be analysed, and when they are taken to be
 -- complete (`settles_at`, at the latest `settle_by`; null once they have settled). See `file_instance`.
@@ -45,6 +48,7 @@ create index arrivals_bundle on arrivals (bundle_digest) where bundle_digest is 
 
 -- `shadow_of`: the job that a shadow bundle repeats. A shadow job belongs to its original's tenant, to be erased with
 -- it, but the gateway sees none. `supersedes`: the job that analysed the same study before another image arrived.
+-- `images_below`: its images are those of its study at lower positions; others arrived later.
 create table jobs (
   id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
   owner text not null, state text not null default 'queued'
@@ -54,7 +58,8 @@ create table jobs (
   error_code text, error_detail text, missing_backbones text[] not null default '{}',
   timings jsonb not null default '{}', capability bytea unique, expires_at timestamptz,
   created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz,
-  shadow_of uuid references jobs on delete cascade, supersedes uuid references jobs on delete set null);
+  shadow_of uuid references jobs on delete cascade, supersedes uuid references jobs on delete set null,
+  images_below smallint not null default 32767);
 create index jobs_supersede on jobs (supersedes) where supersedes is not null;
 create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
 create index jobs_study on jobs (study_id);
@@ -127,7 +132,7 @@ insert into platform default values;
 -- What failed, in all tenants, as it is seen with its owner's rights: codes and times, no title, no name, no image.
 create view failed_work as
 select j.id, j.tenant_id, j.state, j.error_code, j.missing_backbones, j.bundle_digest, j.created_at, j.finished_at,
-  (select count(*) from instances i where i.study_id = j.study_id) as images,
+  (select count(*) from instances i where i.study_id = j.study_id and i.position < j.images_below) as images,
   (select jsonb_agg(jsonb_build_object(
      'kind', s.kind, 'backbone', s.backbone, 'attempts', s.attempts, 'code', s.error_code) order by s.id)
    from steps s where s.job_id = j.id and s.state = 'dead') as dead

@@ -50,6 +50,7 @@ class Claim:
     media_type: str | None  # of the instance
     force: bool  # whether its clinical refusals are overruled
     rest: bool = False  # other steps of the same image are left for other workers
+    contests: UUID | None = None  # the image that came before under the same SOP Instance UID
 
     @property
     def shadow(self) -> bool:

@@ -43,6 +43,9 @@ class StepHandler(Protocol):
     def run(self, claims: Sequence[ledger.Claim]) -> None:
         """Do the claimed steps and complete them; a failure that may pass is raised."""
 
+    def tidy(self) -> bool:
+        """Do what no step asks for, when no step is left; False if there was nothing to do."""
+
 
 class Worker:
     """Claims and runs steps until nothing is left. One per process, on the process's main thread."""
@@ -76,7 +79,7 @@ class Worker:
                 connection, self._handler.capabilities(), worker=self.name, lease_s=self._lease_s
             )
         if not claims:
-            return False
+            return self._handler.tidy()
         self.busy_since = monotonic()
         try:
             self._handler.run(claims)

@@ -20,7 +20,7 @@ from gateway.studies.header import Identifiers, identify
 from thorax.errors import CodedError
 from thorax.patients import patient_digest
 
-IDS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.3.4.3", "1.2.3.4.1")
+IDS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.3.4.3.256.1", "1.2.3.4.1")
 
 
 def sequences(depth: int) -> list[Dataset]:

@@ -23,7 +23,7 @@ from pydicom.uid import (
 from tests.factories.hostile import dicom
 
 from model_worker.decoding.decoded import DecodedImage
-from model_worker.decoding.dicom import decode_dicom
+from model_worker.decoding.dicom import decode_dicom, pixel_digest
 from model_worker.decoding.images import read_image
 from thorax.errors import Code, CodedError
 from thorax.image_warnings import WarningCode
@@ -383,6 +383,19 @@ def test_a_wrong_sign_makes_no_cliffs(words: np.ndarray, sign: int) -> None:
     image = decode_dicom(saved(ds))
     assert the_same(image)
     assert codes(image) == [WarningCode.HEADER]
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize(
+    ("words", "elements"), [(RAMP, {}), ((RAMP.astype(np.int16) - 2048), {"PixelRepresentation": 1})]
+)
+def test_an_encoding_without_loss_keeps_the_digest(
+    syntax: str, words: np.ndarray, elements: dict[str, Any]
+) -> None:
+    native = pixel_digest(file_of(words, **elements))
+    assert pixel_digest(saved(compressed(syntax, words, **elements))) == native
+    assert pixel_digest(file_of(words, ViewPosition="LL", WindowCenter=1, **elements)) == native
+    assert pixel_digest(file_of(words + 1, **elements)) != native
 
 
 def test_a_jpeg_2000_without_its_end_is_rescued_a_cut_one_is_not() -> None:
