@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,26 @@ def test_a_heartbeat_continues_after_a_refresh_that_fails(
             seen = book.do(alive)
             assert heartbeat.is_alive()
     assert book.do(alive) == [(0,)]  # signed off
+
+
+def test_a_process_that_no_hint_reaches_gives_no_sign_of_life(
+    book: Book, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "DEAF_S", 0.0)
+    file = tmp_path / "heartbeat"
+    idle = Worker(book.worker, Sick(ConnectionError()), name="w", lease_s=30)
+    beats = Heartbeat(
+        book.worker, idle._handler.capabilities, name="w", service="s", deaf=idle.deaf, file=file
+    )
+    beats._beat()
+    assert file.exists(), "nothing waits"
+    file.unlink()
+    book.job()
+    beats._beat()
+    assert not file.exists()
+    book.do("update steps set not_before = now() + interval '1 minute'")
+    beats._beat()
+    assert file.exists(), "not yet"
+    monkeypatch.setattr(worker, "DEAF_S", 60.0)
+    book.do("update steps set not_before = now() - interval '2 minutes'")
+    assert not idle.deaf(), "a hint came a moment ago"

@@ -40,14 +40,13 @@ class Sweeper:
         other.join(5)
 
     def busy_since(self) -> float | None:
-        """When the oldest round that has not ended began."""
+        """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too."""
         return min(list(self._rounds.values()), default=None)
 
     def _repeat(self, duties: Duties, pause_s: float) -> None:
         while not self._stopping.wait(pause_s):
             self._rounds[duties] = monotonic()
             perform(duties)
-            del self._rounds[duties]
 
 
 def perform(duties: Duties) -> None:

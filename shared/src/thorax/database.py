@@ -6,13 +6,16 @@ which not every pooler passes on; `require_usable` refuses to start where it doe
 """
 
 import sys
+from secrets import token_hex
 from typing import Any, cast
 
 import psycopg
+import structlog
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+_log = structlog.get_logger(__name__)
 # A statement that hangs holds a connection and its locks; nothing here needs half a minute. The last one is a mark:
 # where it is missing, a pooler has dropped the others too, and with them a role that row-level security binds.
 _OPTIONS = (
@@ -28,24 +31,45 @@ def engine(url: str, *, pooled: bool = False, pool_size: int = 2, autocommit: bo
     With `autocommit` each statement is a transaction of its own, without the round trips of BEGIN and COMMIT.
     """
     own: dict[str, Any] = {"isolation_level": "AUTOCOMMIT"} if autocommit else {}
-    made = create_engine(url, pool_size=pool_size, max_overflow=2, **own, **options(url, pooled=pooled))
+    how = options(url, pooled=pooled, most=pool_size + 2)
+    made = create_engine(url, pool_size=pool_size, max_overflow=2, **own, **how)
     if not pooled:
-        refuse_without_options(made)
+        check_connections(made)
     return made
 
 
-def refuse_without_options(made: Engine) -> None:
-    """Let no connection into the pool whose start-up options were dropped on the way: OperationalError."""
+# What all engines on the server may open, as their application_name says (see `options`), with all other connections.
+_BUDGET = """
+with open as (select application_name as name from pg_stat_activity where datid is not null),
+engines as (select distinct name from open where name ~ '^thorax [0-9]{1,4} ')
+select (select coalesce(sum(split_part(name, ' ', 2)::int), 0) from engines)
+    + (select count(*) from open where name !~ '^thorax [0-9]{1,4} '),
+  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"""
+
+
+def check_connections(made: Engine) -> None:
+    """Warn once if Postgres can't hold all connections that engines may open (they rarely do), and refuse those whose
+    start-up options were dropped on the way: OperationalError."""
+
+    @event.listens_for(made, "first_connect")
+    def count(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+        needed, most = _row(connection, _BUDGET)
+        if needed > most:
+            _log.warning("too_few_connections", may_be_opened=int(needed), allowed=most)
 
     @event.listens_for(made, "connect")
     def check(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
-        cursor = connection.cursor()
-        cursor.execute(_OPTIONS_HOLD)
-        row = cursor.fetchone()
-        cursor.close()
-        connection.rollback()
-        if row != (True,):
+        if _row(connection, _OPTIONS_HOLD) != (True,):
             raise psycopg.OperationalError("the start-up options did not arrive: a pooler drops them")
+
+
+def _row(connection: DBAPIConnection, query: str) -> tuple[Any, ...]:
+    cursor = connection.cursor()
+    cursor.execute(query)
+    row = cast(tuple[Any, ...], cursor.fetchone())
+    cursor.close()
+    connection.rollback()
+    return row
 
 
 @event.listens_for(Engine, "handle_error")
@@ -65,8 +89,8 @@ KEEPALIVES: dict[str, Any] = {
 }
 
 
-def options(url: str, *, pooled: bool) -> dict[str, Any]:
-    """The options of every engine. What the URL itself asks for (`?options=-c role=...`) is kept.
+def options(url: str, *, pooled: bool, most: int) -> dict[str, Any]:
+    """The options of an engine of `most` connections. What the URL itself asks for (`?options=-c role=...`) is kept.
 
     `pooled`: behind a pooler in transaction mode. It knows neither start-up options nor statements that were prepared
     on another connection, so neither is used.
@@ -78,7 +102,10 @@ def options(url: str, *, pooled: bool) -> dict[str, Any]:
         "pool_use_lifo": True,
         "pool_recycle": 1800,
         "hide_parameters": True,
-        "connect_args": _connect_args(url, pooled=pooled),
+        "connect_args": {
+            **_connect_args(url, pooled=pooled),
+            "application_name": f"thorax {most} {token_hex(3)}",
+        },
     }
 
 

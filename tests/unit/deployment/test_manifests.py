@@ -128,6 +128,27 @@ def test_prometheus_reads_its_configuration() -> None:
     subprocess.run(["promtool", "check", "config", ROOT / "ops/prometheus.yml"], check=True)
 
 
+def test_the_trials_postgres_holds_the_connections_of_all_replicas(documents: list[dict[str, Any]]) -> None:
+    """The most of each scaler, or the replicas."""
+    each = dict.fromkeys(("model-worker", "aggregator", "sweeper"), 4)
+    each |= {"gateway": 21, "dimse": 20, "auth-service": 20}
+    scalers = {
+        d["metadata"]["name"]: d["spec"]
+        for d in documents
+        if d["kind"] in {"ScaledObject", "HorizontalPodAutoscaler"}
+    }
+    needed = 4  # KEDA, and superusers
+    for deployment in (d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] in each):
+        name = deployment["metadata"]["name"]
+        scaler = scalers.get(name, {})
+        most = scaler.get("maxReplicas") or scaler.get("maxReplicaCount") or deployment["spec"]["replicas"]
+        needed += each.pop(name) * most
+    (postgres,) = (d for d in documents if d["kind"] == "StatefulSet")
+    args = " ".join(postgres["spec"]["template"]["spec"]["containers"][0]["args"])
+    assert not each
+    assert int(args.split("max_connections=")[1]) >= needed
+
+
 def test_no_secret_is_in_git() -> None:
     texts = [path.read_text() for path in (ROOT / "k8s").rglob("*.yaml")]
     texts.append((ROOT / "docker-compose.yml").read_text())

@@ -14,7 +14,7 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from thorax.database import options, refuse_without_options
+from thorax.database import check_connections, options
 
 _CONFINE = "select set_config('thorax.tenant', {}, true)"
 
@@ -34,11 +34,11 @@ class _TenantCursor(psycopg.AsyncCursor[Any]):
 
 def async_engine(url: str, *, pooled: bool = False, pool_size: int = 10) -> AsyncEngine:
     """An asyncio engine for the HTTP services; `pooled` as in `thorax.database.options`."""
-    own = options(url, pooled=pooled)
+    own = options(url, pooled=pooled, most=2 * pool_size)
     own["connect_args"]["cursor_factory"] = _TenantCursor
     made = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, **own)
     if not pooled:
-        refuse_without_options(made.sync_engine)
+        check_connections(made.sync_engine)
     return made
 
 

@@ -31,11 +31,13 @@ class Heartbeat(threading.Thread):
         service: str,
         kinds: Sequence[str] = (),
         busy_since: Callable[[], float | None] = lambda: None,
+        deaf: Callable[[], bool] = lambda: False,
         file: Path | None = None,
     ) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self._engine, self._id, self._service, self._file = engine, name, service, file
         self._capabilities, self._kinds, self._busy_since = capabilities, kinds, busy_since
+        self._deaf = deaf
         self._done = threading.Event()
         if file:  # left by the previous process, in a restarted container
             file.unlink(missing_ok=True)
@@ -68,6 +70,9 @@ class Heartbeat(threading.Thread):
         busy = self._busy_since()
         if busy is not None and monotonic() - busy > STUCK_S:
             _log.error("stuck", seconds=int(monotonic() - busy))
+            return
+        if self._deaf():
+            _log.error("deaf")  # work waits, and no hint arrives
             return
         capabilities = self._capabilities()
         row = {

@@ -111,6 +111,17 @@ def claim(connection: Connection, capabilities: Capabilities, *, worker: str, le
     return [Claim(r[0], r[1], r[2], r[3], StepKind(r[4]), *r[5:]) for r in rows]
 
 
+def overlooked(connection: Connection, capabilities: Capabilities, *, for_s: float) -> bool:
+    """Whether a step that fits could have been claimed for so many seconds."""
+    values = {
+        "kinds": [str(kind) for kind in capabilities.kinds],
+        "backbones": list(capabilities.backbones),
+        "bundles": list(capabilities.bundles),
+        "for_s": for_s,
+    }
+    return bool(connection.execute(_SQL["overlooked"], values).scalar_one())
+
+
 HELD = _SQL["held"].text
 """The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.
 

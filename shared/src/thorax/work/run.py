@@ -10,6 +10,8 @@ from uuid import uuid4
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import worker_shutting_down
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from thorax import database, telemetry
@@ -41,7 +43,16 @@ class Process:
     ) -> None:
         """Take work whenever a hint comes on `queues`, until SIGTERM; each sign of life calls `refresh`. Blocks."""
         worker = Worker(self.engine, handler, name=self.name, lease_s=self._settings.lease_s)
-        with self.heartbeat(refresh, busy_since=lambda: worker.busy_since):
+        broker = Redis.from_url(self.app.conf.broker_url, socket_timeout=2, socket_connect_timeout=2)
+
+        def deaf() -> bool:
+            """Only while the broker answers: a restart mends a connection that hangs, not a broker that is away."""
+            try:
+                return worker.deaf() and bool(broker.ping())
+            except RedisError:
+                return False
+
+        with self.heartbeat(refresh, busy_since=lambda: worker.busy_since, deaf=deaf):
             _serve_hints(self.app, worker, queues)
 
 

@@ -20,6 +20,7 @@ from thorax.work import ledger
 SICK_AFTER = (
     10  # failed claims in a row: the cause is this process, not the work, and a new process may do better
 )
+DEAF_S = 60.0  # the sweeper hints every few seconds at what waits
 STORE_AWAY_S = 30.0  # before a step is retried whose files could not be reached
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +57,14 @@ class Worker:
         self._stopping = threading.Event()
         self._failures = 0  # in a row
         self.busy_since: float | None = None
+        self._last_look = monotonic()  # for work
+
+    def deaf(self) -> bool:
+        """Whether work waits that this process could do, while hints to it do not arrive. For any thread."""
+        if self.busy_since is not None or monotonic() - self._last_look < DEAF_S:
+            return False
+        with self._engine.begin() as connection:
+            return ledger.overlooked(connection, self._handler.capabilities(), for_s=DEAF_S)
 
     def stop(self) -> None:
         """Take nothing more; what is claimed is still finished."""
@@ -74,6 +83,7 @@ class Worker:
             self.busy_since = None
 
     def _take(self) -> bool:
+        self._last_look = monotonic()
         with self._engine.begin() as connection:
             claims = ledger.claim(
                 connection, self._handler.capabilities(), worker=self.name, lease_s=self._lease_s

@@ -51,6 +51,12 @@ select claimed.*, i.media_type, coalesce(i.forced, false) as force,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests
 from claimed left join instances i on i.id = claimed.instance_id order by claimed.id
 
+-- overlooked --
+-- Tells whether a step that fits could have been claimed for so long.
+select exists (
+  select from steps where state = 'waiting' and kind = any(:kinds) and (backbone is null or backbone = any(:backbones))
+    and (kind = 'aggregate' or bundle_digest = any(:bundles)) and not_before < now() - make_interval(secs => :for_s))
+
 -- held --
 -- The head of every statement that completes steps: locks their jobs, and marks as done those that are still ours.
 mine as (select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
