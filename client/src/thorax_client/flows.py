@@ -65,14 +65,12 @@ class Flows:
         self, files: Sequence[File], title: str, priority: str, force: bool, key: str | None
     ) -> Flow[Receipt]:
         """Upload the images of one study."""
-        parts = [("files", (*_named(file), "application/octet-stream")) for file in files]
-        form = {"title": title, "priority": priority}
+        body, media_type = _multipart(files, {"title": title, "priority": priority})
         answer = yield from self._call(
             "POST",
             self._jobs,
-            headers={"Idempotency-Key": key or uuid4().hex},
-            files=parts,
-            data={name: value for name, value in form.items() if value},
+            headers={"Idempotency-Key": key or uuid4().hex, "Content-Type": media_type},
+            content=body,
             params={"force": "true"} if force else None,
         )
         return Receipt.model_validate_json(answer.content)
@@ -219,6 +217,14 @@ class Flows:
 
 Which = str | UUID | Job | Receipt
 """A job, its receipt, or its id."""
+
+
+def _multipart(files: Sequence[File], form: Mapping[str, str]) -> tuple[bytes, str]:
+    """The upload's body in one piece, and its media type: sent as pieces it costs httpx's async side twice the CPU time."""
+    parts = [("files", (*_named(file), "application/octet-stream")) for file in files]
+    given = {name: value for name, value in form.items() if value}
+    request = httpx.Request("POST", "http://nowhere", files=parts, data=given)
+    return request.read(), request.headers["Content-Type"]
 
 
 def _named(file: File) -> tuple[str, bytes]:

@@ -1,0 +1,174 @@
+"""CPU time that thorax-client adds to an image: `python benchmarks/client_cost.py [N]`.
+
+A server of canned answers in a process of its own; the client uploads `samples/chest.dcm` and waits, N times. Printed are
+the CPU-ms per image of Client and of AsyncClient (eight at a time), and of bare httpx doing the same two requests.
+"""
+
+import asyncio
+import json
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from thorax_client import AsyncClient, Client, Credentials
+from thorax_client.models import FINDINGS
+
+SAMPLE = ("chest.dcm", (Path(__file__).parents[1] / "samples/chest.dcm").read_bytes())
+ID = "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
+NOON = "2026-01-01T12:00:00Z"
+
+
+def finding(name: str) -> dict[str, Any]:
+    """One finding as the API answers it."""
+    numbers = dict.fromkeys(
+        ("probability", "threshold", "prevalence", "times_the_average", "disagreement"), 0.1
+    )
+    backbones = {f"backbone_{i}": 0.1 for i in range(5)}
+    return {
+        **numbers,
+        "finding": name,
+        "label": name,
+        "positive": False,
+        "verdict": "unlikely",
+        "backbones": backbones,
+    }
+
+
+def answers() -> tuple[bytes, bytes]:
+    """A receipt, and a job with one image, of the size of real ones."""
+    links = {"self": f"/v1/jobs/{ID}"}
+    receipt = {"job_id": ID, "study_id": ID, "instance_ids": [ID], "state": "queued", "links": links}
+    five = [finding(name) for name in FINDINGS]
+    image = {
+        **{
+            "id": ID,
+            "position": 0,
+            "file_name": "chest.dcm",
+            "media_type": "application/dicom",
+            "rows": 1,
+            "columns": 1,
+        },
+        **{
+            "view_position": "PA",
+            "sop_instance_uid": "1.2",
+            "state": "prepared",
+            "error": None,
+            "warnings": [],
+        },
+        **{"orientation": 1, "findings": five, "links": {f"overlay:{name}": "/x" * 40 for name in FINDINGS}},
+    }
+    study = {
+        "id": ID,
+        "title": "",
+        "study_instance_uid": "1.2",
+        "study_date": None,
+        "source": None,
+        "findings": five,
+    }
+    job = {
+        **{
+            "id": ID,
+            "state": "succeeded",
+            "priority": "routine",
+            "progress": {"done": 7, "total": 7},
+            "version": 9,
+        },
+        **{
+            "bundle": {"name": "b", "version": "1", "digest": "d"},
+            "degraded": False,
+            "missing_backbones": [],
+        },
+        **{
+            "created_at": NOON,
+            "started_at": NOON,
+            "finished_at": NOON,
+            "expires_at": None,
+            "timings": {"total_s": 1.0},
+        },
+        **{"error": None, "study": study, "images": [image], "links": links, "disclaimer": ""},
+    }
+    return json.dumps(receipt).encode(), json.dumps(job).encode()
+
+
+def serve(port: Connection) -> None:
+    """Answer for ever."""
+    receipt, job = answers()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            if "chunked" in self.headers.get("Transfer-Encoding", ""):
+                raise ValueError("a length is expected")
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self._say(202, receipt)
+
+        def do_GET(self) -> None:
+            self._say(200, job)
+
+        def _say(self, status: int, body: bytes) -> None:
+            head = f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            self.wfile.write(head.encode() + body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    port.send(server.server_port)
+    server.serve_forever()
+
+
+def cost(n: int, work: Callable[[int], None]) -> float:
+    """CPU-ms per image of this process."""
+    work(max(3, n // 20))  # imports, connections
+    began = time.process_time()
+    work(n)
+    return (time.process_time() - began) / n * 1000
+
+
+def main() -> None:
+    """Print the three costs."""
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    ours, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{ours.recv()}"
+    bearer = Credentials(token="t")
+
+    def blocking(count: int) -> None:
+        with Client(url, bearer) as thorax:
+            for _ in range(count):
+                thorax.analyze(SAMPLE)
+
+    async def eight(count: int) -> None:
+        left = iter(range(count))
+
+        async def work(thorax: AsyncClient) -> None:
+            for _ in left:
+                await thorax.analyze(SAMPLE)
+
+        async with AsyncClient(url, bearer) as thorax, asyncio.TaskGroup() as group:
+            for _ in range(8):
+                group.create_task(work(thorax))
+
+    def bare(count: int) -> None:
+        with httpx.Client(base_url=url, verify=False) as http:
+            for _ in range(count):
+                http.post("/v1/jobs", files={"files": SAMPLE}).json()
+                http.get(f"/v1/jobs/{ID}").json()
+
+    print(f"bare httpx   {cost(n, bare):.2f} CPU-ms per image")
+    print(f"Client       {cost(n, blocking):.2f} CPU-ms per image")
+    print(f"AsyncClient  {cost(n, lambda count: asyncio.run(eight(count))):.2f} CPU-ms per image")
+    server.terminate()
+
+
+if __name__ == "__main__":
+    main()
