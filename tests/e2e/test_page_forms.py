@@ -28,7 +28,7 @@ def test_log_in_after_a_wrong_password(person: Person, stack: Run) -> None:
     page, account = person.page, Account(stack)
     page.goto("/log-in")
     person.log_in(account.name, "not the password")
-    page.get_by_role("alert").wait_for()
+    assert "bad_credentials" in page.get_by_role("alert").inner_text()
     person.log_in(account.name)
     page.wait_for_url("**/studies")
 

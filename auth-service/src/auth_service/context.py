@@ -19,20 +19,13 @@ from thorax.http.database import async_engine
 Row = TypeVar("Row", bound=Base)
 
 
-class LoginLocks:
-    """One lock per account and address: simultaneous logins to one account are checked one after the other."""
-
-    def __init__(self) -> None:
-        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
-
-    def lock(self, name: bytes) -> asyncio.Lock:
-        """The lock called `name`; it is forgotten when nobody holds it."""
-        return self._locks.setdefault(name, asyncio.Lock())
-
-
 @dataclass(frozen=True)
 class AppContext:
-    """Settings, database, keys and password hashing; made once by `build`."""
+    """Settings, database, keys and password hashing; made once by `build`.
+
+    `login_locks`: one per account and address, by name, so that simultaneous logins to one account are checked one
+    after the other. A lock that nobody holds is forgotten.
+    """
 
     settings: AuthSettings
     engine: AsyncEngine
@@ -41,7 +34,7 @@ class AppContext:
     keyring: Keyring
     signer: TokenSigner
     passwords: Passwords
-    login_locks: LoginLocks = field(default_factory=LoginLocks)
+    login_locks: WeakValueDictionary[bytes, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["Transaction"]:

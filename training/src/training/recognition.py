@@ -19,8 +19,10 @@ import torch
 from torch import nn
 
 from model_worker.decoding.recognition import CONVOLUTIONS, EDGE, OTHER, Shown, recognise, thumbnail
-from training import recognition_samples as samples
-from training.recognition_samples import DRAWINGS, Grey, Random
+from training.pictures.chests import as_it_may_arrive, contact_sheet, detail, jigsaw
+from training.pictures.drawings import DRAWINGS
+from training.pictures.files import pictures_in
+from training.pictures.grey import Grey, Random, squashed
 
 CHANNELS = (12, 24, 40, 56)
 HIDDEN = 48
@@ -77,7 +79,7 @@ def epoch(
     x, y = [], []
     picks = rng.choice(len(chests), int(share * len(chests)), replace=False)
     for i in picks:
-        image = samples.as_it_may_arrive(chests[i], rng)
+        image = as_it_may_arrive(chests[i], rng)
         other_way = int(rng.integers(1, OTHER))
         for way in (0, other_way):
             x.append(example(image, way % 4, way >= 4))
@@ -94,20 +96,20 @@ def something_else(chests: Grey, others: Sequence[Grey], rng: Random) -> Grey:
     kind = rng.random()
     chest = chests[rng.integers(len(chests))]
     if kind < 0.15:
-        return samples.detail(chest, rng)
+        return detail(chest, rng)
     if kind < 0.28:
-        return samples.jigsaw(chest, rng)
+        return jigsaw(chest, rng)
     if kind < 0.33:
-        return samples.contact_sheet([chests[i] for i in rng.integers(0, len(chests), 6)], rng)
+        return contact_sheet([chests[i] for i in rng.integers(0, len(chests), 6)], rng)
     if kind < 0.60:
         kinds = [name for name in DRAWINGS if name not in HELD_OUT_DRAWINGS]
-        return samples.as_it_may_arrive(DRAWINGS[str(rng.choice(kinds))](rng), rng)
+        return as_it_may_arrive(DRAWINGS[str(rng.choice(kinds))](rng), rng)
     image = others[rng.integers(len(others))]
     if rng.random() < 0.4:
-        image = samples.detail(image, rng)
+        image = detail(image, rng)
     if rng.random() < 0.15:
-        image = samples.jigsaw(image, rng)
-    return samples.as_it_may_arrive(image, rng)
+        image = jigsaw(image, rng)
+    return as_it_may_arrive(image, rng)
 
 
 def train(chests: Grey, others: Sequence[Grey], epochs: int, seed: int) -> nn.Sequential:
@@ -171,7 +173,7 @@ def chests_of(folder: Path, without: Path | None) -> tuple[Grey, Grey]:
         if row["image"] in barred:
             continue
         image = cv2.imread(str(folder / "images" / row["image"]), cv2.IMREAD_GRAYSCALE)
-        parts[_hash(row["patient_id"]) % 100 >= 85].append(samples.squashed(image))
+        parts[_hash(row["patient_id"]) % 100 >= 85].append(squashed(image))
     return np.stack(parts[0]), np.stack(parts[1])
 
 
@@ -180,7 +182,7 @@ def others_of(folders: Sequence[Path], never: Sequence[Path]) -> tuple[list[Grey
     training: list[Grey] = []
     measuring: dict[str, list[Grey]] = {}
     for folder in (*folders, *never):
-        for name, image in samples.pictures_in(folder):
+        for name, image in pictures_in(folder):
             if folder in never or _hash(name) % 2:
                 measuring.setdefault(folder.name, []).append(image)
             else:
@@ -205,7 +207,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     training, validation = chests_of(options.chests, options.without)
-    phantoms = [samples.squashed(cv2.imread(str(p), cv2.IMREAD_GRAYSCALE)) for p in options.phantoms]
+    phantoms = [squashed(cv2.imread(str(p), cv2.IMREAD_GRAYSCALE)) for p in options.phantoms]
     others, measuring = others_of(options.others, options.never)
     print(f"{len(training)} and {len(validation)} chests, {len(others)} other pictures", flush=True)
     if options.epochs:
@@ -213,7 +215,7 @@ def main() -> None:
         np.savez_compressed(options.out, **exported(train(chests, others, options.epochs, options.seed)))
     rng = np.random.default_rng(99)
     measuring |= {name: [DRAWINGS[name](rng) for _ in range(100)] for name in HELD_OUT_DRAWINGS}
-    measuring["details of chests"] = [samples.detail(image, rng) for image in validation[:200]]
+    measuring["details of chests"] = [detail(image, rng) for image in validation[:200]]
     print(json.dumps(measure(validation, measuring), indent=1))
 
 

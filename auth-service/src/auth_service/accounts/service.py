@@ -52,8 +52,9 @@ async def invite(tx: Transaction, user: User) -> tuple[str, datetime]:
     if tx.app.settings.sign_up == "closed" and Scope.ADMIN not in user.scopes:
         raise CodedError(Code.SIGN_UP_CLOSED, "While sign-up is closed, only administrators may invite.")
     token, expires_at = new_secret(), datetime.now(UTC) + INVITATION_LIFE
-    row = Invitation(digest=digest(token), tenant_id=user.tenant_id, host_id=user.id, expires_at=expires_at)
-    await tx.add(row)
+    await tx.add(
+        Invitation(digest=digest(token), tenant_id=user.tenant_id, host_id=user.id, expires_at=expires_at)
+    )
     return token, expires_at
 
 

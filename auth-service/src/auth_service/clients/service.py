@@ -80,8 +80,6 @@ async def _owned(tx: Transaction, owner: User, client_id: UUID) -> Client:
 
 
 def _secret_matches(row: Client, given: bytes) -> bool:
-    if hmac.compare_digest(row.secret, given):
-        return True
-    until = row.old_secret_until
-    overlaps = row.old_secret is not None and until is not None and until > datetime.now(UTC)
-    return overlaps and hmac.compare_digest(row.old_secret or b"", given)
+    overlaps = row.old_secret_until is not None and row.old_secret_until > datetime.now(UTC)
+    valid = (row.secret, row.old_secret if overlaps else None)
+    return any(hmac.compare_digest(secret, given) for secret in valid if secret)

@@ -7,7 +7,6 @@ its last token has expired. So a rotation is one command and needs no restart.
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,28 +62,16 @@ class KeyEncryption:
             ) from error
 
 
-@dataclass(frozen=True)
-class _Key:
-    kid: str
-    public_jwk: Mapping[str, Any]
-    active_from: datetime
-    retires_at: datetime | None
-    pem: SecretStr
-
-
 class Keyring:
     """The keys as of the last `load`: a key source for a TokenVerifier, and the key to sign with now."""
 
     def __init__(self, encryption: KeyEncryption) -> None:
         self._encryption = encryption
-        self._keys: tuple[_Key, ...] = ()
+        self._keys: dict[SigningKey, SecretStr] = {}  # with its private PEM
 
     def load(self, rows: Sequence[SigningKey]) -> None:
         """Replace the keys by those of the database."""
-        self._keys = tuple(
-            _Key(row.kid, row.public_jwk, row.active_from, row.retires_at, self._encryption.private_pem(row))
-            for row in rows
-        )
+        self._keys = {row: self._encryption.private_pem(row) for row in rows}
 
     def __call__(self, kid: str) -> Mapping[str, Any] | None:
         """The public JWK called `kid`, or None."""
@@ -103,17 +90,17 @@ class Keyring:
         if not active:
             raise CodedError(Code.UNAVAILABLE, "The signing key is not loaded yet.", retry_after=2)
         newest = max(active, key=lambda key: key.active_from)
-        return newest.kid, newest.pem
+        return newest.kid, self._keys[newest]
 
     @property
     def ready(self) -> bool:
         """Whether tokens can be signed."""
         return bool(self._active())
 
-    def _active(self) -> list[_Key]:
+    def _active(self) -> list[SigningKey]:
         now = datetime.now(UTC)
         return [key for key in self._published() if key.active_from <= now]
 
-    def _published(self) -> list[_Key]:
+    def _published(self) -> list[SigningKey]:
         now = datetime.now(UTC)
         return [key for key in self._keys if key.retires_at is None or key.retires_at > now]

@@ -1,5 +1,7 @@
 """Checks passwords, limits guesses, and never reveals which accounts exist."""
 
+import asyncio
+
 import structlog
 
 from auth_service.accounts import queries as accounts
@@ -25,7 +27,7 @@ async def check_password(tx: Transaction, name: str, password: str, address: str
     except CodedError:
         normal = ""  # no account has it; checked all the same, so that it takes as long
     account = digest(normal or name)
-    async with tx.app.login_locks.lock(account + address.encode()):
+    async with tx.app.login_locks.setdefault(account + address.encode(), asyncio.Lock()):
         await count_attempt(tx, account, address, limit=tx.app.settings.login_failures)
         user = await accounts.user_by_name(tx.db, normal)
         stored = user.password_hash if user else None
