@@ -5,6 +5,7 @@ import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState
 import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Link, Redirect, Route, Switch, useLocation } from "wouter";
 import { useOnline } from "./api/connection";
+import { followJobs } from "./api/events";
 import { aucOf, useModel } from "./api/models";
 import { SessionEnded } from "./session/ended";
 import { Login } from "./session/login";
@@ -29,6 +30,7 @@ const Model = lazyView(async () => (await import("./model/model")).Model);
 
 export function App() {
   const [path] = useLocation();
+  useFollowedJobs();
   useEffect(() => {
     document.title = `${TITLES[path.split("/")[1] ?? ""] ?? "Page not found"} · Thorax`;
   }, [path]);
@@ -51,6 +53,13 @@ export function App() {
       <DropAnywhere />
     </>
   );
+}
+
+/** While somebody is logged in, what happens to their studies is shown by itself. */
+function useFollowedJobs(): void {
+  const client = useQueryClient();
+  const account = useMe().me?.id;
+  useEffect(() => (account ? followJobs(client) : undefined), [client, account]);
 }
 
 /** A part of the page could not be loaded, most likely since a new build replaced it. Reload, once a minute at most. */

@@ -1,7 +1,7 @@
 /** Jobs of the own tenant and of the open API, which differ only in their address. */
-import { type QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
-import { api, type Job, Problem, request, unwrap } from "./client";
+import { type QueryClient, queryOptions, skipToken, useQuery } from "@tanstack/react-query";
+import { api, type Job, type JobSummary, Problem, request, unwrap } from "./client";
+import { rowKey, useLive } from "./events";
 
 /** A job of the signed-in tenant by its id, or one of the open API by its secret link. */
 export type JobRef = { kind: "studies" | "open"; key: string };
@@ -28,35 +28,26 @@ export const jobQuery = (ref: JobRef) =>
     queryFn: async (): Promise<Job> => (await request(apiPath(ref))).json(),
   });
 
-/** A job, followed by server-sent events until it ends; by polling where those can't be had (or `live` is off). */
-export function useJob(ref: JobRef, live = true) {
-  const [streaming, setStreaming] = useState(false);
-  const client = useQueryClient();
-  const { queryKey } = jobQuery(ref);
-  const query = useQuery({
+/** A job. The stream tells of changes to an own one; one of the open API is asked for. */
+export function useJob(ref: JobRef) {
+  const live = useLive() && ref.kind === "studies";
+  return useQuery({
     ...jobQuery(ref),
     refetchInterval: ({ state }) =>
-      isFinal(state.data) || isNotFound(state.error) ? false : streaming ? 20_000 : 1_500,
+      isFinal(state.data) || isNotFound(state.error) ? false : live ? 20_000 : 1_000,
   });
-  const open = query.data !== undefined && !isFinal(query.data) && !isNotFound(query.error);
-  const path = apiPath(ref);
-  useEffect(() => {
-    if (!open || !live) return;
-    const source = new EventSource(`${path}/events`);
-    source.onopen = () => setStreaming(true);
-    source.onerror = () => setStreaming(false); // the browser reconnects, and polling covers the gap
-    source.addEventListener("job", (event) => {
-      const news = JSON.parse(event.data) as Partial<Job>;
-      client.setQueryData<Job>(queryKey, (job) => job && { ...job, ...news, state: job.state });
-      if (news.state !== "queued" || news.progress?.done) void client.invalidateQueries({ queryKey });
-    });
-    source.addEventListener("erased", () => client.invalidateQueries({ queryKey }));
-    return () => {
-      source.close();
-      setStreaming(false);
-    };
-  }, [path, open, live]);
-  return query;
+}
+
+/** What the upload list says of a job: an own one as the stream sends it. */
+export function useRow(ref: JobRef): JobSummary | Job | undefined {
+  const live = useLive() && ref.kind === "studies";
+  const row = useQuery<JobSummary>({ queryKey: rowKey(ref.key), enabled: false, queryFn: skipToken }).data;
+  const job = useQuery({
+    ...jobQuery(ref),
+    enabled: !live,
+    refetchInterval: ({ state }) => (isFinal(state.data) ? false : 2_000),
+  }).data;
+  return live ? (row ?? job) : job;
 }
 
 /** Cancels an open job, deletes one that has ended. With `only` the other of the two is refused (409). */

@@ -59,8 +59,8 @@ function PriorSelect({ a, b, priors, onOther }: PriorProps) {
 }
 
 function Both({ a, b }: { a: string; b: string }) {
-  const one = useJob(ownJob(a), false);
-  const other = useJob(ownJob(b), false);
+  const one = useJob(ownJob(a));
+  const other = useJob(ownJob(b));
   const [chosen, setChosen] = useState<string>();
   const [view, change] = useViewState({ split: "side" });
   const frame = useRef<HTMLElement>(null);

@@ -14,7 +14,7 @@ import { Empty, Loading, Picture } from "../ui/states";
 import { percent, taken, when } from "../ui/words";
 
 export function Report({ job: ref }: { job: JobRef }) {
-  const { data: job, error } = useJob(ref, false);
+  const { data: job, error } = useJob(ref);
   const images = job?.images.filter((one) => one.links.heatmaps) ?? [];
   if (!job || isNotFound(error))
     return error ? <NotFound error={error} /> : <Loading what="Loading the report…" />;
@@ -75,6 +75,7 @@ function describe(job: Job, image: Image): string {
   const { study_date } = job.study;
   return [
     length > 1 && `image ${image.position + 1} of ${length}`,
+    job.study.accession && `accession ${job.study.accession}`,
     image.view_position && `view ${image.view_position}`,
     image.columns && `${image.columns} × ${image.rows}`,
     study_date && `taken ${taken(job.study, job.created_at)}`,

@@ -1,6 +1,6 @@
 /** How far an analysis is: queue, decoding, each network, ensemble. */
 import { CircleCheck } from "lucide-react";
-import type { Job } from "../api/client";
+import type { Job, JobSummary } from "../api/client";
 import { seconds } from "../ui/words";
 
 export const STATES: Record<string, string> = {
@@ -19,9 +19,10 @@ export function State({ state }: { state: string }) {
 /** All the steps there will be; `progress.total` knows of later ones only once work gets there. */
 const steps = ({ images, stages }: Job) => images.length * Math.max(stages.length - 1, 1) + 1;
 
-export function StateOrProgress({ job }: { job: Job }) {
+export function StateOrProgress({ job }: { job: Job | JobSummary }) {
   if (job.state !== "running") return <State state={job.state} />;
-  return <progress value={job.progress.done} max={steps(job)} aria-label="Analysis" />;
+  const all = "stages" in job ? steps(job) : Math.max(job.progress.total, 1);
+  return <progress value={job.progress.done} max={all} aria-label="Analysis" />;
 }
 
 const KINDS: Record<string, string> = { prepare: "Decode", aggregate: "Ensemble" };

@@ -1,7 +1,6 @@
 /** The uploads of this tab: how many are done, and of each its progress, its result or why it failed. */
-import { useQuery } from "@tanstack/react-query";
 import { Link } from "wouter";
-import { isFinal, jobQuery, viewPath } from "../api/jobs";
+import { useRow, viewPath } from "../api/jobs";
 import { FindingChips } from "../findings/verdict";
 import { StateOrProgress } from "../study/progress";
 import { Button } from "../ui/controls";
@@ -71,18 +70,11 @@ function Row({ item }: { item: QueuedUpload }) {
 }
 
 function Result({ job: ref }: { job: NonNullable<QueuedUpload["job"]> }) {
-  const { data: job } = useQuery({
-    ...jobQuery(ref),
-    refetchInterval: ({ state }) => (isFinal(state.data) ? false : 2000),
-  });
+  const job = useRow(ref);
+  const findings = job && ("study" in job ? job.study.findings : job.findings);
   return (
     <span className="row">
-      {job &&
-        (job.study.findings.length ? (
-          <FindingChips findings={job.study.findings} />
-        ) : (
-          <StateOrProgress job={job} />
-        ))}
+      {job && (findings?.length ? <FindingChips findings={findings} /> : <StateOrProgress job={job} />)}
       {job?.error && <span className="reason">{job.error.detail}</span>}
       <Link href={viewPath(ref)}>Open</Link>
     </span>

@@ -1,6 +1,7 @@
 /** The tenant's jobs, page by page, filtered and sorted by the server. */
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
 import { api, type JobSummary, type Schemas, unwrap } from "../api/client";
+import { useLive } from "../api/events";
 import { isFinal } from "../api/jobs";
 
 export type Filters = { title: string; state: string; finding: string; sort: string };
@@ -20,6 +21,7 @@ export function readPage(filters: Filters, cursor: string | null, limit: number)
 }
 
 export function useJobs(filters: Filters, limit = 25) {
+  const live = useLive();
   return useInfiniteQuery({
     queryKey: ["jobs", filters, limit],
     queryFn: ({ pageParam }) => readPage(filters, pageParam, limit),
@@ -27,6 +29,6 @@ export function useJobs(filters: Filters, limit = 25) {
     getNextPageParam: ({ next }) => next,
     placeholderData: keepPreviousData,
     refetchInterval: ({ state }) =>
-      state.data?.pages.some(({ items }) => items.some((item) => !isFinal(item))) ? 2000 : 30_000,
+      !live && (state.data?.pages.some(({ items }) => items.some((item) => !isFinal(item))) ? 2000 : 30_000),
   });
 }

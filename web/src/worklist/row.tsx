@@ -1,4 +1,5 @@
 /** A study in the worklist: what it is, what was found, or why it failed. */
+import { memo } from "react";
 import { Checkbox } from "react-aria-components";
 import { Link } from "wouter";
 import type { JobSummary } from "../api/client";
@@ -7,14 +8,25 @@ import { State } from "../study/progress";
 import { Picture } from "../ui/states";
 import { ago, plural, taken, when } from "../ui/words";
 
-type Props = { item: JobSummary; unread: boolean; selected: boolean; onSelect: (on: boolean) => void };
+type Props = {
+  item: JobSummary;
+  unread: boolean;
+  selected: boolean;
+  onSelect: (id: string, on: boolean) => void;
+};
 
-export function Row({ item, unread, selected, onSelect }: Props) {
+/** Drawn anew only when its own study changes: the list may have thousands. */
+export const Row = memo(function Row({ item, unread, selected, onSelect }: Props) {
   const name = item.title || "Untitled study";
   const pictured = item.first_image && (item.state === "succeeded" || item.state === "running");
   return (
     <li className={`study-row${selected ? " selected" : ""}${unread ? " unread" : ""}`}>
-      <Checkbox isSelected={selected} onChange={onSelect} aria-label={`Select ${name}`} className="checkbox">
+      <Checkbox
+        isSelected={selected}
+        onChange={(on) => onSelect(item.id, on)}
+        aria-label={`Select ${name}`}
+        className="checkbox"
+      >
         <span className="box" aria-hidden />
       </Checkbox>
       <Link href={`/studies/${item.id}`} className="study-link">
@@ -32,6 +44,8 @@ export function Row({ item, unread, selected, onSelect }: Props) {
             {[
               item.study_date ? taken(item, item.created_at) : ago(item.created_at),
               item.view_position,
+              item.accession,
+              item.source ?? "upload",
               item.images > 1 && plural(item.images, "image"),
               item.priority === "stat" && "stat",
             ]
@@ -47,4 +61,4 @@ export function Row({ item, unread, selected, onSelect }: Props) {
       </Link>
     </li>
   );
-}
+});

@@ -1,7 +1,7 @@
 /** The tenant's studies: find, sort, open, compare, export, delete. */
 import { useMutation } from "@tanstack/react-query";
 import { Download, Upload } from "lucide-react";
-import { useDeferredValue, useEffect, useState } from "react";
+import { useCallback, useDeferredValue, useEffect, useRef, useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import { STATES } from "../study/progress";
 import { Button, SearchField, Select } from "../ui/controls";
@@ -43,8 +43,10 @@ export function Worklist() {
   const items = jobs.data?.pages.flatMap((page) => page.items) ?? [];
   useEffect(() => rememberList(items.map(({ id }) => id)), [jobs.data]);
   const filtered = Boolean(filters.title || filters.state || filters.finding);
-  const select = (id: string, on: boolean) =>
+  const select = useCallback((id: string, on: boolean) => {
     setSelected((now) => new Set(on ? [...now, id] : [...now].filter((other) => other !== id)));
+  }, []);
+  const more = useMore(() => !jobs.isFetchingNextPage && jobs.fetchNextPage());
   return (
     <>
       <div className="row between head">
@@ -85,13 +87,13 @@ export function Worklist() {
               item={item}
               unread={!read.has(item.id)}
               selected={selected.has(item.id)}
-              onSelect={(on) => select(item.id, on)}
+              onSelect={select}
             />
           ))}
         </ul>
       )}
       {jobs.hasNextPage && (
-        <div className="row more">
+        <div className="row more" ref={more}>
           <Button onPress={() => jobs.fetchNextPage()} isPending={jobs.isFetchingNextPage}>
             Show more
           </Button>
@@ -99,6 +101,22 @@ export function Worklist() {
       )}
     </>
   );
+}
+
+const AHEAD = "800px";
+
+/** Calls `load` when what it is put on comes near the screen. */
+function useMore(load: () => unknown) {
+  const latest = useRef(load);
+  latest.current = load;
+  return useCallback((element: HTMLElement | null) => {
+    if (!element) return;
+    const observer = new IntersectionObserver(([seen]) => seen?.isIntersecting && latest.current(), {
+      rootMargin: AHEAD,
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
 }
 
 function Search({ filters, onChange }: { filters: Filters; onChange: (by: Partial<Filters>) => void }) {

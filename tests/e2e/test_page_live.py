@@ -1,0 +1,49 @@
+"""What happens elsewhere is shown by itself: one stream for all studies of a tab, however many there are."""
+
+import pytest
+from tests.e2e.person import SAMPLES, Account, Person, until
+from tests.e2e.test_make_run import Run
+
+pytestmark = pytest.mark.timeout(600)
+
+DROP_MANY = """async (count) => {
+  const transfer = new DataTransfer();
+  for (let i = 0; i < count; i++) transfer.items.add(new File(["x"], `chest-${i}.png`, { type: "image/png" }));
+  const frame = () => new Promise((done) => requestAnimationFrame(done));
+  await frame();
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  await frame();
+  await frame();
+  return document.querySelectorAll(".uploads li").length;
+}"""
+
+
+def test_one_stream_tells_of_all_studies(person: Person, stack: Run) -> None:
+    page, account = person.page, Account(stack)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(person.base)))
+    person.enter(account)
+    with page.expect_response("**/v1/events*"):
+        page.goto("/studies")
+    page.get_by_text("No studies yet").wait_for()
+    png = (SAMPLES / "chest.png").read_bytes()
+    jobs = [account.send((f"{i}.png", png), title=f"From afar {i}") for i in range(3)]
+    rows = page.locator(".study-row")
+    until(lambda: rows.count() == 3 and rows.locator(".chip.likely").count() == 9)
+    assert "upload" in rows.first.inner_text()  # where it came from
+    account.api.delete(f"/v1/jobs/{jobs[0]}").raise_for_status()
+    until(lambda: rows.count() == 2)
+    rows.first.get_by_role("link").click()
+    person.result("**/studies/*")
+    assert len([path for path in asked if path.startswith("/v1/jobs?")]) == 1  # the list was read once
+    assert [path for path in asked if "/events" in path] == ["/v1/events"]
+
+
+def test_a_hundred_dropped_files_are_in_sight_at_once(person: Person) -> None:
+    page = person.page
+    page.route("**/v1/anonymous/jobs", lambda route: None)  # on a line that takes nothing
+    page.goto("/")
+    page.get_by_role("button", name="Choose files").wait_for()
+    assert page.evaluate(DROP_MANY, 100) == 100
+    page.get_by_text("0 of 100 uploads sent").wait_for()
+    page.get_by_role("button", name="Cancel").click()
