@@ -24,8 +24,10 @@ from thorax.http import openapi as http_document
 from thorax.http import problems
 from thorax.http.authentication import Authenticator
 from thorax.http.background import background
+from thorax.http.methods import HeadAsGet
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.http.parameters import refuse_unknown_parameters
+from thorax.http.sharing import share
 from thorax.identity import AUDIENCE, TokenVerifier
 from thorax.version import VERSION
 
@@ -54,6 +56,8 @@ def create_app(context: AppContext) -> FastAPI:
     http_document.install(app)
     app.add_middleware(BodyLimits)
     app.add_middleware(RequestTelemetry, service=SERVICE)
+    app.add_middleware(HeadAsGet)
+    share(app, context.settings.cors_origins)
     return app
 
 

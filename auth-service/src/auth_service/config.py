@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, SecretStr
 
 from thorax.identity import MAX_TOKEN_LIFE_S
-from thorax.settings import Networks, Port, ReadableFile, Settings
+from thorax.settings import Networks, Origins, Port, ReadableFile, Settings
 
 
 def _long_enough(file: Path) -> Path:
@@ -37,6 +37,9 @@ class AuthSettings(Settings):
     trusted_proxies: Networks = Field(
         default=(ip_network("127.0.0.1"), ip_network("::1")),
         description="comma-separated networks whose X-Forwarded-For is believed",
+    )
+    cors_origins: Origins = Field(
+        default=(), description="comma-separated origins whose pages may call the API with a token, or *"
     )
     token_life_s: int = Field(default=MAX_TOKEN_LIFE_S, ge=30, le=MAX_TOKEN_LIFE_S)
     session_days: float = Field(default=30, gt=0, description="a session ends after so long")

@@ -32,8 +32,10 @@ from thorax.http import problems
 from thorax.http.authentication import Authenticator
 from thorax.http.background import background
 from thorax.http.database import async_engine
+from thorax.http.methods import HeadAsGet
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.http.parameters import refuse_unknown_parameters
+from thorax.http.sharing import GzipJson, share
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
 from thorax.version import VERSION
@@ -74,6 +76,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         app.include_router(router)
     problems.install(app)
     http_document.install(app)
+    app.add_middleware(GzipJson, secret=("/v1/anonymous/", "/auth/"))
     app.add_middleware(
         BodyLimits,
         limits={
@@ -84,6 +87,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         total_s=settings.body_total_s,
     )
     app.add_middleware(RequestTelemetry, service="gateway")
+    app.add_middleware(HeadAsGet)
+    share(app, settings.cors_origins)
     return app
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from thorax.settings import DatabaseUrl, HttpUrl, Networks, Port, Settings
+from thorax.settings import DatabaseUrl, HttpUrl, Networks, Origins, Port, Settings
 
 SHORTEST_QUIET_S = 1.0  # and so the longest time between two looks for studies that are due
 
@@ -19,6 +19,9 @@ class GatewaySettings(Settings):
     issuer: str = Field(default="http://127.0.0.1:8080/auth", description="`iss` of the tokens we accept")
     trusted_proxies: Networks = Field(
         default=(), description="comma-separated networks whose X-Forwarded-For is believed"
+    )
+    cors_origins: Origins = Field(
+        default=(), description="comma-separated origins whose pages may call the API with a token, or *"
     )
     database_direct_url: DatabaseUrl | None = Field(
         default=None,

@@ -29,6 +29,7 @@ class Code(StrEnum):
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This method is not allowed here", "Use a method that the Allow header lists."
     CONFLICT = "conflict", 409, "The current state does not allow this", "Fetch the current state, then decide."
     PRECONDITION = "precondition_failed", 412, "The resource has changed", "Fetch it again, then repeat the request."
+    RANGE = "range_not_satisfiable", 416, "The file has no such bytes", "Ask for a range within the size that Content-Range names."
     MALFORMED_REQUEST = "malformed_request", 400, "This is not an HTTP request", "Use an HTTP client, without TLS on this port."
     HEADER_TOO_LARGE = "header_too_large", 431, "The request header is too large", "Send at most 32 KiB of header."
     BODY_TOO_LARGE = "body_too_large", 413, "The request body is too large", "Send fewer or smaller files per request."

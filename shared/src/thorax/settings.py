@@ -27,7 +27,7 @@ _NAMES = """
 DATABASE_URL DATABASE_POOLED REDIS_URL BLOBS MODELS LOG_FORMAT LOG_LEVEL SECRETS_DIR
 LEASE_S MAX_ATTEMPTS HEARTBEAT_FILE BACKBONES PREPARES MAX_BATCH CPU_FALLBACK DECODE_TIMEOUT_S LOADED_BUNDLES
 QUORUM DEADLINE_S SWEEP_S HINT_AGAIN_S KEEP_STEPS_H QUIET_S LATEST_S
-HOST PORT GRACE_S AUTH_URL ISSUER TRUSTED_PROXIES DATABASE_DIRECT_URL PAGE MAX_BODY_BYTES MAX_FILES BODY_IDLE_S
+CORS_ORIGINS HOST PORT GRACE_S AUTH_URL ISSUER TRUSTED_PROXIES DATABASE_DIRECT_URL PAGE MAX_BODY_BYTES MAX_FILES BODY_IDLE_S
 BODY_TOTAL_S MAX_STOW_BYTES OPEN_JOBS_PER_TENANT HIGH_WATER_STEPS ANONYMOUS ANONYMOUS_JOBS_PER_HOUR ANONYMOUS_HOURS
 AUTH_HOST AUTH_PORT AUTH_SECRET_FILE ADMIN_PASSWORD_FILE SIGN_UP COOKIE_SECURE TOKEN_LIFE_S SESSION_DAYS
 SESSION_IDLE_DAYS LOGIN_FAILURES ADDRESS_FAILURES SIGN_UPS_PER_ADDRESS PASSWORD_MEMORY_KIB PASSWORD_TIME_COST
@@ -79,6 +79,13 @@ def _http_url(url: str) -> str:
     return url
 
 
+def _origin(url: str) -> str:
+    parts = urlsplit(_http_url(url) if url != "*" else "http://any")
+    if parts.path or parts.query or parts.fragment or parts.username:
+        raise ValueError("origins, e.g. https://viewer.example.org, or *")
+    return url
+
+
 def _readable(file: Path) -> Path:
     try:
         file.read_bytes()
@@ -89,6 +96,8 @@ def _readable(file: Path) -> Path:
 
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 """Networks with commas between, e.g. `10.0.0.0/8,::1`."""
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]
+"""Origins (RFC 6454) with commas between, or `*`."""
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]

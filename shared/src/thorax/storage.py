@@ -111,17 +111,20 @@ class BlobStore:
             answer = await obstore.get_async(self._store, blob_key(instance_id, name))
             return bytes(await answer.bytes_async())
 
-    async def stream(self, instance_id: UUID, name: str) -> tuple[int, AsyncIterator[bytes]]:
-        """A blob's size in bytes, and its bytes in pieces; FileNotFoundError if there is none."""
+    async def stream(
+        self, instance_id: UUID, name: str, part: tuple[int, int] | None = None
+    ) -> AsyncIterator[bytes]:
+        """A blob's bytes in pieces, all or from the first of `part` to before the second; FileNotFoundError if there is none."""
         with _as_os_errors():
-            answer = await obstore.get_async(self._store, blob_key(instance_id, name))
+            key = blob_key(instance_id, name)
+            answer = await obstore.get_async(self._store, key, options={"range": part} if part else None)
 
         async def pieces() -> AsyncIterator[bytes]:
             with _as_os_errors():
                 async for piece in answer.stream(min_chunk_size=256 * 1024):
                     yield bytes(piece)
 
-        return answer.meta["size"], pieces()
+        return pieces()
 
     def erase(self, instance_id: UUID) -> None:
         """Delete all blobs of an instance. Erasing twice is not an error."""

@@ -56,7 +56,7 @@ async def test_a_foreign_or_missing_id_is_a_problem_document(visitor: Visitor) -
         answer = await visitor.request(method, path)
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert {"code", "title", "detail", "remedy", "instance"} <= set(answer.json())
-    assert (await visitor.put("/auth/me")).headers["Allow"] == "GET, DELETE"
+    assert (await visitor.put("/auth/me")).headers["Allow"] == "GET, DELETE, HEAD, OPTIONS"
     assert 'route="/auth/me"' in (await visitor.get("/metrics")).text
 
 

@@ -383,9 +383,12 @@ def test_the_limit_is_for_each_header_not_for_the_connection(client: httpx.Clien
 def test_another_method_is_refused(client: httpx.Client, method: str, path: str) -> None:
     answer = client.request(method, path)
     if method == "HEAD":
-        assert answer.status_code in (client.get(path).status_code, 405)
+        assert answer.status_code == client.get(path).status_code
         return
-    problem(answer, Code.METHOD_NOT_ALLOWED)
+    if method == "OPTIONS":
+        assert (answer.status_code, answer.content) == (204, b"")
+    else:
+        problem(answer, Code.METHOD_NOT_ALLOWED)
     allowed = set(answer.headers["allow"].split(", "))
     assert "GET" in allowed
     assert ("POST" in allowed) == (path == "/v1/jobs")

@@ -147,6 +147,36 @@ def test_the_original_comes_back_byte_for_byte(client: httpx.Client) -> None:
         assert answer.headers["content-security-policy"] == "sandbox"
 
 
+def test_a_part_of_the_original_is_sent_on_request(client: httpx.Client) -> None:
+    image = chest_dicom(5, 64)
+    receipt = post(client, image, name="Übersicht 1.dcm").json()
+    path = f"{receipt['links']['self']}/images/{receipt['instance_ids'][0]}/original"
+    whole = client.get(path)
+    tag = whole.headers["etag"]
+    assert (whole.content, whole.headers["accept-ranges"]) == (image, "bytes")
+    assert "filename*=UTF-8''%C3%9Cbersicht%201.dcm" in whole.headers["content-disposition"]
+
+    def part(asked: str, **headers: str) -> httpx.Response:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return client.get(path, headers={"Range": asked, **names})
+
+    for asked, expected in (("bytes=128-131", b"DICM"), ("bytes=-4", image[-4:])):
+        answer = part(asked)
+        assert (answer.status_code, answer.content) == (206, expected)
+        start = image.rindex(expected)
+        assert answer.headers["content-range"] == f"bytes {start}-{start + 3}/{len(image)}"
+    assert part("bytes=0-1", If_Range=tag).status_code == 206
+    assert part("bytes=0-1", If_Range='"other"').content == image
+    assert part("bytes=0-1,4-5").content == image
+    refused = part(f"bytes={len(image)}-")
+    problem(refused, Code.RANGE)
+    assert refused.headers["content-range"] == f"bytes */{len(image)}"
+    for known in (tag, f'"other", W/{tag}', "*"):
+        assert client.get(path, headers={"If-None-Match": known}).status_code == 304
+    head = client.head(path)
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", str(len(image)))
+
+
 def test_before_the_analysis_only_the_original_is_there(
     idle: Callable[..., httpx.Response], client: httpx.Client
 ) -> None:

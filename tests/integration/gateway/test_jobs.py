@@ -130,6 +130,36 @@ def test_an_entity_tag_spares_what_did_not_change(done: Done) -> None:
     assert again.headers["etag"] == first.headers["etag"]
 
 
+@pytest.mark.parametrize("known", ['"1", {}', "*", '{}, "x"'])
+def test_a_list_of_entity_tags_is_understood(done: Done, known: str) -> None:
+    client, job = done
+    tag = client.get(job["links"]["self"]).headers["etag"]
+    for path in (job["links"]["self"], job["images"][0]["links"]["image"]):
+        assert client.get(path, headers={"If-None-Match": known.format(tag)}).status_code == 304
+
+
+def test_head_answers_without_a_body_also_for_streams(done: Done) -> None:
+    client, job = done
+    for path in (*job["links"].values(), "/v1/jobs", "/v1/events", "/v1/models", "/openapi.json", "/"):
+        head = client.head(path, timeout=5)
+        assert (head.status_code, head.content) == (503 if path == "/" else 200, b""), path
+
+
+def test_a_receipt_says_where_the_events_are_and_how_much_room_is_left(client: httpx.Client) -> None:
+    receipt = post(client, chest_png(1, 64))
+    assert receipt.json()["id"] == receipt.json()["job_id"]
+    assert receipt.json()["links"]["events"] == f"{receipt.headers['location']}/events"
+    assert client.get(receipt.json()["links"]["events"]).status_code == 200
+    assert receipt.headers["ratelimit-policy"] == '"open-jobs";q=500;qu="concurrent-requests"'
+    assert receipt.headers["ratelimit"] == '"open-jobs";r=499'
+
+
+def test_a_long_list_is_packed(done: Done) -> None:
+    client, _ = done
+    answer = client.get("/v1/jobs", headers={"Accept-Encoding": "gzip"})
+    assert (answer.headers["content-encoding"], len(answer.json()["items"])) == ("gzip", 1)
+
+
 @pytest.mark.parametrize(
     "tag", ['"999"', "W/", "*", '"\u00b2"', '"' + "9" * 90 + '"', '"' + "9" * 900 + '"', "nonsense"]
 )

@@ -4,7 +4,7 @@ OpenCV and numpy are imported by the first request: 25 MB, which a gateway that 
 """
 
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import UUID
@@ -21,11 +21,14 @@ from gateway.jobs.endpoints import (
     entity_tag,
     open_job,
     own_job,
-    seen_version,
+    seen_versions,
 )
+from gateway.jobs.repository import AnyRow
 from gateway.jobs.service import Access, JobService, known_finding
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
+from thorax.http import problems
+from thorax.http.conditions import UnsatisfiableRangeError, attachment, byte_range, matches
 from thorax.http.problems import responses
 from thorax.image_headers import DICOM, JPEG, PNG
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore
@@ -52,6 +55,7 @@ PICTURE: dict[int | str, dict[str, Any]] = {
     **responses(Code.NOT_FOUND, Code.UNKNOWN_FINDING, Code.NOT_READY, Code.UNREADABLE_IMAGE),
 }
 ARCHIVE = "application/octet-stream"
+SUFFIXES = {DICOM: ".dcm", PNG: ".png", JPEG: ".jpg"}
 
 
 def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
@@ -60,6 +64,12 @@ def _file(*media_types: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"description": "The file.", "content": content}, **READ_ERRORS}
 
 
+_ORIGINAL = {
+    **_file(DICOM, PNG, JPEG),
+    206: {"description": "The part that `Range` asks for."},
+    304: {"description": "Not changed."},
+    **responses(Code.RANGE),
+}
 _RENDERERS = CapacityLimiter(2)  # one needs up to 80 MB
 # Browsers keep a picture, and ask each time whether a retry has replaced it: the ETag is the job's version.
 HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
@@ -67,19 +77,19 @@ HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosn
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """A request for a picture of an image; `seen` is the job's version whose picture the client has already."""
+    """A request for a picture of an image; `seen`: the job's versions whose picture the client has already."""
 
     service: JobService
     blobs: BlobStore
     access: Access
     instance_id: UUID
-    seen: int | None
+    seen: Collection[int]
 
     async def picture(self, render: Callable[..., bytes], finding: str | None = None) -> Response:
-        """What `render` makes of the display image, and of the map of a finding; nothing is rendered if `seen` is current."""
+        """What `render` makes of the display image, and of the map of a finding; nothing is rendered if the current one was seen."""
         version, _ = await self.service.version(self.access)
         headers = {**HEADERS, "ETag": entity_tag(version)}
-        if version == self.seen:
+        if version in self.seen:
             return Response(status_code=304, headers=headers)
         if finding is None:
             await self.service.prepared(self.access, self.instance_id)
@@ -115,7 +125,7 @@ def add_picture_routes(router: APIRouter, path: str, readable: Dependency) -> No
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> ImageRequest:
         return ImageRequest(
-            service, request.app.state.blobs, access, instance_id, seen_version(if_none_match)
+            service, request.app.state.blobs, access, instance_id, seen_versions(if_none_match)
         )
 
     _add_pictures(router, base, image_request)
@@ -196,22 +206,51 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
             }
         buffer = io.BytesIO()
         np.savez_compressed(buffer, findings=np.array(FINDINGS), allow_pickle=False, **arrays)
-        name = f'attachment; filename="{instance_id}.npz"'
-        headers = {**HEADERS, "Content-Disposition": name}
+        headers = {**HEADERS, "Content-Disposition": attachment(f"{instance_id}.npz")}
         return Response(buffer.getvalue(), media_type=ARCHIVE, headers=headers)
 
-    @router.get(f"{base}/original", responses=_file(DICOM, PNG, JPEG), response_class=StreamingResponse)
-    async def original(request: Request, service: Service, access: Readable, instance_id: UUID) -> Response:
-        """Fetch the file exactly as it was sent."""
+    @router.get(f"{base}/original", responses=_ORIGINAL, response_class=StreamingResponse)
+    async def original(
+        request: Request,
+        service: Service,
+        access: Readable,
+        instance_id: UUID,
+        wanted: Annotated[str | None, Header(alias="Range", description="One range of bytes.")] = None,
+        if_range: Annotated[str | None, Header()] = None,
+        if_none_match: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Fetch the file exactly as it was sent, or a part of it."""
         found = await service.image(access, instance_id)
+        headers = _of_original(found)
+        if matches(if_none_match, headers["ETag"]):
+            return Response(status_code=304, headers=headers)
+        size = found.size_bytes
+        try:
+            part = byte_range(wanted, size) if if_range in (None, headers["ETag"]) else None
+        except UnsatisfiableRangeError:
+            return problems.response(request, CodedError(Code.RANGE), {"Content-Range": f"bytes */{size}"})
+        start, end = part or (0, size)
+        if part:
+            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
         blobs: BlobStore = request.app.state.blobs
         try:
-            size, chunks = await blobs.stream(instance_id, ORIGINAL)
+            chunks = await blobs.stream(instance_id, ORIGINAL, part)
         except FileNotFoundError:
             raise CodedError(Code.NOT_FOUND, "The image was erased.") from None
-        headers = {**HEADERS, "Content-Length": str(size), "Content-Disposition": "attachment"}
-        headers["Content-Security-Policy"] = "sandbox"
-        return StreamingResponse(chunks, media_type=found.media_type, headers=headers)
+        headers["Content-Length"] = str(end - start)
+        return StreamingResponse(chunks, 206 if part else 200, headers, found.media_type)
+
+
+def _of_original(image: AnyRow) -> dict[str, str]:
+    """The headers of an original, whichever part of it is sent."""
+    name = image.file_name or f"{image.id}{SUFFIXES[image.media_type]}"
+    return {
+        **HEADERS,
+        "ETag": f'"{image.sha256}"',
+        "Accept-Ranges": "bytes",
+        "Content-Disposition": attachment(name),
+        "Content-Security-Policy": "sandbox",
+    }
 
 
 add_picture_routes(jobs, "/{job_id}", own_job)

@@ -1,15 +1,16 @@
 """HTTP for jobs that exist. The same routes serve accounts (`/v1/jobs`) and the open API (`/v1/anonymous/jobs`)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
-from anyio import Event
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import AwareDatetime, BeforeValidator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
+from gateway.jobs.events import event_stream
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.queries import Filters, Order
 from gateway.jobs.schemas import JobChange, JobPage, JobView, Priors
@@ -25,6 +26,8 @@ from thorax.states import JobState, Priority
 ACCOUNT_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN)
 READ_ERRORS = responses(Code.NOT_FOUND)
 _ETAG = {"ETag": {"description": "The job's version, for `If-None-Match`.", "schema": {"type": "string"}}}
+_TAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
+_ID = re.compile(r"\d{1,9}", re.ASCII)
 _EVENT_FIELDS: set[str] = {"id", "state", "progress", "stages", "version", "error", "timings"}
 _EVENT = 'event: job\nid: 3\ndata: {"state": "running", "progress": {"done": 1, "total": 4}}\n\n'
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}}
@@ -125,10 +128,11 @@ def entity_tag(version: int) -> str:
     return f'W/"{version}"'
 
 
-def seen_version(if_none_match: str | None) -> int | None:
-    """The version a client says it has; None for an absent or a foreign tag."""
-    digits = (if_none_match or "").removeprefix("W/").strip('"')
-    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else None
+def seen_versions(if_none_match: str | None) -> Collection[int]:
+    """The versions that a client says it has, in a list of tags or with `*`; foreign tags are left out."""
+    if (if_none_match or "").strip() == "*":
+        return range(2**31)
+    return frozenset(map(int, _TAG.findall(if_none_match or "")))
 
 
 def _wait_s(wait: float, prefer: str | None) -> float:
@@ -154,10 +158,10 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> JobView:
         """Fetch the job. `wait` holds the answer until the job changes from `If-None-Match`, or without that header until it ends."""
-        seen, seconds = seen_version(if_none_match), _wait_s(wait, prefer)
-        if seconds or seen is not None:
+        seen, seconds = seen_versions(if_none_match), _wait_s(wait, prefer)
+        if seconds or seen:
             version, _ = await service.wait(access, seconds, seen)
-            if version == seen:
+            if version in seen:
                 return Response(status_code=304, headers={"ETag": entity_tag(version)})  # type: ignore[return-value]
         view = await service.view(access)
         headers = {"ETag": entity_tag(view.version), "Cache-Control": "private, no-cache"}
@@ -182,13 +186,12 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         last_event_id: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Stream each change of the job as a server-sent event until it ends. `Last-Event-ID` resumes."""
-        (version, state), seen = await service.version(access), seen_version(last_event_id)
+        version, state = await service.version(access)
+        seen = int(last_event_id) if last_event_id and _ID.fullmatch(last_event_id) else None
         if state.final and version == seen:  # with any other answer EventSource would ask for ever
             return Response(status_code=204)
         notifications: JobNotifications = request.app.state.notifications
-        changes = _changes(service, notifications, access, seen)
-        # With an event of its own it waits, when the gateway stops, until the stream has ended by itself.
-        return EventSourceResponse(changes, ping=15, shutdown_event=Event(), shutdown_grace_period=3)
+        return event_stream(request, _changes(service, notifications, access, seen))
 
     _add_changes(router, path, changeable)
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 from anyio import Event
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.jobs.notifications import JobNotifications, Watch
@@ -17,6 +17,7 @@ from gateway.jobs.schemas import JobSummary
 from gateway.jobs.worklist import Current, Worklist
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Reader
+from thorax.http.methods import only_head
 from thorax.http.problems import responses
 
 STREAMS_PER_TENANT = 200  # of one gateway
@@ -61,7 +62,7 @@ async def stream_events(
             max_length=100, description="The last event's id, for clients that can't send `Last-Event-ID`."
         ),
     ] = None,
-) -> EventSourceResponse:
+) -> Response:
     """Stream every change of the tenant's jobs as server-sent events; `Last-Event-ID` resumes without a gap.
 
     It begins with all open jobs, and after an id also with those that ended since. It ends with the access token.
@@ -71,8 +72,15 @@ async def stream_events(
         what = f"{STREAMS_PER_TENANT} event streams of this tenant are open."
         raise CodedError(Code.RATE_LIMITED, what, retry_after=PING_S)
     stream = TenantStream(request.app.state.worklist, notifications, caller.tenant_id)
-    changes = stream.run(last_event_id or since, caller.expires_at or time.time())
-    return EventSourceResponse(changes, ping=PING_S, shutdown_event=Event(), shutdown_grace_period=3)
+    return event_stream(request, stream.run(last_event_id or since, caller.expires_at or time.time()))
+
+
+def event_stream(request: Request, events: AsyncIterator[ServerSentEvent]) -> Response:
+    """The answer that streams events, with a comment every 15 s; only its header for HEAD."""
+    if only_head(request):
+        return Response(media_type="text/event-stream")
+    # With an event of its own it waits, when the gateway stops, until the stream has ended by itself.
+    return EventSourceResponse(events, ping=PING_S, shutdown_event=Event(), shutdown_grace_period=3)
 
 
 class TenantStream:

@@ -75,7 +75,7 @@ async def job_by_capability(connection: AsyncConnection, digest: bytes) -> UUID 
 async def instance(connection: AsyncConnection, job_id: UUID, instance_id: UUID) -> AnyRow | None:
     """One image, if it is the job's."""
     query = (
-        select(Instance.id, Instance.media_type, Instance.state, Instance.error_code, Instance.error_detail)
+        select(*Instance.__table__.columns)
         .join(Job, (Job.study_id == Instance.study_id) & (Instance.position < Job.images_below))
         .where(Job.id == job_id, Instance.id == instance_id)
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from time import monotonic
 from uuid import UUID
@@ -70,12 +71,12 @@ class JobService:
             raise CodedError(Code.NOT_FOUND, "The job does not exist.")
         return rows.whole(job, access.base)
 
-    async def wait(self, access: Access, seconds: float, seen: int | None) -> tuple[int, JobState]:
-        """Hold on until the job has another version than `seen` (without one: until it is final)."""
+    async def wait(self, access: Access, seconds: float, seen: Collection[int]) -> tuple[int, JobState]:
+        """Hold on until the job has another version than those `seen` (without one: until it is final)."""
         deadline = monotonic() + min(seconds, MAX_WAIT_S)
         async with self._notifications.watch(access.job_id) as watch:
             version, state = await self.version(access)
-            while not state.final and version == (seen or version) and (left := deadline - monotonic()) > 0:
+            while not state.final and (not seen or version in seen) and (left := deadline - monotonic()) > 0:
                 if self._notifications.closing:
                     break
                 changes = await watch.next(left) or {}

@@ -39,13 +39,21 @@ class Sender:
 class Accepted(BaseModel):
     """The receipt: everything named here is stored durably."""
 
-    job_id: UUID = Field(examples=["3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"])
+    id: UUID = Field(description="The job's.", examples=["3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"])
+    job_id: UUID = Field(description="The same.", examples=["3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"])
     study_id: UUID = Field(examples=["a1d7c9f4-53c1-4a39-8f43-6f1f0d2f9c02"])
     instance_ids: list[UUID] = Field(
         description="In the order of the files.", examples=[["77e0d9a6-0d0a-4f0c-8f2b-5f2d7d5f5c21"]]
     )
     state: JobState = JobState.QUEUED
-    links: dict[str, str] = Field(examples=[{"self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"}])
+    links: dict[str, str] = Field(
+        examples=[
+            {
+                "self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11",
+                "events": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11/events",
+            }
+        ]
+    )
 
 
 class Acceptance:
@@ -79,31 +87,33 @@ class Acceptance:
         if not anonymous:
             _check_quota(opened, self._settings.open_jobs_per_tenant)
 
-    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> Accepted:
+    async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, int | None]:
         """Record study, job and first steps at once, or repeat the answer that an Idempotency-Key got before.
 
-        DICOM images that are those of a known job (by SOP Instance UID and bytes) are answered with that job. Hints
-        follow the commit. What was surely not recorded is erased; after any other error than a CodedError nobody
-        knows, and the sweeper erases it an hour later if it was not.
+        DICOM images that are those of a known job (by SOP Instance UID and bytes) are answered with that job. Returns
+        the receipt, and how many jobs more the sender may have open (None: not known, or no such limit). Hints follow
+        the commit. What was surely not recorded is erased; after any other error than a CodedError nobody knows, and
+        the sweeper erases it an hour later if it was not.
         """
         try:
-            accepted, fresh = await self._once(sender, upload, key)
+            accepted, opened = await self._once(sender, upload, key)
         except CodedError:
             await discard(self._blobs, upload.images)
             raise
-        if fresh:
-            JOBS_ACCEPTED.inc()
-            self._hints.prepare(len(_different(upload)))
-        else:
+        if opened is None:
             await discard(self._blobs, upload.images)
-        return accepted
+            return accepted, None
+        JOBS_ACCEPTED.inc()
+        self._hints.prepare(len(_different(upload)))
+        return accepted, None if sender.anonymous else self._settings.open_jobs_per_tenant - opened
 
-    async def _once(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, bool]:
+    async def _once(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, int | None]:
+        """The receipt, and how many jobs are open with it; None of a repeated one."""
         nonce = secrets.token_hex(32) if sender.anonymous else ""
         identified = not sender.anonymous and any(image.dicom for image in upload.images)
         if key is None and not identified:
             async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
-                return await self._record(connection, sender, upload, _capability(nonce, "")), True
+                return await self._record(connection, sender, upload, _capability(nonce, ""))
         async with tenant_scope(self._engine, sender.tenant_id) as connection:
             if key is None:
                 return await self._record_new(connection, sender, upload, "")
@@ -111,8 +121,8 @@ class Acceptance:
             await queries.lock_key(connection, sender.tenant_id, sender.owner, name)
             known = await queries.remembered(connection, sender.tenant_id, sender.owner, name)
             if known:
-                return _replay(known, key, upload.fingerprint), False
-            accepted, fresh = await self._record_new(connection, sender, upload, _capability(nonce, key))
+                return _replay(known, key, upload.fingerprint), None
+            accepted, opened = await self._record_new(connection, sender, upload, _capability(nonce, key))
             await queries.remember(
                 connection,
                 tenant_id=sender.tenant_id,
@@ -122,11 +132,11 @@ class Acceptance:
                 job_id=accepted.job_id,
                 answer=_kept(accepted, nonce),
             )
-        return accepted, fresh
+        return accepted, opened
 
     async def _record_new(
         self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
-    ) -> tuple[Accepted, bool]:
+    ) -> tuple[Accepted, int | None]:
         """As `_record`, unless all images are known as those of one job; the lock lasts for the transaction."""
         studies = [image.dicom.study for image in upload.images if image.dicom]
         if studies and not sender.anonymous:
@@ -135,12 +145,12 @@ class Acceptance:
             if known:
                 ids = dict(zip(_different(upload), known.ids, strict=True))
                 own = [ids[image] for image in upload.images]
-                return _receipt(known.id, known.study_id, own, JobState(known.state)), False
-        return await self._record(connection, sender, upload, secret), True
+                return _receipt(known.id, known.study_id, own, JobState(known.state)), None
+        return await self._record(connection, sender, upload, secret)
 
     async def _record(
         self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
-    ) -> Accepted:
+    ) -> tuple[Accepted, int]:
         study_id, job_id = uuid4(), uuid4()
         studies = [image.dicom.study for image in upload.images if image.dicom and not sender.anonymous]
         quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
@@ -165,14 +175,17 @@ class Acceptance:
         if quota is not None:
             _check_quota(before.opened, quota)
         link = _open_link(secret) if secret else ""
-        return _receipt(job_id, study_id, [image.id for image in upload.images], link=link)
+        receipt = _receipt(job_id, study_id, [image.id for image in upload.images], link=link)
+        return receipt, before.opened + 1
 
 
 def _receipt(
     job_id: UUID, study_id: UUID, instance_ids: list[UUID], state: JobState = JobState.QUEUED, link: str = ""
 ) -> Accepted:
-    links = {"self": link or f"/v1/jobs/{job_id}"}
-    return Accepted(job_id=job_id, study_id=study_id, instance_ids=instance_ids, state=state, links=links)
+    links = _links(link or f"/v1/jobs/{job_id}")
+    return Accepted(
+        id=job_id, job_id=job_id, study_id=study_id, instance_ids=instance_ids, state=state, links=links
+    )
 
 
 def _different(upload: Upload) -> list[StoredImage]:
@@ -209,6 +222,10 @@ def _capability(nonce: str, key: str) -> str:
     return urlsafe_b64encode(digest).rstrip(b"=").decode() if nonce else ""
 
 
+def _links(job: str) -> dict[str, str]:
+    return {"self": job, "events": f"{job}/events"}
+
+
 def _open_link(secret: str) -> str:
     return f"/v1/anonymous/jobs/{secret}"
 
@@ -224,5 +241,5 @@ def _replay(known: queries.AnyRow, key: str, fingerprint: str) -> Accepted:
         raise CodedError(Code.IDEMPOTENCY_MISMATCH)
     answer = dict(known.answer)
     if nonce := answer.pop("nonce", ""):
-        answer["links"] = {"self": _open_link(_capability(nonce, key))}
+        answer["links"] = _links(_open_link(_capability(nonce, key)))
     return Accepted.model_validate(answer)

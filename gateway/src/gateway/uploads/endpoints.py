@@ -50,6 +50,15 @@ def _form() -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def open_jobs(quota: int, room: int) -> dict[str, str]:
+    """How many jobs more a tenant may have open, as draft-ietf-httpapi-ratelimit-headers says it.
+
+    There is no window, and so no `t`: there is more room when a job ends.
+    """
+    policy = f'"open-jobs";q={quota};qu="concurrent-requests"'
+    return {"RateLimit-Policy": policy, "RateLimit": f'"open-jobs";r={room}'}
+
+
 def _receipt(description: str, **headers: str) -> dict[int | str, dict[str, Any]]:
     told = {
         "Location": "Where to poll the job.",
@@ -66,7 +75,13 @@ def _receipt(description: str, **headers: str) -> dict[int | str, dict[str, Any]
     status_code=202,
     openapi_extra=_form(),
     responses={
-        **_receipt("Stored durably and queued."),
+        **_receipt(
+            "Stored durably and queued.",
+            **{
+                "RateLimit": "Jobs more that the tenant may have open (r).",
+                "RateLimit-Policy": "Jobs (q) that it may have open at once.",
+            },
+        ),
         **responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, *_CODES),
     },
 )
@@ -111,6 +126,8 @@ async def _take(
     await acceptance.check_capacity(anonymous=sender.anonymous)
     upload = await receiver.receive(request)
     upload.force = force
-    accepted = await acceptance.accept(sender, upload, key)
+    accepted, room = await acceptance.accept(sender, upload, key)
+    if room is not None:
+        response.headers.update(open_jobs(receiver.settings.open_jobs_per_tenant, room))
     response.headers.update({"Location": accepted.links["self"], "Retry-After": "1"})
     return accepted

@@ -70,7 +70,7 @@ class Receiver:
     """Stores what is sent."""
 
     def __init__(self, settings: GatewaySettings, blobs: BlobStore) -> None:
-        self._settings, self._blobs = settings, blobs
+        self.settings, self._blobs = settings, blobs
 
     async def receive(self, request: Request) -> Upload:
         """Store every image of a multipart/form-data request.
@@ -91,7 +91,7 @@ class Receiver:
         async for part in stream.parts():
             name = str(part.name)
             if name == IMAGES and part.filename is not None:
-                if len(upload.images) >= self._settings.max_files:
+                if len(upload.images) >= self.settings.max_files:
                     raise CodedError(Code.TOO_MANY_FILES)
                 image = await self._image(part.filename, stream.chunks(), len(upload.images))
                 upload.images.append(await self._once(image, upload.images))

@@ -1,6 +1,7 @@
 """Around every HTTP request: an id, limits on its body, metrics, and an answer for unexpected errors."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from time import monotonic
 from uuid import UUID, uuid4
@@ -14,20 +15,27 @@ from thorax.errors import Code, CodedError
 from thorax.http import problems
 from thorax.telemetry import REQUEST_SECONDS, REQUESTS
 
+_REQUEST_ID = re.compile(rb"[0-9a-fA-F-]{16,64}")  # no name, no date can be written so
+_TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
 
-def _given_id(scope: Scope) -> str:
-    """The client's X-Request-Id if it is a UUID (anything else could smuggle data into logs), or a new one."""
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            try:
-                return f"urn:uuid:{UUID(value.decode('latin-1'))}"
-            except ValueError:
-                break
-    return f"urn:uuid:{uuid4()}"
+
+def _header(scope: Scope, name: bytes, form: re.Pattern[bytes]) -> re.Match[bytes] | None:
+    """The only header of that name, if it has the form: anything else could smuggle data into logs."""
+    values = [value for key, value in scope["headers"] if key == name]
+    return form.fullmatch(values[0]) if len(values) == 1 else None
+
+
+def _urn(request_id: str) -> str:
+    """What names a request in a problem document: a URN of a UUID, or a tag URI (RFC 4151) of another id."""
+    try:
+        return f"urn:uuid:{UUID(request_id)}"
+    except ValueError:
+        return f"tag:thorax.dev,2026:{request_id}"
 
 
 class RequestTelemetry:
-    """ASGI middleware: names each request, counts it under its route's template, answers crashes with 500."""
+    """ASGI middleware: names each request by the client's X-Request-Id (16 to 64 hexadecimal digits and dashes) or a new one,
+    logs the trace of its traceparent (W3C Trace Context), counts it under its route's template, answers crashes with 500."""
 
     def __init__(self, app: ASGIApp, service: str) -> None:
         self._app, self._service = app, service
@@ -36,15 +44,17 @@ class RequestTelemetry:
         """Handle one request; other scopes pass through."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        name, began, status = _given_id(scope), monotonic(), 499
-        scope.setdefault("state", {})["request_id"] = name
-        structlog.contextvars.bind_contextvars(request=name)
+        given, traced = _header(scope, b"x-request-id", _REQUEST_ID), _header(scope, b"traceparent", _TRACE)
+        request_id, began, status = given[0].decode() if given else str(uuid4()), monotonic(), 499
+        known = {"request": _urn(request_id)} | ({"trace": traced[1].decode()} if traced else {})
+        scope.setdefault("state", {})["request_id"] = known["request"]
+        structlog.contextvars.bind_contextvars(**known)
 
         async def answer(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", name[9:].encode())]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
@@ -59,7 +69,7 @@ class RequestTelemetry:
             route = getattr(scope.get("route"), "path", "unmatched")
             REQUESTS.labels(self._service, route, scope["method"], status).inc()
             REQUEST_SECONDS.labels(self._service, route).observe(monotonic() - began)
-            structlog.contextvars.unbind_contextvars("request")
+            structlog.contextvars.unbind_contextvars(*known)
 
 
 class BodyLimits:

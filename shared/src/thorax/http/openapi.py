@@ -25,7 +25,7 @@ def install(app: FastAPI) -> None:
 
 def _document(app: FastAPI) -> dict[str, Any]:
     found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-    schemas: dict[str, Any] = found["components"]["schemas"]
+    schemas: dict[str, Any] = found.setdefault("components", {}).setdefault("schemas", {})
     # FastAPI describes its own form of a 422, which these services never send.
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

@@ -25,7 +25,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
     if not request.query_params:
         return
     methods = request.app.openapi()["paths"].get(getattr(request.scope.get("route"), "path", ""), {})
-    operation = methods.get({"HEAD": "get"}.get(request.method, request.method.lower()))
+    operation = methods.get(request.method.lower())
     if operation is None or takes_any_query(operation):
         return
     known = sorted(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query")

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 
 from thorax.errors import Code, CodedError
+from thorax.http.methods import allowed
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -102,11 +103,13 @@ def install(app: FastAPI) -> None:
         return response(request, CodedError(Code.VALIDATION, what, errors=fields))
 
     @app.exception_handler(HTTPException)
-    async def http(request: Request, error: HTTPException) -> JSONResponse:
+    async def http(request: Request, error: HTTPException) -> Response:
         code = _BY_STATUS.get(error.status_code, Code.VALIDATION)
         headers = dict(error.headers or {})
         if code == Code.METHOD_NOT_ALLOWED:
-            headers["Allow"] = _methods(request) or headers["Allow"]
+            headers["Allow"] = allowed(request, headers["Allow"])
+            if request.method == "OPTIONS":
+                return Response(status_code=204, headers={"Allow": headers["Allow"]})
         return response(request, CodedError(code), headers)
 
     @app.exception_handler(OperationalError)
@@ -134,12 +137,6 @@ def install(app: FastAPI) -> None:
         if error.connection_invalidated:
             return await away(request, error)
         return unexpected(request, error)
-
-
-def _methods(request: Request) -> str:
-    """All methods of the request's path (RFC 9110, 10.2.1); the router names those of its first route only."""
-    path = getattr(request.scope.get("route"), "path", "")
-    return ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, ()))
 
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:
