@@ -26,6 +26,7 @@ from thorax.http.authentication import Authenticator
 from thorax.http.background import background
 from thorax.http.methods import HeadAsGet
 from thorax.http.middleware import BodyLimits, RequestTelemetry
+from thorax.http.openapi import operation_id
 from thorax.http.parameters import refuse_unknown_parameters
 from thorax.http.sharing import share
 from thorax.identity import AUDIENCE, TokenVerifier
@@ -44,6 +45,7 @@ def create_app(context: AppContext) -> FastAPI:
         openapi_url="/auth/openapi.json",
         docs_url=None,
         redoc_url=None,
+        generate_unique_id_function=operation_id,
         lifespan=_lifespan,
         dependencies=[Depends(refuse_unknown_parameters)],
     )

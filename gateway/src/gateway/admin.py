@@ -62,7 +62,7 @@ class Restarted(BaseModel):
 
 
 @router.get("/failed", responses=responses(*_ERRORS))
-async def failed(
+async def list_failed_jobs(
     _: Admin,
     request: Request,
     limit: Annotated[int, Query(ge=1, le=100)] = 25,
@@ -87,7 +87,7 @@ async def failed(
     status_code=202,
     responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT),
 )
-async def retry(_: Admin, request: Request, job_id: UUID) -> Restarted:
+async def retry_failed_job(_: Admin, request: Request, job_id: UUID) -> Restarted:
     """Analyse a failed or degraded job of any tenant again."""
     engine: AsyncEngine = request.app.state.engine
     jobs: JobService = request.app.state.jobs

@@ -34,6 +34,7 @@ from thorax.http.background import background
 from thorax.http.database import async_engine
 from thorax.http.methods import HeadAsGet
 from thorax.http.middleware import BodyLimits, RequestTelemetry
+from thorax.http.openapi import operation_id
 from thorax.http.parameters import refuse_unknown_parameters
 from thorax.http.sharing import GzipJson, share
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
@@ -49,7 +50,11 @@ DESCRIPTION = f"""Send chest X-rays, poll the job, get five findings with a heat
 2. `POST /v1/jobs` with one to twenty images of a study: `202`, and everything is stored durably.
 3. `GET /v1/jobs/{{id}}?wait=30` until `state` is `succeeded`.
 
-Every error is a problem document (RFC 9457) with a stable `code`, a sentence, and what to do."""
+Every error is a problem document (RFC 9457) with a stable [code](/problems), a sentence, and what to do.
+
+**Versions.** The path has the major version. Within `/v1` parameters, fields, codes and values of enumerations are added, and
+none is removed or renamed: ignore what you do not know. **Deprecation.** What a later version removes is marked `deprecated`
+here and answers with `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) six months before. Nothing is deprecated now."""
 
 
 def create_app(settings: GatewaySettings) -> FastAPI:
@@ -62,6 +67,9 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         dependencies=[Depends(refuse_unknown_parameters)],
         redoc_url=None,
         docs_url=None,  # FastAPI's own asks a CDN; this one's is `gateway.site.api_docs`
+        openapi_url=None,
+        servers=[{"url": "/", "description": "This server."}],
+        generate_unique_id_function=operation_id,
     )
     app.state.settings = settings
     app.state.notifications = JobNotifications(settings.listen_url)

@@ -16,6 +16,7 @@ def problem(answer: httpx.Response, *codes: Code) -> dict[str, Any]:
         assert document[member], f"{member} is missing: {document}"
     assert not codes or document["code"] in codes, document
     code = Code(document["code"])
+    assert document["type"] == f"/problems/{code}"
     assert (answer.status_code, document["status"], document["title"]) == (
         code.status,
         code.status,

@@ -165,7 +165,7 @@ def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
 
 
 def _example(document: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """The example that the page /docs shows for a schema (`exampleOf` in docs.js)."""
+    """The example that a documentation page shows for a schema."""
     if "examples" in schema:
         return schema["examples"][0]
     if "$ref" in schema:

@@ -17,7 +17,7 @@ _CHANGE = responses(*_ADMIN, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT)
 
 
 @router.get("/users", responses=responses(*_ADMIN))
-async def users(
+async def list_users(
     _: Administrator,
     tx: Tx,
     cursor: Annotated[str | None, Query(max_length=200)] = None,
@@ -29,7 +29,7 @@ async def users(
 
 
 @router.get("/tenants", responses=responses(*_ADMIN))
-async def named_tenants(
+async def list_tenants(
     _: Administrator,
     tx: Tx,
     ids: Annotated[list[UUID], Query(alias="id", min_length=1, max_length=100)],
@@ -39,24 +39,24 @@ async def named_tenants(
 
 
 @router.post("/users/{user_id}/disable", responses=_CHANGE)
-async def disable(user_id: UUID, _: Administrator, tx: Tx) -> Account:
+async def disable_user(user_id: UUID, _: Administrator, tx: Tx) -> Account:
     """Disable a user and the user's machine clients."""
     return Account.model_validate(await service.disable(tx, user_id))
 
 
 @router.post("/users/{user_id}/enable", responses=_CHANGE)
-async def enable(user_id: UUID, _: Administrator, tx: Tx) -> Account:
+async def enable_user(user_id: UUID, _: Administrator, tx: Tx) -> Account:
     """Enable a disabled user again."""
     return Account.model_validate(await service.enable(tx, user_id))
 
 
 @router.post("/users/{user_id}/promote", responses=_CHANGE)
-async def promote(user_id: UUID, _: Administrator, tx: Tx) -> Account:
+async def promote_user(user_id: UUID, _: Administrator, tx: Tx) -> Account:
     """Make a user an administrator, from the user's next login on."""
     return Account.model_validate(await service.promote(tx, user_id))
 
 
 @router.post("/users/{user_id}/demote", responses=_CHANGE)
-async def demote(user_id: UUID, _: Administrator, tx: Tx) -> Account:
+async def demote_user(user_id: UUID, _: Administrator, tx: Tx) -> Account:
     """Make an administrator an ordinary user."""
     return Account.model_validate(await service.demote(tx, user_id))

@@ -26,7 +26,7 @@ async def register(body: SignUp, tx: Tx, address: Address) -> Account:
 
 
 @router.get("/me", responses=responses(Code.UNAUTHENTICATED))
-async def me(caller: Caller, tx: Tx) -> Me:
+async def get_account(caller: Caller, tx: Tx) -> Me:
     """Show whose token this is, a user's or a machine client's, and its scopes."""
     if caller.kind == "user":
         name = (await live_user(caller, tx)).name
@@ -46,7 +46,7 @@ async def me(caller: Caller, tx: Tx) -> Me:
 
 
 @router.delete("/me", status_code=204, responses=responses(*_PROOF, Code.CONFLICT))
-async def leave(body: PasswordProof, user: CurrentUser, tx: Tx, address: Address) -> None:
+async def close_account(body: PasswordProof, user: CurrentUser, tx: Tx, address: Address) -> None:
     """Delete the account with its sessions and machine clients. The last administrator cannot."""
     await service.delete_account(tx, user, body.password.get_secret_value(), address)
 
@@ -62,7 +62,7 @@ async def change_password(
 
 
 @router.post("/invitations", status_code=201, responses=responses(Code.UNAUTHENTICATED, Code.SIGN_UP_CLOSED))
-async def invite(user: CurrentUser, tx: Tx) -> Invitation:
+async def create_invitation(user: CurrentUser, tx: Tx) -> Invitation:
     """Invite one person into your tenant, whose members see each other's studies. Valid for a week."""
     token, expires_at = await service.invite(tx, user)
     return Invitation(invitation=token, expires_at=expires_at)

@@ -51,19 +51,19 @@ class ClientWithSecret(ClientInfo):
 
 
 @router.get("", responses=responses(Code.UNAUTHENTICATED))
-async def clients(user: CurrentUser, tx: Tx) -> list[ClientInfo]:
+async def list_clients(user: CurrentUser, tx: Tx) -> list[ClientInfo]:
     """List your machine clients, newest first."""
     return [ClientInfo.model_validate(row) for row in await queries.clients_of(tx.db, user.id)]
 
 
 @router.post("", status_code=201, responses=responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.CSRF))
-async def create(body: NewClient, user: CurrentUser, tx: Tx) -> ClientWithSecret:
+async def create_client(body: NewClient, user: CurrentUser, tx: Tx) -> ClientWithSecret:
     """Create a machine client. This answer is the only one that shows its secret."""
     return _with_secret(*await service.create(tx, user, body.name, body.scopes))
 
 
 @router.post("/{client_id}/rotate", responses=responses(*_MINE))
-async def rotate(
+async def rotate_client_secret(
     client_id: UUID, user: CurrentUser, tx: Tx, body: Rotation | None = None
 ) -> ClientWithSecret:
     """Replace the secret. The old one works for another 24 hours unless `at_once`."""
@@ -72,7 +72,7 @@ async def rotate(
 
 
 @router.delete("/{client_id}", status_code=204, responses=responses(*_MINE))
-async def revoke(client_id: UUID, user: CurrentUser, tx: Tx) -> None:
+async def revoke_client(client_id: UUID, user: CurrentUser, tx: Tx) -> None:
     """Revoke a machine client. Other services accept its access token for up to ten more minutes."""
     await service.revoke(tx, user, client_id)
 

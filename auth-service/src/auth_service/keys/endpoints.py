@@ -17,7 +17,7 @@ class JsonWebKeySet(BaseModel):
 
 
 @router.get("/.well-known/jwks.json", responses=responses(Code.UNAVAILABLE))
-async def jwks(tx: Tx, response: Response) -> JsonWebKeySet:
+async def get_signing_keys(tx: Tx, response: Response) -> JsonWebKeySet:
     """Get the public keys of access tokens: those that will sign, that sign now, and that signed tokens still valid."""
     tx.app.keyring.signing()  # CodedError(UNAVAILABLE) before the first key
     response.headers["Cache-Control"] = "public, max-age=300"

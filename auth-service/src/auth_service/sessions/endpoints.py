@@ -67,7 +67,7 @@ async def log_in(
 
 
 @router.post("/session/refresh", responses=responses(Code.UNAUTHENTICATED, Code.CSRF, Code.CONFLICT))
-async def refresh(request: Request, response: Response, tx: Tx) -> PageSession:
+async def refresh_session(request: Request, response: Response, tx: Tx) -> PageSession:
     """Replace the cookies. `409 conflict`: another tab has just done so; use the cookies that it got."""
     _check_site(request)
     csrf = request.headers.get(CSRF_HEADER, "")
@@ -86,7 +86,7 @@ async def log_out(request: Request, response: Response, tx: Tx) -> None:
 
 
 @router.get("/sessions", responses=responses(Code.UNAUTHENTICATED))
-async def sessions(user: CurrentUser, caller: Caller, tx: Tx) -> list[SessionInfo]:
+async def list_sessions(user: CurrentUser, caller: Caller, tx: Tx) -> list[SessionInfo]:
     """List your logins, last used first."""
     return [
         SessionInfo.model_validate(vars(row) | {"page": row.page, "current": str(row.id) == caller.session})

@@ -74,7 +74,7 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {
 
 
 @router.post("/token", response_model=TokenAnswer, response_model_exclude_none=True, responses=_REFUSALS)
-async def token(
+async def create_token(
     request: Request,
     response: Response,
     form: Annotated[TokenForm, Form()],
@@ -147,7 +147,7 @@ def _refusal(request: Request, form: TokenForm, error: CodedError) -> JSONRespon
 
 
 @router.post("/logout", status_code=204, responses=problems.responses(Code.UNAUTHENTICATED, Code.CSRF))
-async def logout(request: Request, tx: Tx, body: Logout | None = None) -> None:
+async def revoke_token(request: Request, tx: Tx, body: Logout | None = None) -> None:
     """End a session: that of the refresh token sent, or else of the access token. An ended one is not an error."""
     if body is not None:
         await service.close(tx, body.refresh_token.get_secret_value())

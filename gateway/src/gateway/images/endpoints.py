@@ -138,7 +138,7 @@ def _add_pictures(
     Wanted = Annotated[ImageRequest, Depends(image_request)]  # noqa: N806
 
     @router.get(f"{base}/image.png", responses=PICTURE, response_class=Response)
-    async def image(wanted: Wanted, size: Size = 1024) -> Response:
+    async def get_image(wanted: Wanted, size: Size = 1024) -> Response:
         """Fetch the image prepared for display: 8-bit grey, bone bright, turned as EXIF says (DICOM: as stored)."""
 
         def render(display: bytes) -> bytes:
@@ -149,7 +149,7 @@ def _add_pictures(
         return await wanted.picture(render)
 
     @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
-    async def heatmap(
+    async def get_heatmap(
         wanted: Wanted, finding: str, size: Size = 1024, colormap: ColorMap = "inferno"
     ) -> Response:
         """Fetch the heatmap of one finding, transparent where it is cold."""
@@ -162,7 +162,7 @@ def _add_pictures(
         return await wanted.picture(render, finding)
 
     @router.get(f"{base}/overlay/{{finding}}.png", responses=PICTURE, response_class=Response)
-    async def overlay(
+    async def get_overlay(
         wanted: Wanted,
         finding: str,
         size: Size = 1024,
@@ -187,7 +187,7 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
         responses={**_file(ARCHIVE), **responses(Code.NOT_READY)},
         response_class=Response,
     )
-    async def archive(service: Service, access: Readable, instance_id: UUID) -> Response:
+    async def get_maps(service: Service, access: Readable, instance_id: UUID) -> Response:
         """Fetch the maps as NumPy arrays, in the order of `findings`.
 
         `ensemble` float16 [5, h, w] in 0..1, and `backbone_NAME` float16 [5, h, w] with each backbone's own values.
@@ -210,7 +210,7 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
         return Response(buffer.getvalue(), media_type=ARCHIVE, headers=headers)
 
     @router.get(f"{base}/original", responses=_ORIGINAL, response_class=StreamingResponse)
-    async def original(
+    async def get_original(
         request: Request,
         service: Service,
         access: Readable,

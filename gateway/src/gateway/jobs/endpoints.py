@@ -179,7 +179,7 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         },
         response_class=EventSourceResponse,
     )
-    async def events(
+    async def stream_job_events(
         service: Service,
         request: Request,
         access: Annotated[Access, Depends(readable)],

@@ -29,7 +29,7 @@ class Analysis(BaseModel):
     status_code=202,
     responses=responses(Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.NOT_FOUND, Code.BUNDLE_MISSING),
 )
-async def analyse(
+async def analyse_study(
     caller: Writer, request: Request, study_instance_uid: Annotated[str, Path(max_length=64)]
 ) -> Analysis:
     """Analyse a study now that a DICOM peer has sent, instead of when it has been quiet for long enough."""

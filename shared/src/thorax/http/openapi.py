@@ -1,9 +1,11 @@
 """The OpenAPI document: what FastAPI makes of the endpoints, with every error described as it is really sent."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 
 from thorax.errors import Code
 from thorax.http.parameters import takes_any_query
@@ -23,8 +25,31 @@ def install(app: FastAPI) -> None:
     app.openapi = document  # type: ignore[method-assign]
 
 
+def operation_id(route: APIRoute) -> str:
+    """An operation's id: its function's name. Those of the open API, which share functions, end in `_anonymous`."""
+    anonymous = "/anonymous/" in route.path and "anonymous" not in route.name
+    return f"{route.name}_anonymous" if anonymous else route.name
+
+
+def merged(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Two services' documents as one; ValueError if they use one name for two things."""
+    components = {kind: dict(entries) for kind, entries in mine["components"].items()}
+    for kind, entries in other.get("components", {}).items():
+        known = components.setdefault(kind, {})
+        for name, entry in entries.items():
+            if known.setdefault(name, entry) != entry:
+                raise ValueError(f"two services each have a {kind[:-1]} {name}")
+    return {**mine, "paths": {**mine["paths"], **other["paths"]}, "components": components}
+
+
 def _document(app: FastAPI) -> dict[str, Any]:
-    found = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    found = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        servers=app.servers or None,
+    )
     schemas: dict[str, Any] = found.setdefault("components", {}).setdefault("schemas", {})
     # FastAPI describes its own form of a 422, which these services never send.
     for name in ("HTTPValidationError", "ValidationError"):

@@ -30,9 +30,7 @@ _BY_STATUS = {
 class Problem(BaseModel):
     """An error: `code` is for programs, `detail` and `remedy` are for people."""
 
-    type: str = Field(
-        examples=["https://thorax.dev/problems/no_files"], description="an identifier, not a link"
-    )
+    type: str = Field(examples=["/problems/no_files"], description="where the code is explained")
     code: Code = Field(examples=["no_files"])
     title: str = Field(examples=["No image was sent"])
     status: int = Field(examples=[422])
@@ -59,7 +57,7 @@ def responses(*codes: Code) -> dict[int | str, dict[str, Any]]:
 def render(error: CodedError, instance: str) -> dict[str, Any]:
     """The problem document of an error."""
     return {
-        "type": f"https://thorax.dev/problems/{error.code}",
+        "type": f"/problems/{error.code}",
         "code": str(error.code),
         "title": error.code.title,
         "status": error.code.status,
