@@ -5,12 +5,12 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway import queries
 from gateway.jobs.rows import map_scale
 from gateway.jobs.schemas import DISCLAIMER, MapScaleView
-from gateway.tables import BundleRow, TenantBundle
 from thorax.bundle import Manifest
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
@@ -69,13 +69,8 @@ async def list_models(request: Request) -> ModelList:
     """List the registered model bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
     engine: AsyncEngine = request.app.state.engine
     tenant = await _tenant(request)
-    own = select(TenantBundle.bundle_digest).where(TenantBundle.tenant_id == tenant)
-    active = func.coalesce(BundleRow.digest == own.scalar_subquery(), BundleRow.active).label("in_use")
-    query = select(*BundleRow.__table__.columns, active).order_by(
-        active.desc(), BundleRow.active.desc(), BundleRow.registered_at.desc()
-    )
     async with tenant_autocommit(engine, tenant) as connection:
-        rows = (await connection.execute(query)).all()
+        rows = await queries.bundles(connection, tenant)
     return ModelList(items=[_view(row) for row in rows])
 
 

@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 
 import structlog
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
-from sqlalchemy import func, select
 
-from gateway.tables import BundleRow, WorkerRow
+from gateway import queries
 from thorax.errors import CodedError
 from thorax.states import ALIVE_S
 from thorax.version import VERSION
@@ -67,11 +65,9 @@ async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], requ
 
 async def _platform(request: Request) -> list[str]:
     """The active bundle, and a live worker for each kind of work on it."""
-    alive = WorkerRow.seen_at > func.now() - timedelta(seconds=ALIVE_S)
     async with request.app.state.engine.connect() as connection:
-        query = select(BundleRow.digest, BundleRow.manifest).where(BundleRow.active)
-        bundle = (await connection.execute(query)).first()
-        rows = (await connection.execute(select(*WorkerRow.__table__.columns).where(alive))).all()
+        bundle = await queries.active_bundle(connection)
+        rows = await queries.live_workers(connection)
     if bundle is None:
         return ["model bundle: none is active"]
     serving = [row for row in rows if bundle.digest in row.bundles]
