@@ -38,11 +38,11 @@ class Scp:
     spool: Path
     title: str = "THORAX"
 
-    def associate(self, *contexts: Any, called: str | None = None, calling: str = "SCU") -> Any:
+    def associate(self, *contexts: Any, called: str | None = None, calling: str = "SCU", **more: Any) -> Any:
         ae = AE(ae_title=calling)
         ae.requested_contexts = list(contexts) or [build_context(CR, ExplicitVRLittleEndian)]
         ae.acse_timeout = ae.dimse_timeout = 60
-        return ae.associate("127.0.0.1", self.port, ae_title=called or self.title)
+        return ae.associate("127.0.0.1", self.port, ae_title=called or self.title, **more)
 
     def jobs(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
         """All jobs of the tenant, once there are so many and they have ended."""

@@ -226,26 +226,6 @@ def test_past_the_limit_associations_are_rejected_and_others_continue(start: Sta
     second.release()
 
 
-@pytest.mark.slow
-def test_instances_answered_with_success_survive_a_kill(start: Start, platform: Platform) -> None:
-    scp, study = start(), uid()
-    sent = []
-    for seed in range(10):
-        association = scp.associate()
-        assert association.is_established
-        sop = uid()
-        assert association.send_c_store(data_set(instance(study, seed, sop))).Status == 0
-        scp.process.send_signal(signal.SIGKILL)
-        scp.process.wait()
-        sent.append(sop)
-        association.abort()
-        scp = start(scp.port, scp.tenant)
-    found = platform.sql("select id, sop_instance_uid from instances where tenant_id = %s", scp.tenant)
-    assert sorted(sop for _, sop in found) == sorted(sent)
-    for instance_id, _ in found:
-        assert (platform.folder / "blobs" / "instances" / str(instance_id) / "original").exists()
-
-
 def test_orthanc_sends_over_both_doors(scp: Scp, platform: Platform, tmp_path: Path) -> None:
     plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
     if not shutil.which("Orthanc") or not plugin.exists():

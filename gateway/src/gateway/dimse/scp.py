@@ -1,6 +1,6 @@
 """The SCP's answers: who may associate, what is agreed, and what becomes of each C-STORE."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.dimse.config import CalledAE
 from gateway.dimse.contexts import RADIOGRAPHS, prefer_the_senders_order
+from gateway.dimse.pdus import bounded
 from gateway.studies.filing import Filing
 from gateway.studies.header import Identifiers
 from gateway.studies.statuses import (
@@ -59,8 +60,12 @@ class StorageSCP:
         ]
 
     def _opened(self, event: Any) -> None:
-        """pynetdicom itself waits without limit for the rest of a PDU that has begun."""
-        event.assoc.dul.socket.socket.settimeout(self._idle_s)
+        """pynetdicom itself waits without limit for the rest of a PDU that has begun, of whatever length."""
+        transport = event.assoc.dul.socket
+        transport.socket.settimeout(self._idle_s)
+        transport.recv = bounded(transport.socket, event.assoc.acceptor.maximum_length)
+        dimse = event.assoc.dimse
+        dimse.receive_primitive = _aborting(dimse.receive_primitive, event.assoc)
 
     def _requested(self, event: Any) -> None:
         association, request = event.assoc, event.assoc.requestor.primitive
@@ -128,6 +133,22 @@ class StorageSCP:
         finally:
             path.unlink(missing_ok=True)
         return SUCCESS
+
+
+def _aborting(receive: Callable[[Any], None], association: Any) -> Callable[[Any], None]:
+    """`receive`, which aborts where it fails: on a full disk, or a message that can't be decoded.
+
+    pynetdicom 3.0.4 would end the thread, and keep connection and file, until it takes no association any more.
+    """
+
+    def guarded(primitive: Any) -> None:
+        try:
+            receive(primitive)
+        except Exception as error:
+            _log.warning("association_aborted", error=type(error).__name__)
+            association.dul.event_queue.put("Evt19")
+
+    return guarded
 
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:
