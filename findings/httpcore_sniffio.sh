@@ -31,22 +31,28 @@ async def answer(reader, writer):
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
 
-async def main(n=300):
+async def main(n=200):
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with httpx.AsyncClient(verify=False) as client:
         await client.get(url)
         builtins.__import__ = counting
-        began = time.process_time()
-        for _ in range(n):
-            await client.get(url)
-        spent = (time.process_time() - began) / n * 1000
+        rounds = []
+        for _ in range(5):
+            began = time.process_time()
+            for _ in range(n):
+                await client.get(url)
+            rounds.append((time.process_time() - began) / n * 1000)
         builtins.__import__ = original
-    print(f"{tries / n:.0f} {spent:.2f}")
+    print(f"{tries / n / 5:.0f} {min(rounds):.2f}")
 
 
 asyncio.run(main())
 PYTHON
+# A dozen folders to search, as an editable workspace has.
+mkdir -p "$folder"/path/{1..12}
+PYTHONPATH=$(printf '%s:' "$folder"/path/*)
+export PYTHONPATH
 without=$("$folder/venv/bin/python" "$folder/measure.py")
 "$folder/venv/bin/pip" install --quiet sniffio==1.3.1
 with=$("$folder/venv/bin/python" "$folder/measure.py")

@@ -13,9 +13,11 @@ from typing import Any
 
 import httpx
 import pytest
+from click.testing import CliRunner, Result
 from tests.factories.bundles import make_bundle
 
 from local_stack.server import free_port
+from thorax.commands.cli import cli
 
 pytestmark = pytest.mark.slow
 COMMAND = Path(sys.executable).parent / "thorax-local"
@@ -154,6 +156,30 @@ def test_no_secret_is_seen_in_the_list_of_processes(run: Run) -> None:
     for pid in run.family():
         arguments = Path(f"/proc/{pid}/cmdline").read_text()
         assert not [secret for secret in secrets if secret in arguments]
+
+
+def test_login_and_analyze_from_the_command_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    told = run.about()
+
+    def thorax(*words: object) -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in words])
+
+    wrong = thorax(
+        "login", "--url", told["base_url"], "--user", told["user"], "--password", "wrong wrong wrong"
+    )
+    assert (wrong.exit_code, "password is wrong" in wrong.output) == (1, True)
+    ended = thorax("login", "--url", told["base_url"], "--user", told["user"], "--password", told["password"])
+    assert ended.exit_code == 0, ended.output
+    (kept,) = tmp_path.rglob("login.json")
+    assert kept.stat().st_mode & 0o077 == 0
+    assert told["password"] not in kept.read_text()
+    ended = thorax("analyze", SAMPLE, "--csv", tmp_path / "out.csv")
+    assert ended.exit_code == 0, ended.output
+    assert len(thorax("jobs").stdout.splitlines()) >= 2
+    assert thorax("jobs", "--url", "http://127.0.0.1:1").exit_code == 1  # the login is sent nowhere else
 
 
 def test_a_second_one_on_the_same_state_is_refused(run: Run, folder: Path) -> None:
