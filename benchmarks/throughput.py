@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -98,9 +98,10 @@ def family_cpu(families: Mapping[str, int]) -> dict[str, float]:
     used: dict[str, float] = defaultdict(float)
     for name, pid in families.items():
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            times = process.cpu_times()
-            kind = "decode" if "model_worker.sandbox.server" in process.cmdline() else name.split("-")[0]
-            used[kind] += times.user + times.system + times.children_user + times.children_system
+            with suppress(psutil.NoSuchProcess):  # a child of the sandbox that ended a moment ago
+                times = process.cpu_times()
+                kind = "decode" if "model_worker.sandbox.server" in process.cmdline() else name.split("-")[0]
+                used[kind] += times.user + times.system + times.children_user + times.children_system
     return used
 
 

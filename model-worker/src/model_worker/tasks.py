@@ -18,7 +18,7 @@ from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.sandbox.client import CODES, Decoded, decode, pixel_digest
 from thorax.errors import Code, CodedError
-from thorax.states import StepKind
+from thorax.states import ANONYMOUS_TENANT, StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
 from thorax.work import ledger
 from thorax.work.hints import Hints
@@ -117,6 +117,7 @@ class InferenceHandler:
                 [spec.input for spec in bundle.manifest.backbones],
                 timeout_s=self._settings.decode_timeout_s,
                 force=claim.force,
+                tenant=None if claim.tenant_id == ANONYMOUS_TENANT else claim.tenant_id,
             )
         except CodedError as error:
             if claim.shadow or error.code not in {*CODES, Code.INSTANCE_CONFLICT}:

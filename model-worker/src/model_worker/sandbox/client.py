@@ -1,9 +1,10 @@
-"""Decodes one hostile file at a time, in a child that may die of it.
+"""Decodes hostile files, one at a time, in children that may die of it.
 
 The worker never touches an upload's bytes. It passes them to `model_worker.sandbox.server`, a fork server of our own that
-has the decoders loaded: one fork per file, limits on memory, time, files and output, and an answer that is plain
+has the decoders loaded: a child with limits on memory, time, files and output, and an answer that is plain
 bytes, checked here, since a child that a file took over could send anything. Pictures and DICOM have a server each:
-pydicom makes one three times as large, and a fork costs by the page.
+pydicom makes one three times as large, and a fork costs by the page. A child is kept for a few more files of its tenant
+while nothing about it is unusual (docs/adr/0020).
 """
 
 import array
@@ -20,12 +21,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model_worker.decoding.attributes import DicomAttributes, iso_date, short_string, uid
 from model_worker.decoding.orientation import AS_STORED, UNDO
+from model_worker.sandbox.server import CLEAN
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM
@@ -48,6 +51,12 @@ MAX_HEADER = 64 * 2**10
 MAX_WARNINGS = 20
 GRACE_S = 2.0
 TRIES = 4  # whether the file killed a child or somebody else did shows when a second one is tried
+FILES, ROOM, KEPT_S = (
+    16,
+    64 * 2**20,
+    10.0,
+)  # of a child that is kept: files and bytes at most, and for how long
+KEPT = 4  # children of as many tenants
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,13 @@ def decode(
     *,
     timeout_s: float = 20.0,
     force: bool = False,
+    tenant: UUID | None = None,
 ) -> Decoded:
     """Decode `data` (media type image/png, image/jpeg or application/dicom) in a sandboxed child.
 
-    Raises CodedError: UNREADABLE_IMAGE, IMAGE_SIZE, IMAGE_TOO_LARGE, NOT_A_CHEST and NOT_FRONTAL (which `force` turns
-    into warnings), or DECODE_LIMIT as soon as the child is stopped by its limits. Safe to call from several threads.
+    Files of one `tenant` may share a child; without one each file has its own. Raises CodedError: UNREADABLE_IMAGE,
+    IMAGE_SIZE, IMAGE_TOO_LARGE, NOT_A_CHEST and NOT_FRONTAL (which `force` turns into warnings), or DECODE_LIMIT as soon
+    as the child is stopped by its limits. Safe to call from several threads.
     """
     specs = list({spec.key: spec for spec in inputs}.values())
     wanted = {
@@ -87,7 +98,7 @@ def decode(
         "timeout_s": timeout_s,
         "force": force,
     }
-    return _answered(wanted, data, lambda answer: _read_answer(answer, specs))
+    return _answered(wanted, data, lambda answer: _read_answer(answer, specs), tenant)
 
 
 def pixel_digest(data: bytes, *, timeout_s: float = 20.0) -> str | None:
@@ -104,17 +115,28 @@ def pixel_digest(data: bytes, *, timeout_s: float = 20.0) -> str | None:
 _T = TypeVar("_T")
 
 
-def _answered(wanted: dict[str, Any], data: bytes, read: Callable[["_Answer"], _T]) -> _T:
-    request, timeout_s = json.dumps(wanted).encode(), float(wanted["timeout_s"])
+def _answered(
+    wanted: dict[str, Any], data: bytes, read: Callable[["_Answer"], _T], tenant: UUID | None = None
+) -> _T:
+    request, timeout_s = json.dumps({**wanted, "bytes": len(data)}).encode(), float(wanted["timeout_s"])
+    key = (DICOM if wanted["media_type"] == DICOM else RASTER, tenant)
+    shared = tenant is not None and len(data) < ROOM
     started, blamed = time.monotonic(), 0
     for _ in range(TRIES):
-        server = _server(DICOM if wanted["media_type"] == DICOM else RASTER)
+        server = _server(key[0])
+        kept = _take(key, server) if shared else None
         try:
-            answer = _ask(server, request, data, read, timeout_s)
+            child = kept or _Child(server, timeout_s, len(data), shared=shared)
+            answer = _ask(child, request, data, read, timeout_s)
         except ConnectionError:  # the server was killed a moment ago
             server.stop()
             continue
+        except CodedError:
+            if kept:
+                continue  # what a file before it may have caused is not believed
+            raise
         if answer is not None:
+            _keep(key, child, usual=isinstance(answer, Decoded) and not answer.warnings)
             return answer
         blamed += server.outlives_its_child()
         if blamed == 2 or (blamed and time.monotonic() - started > timeout_s / 2):
@@ -127,20 +149,22 @@ def _at_its_limit() -> CodedError:
 
 
 def _ask(
-    server: "_ForkServer", request: bytes, data: bytes, read: Callable[["_Answer"], _T], timeout_s: float
+    child: "_Child", request: bytes, data: bytes, read: Callable[["_Answer"], _T], timeout_s: float
 ) -> _T | None:
-    """One child's answer; None if it ended, or was ended, without one. ConnectionError without a server."""
-    ours, childs = socket.socketpair()
-    with ours:
-        with childs:
-            server.fork(request, data, childs)
-        try:
-            return read(_Answer(ours, time.monotonic() + timeout_s + GRACE_S))
-        except (EOFError, ValueError, KeyError, TypeError, RecursionError):  # killed, or taken over
-            return None
-        except TimeoutError:
-            server.stop()  # the alarm should have ended the child; now its parent's death does
-            raise _at_its_limit() from None
+    """A child's answer; None if it ended, or was ended, without one. It is closed unless it answered well."""
+    answer = None
+    try:
+        child.send(request, data)
+        answer = read(_Answer(child.connection, time.monotonic() + timeout_s + GRACE_S))
+    except (EOFError, BrokenPipeError, ValueError, KeyError, TypeError, RecursionError):
+        pass  # killed, or taken over
+    except TimeoutError:
+        child.server.stop()  # the alarm should have ended the child; now its parent's death does
+        raise _at_its_limit() from None
+    finally:
+        if answer is None:
+            child.close()
+    return answer
 
 
 def start() -> None:
@@ -178,17 +202,11 @@ class _ForkServer:
             self._process.wait(0.1)
         return self._process.poll() is None
 
-    def fork(self, request: bytes, data: bytes, answer: socket.socket) -> None:
-        """Have a child forked that decodes `data` and writes to `answer`."""
+    def fork(self, limits: dict[str, float], upload: int, connection: socket.socket) -> None:
+        """Have a child forked that reads files from `upload` and answers on `connection`."""
         self.wait()
-        upload = os.memfd_create("upload")
-        try:
-            with open(upload, "wb", closefd=False) as file:
-                file.write(data)
-            fds = array.array("i", [upload, answer.fileno()])
-            self._control.sendmsg([request], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
-        finally:
-            os.close(upload)
+        fds = array.array("i", [upload, connection.fileno()])
+        self._control.sendmsg([json.dumps(limits).encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)])
 
     def stop(self) -> None:
         self._control.close()
@@ -196,8 +214,74 @@ class _ForkServer:
         self._process.wait()
 
 
+class _Child:
+    """A child of a fork server, which decodes one file, or with `shared` some. ConnectionError without a server."""
+
+    def __init__(self, server: _ForkServer, timeout_s: float, size: int, *, shared: bool) -> None:
+        self.server, self._left, self._room = server, FILES if shared else 1, ROOM if shared else size
+        lives_s = timeout_s + (KEPT_S if shared else 0)
+        self._kept_until = time.monotonic() + KEPT_S
+        self._upload = os.memfd_create("upload")
+        self.connection, childs = socket.socketpair()
+        limits = {"files": self._left, "room": self._room, "lives_s": lives_s}
+        try:
+            with childs:
+                server.fork(limits, self._upload, childs)
+        except BaseException:
+            self.close()
+            raise
+
+    def send(self, request: bytes, data: bytes) -> None:
+        """Give it a file; its answer follows on `connection`."""
+        with open(self._upload, "wb", closefd=False) as file:
+            file.write(data)
+        self.connection.sendall(struct.pack(">I", len(request)) + request)
+        self._left, self._room = self._left - 1, self._room - len(data)
+
+    def takes_another(self) -> bool:
+        """Whether there is room for one more file, in number, bytes and time."""
+        return self._left > 0 and self._room > 0 and time.monotonic() < self._kept_until
+
+    def ready(self) -> bool:
+        """Whether it has said that the last file left nothing behind."""
+        self.connection.settimeout(1)
+        try:
+            return self.connection.recv(1) == CLEAN
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Let it end."""
+        self.connection.close()
+        os.close(self._upload)
+
+
 _lock = threading.Lock()
 _running: dict[str, _ForkServer] = {}
+_kept: dict[tuple[str, UUID | None], _Child] = {}  # by kind and tenant, the one used last at the end
+
+
+def _take(key: tuple[str, UUID | None], server: _ForkServer) -> _Child | None:
+    """The child that was kept for a tenant, if it may decode one more file."""
+    with _lock:
+        child = _kept.pop(key, None)
+    if child and child.server is server and child.takes_another() and child.ready():
+        return child
+    if child:
+        child.close()
+    return None
+
+
+def _keep(key: tuple[str, UUID | None], child: _Child, *, usual: bool) -> None:
+    """Keep a child for its tenant, or close it; the tenants that sent nothing for the longest time lose theirs."""
+    dropped = [child]
+    if usual and child.takes_another():
+        with _lock:
+            dropped = [_kept.pop(key)] if key in _kept else []
+            _kept[key] = child
+            dropped += [_kept.pop(next(iter(_kept))) for _ in range(len(_kept) - KEPT)]
+    for other in dropped:
+        other.close()
 
 
 def _server(kind: str = RASTER) -> _ForkServer:

@@ -1,4 +1,4 @@
-"""The fork server behind `decode`: decoders loaded once, then one limited child per file.
+"""The fork server behind `decode`: decoders loaded once, then a limited child per file, or per few files of one tenant.
 
 `multiprocessing`'s own forkserver imports the worker's main module again in every child, and a child of it
 outlives a worker that is killed. Here both ends are ours: the server ends with the worker's socket, the child
@@ -24,9 +24,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from model_worker.sandbox.seccomp import confine
-from thorax.image_headers import DICOM
+from thorax.image_headers import DICOM, JPEG
 
 MEMORY = 512 * 2**20
+LEFT_BEHIND = 64 * 2**10  # bytes that a file may leave in use, for caches
+CLEAN = b"\1"  # after an answer: the child may decode another file
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 NO_FILES = 16
@@ -34,8 +36,22 @@ NO_FILES = 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class _MallocInfo(ctypes.Structure):
+    """struct mallinfo2 (mallinfo(3)); `uordblks` and `hblkhd`: bytes in use, of the heap and mapped."""
+
+    _names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+    _fields_ = tuple((name, ctypes.c_size_t) for name in _names.split())
+
+
+_libc.mallinfo2.restype = _MallocInfo
+
+
 def serve(control: socket.socket) -> None:
-    """Fork one child per request until the worker's end closes."""
+    """Fork one child per message until the worker's end closes.
+
+    A message: JSON with `files` (how many, at most), `room` (for their bytes) and `lives_s`, and two descriptors: where
+    the worker leaves each file's bytes, and a connection on which the child is asked and answers.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker handles Ctrl-C
     signal.signal(signal.SIGCHLD, _reap)
     me = os.getpid()
@@ -43,12 +59,12 @@ def serve(control: socket.socket) -> None:
     memory = pages * resource.getpagesize() + MEMORY
     control.send(b"ready")
     while True:
-        request, fds, _, _ = socket.recv_fds(control, 65536, 2)
-        if not request:
+        message, fds, _, _ = socket.recv_fds(control, 65536, 2)
+        if not message:
             return
         if os.fork() == 0:
             control.close()
-            _child(me, memory, json.loads(request), *fds)
+            _child(me, memory, json.loads(message), *fds)
         for fd in fds:
             os.close(fd)
 
@@ -60,29 +76,63 @@ def _reap(*_: object) -> None:
             pass
 
 
-def _child(server: int, memory: int, request: dict[str, Any], upload: int, answer: int) -> None:
-    """Decode, answer, end; never returns."""
+def _child(server: int, memory: int, limits: dict[str, Any], upload: int, connection: int) -> None:
+    """Decode and answer until the worker asks no more, or a file has left something behind; never returns."""
     try:
-        data = os.pread(upload, os.fstat(upload).st_size, 0)
-        _limit(server, float(request["timeout_s"]), memory + len(data))
-        with socket.socket(fileno=answer) as connection:
-            for part in _answer(data, request):
-                connection.sendall(part)
+        _limit(server, float(limits["lives_s"]), memory + int(limits["room"]))
+        before = _held()
+        for left in reversed(range(limits["files"])):
+            request = json.loads(_read(connection, int.from_bytes(_read(connection, 4))))
+            _write(connection, _answer(os.pread(upload, request["bytes"], 0), request))
+            if not left or not _clean(before):
+                break
+            _write(connection, [CLEAN])
     finally:
         os._exit(0)
 
 
-def _limit(server: int, timeout_s: float, memory: int) -> None:
+def _read(connection: int, size: int) -> bytes:
+    """Exactly `size` bytes; EOFError when the worker has closed its end."""
+    data = b""
+    while len(data) < size:
+        piece = os.read(connection, size - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
+
+
+def _write(connection: int, parts: list[bytes]) -> None:
+    for part in parts:
+        view = memoryview(part)
+        while view:
+            view = view[os.write(connection, view) :]
+
+
+def _held() -> int:
+    """Bytes that are in use of what C's malloc has given."""
+    info = _libc.mallinfo2()
+    return int(info.uordblks + info.hblkhd)
+
+
+def _clean(before: int) -> bool:
+    """Give what is free back to the kernel, so that the next file finds zeros; whether nothing else was left in use."""
+    gc.collect()
+    _libc.malloc_trim(0)
+    return _held() - before < LEFT_BEHIND
+
+
+def _limit(server: int, lives_s: float, memory: int) -> None:
     """From here on, nothing the file makes a decoder do can last, grow, be written or reach anything."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != server:
         os._exit(1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    signal.setitimer(signal.ITIMER_REAL, lives_s)
     for limit, value in (
         (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, math.ceil(timeout_s) + 1),
+        (resource.RLIMIT_CPU, math.ceil(lives_s) + 1),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, NO_FILES),
@@ -151,8 +201,20 @@ def _load(kind: str) -> None:
         import_module("model_worker.decoding.dicom")
     cv2.setNumThreads(0)
     warnings.simplefilter("ignore")
-    import_module("model_worker.decoding.recognition").load()
+    _rehearse()
     gc.freeze()
+
+
+def _rehearse() -> None:
+    """Read a picture of our own, so that what is made at the first use is made once and not in each child."""
+    import cv2
+    import numpy as np
+
+    grey = np.tile(np.arange(1024, dtype=np.uint8), (1024, 1))
+    data = cv2.imencode(".jpg", grey)[1].tobytes()
+    request = {"media_type": JPEG, "force": True, "inputs": [{"size": 224, "equalise": True, "crop": None}]}
+    _answer(data, request)
+    _libc.malloc_trim(0)
 
 
 if __name__ == "__main__":

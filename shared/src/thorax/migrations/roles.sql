@@ -30,7 +30,7 @@ grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_d
   update (state, steps_total, steps_done, version, error_code, error_detail, missing_backbones, timings, started_at,
     finished_at)
   on jobs to thorax_worker, thorax_aggregator;
-grant select (id, study_id, position, media_type, size_bytes, state, error_code, error_detail, forced, contests)
+grant select (id, study_id, tenant_id, position, media_type, size_bytes, state, error_code, error_detail, forced, contests)
   on instances to thorax_worker, thorax_aggregator;
 grant select, insert, update on steps to thorax_worker, thorax_aggregator;
 grant select, insert, update, delete on workers to thorax_worker, thorax_aggregator;
@@ -49,7 +49,6 @@ grant select, insert, update, delete on study_findings, heatmaps, blobs_pending_
 grant select, update, delete on tenants_pending_deletion to thorax_aggregator;
 grant select (expires_at, tenant_id), delete on jobs to thorax_aggregator;
 grant select (id, tenant_id), delete on studies to thorax_aggregator;
-grant select (tenant_id) on instances to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;

@@ -49,6 +49,7 @@ class Claim:
     priority: int
     media_type: str | None  # of the instance
     force: bool  # whether its clinical refusals are overruled
+    tenant_id: UUID | None  # of the instance
     rest: bool = False  # other steps of the same image are left for other workers
     contests: UUID | None = None  # the image that came before under the same SOP Instance UID
 

@@ -131,7 +131,7 @@ HEADER = {"rows": 9, "columns": 9, "dicom_attributes": None, "orientation": 1, "
 def test_an_answer_that_our_code_did_not_write_is_refused(
     monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    def answer(self: object, request: bytes, data: bytes, connection: socket.socket) -> None:
+    def answer(self: object, limits: object, upload: int, connection: socket.socket) -> None:
         connection.sendall(sent)
 
     monkeypatch.setattr(client._ForkServer, "fork", answer)
@@ -143,10 +143,12 @@ def test_an_answer_that_our_code_did_not_write_is_refused(
 def test_a_child_that_somebody_else_killed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     fork, calls = client._ForkServer.fork, []
 
-    def killed_once(self: client._ForkServer, request: bytes, data: bytes, connection: socket.socket) -> None:
+    def killed_once(
+        self: client._ForkServer, limits: dict[str, float], upload: int, connection: socket.socket
+    ) -> None:
         calls.append(time.monotonic())
         if len(calls) > 1:
-            fork(self, request, data, connection)
+            fork(self, limits, upload, connection)
 
     monkeypatch.setattr(client._ForkServer, "fork", killed_once)
     assert decode(png_of(PICTURE), PNG, []).rows == 300

@@ -192,13 +192,13 @@ def test_a_file_is_not_blamed_when_server_and_child_are_killed(monkeypatch: pyte
     """As an operator's `pkill`, or the chaos test, does: the file is not at fault, and is decoded in the end."""
     ask, killed = decoding._ask, 0
 
-    def under_fire(server: decoding._ForkServer, *rest: Any) -> decoding.Decoded | None:
+    def under_fire(child: decoding._Child, *rest: Any) -> decoding.Decoded | None:
         nonlocal killed
         if killed < 3:
             killed += 1
-            os.kill(server._process.pid, 9)
+            os.kill(child.server._process.pid, 9)
             return None
-        return ask(server, *rest)
+        return ask(child, *rest)
 
     monkeypatch.setattr(decoding, "_ask", under_fire)
     assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200

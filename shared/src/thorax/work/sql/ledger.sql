@@ -47,7 +47,7 @@ started as (
   update jobs set state = 'running', started_at = now(), version = version + 1
   where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
                where j.state = 'queued' for update of j skip locked))
-select claimed.*, i.media_type, coalesce(i.forced, false) as force,
+select claimed.*, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests
 from claimed left join instances i on i.id = claimed.instance_id order by claimed.id
 
