@@ -1,4 +1,4 @@
-# Every command of the house, for people and for CI alike. `make help` lists them.
+# Every command of the project, for people and for CI alike. `make help` lists them.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c

@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.person import PASSWORD, Account, Person
 from tests.e2e.test_make_run import Run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_sign_up_after_a_password_that_is_too_short(person: Person) -> None:

@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.conftest import Reader
 from tests.e2e.person import SAMPLES, Person, until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def value(words: str, unit: str) -> float:

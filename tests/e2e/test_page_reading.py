@@ -4,7 +4,7 @@ import pytest
 from tests.e2e.conftest import Reader
 from tests.e2e.person import Person, until
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_heatmap_is_off_until_asked_for_and_never_drawn_for_what_is_not_likely(

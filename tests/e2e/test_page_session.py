@@ -4,7 +4,7 @@ import pytest
 from tests.e2e.person import SAMPLES, Account, Person, until
 from tests.e2e.test_make_run import Run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def ended(person: Person, stack: Run) -> Account:

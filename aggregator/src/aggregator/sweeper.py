@@ -46,10 +46,10 @@ class Sweeper:
     def _repeat(self, duties: Duties, pause_s: float) -> None:
         while not self._stopping.wait(pause_s):
             self._rounds[duties] = monotonic()
-            perform(duties)
+            run_once(duties)
 
 
-def perform(duties: Duties) -> None:
+def run_once(duties: Duties) -> None:
     """One round; a duty that fails is logged and tried again in the next."""
     for duty in duties:
         try:

@@ -84,6 +84,7 @@ def served(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, P
         assert process.wait(10) is not None
 
 
+@pytest.mark.slow
 def test_over_loopback_from_the_first_admin_to_logout(served: tuple[str, Path, dict[str, str]]) -> None:
     base, log, env = served
 

@@ -200,6 +200,7 @@ def run(*words: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_command_opens_the_graphs(tmp_path: Path) -> None:
     code, told = run("check", str(bundle_of(tmp_path / "bad", with_weight(np.nan))))
     assert (code, told.count("\n")) == (1, 1)

@@ -33,6 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, data: Path, *members: Path) -> None:
     assemble.main()
 
 
+@pytest.mark.slow
 def test_two_imports_of_one_name_become_one_fitted_bundle(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
