@@ -471,18 +471,25 @@ def test_a_token_without_the_scope_is_forbidden(
 # --- a light fuzz over everything the API documents -----------------------------------------------------------
 
 
-def _operations() -> list[tuple[str, str]]:
+def _operations() -> list[tuple[str, str, list[str]]]:
+    """Method, path and query parameters of each operation."""
     from gateway.app import create_app
     from gateway.config import GatewaySettings
 
     document = create_app(GatewaySettings(database_url="postgresql+psycopg://u:p@127.0.0.1/x")).openapi()
     skip = {"/v1/anonymous/jobs"}
     return [
-        (m.upper(), p) for p, operations in document["paths"].items() for m in operations if p not in skip
+        (method.upper(), path, [p["name"] for p in operation.get("parameters", []) if p["in"] == "query"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if path not in skip
     ]
 
 
 TEXT = st.text(max_size=40) | st.sampled_from(BAD_TEXT) | st.integers().map(str) | st.uuids().map(str)
+
+
+FUZZED = (Code.NOT_FOUND, Code.VALIDATION, Code.MALFORMED_MULTIPART, Code.FORBIDDEN, Code.CONFLICT)
 
 
 @given(data=st.data())
@@ -494,23 +501,23 @@ def test_fuzzed_requests_never_break_the_gateway(data: Any, done: Done) -> None:
         "instance_id": [image["id"] for image in job["images"]],
         "finding": ["edema"],
     }
-    method, path = data.draw(st.sampled_from(_OPERATIONS))
+    method, path, names = data.draw(st.sampled_from(_OPERATIONS))
     if method == "DELETE":
         known["job_id"] = [str(uuid4())]
     for name in ("job_id", "instance_id", "finding", "secret"):
         value = data.draw(st.sampled_from([*known.get(name, []), ""]) | TEXT)
         path = path.replace("{" + name + "}", quote(value.encode("utf-8", "replace"), safe="") or "x")
-    names = st.sampled_from(["wait", "size", "opacity", "colormap", "limit", "cursor", "title", "state", "x"])
-    query = data.draw(st.dictionaries(names, TEXT, max_size=3))
-    query.update({"wait": "0"} if "wait" not in query or query["wait"].isdigit() else {})
+    query = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(names, TEXT)))
+    if "wait" in names and ("wait" not in query or query["wait"].isdigit()):
+        query["wait"] = "0"
     body = data.draw(st.binary(max_size=200))
     answer = client.request(method, path, params=query, content=body if method != "GET" else b"")
     assert answer.status_code < 500, (method, path, query, answer.text)
     if answer.status_code >= 400:
-        problem(answer)
+        problem(answer, *FUZZED)
 
 
-_OPERATIONS: list[tuple[str, str]] = _operations()
+_OPERATIONS: list[tuple[str, str, list[str]]] = _operations()
 
 
 def _flipped(image: bytes, flips: list[tuple[int, int]]) -> bytes:
@@ -518,6 +525,10 @@ def _flipped(image: bytes, flips: list[tuple[int, int]]) -> bytes:
     for place, value in flips:
         changed[place % len(changed)] = value
     return bytes(changed)
+
+
+# A file whose SOP Instance UID survived the damage is another version of one that was sent before.
+DAMAGED = {Code.UNREADABLE_IMAGE, Code.NOT_A_CHEST, Code.INSTANCE_CONFLICT}
 
 
 @pytest.mark.parametrize("make", [chest_png, chest_jpeg, chest_dicom])
@@ -539,7 +550,7 @@ def test_damaged_images_end_as_results_or_coded_failures(
             refused(answer)
     for job in jobs:
         view = finished(client, job)
-        assert view["state"] == "succeeded" or Code(view["error"]["code"]).status < 500, view["error"]
+        assert view["state"] == "succeeded" or view["error"]["code"] in DAMAGED, view["error"]
 
 
 def test_wrong_exif_is_not_a_server_error(client: httpx.Client) -> None:
