@@ -29,12 +29,13 @@ from local_stack.server import free_port
 from thorax.bundle import Bundle
 
 MODULES = {
+    "auth": "auth_service",
     "gateway": "gateway",
     "aggregator": "aggregator",
     "sweeper": "aggregator.sweeper",
     "worker": "model_worker",
 }
-ROLES = {"gateway": "thorax_gateway", "worker": "thorax_worker"}
+ROLES = {"auth": "thorax_auth", "gateway": "thorax_gateway", "worker": "thorax_worker"}
 
 
 class Issuer:

@@ -1,0 +1,221 @@
+"""Every service is restarted, one process after another, behind HAProxy and under load: clients notice nothing."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local_stack.server import free_port
+from tests.factories.bundles import make_bundle
+from tests.factories.images import chest_png
+from tests.factories.platform import Platform, post
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+DOORS = ("auth-1", "auth-2", "gateway-1", "gateway-2")
+BEHIND = ("worker-1", "worker-2", "aggregator-1", "sweeper-1")
+UPLOADERS = 3
+FINAL = {"succeeded", "failed", "cancelled"}
+ACCOUNT = {"name": "ada@example.org", "password": "correct horse battery"}
+HAPROXY = """
+global
+  stats socket {folder}/admin mode 600 level admin
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 75s
+  timeout server 75s
+  timeout check 10s
+  retries 3
+  option redispatch
+  retry-on conn-failure empty-response
+  default-server check inter 500ms
+listen gateway
+  bind 127.0.0.1:{public}
+  option httpchk GET /healthz
+{gateway}
+listen auth
+  bind 127.0.0.1:{auth}
+  option httpchk GET /readyz
+{auths}
+"""
+
+
+class Cluster:
+    """Two replicas of each service that answers HTTP, behind HAProxy; two workers, an aggregator, a sweeper."""
+
+    def __init__(self, folder: Path, url_as: Callable[[str], str], owner_url: str, redis_url: str) -> None:
+        self._folder, self._ports = folder, {name: free_port() for name in (*DOORS, "public", "auth")}
+        base = f"http://127.0.0.1:{self._ports['public']}"
+        secret = folder / "secret"
+        secret.write_text("s" * 40)
+        settings = {
+            "THORAX_GRACE_S": "30",
+            "THORAX_ISSUER": f"{base}/auth",
+            "THORAX_AUTH_URL": f"http://127.0.0.1:{self._ports['auth']}",
+            "THORAX_AUTH_SECRET_FILE": str(secret),
+            "THORAX_COOKIE_SECURE": "false",
+            "THORAX_PASSWORD_MEMORY_KIB": "8",
+            "THORAX_PASSWORD_TIME_COST": "1",
+        }
+        own = {
+            name: {"THORAX_AUTH_PORT" if name.startswith("auth") else "THORAX_PORT": str(self._ports[name])}
+            for name in DOORS
+        }
+        bundle = make_bundle(folder / "models" / "tiny", 3)
+        self.platform = Platform(
+            folder, bundle, url_as, owner_url, redis_url, settings=settings, own_settings=own
+        )
+        self.platform.names, self.platform.base = [*DOORS, *BEHIND], base
+
+    @contextmanager
+    def running(self) -> Iterator["Cluster"]:
+        servers = {
+            kind: "\n".join(f"  server {n} 127.0.0.1:{self._ports[n]}" for n in DOORS if n.startswith(kind))
+            for kind in ("gateway", "auth")
+        }
+        file = self._folder / "haproxy.cfg"
+        places = {"folder": self._folder, "public": self._ports["public"], "auth": self._ports["auth"]}
+        file.write_text(HAPROXY.format(**places, gateway=servers["gateway"], auths=servers["auth"]))
+        with (self._folder / "haproxy.log").open("wb") as log:
+            proxy = subprocess.Popen(["haproxy", "-f", str(file), "-db"], stdout=log, stderr=log)
+        try:
+            with self.platform:
+                yield self
+        finally:
+            proxy.kill()
+            proxy.wait()
+
+    def restart(self, name: str) -> None:
+        """SIGTERM and a new process. What answers HTTP is taken out of the proxy first, as `preStop` does on Kubernetes."""
+        door = name in DOORS
+        if door:
+            self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state drain")
+            time.sleep(0.5)  # for requests that are on their way
+        process = self.platform.processes[name]
+        process.send_signal(signal.SIGTERM)
+        # uvicorn ends its graceful shutdown with the signal that it got
+        assert process.wait(60) in (0, -signal.SIGTERM), (name, self.platform.log(name).read_text()[-2000:])
+        self.platform.start(name)
+        if door:
+            self._until(lambda: httpx.get(f"http://127.0.0.1:{self._ports[name]}/healthz").is_success)
+            self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state ready")
+            self._until(lambda: self._status(name) == "UP")
+        else:
+            self._until(lambda: self._alive() == len(BEHIND))
+
+    def _alive(self) -> int:
+        return int(
+            self.platform.sql("select count(*) from workers where seen_at > now() - interval '15 s'")[0][0]
+        )
+
+    def _status(self, name: str) -> str:
+        """What HAProxy thinks of a server."""
+        rows = [line.split(",") for line in self._tell("show stat").splitlines()]
+        column = rows[0].index("status")
+        return next(row[column] for row in rows if row[1:2] == [name])
+
+    def _tell(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(self._folder / "admin"))
+            admin.sendall(f"{command}\n".encode())
+            with admin.makefile() as answer:
+                return answer.read()
+
+    @staticmethod
+    def _until(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                if condition():
+                    return
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+class Load:
+    """Clients that upload, poll and log in until told to stop, and never try a request twice."""
+
+    def __init__(self, base: str, token: str) -> None:
+        self._base, self._headers = base, {"Authorization": f"Bearer {token}"}
+        self._stop = threading.Event()
+        self.failures: list[str] = []
+        self.states: list[str] = []
+        self.requests = 0
+
+    @contextmanager
+    def running(self) -> Iterator["Load"]:
+        threads = [threading.Thread(target=self._upload, args=(n,)) for n in range(UPLOADERS)]
+        threads.append(threading.Thread(target=self._log_in))
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join()
+
+    def _upload(self, seed: int) -> None:
+        with httpx.Client(base_url=self._base, headers=self._headers, timeout=60) as client:
+            while not self._stop.is_set():
+                receipt = self._did(lambda: post(client, chest_png(seed, 64)))
+                self.states.append(self._follow(client, receipt.headers["location"]) if receipt else "lost")
+
+    def _follow(self, client: httpx.Client, job: str) -> str:
+        state = ""
+        while state not in FINAL:
+            answer = self._did(lambda: client.get(job, params={"wait": "5"}))
+            state = answer.json()["state"] if answer else state
+        return state
+
+    def _log_in(self) -> None:
+        form = {"grant_type": "password", "username": ACCOUNT["name"], "password": ACCOUNT["password"]}
+        with httpx.Client(base_url=self._base, timeout=60) as client:
+            while not self._stop.wait(0.1):
+                self._did(lambda: client.post("/auth/token", data=form))
+
+    def _did(self, request: Callable[[], httpx.Response]) -> Any:
+        """The answer; None, and a failure, for anything but success."""
+        self.requests += 1
+        try:
+            answer = request()
+        except httpx.TransportError as error:
+            self.failures.append(repr(error))
+            return None
+        if answer.is_success:
+            return answer
+        self.failures.append(f"{answer.request.method} {answer.request.url.path}: {answer.status_code}")
+        return None
+
+
+@pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
+def test_clients_notice_nothing_of_a_rolling_restart(
+    tmp_path: Path, url_as: Callable[[str], str], database_url: str, clean_redis_url: str
+) -> None:
+    with ExitStack() as stack:
+        cluster = stack.enter_context(Cluster(tmp_path, url_as, database_url, clean_redis_url).running())
+        base = cluster.platform.base
+        assert httpx.post(f"{base}/auth/register", json=ACCOUNT, timeout=60).status_code == 201
+        form = {"grant_type": "password", "username": ACCOUNT["name"], "password": ACCOUNT["password"]}
+        token = httpx.post(f"{base}/auth/token", data=form, timeout=60).json()["access_token"]
+        with Load(base, token).running() as load:
+            for name in (*DOORS, *BEHIND):
+                before = len(load.states)
+                cluster.restart(name)
+                Cluster._until(lambda done=before: len(load.states) > done)
+        assert load.failures == []
+        assert set(load.states) == {"succeeded"}
+        assert cluster.platform.sql("select count(*) from jobs") == [(len(load.states),)]
+        assert cluster.platform.sql("select count(*) from steps where attempts > 1") == [(0,)]
+        print(f"{load.requests} requests, {len(load.states)} jobs")
