@@ -384,6 +384,10 @@ def test_an_administrator_sees_why_a_job_failed_and_disables_a_user(
     row.get_by_text(reader.account.name).wait_for()
     assert "unreadable_image" in row.inner_text()
     assert not row.get_by_role("button").count()  # the file stays as it is
+    platform = page.get_by_role("region", name="Platform")
+    platform.get_by_text("at work").wait_for()
+    platform.get_by_role("region", name="Workers").get_by_text("tiny_0").wait_for()
+    assert "in use" in platform.get_by_role("region", name="Bundles").inner_text()
     assert "Cut off" not in page.locator("main").inner_text()  # titles stay with their tenant
     newcomer = Account(stack)
     page.reload()

@@ -1,5 +1,6 @@
-"""For administrators: what failed in any tenant, in ids, codes and times, and a second try. No titles, no images."""
+"""For administrators: how the platform does, what failed in any tenant, and a second try. Ids, codes and times only."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -17,6 +18,7 @@ from thorax.http.authentication import Admin
 from thorax.http.cursors import cursor_of, newest_first
 from thorax.http.problems import responses
 from thorax.states import JobState, StepKind
+from thorax.storage import BlobStore
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
@@ -54,11 +56,75 @@ class FailedPage(BaseModel):
     next: str | None = Field(description="`cursor` of the next page; null on the last.")
 
 
+class Queue(BaseModel):
+    """Steps of one kind, of all tenants."""
+
+    kind: StepKind
+    backbone: str | None
+    waiting: int
+    running: int
+    oldest_s: float | None = Field(description="Seconds since the oldest waiting one was made.")
+
+
+class Worker(BaseModel):
+    """A process that works or worked within a day."""
+
+    id: str
+    service: str
+    kinds: list[str]
+    backbones: list[str]
+    provider: str = Field(description="ONNX Runtime's execution provider; empty where there is none.")
+    seen_s: float = Field(description="Seconds since its last sign of life.")
+    alive: bool
+
+
+class Disk(BaseModel):
+    """The disk of the blob store."""
+
+    free_bytes: int
+    total_bytes: int
+
+
+class ServedBundle(BaseModel):
+    """A registered bundle."""
+
+    name: str
+    version: str
+    digest: str
+    default: bool
+    shadow: bool
+    workers: int = Field(description="Living workers that serve it.")
+
+
+class PlatformView(BaseModel):
+    """Queue, workers, disk and bundles at this moment."""
+
+    queue: list[Queue]
+    workers: list[Worker]
+    disk: Disk | None = Field(description="Null where images are in an object store.")
+    bundles: list[ServedBundle]
+
+
 class Restarted(BaseModel):
     """A job that is analysed again."""
 
     id: UUID
     state: JobState = JobState.QUEUED
+
+
+@router.get("/platform", responses=responses(*_ERRORS))
+async def platform(_: Admin, request: Request) -> PlatformView:
+    """Show the queue, the workers, the disk and the bundles."""
+    engine: AsyncEngine = request.app.state.engine
+    blobs: BlobStore = request.app.state.blobs
+    room = await asyncio.to_thread(blobs.room)
+    async with engine.connect() as connection:
+        parts = {
+            name: [row._mapping for row in await connection.execute(_SQL[name])]
+            for name in ("queue", "workers", "bundles")
+        }
+    disk = room and {"free_bytes": room[0], "total_bytes": room[1]}
+    return PlatformView.model_validate({**parts, "disk": disk})
 
 
 @router.get("/failed", responses=responses(*_ERRORS))

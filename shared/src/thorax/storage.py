@@ -192,10 +192,17 @@ class BlobStore:
             with _as_os_errors():
                 next(iter(obstore.list(self._store, "instances/", chunk_size=1)), None)
 
+    def room(self) -> tuple[int, int] | None:
+        """Free and all bytes of the disk; None for an object store, which has no end that we know of."""
+        if not self._folder:
+            return None
+        disk = os.statvfs(self._folder)
+        return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
+
     def _check_room(self) -> None:
-        if self._folder:
-            disk = os.statvfs(self._folder)
-            if disk.f_bavail * disk.f_frsize < min(RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 20):
+        if room := self.room():
+            free, total = room
+            if free < min(RESERVE_BYTES, total // 20):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _sync(self, key: str, *, folders: int) -> None:

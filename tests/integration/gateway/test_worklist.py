@@ -180,7 +180,13 @@ def test_an_administrator_sees_and_retries_failures_of_all_tenants(
         assert (again.status_code, again.json()) == (202, {"id": job["job_id"], "state": "queued"})
         assert finished(client, job["links"]["self"])["state"] == "succeeded"
         problem(admin.post(f"/v1/admin/jobs/{job['job_id']}/retry"), Code.NOT_FOUND)
+        told = admin.get("/v1/admin/platform").json()
+        assert any("prepare" in one["kinds"] and one["alive"] for one in told["workers"])
+        assert told["bundles"][0]["default"] and told["bundles"][0]["workers"]
+        assert 0 < told["disk"]["free_bytes"] <= told["disk"]["total_bytes"]
+        assert all(one["waiting"] + one["running"] for one in told["queue"])
         for strange in ("x", "2026-01-01_x", f"x_{uuid4()}", "_"):
             problem(admin.get("/v1/admin/failed", params={"cursor": strange}), Code.VALIDATION)
     problem(client.get("/v1/admin/failed"), Code.FORBIDDEN)
+    problem(client.get("/v1/admin/platform"), Code.FORBIDDEN)
     problem(client.post(f"/v1/admin/jobs/{job['job_id']}/retry"), Code.FORBIDDEN)

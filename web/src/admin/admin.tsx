@@ -1,38 +1,22 @@
-/** For administrators: the bundle in use, failed jobs, users. */
+/** For administrators: how the platform does, failed jobs, users. */
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link } from "wouter";
 import { api, unwrap } from "../api/client";
-import { aucOf, useModel } from "../api/models";
 import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, plural, when } from "../ui/words";
+import { Platform } from "./platform";
 
 /** The tenant of the open API. */
 const OPEN_API = "00000000-0000-0000-0000-00000000a707";
 
 export function Admin() {
   const { me } = useMe();
-  const model = useModel();
   if (me && !me.scopes.includes("admin")) return <Empty title="For administrators only" />;
   return (
     <div className="cards">
       <h1>Administration</h1>
-      <section className="card">
-        <h2>Bundle in use</h2>
-        {model ? (
-          <p>
-            <Link href="/model">{`${model.name} ${model.version}`}</Link>{" "}
-            <code>{model.digest.slice(0, 12)}</code>
-            <br />
-            <span className="muted">{aucOf(model)}</span>
-          </p>
-        ) : (
-          <p>
-            No bundle is active. Register one with <code>thorax bundle register</code>.
-          </p>
-        )}
-      </section>
+      <Platform />
       <Failed />
       <Users />
     </div>
