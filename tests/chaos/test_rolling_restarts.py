@@ -22,7 +22,7 @@ from tests.factories.platform import Platform, post
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DOORS = ("auth-1", "auth-2", "gateway-1", "gateway-2")
 BEHIND = ("worker-1", "worker-2", "aggregator-1", "sweeper-1")
-UPLOADERS = 3
+UPLOADERS, IMAGES = 4, 4
 FINAL = {"succeeded", "failed", "cancelled"}
 ACCOUNT = {"name": "ada@example.org", "password": "correct horse battery"}
 HAPROXY = """
@@ -101,6 +101,8 @@ class Cluster:
             self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state drain")
             time.sleep(0.5)  # for requests that are on their way
         process = self.platform.processes[name]
+        if name.startswith("worker"):
+            self._until(lambda: self._working(process.pid))
         process.send_signal(signal.SIGTERM)
         # uvicorn ends its graceful shutdown with the signal that it got
         assert process.wait(60) in (0, -signal.SIGTERM), (name, self.platform.log(name).read_text()[-2000:])
@@ -111,6 +113,11 @@ class Cluster:
             self._until(lambda: self._status(name) == "UP")
         else:
             self._until(lambda: self._alive() == len(BEHIND))
+
+    def _working(self, pid: int) -> bool:
+        """Whether a worker is in the middle of steps."""
+        query = "select 1 from steps where state = 'running' and worker like %s limit 1"
+        return bool(self.platform.sql(query, f"%-{pid}-%"))
 
     def _alive(self) -> int:
         return int(
@@ -167,9 +174,10 @@ class Load:
                 thread.join()
 
     def _upload(self, seed: int) -> None:
+        images = [chest_png(10 * seed + n, 900) for n in range(IMAGES)]
         with httpx.Client(base_url=self._base, headers=self._headers, timeout=60) as client:
             while not self._stop.is_set():
-                receipt = self._did(lambda: post(client, chest_png(seed, 64)))
+                receipt = self._did(lambda: post(client, *images))
                 self.states.append(self._follow(client, receipt.headers["location"]) if receipt else "lost")
 
     def _follow(self, client: httpx.Client, job: str) -> str:
