@@ -22,7 +22,7 @@ OWN_MANUFACTURER = "THORAX"
 
 # Body parts of PS3.16 annex L, and their plain spellings, that are not and do not contain the chest.
 NO_CHEST = frozenset(
-    """ABDOMEN ABDOMENPELVIS PELVIS HIP HEAD SKULL FACE SINUS ORBIT JAW MANDIBLE MAXILLA TOOTH TEETH NOSE EAR EYE
+    """ABDOMEN ABD ABDOMENPELVIS PELVIS HIP HEAD SKULL FACE SINUS ORBIT JAW MANDIBLE MAXILLA TOOTH TEETH NOSE EAR EYE
     BRAIN NECK CSPINE CERVICAL LSPINE LUMBAR SSPINE SACRUM COCCYX LSSPINE CTSPINE TLSPINE EXTREMITY ARM UPPERARM
     HUMERUS ELBOW FOREARM RADIUS ULNA WRIST HAND FINGER THUMB SHOULDER SCAPULA LEG THIGH FEMUR KNEE PATELLA
     LOWERLEG TIBIA FIBULA TIBFIB ANKLE FOOT FEET CALCANEUS HEEL TOE BREAST BLADDER KIDNEY LIVER UTERUS PROSTATE
@@ -75,11 +75,11 @@ def refuse_other_objects(ds: "Dataset", attributes: "DicomAttributes") -> None:
         raise _refusal(f"The file is {name}, not a radiograph")
     if ds.get("AnatomicalOrientationType") == "QUADRUPED":
         raise _refusal("Anatomical Orientation Type (0010,2210) is QUADRUPED")
+    if str(ds.get("Manufacturer") or "").strip("\0 ").upper() == OWN_MANUFACTURER:
+        raise _refusal("The image was made by Thorax itself")
     kind = [str(v).strip().upper() for v in _values(ds.get("ImageType"))]
     if kind[:2] != ["DERIVED", "SECONDARY"]:
         return
-    if str(ds.get("Manufacturer") or "").strip().upper() == OWN_MANUFACTURER:
-        raise _refusal("The image was made by Thorax itself")
     # A digitised film (DF) is a radiograph with its patient's name in it; a capture by software is not.
     if (
         sop_class in SECONDARY_CAPTURE
@@ -91,16 +91,35 @@ def refuse_other_objects(ds: "Dataset", attributes: "DicomAttributes") -> None:
 
 def refuse_other_parts(ds: "Dataset") -> None:
     """Raise NOT_A_CHEST where Body Part Examined or, unless that names the chest, the anatomic region is another."""
-    words = re.findall("[A-Z]+", str(ds.get("BodyPartExamined") or "").upper())
-    joined = "".join(words)
-    if _CHEST.search(joined):
+    said = str(ds.get("BodyPartExamined") or "").upper()
+    if _names_chest(said):
         return
-    for word in (joined, *words):
-        if word in NO_CHEST or word.removesuffix("S") in NO_CHEST:
-            raise _refusal(f"Body Part Examined (0018,0015) is {word}")
+    if part := _PART_OF_CODE.get(said.strip("\0 ")) or _other_part(said):
+        raise _refusal(f"Body Part Examined (0018,0015) is {part.upper()}")
     for item in ds.get("AnatomicRegionSequence") or []:
-        if part := _PART_OF_CODE.get(str(item.get("CodeValue") or "").strip()):
+        meaning = str(item.get("CodeMeaning") or "").upper()
+        part = _PART_OF_CODE.get(code_of(item)) or ("" if _names_chest(meaning) else _other_part(meaning))
+        if part:
             raise _refusal(f"Anatomic Region Sequence (0008,2218) names {part.lower()}")
+
+
+def code_of(item: "Dataset") -> str:
+    """A code sequence item's code, in whichever of the three elements it is (PS3.3 8.1)."""
+    values = (item.get(name) for name in ("CodeValue", "LongCodeValue", "URNCodeValue"))
+    return next((str(value).strip("\0 ") for value in values if value), "")
+
+
+def _names_chest(said: str) -> bool:
+    return bool(_CHEST.search("".join(re.findall("[A-Z]+", said))))
+
+
+def _other_part(said: str) -> str:
+    """The body part that words in capitals name, or nothing."""
+    words: list[str] = re.findall("[A-Z]+", said)
+    for word in ("".join(words), *words):
+        if word in NO_CHEST or word.removesuffix("S") in NO_CHEST:
+            return word
+    return ""
 
 
 def _values(value: Any) -> list[Any]:

@@ -7,6 +7,7 @@ the modality's own description. A word that no list names says nothing, since a 
 import re
 from typing import TYPE_CHECKING
 
+from model_worker.decoding.anatomy import code_of
 from thorax.errors import Code, CodedError
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ _CODES = {
 _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes.split()}
 
 # View Position (PS3.3 C.8.1.1, C.8.11.5) and what is written there instead. A decubitus view is frontal.
-_LATERAL = re.compile("(L|R|LEFT|RIGHT)?(LAT|LATERAL|LATERALE)(L|R|LEFT|RIGHT)?|PROFILE?|SEITLICH")
-_LATERAL_TERMS = frozenset({"LL", "RL"})
+_LATERAL = re.compile(
+    "(L|R|LEFT|RIGHT)?(LATERO)?(LAT|LATERAL|LATERALE)(L|R|LEFT|RIGHT)?|PROFILE?|SEITL(ICH)?|[XH]LAT"
+)
+_LATERAL_TERMS = frozenset({"LL", "RL", "XTL", "XTLAT"})
 _FRONTAL = frozenset(
     [
         "AP",
@@ -38,8 +41,6 @@ _FRONTAL = frozenset(
         "DECUBITUS",
         "LLD",
         "RLD",
-        "SUPINE",
-        "ERECT",
     ]
 )
 _OBLIQUE = frozenset(["OBLIQUE", "OBL", "RAO", "LAO", "RPO", "LPO", "RLO", "LLO"])
@@ -52,7 +53,7 @@ _DESCRIPTIONS = {
 
 def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
     """Raise NOT_FRONTAL where the header names a lateral or oblique view. `orientation`: Patient Orientation."""
-    view = _VIEW_OF_CODE.get(_view_code(ds))
+    view = _coded_view(ds)
     if view == "frontal":
         return
     if view:
@@ -88,9 +89,16 @@ def _refusal(reason: str) -> CodedError:
     return CodedError(Code.NOT_FRONTAL, f"{reason}.")
 
 
-def _view_code(ds: "Dataset") -> str:
-    items = ds.get("ViewCodeSequence") or []
-    return str(items[0].get("CodeValue") or "").strip() if len(items) else ""
+def _coded_view(ds: "Dataset") -> str | None:
+    """What View Code Sequence says, by the meaning of a code that is not known (PS3.3 8.8)."""
+    for item in (ds.get("ViewCodeSequence") or [])[:1]:
+        if view := _VIEW_OF_CODE.get(code_of(item)):
+            return view
+        meaning = _words(item.get("CodeMeaning"))
+        if _FRONTAL & meaning:
+            return "frontal"
+        return "lateral" if _is_lateral(meaning) else None
+    return None
 
 
 def _words(value: object) -> set[str]:

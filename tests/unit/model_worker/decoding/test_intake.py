@@ -180,6 +180,53 @@ def test_other_objects_and_body_parts_are_refused(elements: dict[str, Any]) -> N
     assert WarningCode.OVERRULED in codes(decode_dicom(file_of(**elements), force=True))
 
 
+@pytest.mark.parametrize(
+    ("elements", "code"),
+    [
+        (
+            {
+                "ViewCodeSequence": [
+                    item(CodeMeaning="Left lateral", CodeValue="V7", CodingSchemeDesignator="99X")
+                ]
+            },
+            "lateral",
+        ),
+        ({"ViewCodeSequence": [item(CodeMeaning="x", LongCodeValue="399067008")]}, "lateral"),
+        ({"ViewCodeSequence": [item(CodeMeaning="x", URNCodeValue="399067008")]}, "lateral"),
+        ({"ViewPosition": "LATERAL ERECT"}, "lateral"),
+        ({"ViewPosition": "LL SUPINE"}, "lateral"),
+        ({"ViewPosition": "LATEROLATERAL"}, "lateral"),
+        ({"ViewPosition": "X-LAT"}, "lateral"),
+        ({"ViewPosition": "XLAT"}, "lateral"),
+        ({"SeriesDescription": "Thorax seitl."}, "lateral"),
+        ({"ViewPosition": "LEFT LATERAL DECUBITUS"}, None),
+        ({"ViewPosition": "SUPINE"}, None),
+        ({"ViewCodeSequence": [item(CodeMeaning="PA chest, lateral is apart", CodeValue="V8")]}, None),
+        (
+            {
+                "AnatomicRegionSequence": [
+                    item(CodeMeaning="Left knee", CodeValue="K1", CodingSchemeDesignator="99X")
+                ]
+            },
+            "part",
+        ),
+        ({"AnatomicRegionSequence": [item(CodeMeaning="Chest and abdomen", CodeValue="K2")]}, None),
+        ({"BodyPartExamined": "T-D9200"}, "part"),
+        ({"BodyPartExamined": "ABD"}, "part"),
+        ({"Manufacturer": "THORAX", "ImageType": ["DERIVED", "PRIMARY"]}, "part"),
+        ({"Manufacturer": "Thorax"}, "part"),
+    ],
+)
+def test_what_modalities_write_instead_of_the_terms(elements: dict[str, Any], code: str | None) -> None:
+    refusals = {"lateral": Code.NOT_FRONTAL, "part": Code.NOT_A_CHEST}
+    try:
+        decode_dicom(file_of(**elements))
+    except CodedError as error:
+        assert error.code is refusals.get(code or "")
+    else:
+        assert code is None
+
+
 def test_a_refusal_quotes_nothing_that_could_name_a_patient() -> None:
     with pytest.raises(CodedError) as caught:
         decode_dicom(file_of(BodyPartExamined="KNEE OF DOE"))
