@@ -15,6 +15,7 @@ from thorax import queries
 from thorax.bundle import Manifest
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
+from thorax.reading import AS_THE_BUNDLE, Reading, read
 from thorax.states import StepKind
 from thorax.work import ledger
 
@@ -53,7 +54,7 @@ class AggregateHandler:
             manifest = self._manifest(connection, claim.bundle_digest)
             results = self._results(connection, claim.job_id, manifest)
             statement, values = (
-                (_SUCCEED, _columns(manifest, results))
+                (_SUCCEED, _columns(manifest, _reading(connection, claim.job_id), results))
                 if results
                 else (_FAIL, _reason(connection, claim.job_id))
             )
@@ -91,24 +92,30 @@ class AggregateHandler:
         ]
 
 
-def _columns(manifest: Manifest, results: Sequence[ImageResult]) -> dict[str, Any]:
+def _reading(connection: Connection, job_id: UUID) -> Reading:
+    stored = connection.execute(_SQL["reading"], {"job_id": job_id}).scalar()
+    return Reading.model_validate(stored) if stored else AS_THE_BUNDLE
+
+
+def _columns(manifest: Manifest, reading: Reading, results: Sequence[ImageResult]) -> dict[str, Any]:
     """The values of `_SUCCEED`: a column per array, the study's five findings before each image's."""
     whole = study([result.ensemble for result in results])
     answers = [(None, whole), *((result.instance_id, result.ensemble) for result in results)]
     said = [
-        (finding, float(p))
+        read(manifest, reading, finding, float(p))
         for _, ensemble in answers
         for finding, p in zip(FINDINGS, ensemble.probabilities, strict=True)
     ]
     return {
         "owners": [owner for owner, _ in answers for _ in FINDINGS],
-        "findings": [str(finding) for finding, _ in said],
-        "probabilities": [probability for _, probability in said],
-        "thresholds": list(manifest.thresholds) * len(answers),
-        "positives": [bool(p) for _, ensemble in answers for p in ensemble.positive],
+        "findings": [str(finding) for _ in answers for finding in FINDINGS],
+        "probabilities": [one.probability for one in said],
+        "thresholds": [one.threshold for one in said],
+        "positives": [one.positive for one in said],
         "disagreements": [float(d) for _, ensemble in answers for d in ensemble.disagreement],
-        "verdicts": [str(manifest.verdict(finding, p)) for finding, p in said],
-        "prevalences": [manifest.prevalence(finding) for finding, _ in said],
+        "verdicts": [str(one.verdict) for one in said],
+        "prevalences": [one.prevalence for one in said],
+        "points": [str(one.point) for one in said],
         "images": [result.instance_id for result in results],
         "maps": [result.maps.tobytes() for result in results],
         "shape": list(results[0].maps.shape),

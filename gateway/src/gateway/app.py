@@ -8,7 +8,7 @@ import httpx
 from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
 
-from gateway import admin, auth_proxy, bundles, health
+from gateway import admin, auth_proxy, bundles, health, reading
 from gateway.config import GatewaySettings
 from gateway.dicomweb import endpoints as dicomweb
 from gateway.hints import HintSender
@@ -77,7 +77,14 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(uploads.router, dicomweb.router, studies.router),
         *(jobs.jobs, events.router, images.jobs),
         *(jobs.anonymous, images.anonymous),
-        *(bundles.router, admin.router, health.router, auth_proxy.router),
+        *(
+            bundles.router,
+            reading.own,
+            reading.administration,
+            admin.router,
+            health.router,
+            auth_proxy.router,
+        ),
         *(api_docs.router, pages.router),
     )
     for router in routers:

@@ -45,6 +45,15 @@ class TenantBundle(Base):
     activated_at: Mapped[datetime]
 
 
+class TenantReading(Base):
+    """How a tenant reads probabilities: a `thorax.reading.Reading`."""
+
+    __tablename__ = "tenant_readings"
+    tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
+    reading: Mapped[dict[str, Any]]
+    changed_at: Mapped[datetime]
+
+
 class Study(Base):
     """What the PACS calls a study, or one upload."""
 
@@ -173,6 +182,7 @@ class StudyFinding(Base):
     disagreement: Mapped[float]
     verdict: Mapped[str]
     prevalence: Mapped[float | None]
+    point: Mapped[str]
 
 
 class Heatmap(Base):

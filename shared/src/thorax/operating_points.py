@@ -77,12 +77,8 @@ class FindingPoints(ManifestPart):
         return _odds(probability) / _odds(self.prevalence)
 
     def at_prevalence(self, probability: float, prevalence: float) -> float:
-        """The probability for a site with another prevalence, 0..1: the likelihood ratio stays, the prior moves
-        (Saerens et al. 2002, doi 10.1162/089976602753284446)."""
-        if not 0 < prevalence < 1:
-            raise ValueError(f"A prevalence lies between 0 and 1; this one is {prevalence}.")
-        odds = self.likelihood_ratio(probability) * _odds(prevalence)
-        return odds / (1 + odds)
+        """The probability for a site with another prevalence, 0..1; see `moved_prior`."""
+        return moved_prior(probability, self.prevalence, prevalence)
 
 
 class MapScale(ManifestPart):
@@ -102,6 +98,21 @@ class MapScale(ManifestPart):
         if any(full <= 0 for full in self.full):
             raise ValueError("every full value must be above 0")
         return self
+
+
+def moved_prior(probability: float, prevalence: float, other: float) -> float:
+    """A calibrated probability, 0..1, of images with a `prevalence`, for images with `other`: the likelihood ratio stays,
+    the prior moves. For two classes, equation 2.4 of Saerens, Latinne and Decaestecker 2002 (Neural Computation 14:21,
+    doi 10.1162/089976602753284446) is, with odds(p) = p / (1 - p),
+
+        odds(moved) = odds(probability) * odds(other) / odds(prevalence)
+
+    It holds where only the prevalence differs and not how the finding looks. ValueError for prevalences outside of (0, 1).
+    """
+    if not (0 < prevalence < 1 and 0 < other < 1):
+        raise ValueError(f"A prevalence lies between 0 and 1; these are {prevalence} and {other}.")
+    odds = _odds(probability) * _odds(other) / _odds(prevalence)
+    return odds / (1 + odds)
 
 
 def margin(probability: float, threshold: float) -> float:

@@ -30,6 +30,7 @@ batch as (select s.id from studies s join tenants t on t.tenant_id = s.tenant_id
 images as (
   insert into blobs_pending_deletion (instance_id)
   select i.id from instances i join batch on batch.id = i.study_id on conflict do nothing),
+readings as (delete from tenant_readings where tenant_id in (select tenant_id from tenants)),
 bundles as (delete from tenant_bundles where tenant_id in (select tenant_id from tenants)),
 deleted as (delete from studies where id in (select id from batch)),
 secrets as (delete from patient_secrets where tenant_id in (select tenant_id from tenants))

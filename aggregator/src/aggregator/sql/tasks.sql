@@ -16,15 +16,19 @@ where j.id = :job_id and i.state = 'failed' order by i.position
 -- A registered bundle's manifest.
 select manifest from bundles where digest = :digest
 
+-- reading --
+-- How the job's tenant reads probabilities, if it has said so.
+select r.reading from jobs j join tenant_readings r on r.tenant_id = j.tenant_id where j.id = :job_id
+
 -- succeed --
 -- Follows the ledger's `held`: stores findings and heatmaps, and ends the job with its timings.
 findings as (
   insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement, verdict,
-    prevalence)
+    prevalence, point)
   select held.job_id, f.* from held, unnest(
     cast(:owners as uuid[]), cast(:findings as text[]), cast(:probabilities as real[]),
     cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[]),
-    cast(:verdicts as text[]), cast(:prevalences as real[])) as f),
+    cast(:verdicts as text[]), cast(:prevalences as real[]), cast(:points as text[])) as f),
 pictures as (
   insert into heatmaps (job_id, instance_id, maps, map_shape)
   select held.job_id, p.instance_id, p.maps, cast(:shape as smallint[])

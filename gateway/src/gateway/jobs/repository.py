@@ -31,7 +31,8 @@ _VIEW = text("""
 select j.*, s.title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i
    where i.study_id = j.study_id and i.position < j.images_below) as images,
-  b.manifest->'calibration' as calibration, b.manifest->'maps' as map_scale,
+  b.manifest->'calibration' as calibration,
+  jsonb_path_query_array(b.manifest, '$.operating_points[*].prevalence') as prevalences, b.manifest->'maps' as map_scale,
   (select jsonb_object_agg(h.instance_id, h.map_shape) from heatmaps h where h.job_id = j.id) as map_shapes,
   (select jsonb_agg(to_jsonb(f)) from study_findings f where f.job_id = j.id) as findings,
   (select jsonb_agg(jsonb_build_object(

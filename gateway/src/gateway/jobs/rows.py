@@ -1,6 +1,7 @@
 """From rows to what the API says. A column whose name is a field's needs no line here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isclose
 from typing import Any
 
 from gateway.jobs.repository import AnyRow
@@ -19,7 +20,8 @@ from gateway.jobs.schemas import (
 from thorax.bundle import Calibration
 from thorax.errors import Code
 from thorax.findings import FINDINGS, Finding
-from thorax.operating_points import MapScale, Verdict, margin
+from thorax.operating_points import MapScale, Verdict, margin, moved_prior
+from thorax.reading import Point
 from thorax.states import Priority, StepKind
 
 Columns = Mapping[Any, Any]
@@ -37,7 +39,7 @@ def whole(job: AnyRow, base: str) -> JobView:
 
     def findings(instance_id: str | None) -> list[FindingView]:
         rows = [row for row in columns["findings"] or () if row["instance_id"] == instance_id]
-        return _findings(rows, own.get(instance_id, {}))
+        return _findings(rows, own.get(instance_id, {}), columns["prevalences"])
 
     study = {**columns, **_derived(columns), "id": columns["study_id"], "findings": findings(None)}
     return JobView.model_validate(
@@ -90,24 +92,35 @@ def error(columns: Columns) -> ErrorView | None:
     )
 
 
-def _findings(rows: Iterable[Columns], backbones: dict[str, list[float]]) -> list[FindingView]:
-    """The findings in canonical order; `backbones` maps a name to its five probabilities."""
+def _findings(
+    rows: Iterable[Columns], backbones: dict[str, list[float]], prevalences: Sequence[float] = ()
+) -> list[FindingView]:
+    """The findings in canonical order; `backbones` maps a name to its five probabilities at the bundle's `prevalences`."""
     return [
         FindingView(
             finding=Finding(row["finding"]),
             label=Finding(row["finding"]).label,
             probability=round(row["probability"], 6),
             threshold=round(row["threshold"], 6),
+            operating_point=Point(row["point"]),
             positive=row["positive"],
             verdict=Verdict(row["verdict"]),
             prevalence=row["prevalence"] and round(row["prevalence"], 6),
             times_the_average=row["prevalence"] and round(row["probability"] / row["prevalence"], 4),
             margin=round(margin(row["probability"], row["threshold"]), 6),
             disagreement=round(row["disagreement"], 6),
-            backbones={name: round(five[_PLACE[row["finding"]]], 6) for name, five in backbones.items()},
+            backbones={name: round(_own(five, row, prevalences), 6) for name, five in backbones.items()},
         )
         for row in sorted(rows, key=lambda row: _PLACE[row["finding"]])
     ]
+
+
+def _own(five: Sequence[float], row: Columns, prevalences: Sequence[float]) -> float:
+    """A backbone's probability of a row's finding, for the prevalence that the row holds for."""
+    place = _PLACE[row["finding"]]
+    if not prevalences or isclose(prevalences[place], row["prevalence"], rel_tol=1e-6):
+        return five[place]
+    return moved_prior(five[place], prevalences[place], row["prevalence"])
 
 
 def _backbones(job: Columns) -> dict[str | None, dict[str, list[float]]]:

@@ -10,6 +10,7 @@ from thorax.errors import Code
 from thorax.findings import Finding
 from thorax.image_warnings import WarningCode
 from thorax.operating_points import Verdict
+from thorax.reading import Point
 from thorax.states import JobState, Priority, StepKind
 
 DISCLAIMER = "Demonstration. Not a medical device, not for diagnosis."
@@ -43,13 +44,18 @@ class FindingView(BaseModel):
     label: str = Field(examples=["Pleural Effusion"])
     probability: Probability
     threshold: Probability
+    operating_point: Point = Field(
+        description="What `threshold` was when the study was read: one of the bundle's points, or the tenant's own.",
+        examples=[Point.LIKELY],
+    )
     positive: bool = Field(examples=[False])
     verdict: Verdict = Field(
         description="The bundle's band for this probability; without operating points `likely` or `unlikely` only.",
         examples=[Verdict.UNCERTAIN],
     )
     prevalence: Probability | None = Field(
-        description="Share with the finding among the images that the bundle was calibrated on; null if it states none.",
+        description="Share with the finding for which `probability` holds: among the images that the bundle was calibrated on, or "
+        "the tenant's own; null if the bundle states none.",
         examples=[0.2],
     )
     times_the_average: float | None = Field(

@@ -19,7 +19,8 @@ grant select, insert, update, delete on all tables in schema auth to thorax_auth
 grant insert on tenants_pending_deletion to thorax_auth;
 
 -- gateway: the jobs of one tenant at a time.
-grant select, insert, update, delete on studies, arrivals, instances, jobs, steps, idempotency_keys to thorax_gateway;
+grant select, insert, update, delete on studies, arrivals, instances, jobs, steps, idempotency_keys, tenant_readings
+  to thorax_gateway;
 grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, workers, failed_work to thorax_gateway;
 grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
@@ -52,6 +53,7 @@ grant select (id, tenant_id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
+grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
 
 revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea), settle_studies(integer),
   decide_conflict(uuid, boolean) from public;
@@ -91,6 +93,11 @@ alter table tenant_bundles enable row level security;
 create policy tenant on tenant_bundles to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 create policy services on tenant_bundles to thorax_worker, thorax_aggregator using (true);
+
+alter table tenant_readings enable row level security;
+create policy tenant on tenant_readings to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on tenant_readings to thorax_aggregator using (true);
 
 alter table predictions enable row level security;
 create policy tenant on predictions to thorax_gateway using (exists (select from jobs where jobs.id = job_id));

@@ -12,6 +12,10 @@ create table tenant_bundles (
   tenant_id uuid primary key, bundle_digest text not null references bundles,
   activated_at timestamptz not null default now());
 
+-- How a tenant reads probabilities, see reading.py; without a row as the bundle does.
+create table tenant_readings (
+  tenant_id uuid primary key, reading jsonb not null, changed_at timestamptz not null default now());
+
 -- `patient` tells which studies are of one patient, without saying of whom; see `remember_patient`.
 create table studies (
   id uuid primary key, tenant_id uuid not null, title text not null default '',
@@ -93,12 +97,14 @@ create table predictions (
   backbone text not null, probabilities real[] not null, maps bytea not null, map_shape smallint[] not null,
   primary key (job_id, instance_id, backbone));
 
--- Without an instance: the study's. `prevalence`: the bundle's, null where it states none.
+-- Without an instance: the study's. As the tenant read it then: `point` says what the threshold is, and `prevalence` is its
+-- own or the bundle's, null where it states none.
 create table study_findings (
   job_id uuid not null references jobs on delete cascade, instance_id uuid,
   finding text not null, probability real not null, threshold real not null, positive boolean not null,
   disagreement real not null, verdict text not null check (verdict in ('unlikely', 'uncertain', 'likely')),
-  prevalence real, unique nulls not distinct (job_id, instance_id, finding));
+  prevalence real, point text not null default 'likely' check (point in ('likely', 'balanced', 'unlikely', 'own')),
+  unique nulls not distinct (job_id, instance_id, finding));
 
 create table heatmaps (
   job_id uuid not null references jobs on delete cascade, instance_id uuid not null,
