@@ -8,7 +8,7 @@ import httpx
 from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
 
-from gateway import admin, auth_proxy, bundles, health, reading
+from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
 from gateway.dicomweb import endpoints as dicomweb
 from gateway.hints import HintSender
@@ -79,8 +79,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(jobs.anonymous, images.anonymous),
         *(
             bundles.router,
-            reading.own,
-            reading.administration,
+            readings.own,
+            readings.administration,
             admin.router,
             health.router,
             auth_proxy.router,

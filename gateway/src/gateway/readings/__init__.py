@@ -1,0 +1,1 @@
+"""How a tenant reads probabilities: its operating point, thresholds and prevalences."""
