@@ -19,6 +19,7 @@ from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import DISCLAIMER
 from gateway.jobs.service import JobService
 from gateway.jobs.worklist import Worklist
+from gateway.readings import endpoints as readings
 from gateway.site import api_docs, pages
 from gateway.studies import endpoints as studies
 from gateway.studies.filing import Filing
@@ -77,14 +78,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(uploads.router, dicomweb.router, studies.router),
         *(jobs.jobs, events.router, images.jobs),
         *(jobs.anonymous, images.anonymous),
-        *(
-            bundles.router,
-            readings.own,
-            readings.administration,
-            admin.router,
-            health.router,
-            auth_proxy.router,
-        ),
+        *(bundles.router, readings.own, readings.administration),
+        *(admin.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )
     for router in routers:
