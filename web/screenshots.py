@@ -1,4 +1,4 @@
-"""Takes the README's two pictures from a running platform: the sample's result, and the same beside its contours.
+"""Takes the README's picture from a running platform: the sample's result, with the contour of its finding.
 
 `python web/screenshots.py http://127.0.0.1:8080`; needs chromium.
 """
@@ -8,23 +8,15 @@ import sys
 from pathlib import Path
 
 import cv2
-from playwright.sync_api import Page, sync_playwright
+import numpy as np
+from playwright.sync_api import sync_playwright
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+PICTURE = Path(__file__).parents[1] / "docs" / "images" / "result.webp"
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
-def take(page: Page, name: str) -> None:
-    """A screenshot in few colours, so that it stays small."""
-    path = IMAGES / name
-    page.wait_for_timeout(800)
-    page.screenshot(path=path)
-    cv2.imwrite(str(path), cv2.imread(str(path)), [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    print(f"{path.name}: {path.stat().st_size // 1000} kB")
-
-
 def main(base: str) -> None:
-    """Analyse the sample without an account and look at it twice."""
+    """Analyse the sample without an account and keep what is on the screen."""
     with sync_playwright() as program:
         browser = program.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport={"width": 1180, "height": 700}, base_url=base)
@@ -32,13 +24,14 @@ def main(base: str) -> None:
         page.get_by_role("button", name="Try the sample").click()
         page.get_by_role("radio").nth(4).wait_for(state="attached", timeout=60_000)
         page.locator("canvas[data-ready]").wait_for()
-        page.get_by_role("heading").first.hover()
-        take(page, "result.png")
-        page.keyboard.press("s")
         page.keyboard.press("c")
-        page.get_by_role("button", name="Light colours").click()
+        page.locator(".contour-name").wait_for()
+        page.get_by_role("slider", name="Opacity").press("End")
         page.get_by_role("heading").first.hover()
-        take(page, "contours.png")
+        page.wait_for_timeout(800)
+        shot = cv2.imdecode(np.frombuffer(page.screenshot(), np.uint8), cv2.IMREAD_COLOR)
+        cv2.imwrite(str(PICTURE), shot, [cv2.IMWRITE_WEBP_QUALITY, 85])
+        print(f"{PICTURE.name}: {PICTURE.stat().st_size // 1000} kB")
         browser.close()
 
 
