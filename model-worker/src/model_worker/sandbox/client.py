@@ -233,7 +233,9 @@ class _Child:
 
     def send(self, request: bytes, data: bytes) -> None:
         """Give it a file; its answer follows on `connection`."""
+        os.ftruncate(self._upload, 0)
         with open(self._upload, "wb", closefd=False) as file:
+            file.seek(0)  # after the file before
             file.write(data)
         self.connection.sendall(struct.pack(">I", len(request)) + request)
         self._left, self._room = self._left - 1, self._room - len(data)

@@ -3,6 +3,7 @@
 import time
 from uuid import UUID, uuid4
 
+import cv2
 import numpy as np
 import pytest
 from tests.factories.hostile import DICOM, PNG, dicom, png_of
@@ -42,6 +43,17 @@ def test_files_of_a_tenant_share_a_child_and_come_out_alike(children: list[clien
         assert shared.display_png == alone.display_png
         assert (shared.inputs["224"] == alone.inputs["224"]).all()
     assert len(children) == 2
+
+
+def test_each_file_of_a_shared_child_is_its_own(children: list[client._Child]) -> None:
+    """Longer and shorter than the file before."""
+    tenant, dark = uuid4(), cv2.imdecode(np.frombuffer(CHEST, np.uint8), cv2.IMREAD_GRAYSCALE) // 2
+    pictures = [CHEST, png_of(dark[::2, ::2]), png_of(dark), CHEST]
+    alone = [decode(None, data).display_png for data in pictures]
+    children.clear()
+    assert [decode(tenant, data).display_png for data in pictures] == alone
+    assert len(children) == 1
+    assert len(set(alone)) == 3
 
 
 def test_tenants_and_files_without_one_never_share(children: list[client._Child]) -> None:
