@@ -23,7 +23,8 @@ from model_worker.tasks import InferenceHandler
 complete, run = ledger.complete, InferenceHandler.run
 folder = os.environ.get("STALL") and pathlib.Path(os.environ["STALL"])
 def stalling(connection, claims, *rest, **options):
-    if folder and claims[0].kind == "infer" and not folder.exists():
+    inferred = claims[0].kind == "infer" or any(step.ran for _, step in rest[0])
+    if folder and inferred and not folder.exists():
         folder.mkdir()
         while not (folder / "go").exists():
             time.sleep(0.02)

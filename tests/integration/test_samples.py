@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aggregator.ensemble import combine
 from model_worker.backbone import Backbone
 from model_worker.decoding.images import DICOM, canonical, read_image
 from thorax.bundle import load_bundle
+from thorax.ensemble import combine
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import Verdict
 from thorax_offline import golden

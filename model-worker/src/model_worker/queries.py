@@ -1,6 +1,6 @@
 """The model worker's SQL: which bundles to load, and what its steps write.
 
-`PREPARED`, `FAILED` and `PREDICTED` are CTEs for `ledger.complete`: they write for the rows of `held` only.
+`PREPARED`, `FAILED`, `PREDICTED` and `INFERRED` are CTEs for `ledger.complete`: they write for the rows of `held` only.
 """
 
 from uuid import UUID
@@ -38,12 +38,19 @@ PREDICTED = """
 predicted as (
   insert into predictions (job_id, instance_id, backbone, probabilities, maps, map_shape)
   select held.job_id, held.instance_id, held.backbone,
-    (cast(:probabilities as real[]))[5 * p.place - 4 : 5 * p.place], p.maps,
+    (cast(:predicted as real[]))[5 * p.place - 4 : 5 * p.place], p.maps,
     (cast(:shapes as smallint[]))[3 * p.place - 2 : 3 * p.place]
-  from unnest(cast(:ids as bigint[]), cast(:maps as bytea[])) with ordinality as p (id, maps, place)
+  from unnest(cast(:ids as bigint[]), cast(:grids as bytea[])) with ordinality as p (id, maps, place)
   join held on held.id = p.id
   on conflict (job_id, instance_id, backbone) do update set probabilities = excluded.probabilities,
     maps = excluded.maps, map_shape = excluded.map_shape)"""
+# The same where one image was prepared: by the names of the backbones, which have no steps yet.
+INFERRED = (
+    PREDICTED.replace("held.backbone", "p.name")
+    .replace("cast(:ids as bigint[])", "cast(:names as text[])")
+    .replace("p (id, maps", "p (name, maps")
+    .replace("join held on held.id = p.id", "cross join held")
+)
 
 
 def wanted_bundles(connection: Connection) -> tuple[list[str], str | None]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -17,13 +18,18 @@ from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.sandbox.client import CODES, Decoded, decode, pixel_digest
+from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
+from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import ANONYMOUS_TENANT, StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
+from thorax.work import answer as answer_of
 from thorax.work import ledger
 from thorax.work.hints import Hints
 
 GPU_BATCH = 8
+AT_ONCE_S = 5.0  # an image whose preparation took longer is inferred under a lease of its own
+Prediction = tuple[NDArray[np.float32], NDArray[np.float16]]  # probabilities [5], maps [5, h, w]
 _OTHER_PIXELS = "An image with the same SOP Instance UID but other pixels came before."
 _log = structlog.get_logger(__name__)
 
@@ -107,6 +113,7 @@ class InferenceHandler:
     def _prepare(self, claim: ledger.Claim) -> None:
         assert claim.instance_id
         assert claim.media_type
+        began = monotonic()
         bundle = self._bundle_cache.bundle(claim.bundle_digest)
         try:
             if claim.contests and self._pixels_differ(claim.instance_id, claim.contests):
@@ -135,6 +142,9 @@ class InferenceHandler:
             self._complete([claim], steps)
             return
         self._blobs.put(claim.instance_id, DISPLAY, decoded.display_png)
+        if claim.alone and claim.attempts == 1 and monotonic() - began < AT_ONCE_S and self._can_all(bundle):
+            self._infer_at_once(claim, bundle, decoded)
+            return
         self._complete(
             [claim],
             steps,
@@ -146,7 +156,7 @@ class InferenceHandler:
     def _infer(self, claims: Sequence[ledger.Claim]) -> None:
         if claims[0].rest:
             self._hints.send([ledger.queue_of(StepKind.INFER, claims[0].backbone)])
-        rows: dict[int, tuple[NDArray[np.float32], NDArray[np.float16]]] = {}
+        rows: dict[int, Prediction] = {}
         read = cache(self._input)  # backbones mostly share one
         for digest, backbone in dict.fromkeys((c.bundle_digest, c.backbone) for c in claims):
             assert backbone
@@ -156,13 +166,42 @@ class InferenceHandler:
             images = np.stack([read(c.instance_id, spec.key, spec.size) for c in batch])
             answer = session.predict(images)
             rows |= {c.step_id: (answer.probabilities[i], answer.maps[i]) for i, c in enumerate(batch)}
-        answers = [rows[c.step_id] for c in claims]
-        values = {
-            "probabilities": [float(p) for five, _ in answers for p in five],
-            "maps": [maps.tobytes() for _, maps in answers],
-            "shapes": [edge for _, maps in answers for edge in maps.shape],
-        }
+        values = _prediction_values([rows[c.step_id] for c in claims])
         self._complete(claims, record=queries.PREDICTED, values=values)
+
+    def _can_all(self, bundle: Bundle) -> bool:
+        """Whether this worker has all of a bundle's backbones and runs images one by one, not in batches."""
+        capabilities = self.capabilities()
+        return capabilities.max_batch == 1 and {*bundle.names} <= {*capabilities.backbones}
+
+    def _infer_at_once(self, claim: ledger.Claim, bundle: Bundle, decoded: Decoded) -> None:
+        """Run the backbones on an image that was just prepared; a job's only image is answered too (docs/adr/0022)."""
+        assert claim.instance_id
+        sessions, ran = self._bundle_cache.sessions(claim.bundle_digest), list[ledger.NewStep]()
+        rows: dict[str, Prediction] = {}
+        for name in bundle.names:
+            began = monotonic()
+            answer = sessions[name].predict(decoded.inputs[sessions[name].spec.input.key][None])
+            rows[name] = answer.probabilities[0], answer.maps[0]
+            ran.append(ledger.NewStep(StepKind.INFER, claim.instance_id, name, (began, monotonic())))
+        record = f"{queries.PREPARED}, {queries.INFERRED}"
+        values = {**_image_values(decoded), "names": list(rows), **_prediction_values(list(rows.values()))}
+        if claim.only:
+            began = monotonic()
+            probabilities, maps = ({name: row[i] for name, row in rows.items()} for i in (0, 1))
+            result = answer_of.result_of(bundle.manifest, claim.instance_id, probabilities, maps)
+            record = f"{record}, {answer_of.RECORD}"
+            reading = Reading.model_validate(claim.reading) if claim.reading else AS_THE_BUNDLE
+            values |= answer_of.values_of(bundle.manifest, reading, [result])
+            ran.append(ledger.NewStep(StepKind.AGGREGATE, ran=(began, monotonic())))
+        self._complete(
+            [claim],
+            [(claim.job_id, step) for step in ran],
+            record=record,
+            values=values,
+            attributes=decoded.dicom_attributes,
+            conclude=claim.only,
+        )
 
     def _input(self, instance_id: UUID | None, key: str, size: int) -> NDArray[np.uint8]:
         assert instance_id
@@ -176,10 +215,13 @@ class InferenceHandler:
         record: str = "",
         values: Mapping[str, Any] | None = None,
         attributes: DicomAttributes | None = None,
+        conclude: bool = False,
     ) -> None:
         engine = self._transactional if attributes else self._engine  # one statement needs no transaction
         with engine.begin() as connection:
-            done = ledger.complete(connection, claims, follow_ups, record=record, values=values)
+            done = ledger.complete(
+                connection, claims, follow_ups, record=record, values=values, conclude=conclude
+            )
             if attributes and done.held and claims[0].instance_id:
                 queries.record_study(connection, claims[0].instance_id, attributes)
         self._hint(done.added)
@@ -188,6 +230,15 @@ class InferenceHandler:
         """Hints for other workers' queues; this worker claims its own work next anyway."""
         own = {ledger.queue_of(StepKind.INFER, name) for name in self._bundle_cache.backbones}
         self._hints.send(queue for queue in dict.fromkeys(step.queue for step in added) if queue not in own)
+
+
+def _prediction_values(answers: Sequence[Prediction]) -> dict[str, Any]:
+    """The values of `queries.PREDICTED`, in the order of its steps."""
+    return {
+        "predicted": [float(p) for five, _ in answers for p in five],
+        "grids": [maps.tobytes() for _, maps in answers],
+        "shapes": [edge for _, maps in answers for edge in maps.shape],
+    }
 
 
 def _image_values(decoded: Decoded) -> dict[str, Any]:

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.ensemble import combine
-from aggregator.heatmaps import fuse
 from model_worker.backbone import Backbone
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.sandbox.client import decode
 from thorax import bundle as bundles
 from thorax.bundle import Bundle
+from thorax.ensemble import combine
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
+from thorax.heatmaps import fuse
 from thorax.image_headers import HEAD_BYTES, sniff
 from thorax.image_warnings import ImageWarning
 from thorax.operating_points import Verdict

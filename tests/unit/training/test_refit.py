@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tests.factories.bundles import make_bundle
 
-from aggregator.heatmaps import fuse
 from thorax.bundle import load_bundle
 from thorax.findings import FINDINGS
+from thorax.heatmaps import fuse
 from training import refit
 
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.heatmaps import fuse
 from thorax.bundle import Bundle
 from thorax.findings import FINDINGS, Finding
+from thorax.heatmaps import fuse
 from training.datasets import DataError
 from training.predict import predict_files
 from training.report import Report

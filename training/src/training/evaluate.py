@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from aggregator.ensemble import combine
 from thorax.bundle import Bundle, Manifest, load_bundle
+from thorax.ensemble import combine
 from thorax.errors import CodedError
 from thorax.findings import FINDINGS
 from training import plots

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.heatmaps import add_up
 from thorax.bundle import GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Manifest, load_bundle
 from thorax.errors import CodedError
+from thorax.heatmaps import add_up
 from training.card import write_card
 from training.datasets import Table, read_table
 from training.evaluate import measure, part_of, summary

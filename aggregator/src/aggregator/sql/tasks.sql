@@ -21,18 +21,7 @@ select manifest from bundles where digest = :digest
 select r.reading from jobs j join tenant_readings r on r.tenant_id = j.tenant_id where j.id = :job_id
 
 -- succeed --
--- Follows the ledger's `held`: stores findings and heatmaps, and ends the job with its timings.
-findings as (
-  insert into study_findings (job_id, instance_id, finding, probability, threshold, positive, disagreement, verdict,
-    prevalence, point)
-  select held.job_id, f.* from held, unnest(
-    cast(:owners as uuid[]), cast(:findings as text[]), cast(:probabilities as real[]),
-    cast(:thresholds as real[]), cast(:positives as boolean[]), cast(:disagreements as real[]),
-    cast(:verdicts as text[]), cast(:prevalences as real[]), cast(:points as text[])) as f),
-pictures as (
-  insert into heatmaps (job_id, instance_id, maps, map_shape)
-  select held.job_id, p.instance_id, p.maps, cast(:shape as smallint[])
-  from held, unnest(cast(:images as uuid[]), cast(:maps as bytea[])) as p (instance_id, maps)),
+-- Follows the ledger's `held` and what records the answer: ends the job with its timings.
 spans as (
   select kind, min(started_at) as began, coalesce(max(finished_at), clock_timestamp()) as ended
   from steps where job_id = any(:jobs) group by kind),

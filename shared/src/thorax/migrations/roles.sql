@@ -42,6 +42,8 @@ grant update (state, error_code, error_detail, rows, columns, sop_instance_uid, 
   view_position, orientation, warnings) on instances to thorax_worker;
 grant select (id), update (study_instance_uid, study_date, accession) on studies to thorax_worker;
 grant select, insert, update on predictions to thorax_worker;
+grant insert on study_findings, heatmaps to thorax_worker;
+grant select (tenant_id, reading) on tenant_readings to thorax_worker;
 grant select (bundle_digest) on tenant_bundles to thorax_worker;
 
 -- aggregator and sweeper: results, and deletion.
@@ -97,7 +99,7 @@ create policy services on tenant_bundles to thorax_worker, thorax_aggregator usi
 alter table tenant_readings enable row level security;
 create policy tenant on tenant_readings to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
-create policy services on tenant_readings to thorax_aggregator using (true);
+create policy services on tenant_readings to thorax_worker, thorax_aggregator using (true);
 
 alter table predictions enable row level security;
 create policy tenant on predictions to thorax_gateway using (exists (select from jobs where jobs.id = job_id));

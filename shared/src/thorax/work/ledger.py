@@ -10,6 +10,7 @@ All functions work inside the caller's transaction and never commit.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -23,11 +24,15 @@ _SQL = queries.load(__file__)
 
 @dataclass(frozen=True)
 class NewStep:
-    """A step to add. `instance_id` is None for steps of a whole job."""
+    """A step to add. `instance_id` is None for steps of a whole job.
+
+    `ran`: from when to when, by `time.monotonic`, where the worker that adds the step has done it already.
+    """
 
     kind: StepKind
     instance_id: UUID | None = None
     backbone: str | None = None
+    ran: tuple[float, float] | None = None
 
     @property
     def queue(self) -> str:
@@ -52,6 +57,9 @@ class Claim:
     tenant_id: UUID | None  # of the instance
     rest: bool = False  # other steps of the same image are left for other workers
     contests: UUID | None = None  # the image that came before under the same SOP Instance UID
+    alone: bool = False  # nobody would help with this image: other images wait, or no other worker lives
+    only: bool = False  # it is the job's only image
+    reading: dict[str, Any] | None = None  # how the instance's tenant reads probabilities, if it has said so
 
     @property
     def shadow(self) -> bool:
@@ -141,12 +149,22 @@ def held_by(claims: Sequence[Claim]) -> dict[str, Any]:
         "ids": [c.step_id for c in claims],
         "attempts": [c.attempts for c in claims],
         "jobs": sorted({c.job_id for c in claims}),
+        "ended": 0.0,
     }
 
 
+def _ran(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
+    """The values of `new` that say when its steps were done; `ended`: when the steps before them were."""
+    now = monotonic()
+    ago = [(now - step.ran[0], now - step.ran[1]) if step.ran else (None, None) for _, step in steps]
+    began = [first for first, _ in ago]
+    before = max(filter(None, began), default=0.0)
+    return {"began": began, "ended_each": [last for _, last in ago], "ended": before}
+
+
 @cache
-def _recording(record: str) -> TextClause:
-    return completing(", ".join(filter(None, [record, _SQL["complete"].text])))
+def _recording(record: str, name: str) -> TextClause:
+    return completing(", ".join(filter(None, [_SQL["new"].text, record, _SQL[name].text])))
 
 
 @dataclass(frozen=True)
@@ -164,18 +182,20 @@ def complete(
     *,
     record: str = "",
     values: Mapping[str, Any] | None = None,
+    conclude: bool = False,
 ) -> Completion:
     """Mark the claims as done, write their results, count them and add what follows, all in one statement.
 
     `record` is SQL, one or more CTEs that write `values` for the rows of `held` (see `HELD`): a claim that was lost
     writes nothing. `follow_ups` are of the claims' jobs. `aggregate` follows by itself where a job has no other step
-    left; `jobs.steps_total` counts it from the beginning.
+    left; `jobs.steps_total` counts it from the beginning. With `conclude`, `follow_ups` are all that the job of one
+    image had left, done already, and `record` writes its answer.
     """
-    rows = connection.execute(
-        _recording(record), {**(values or {}), **held_by(claims), **_columns(follow_ups)}
-    ).all()
+    statement = _recording(record, "conclude" if conclude else "complete")
+    given = {**held_by(claims), **_columns(follow_ups), **_ran(follow_ups)}
+    rows = connection.execute(statement, {**(values or {}), **given}).all()
     jobs = {row.job_id: row.exhausted for row in rows}
-    added = [step for job_id, step in follow_ups if job_id in jobs]
+    added = [step for job_id, step in follow_ups if job_id in jobs and not step.ran]
     added += [NewStep(StepKind.AGGREGATE) for exhausted in jobs.values() if exhausted]
     return Completion(frozenset(row.id for row in rows), tuple(added))
 

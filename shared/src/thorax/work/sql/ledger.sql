@@ -48,8 +48,10 @@ started as (
   where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
                where j.state = 'queued' for update of j skip locked))
 select claimed.*, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
-  claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests
-from claimed left join instances i on i.id = claimed.instance_id order by claimed.id
+  claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests,
+  (select size from crew) < 2 as alone, (select steps_total from jobs where id = claimed.job_id) = 2 as only,
+  r.reading
+from claimed left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
 
 -- overlooked --
 -- Tells whether a step that fits could have been claimed for so long.
@@ -62,33 +64,68 @@ select exists (
 mine as (select * from unnest(cast(:ids as bigint[]), cast(:attempts as integer[])) as m (id, attempts)),
 locked as (select id from jobs where id = any(:jobs) order by id for no key update),
 held as (
-  update steps s set state = 'done', finished_at = now(), lease_until = null from mine, locked
+  update steps s set state = 'done', finished_at = now() - make_interval(secs => :ended), lease_until = null from mine, locked
   where s.id = mine.id and s.job_id = locked.id and s.attempts = mine.attempts and s.state = 'running'
   returning s.id, s.job_id, s.instance_id, s.backbone)
 
 -- complete --
--- Follows `held` and what records its results: counts the steps and adds what follows, or aggregate after the last one.
-new as (
-  select * from unnest(
-    cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
-    with ordinality as n (job_id, instance_id, kind, backbone, place)),
+-- Follows `held` and `new`, and what records its results: counts the steps and adds what follows, or aggregate after
+-- the last one.
 moved as (
-  update jobs j set steps_done = j.steps_done + d.done, version = j.version + 1,
+  update jobs j set steps_done = j.steps_done + d.done + d.ran, version = j.version + 1,
     state = case when j.state = 'queued' then 'running' else j.state end,
     steps_total = j.steps_total + d.added
-  from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added
+  from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added,
+          (select count(began) from new where new.job_id = held.job_id) as ran
         from held group by job_id) as d
   where j.id = d.job_id and j.state in ('queued', 'running')
   returning j.id, j.bundle_digest, j.priority, j.steps_done + 1 = j.steps_total as exhausted),
 added as (
-  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
-  select moved.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority
+  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, state, attempts, worker, started_at,
+    finished_at)
+  select moved.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority,
+    case when new.began is null then 'waiting' else 'done' end, new.attempts, new.worker, new.started_at, new.finished_at
   from new join moved on moved.id = new.job_id order by new.place),
 last as (
   insert into steps (job_id, kind, bundle_digest, priority)
   select id, 'aggregate', bundle_digest, priority from moved where exhausted)
 select held.id, held.job_id, coalesce(moved.exhausted, false) as exhausted
 from held left join moved on moved.id = held.job_id
+
+-- conclude --
+-- Follows `held` and `new`, and what records a job's answer, where the worker that prepared its only image has done all
+-- of `new` as well: the job ends.
+spans as (
+  select kind, max(began) as began, min(ended) as ended from new group by kind
+  union all select 'prepare', extract(epoch from now() - s.started_at), :ended from held join steps s on s.id = held.id),
+seconds as (select jsonb_object_agg(kind || '_s', round((began - ended)::numeric, 4)) as by_kind from spans),
+ended as (
+  update jobs j set state = 'succeeded', finished_at = clock_timestamp(), missing_backbones = '{}', version = j.version + 1,
+    steps_total = j.steps_total + n.more, steps_done = j.steps_total + n.more,
+    timings = by_kind || jsonb_build_object(
+      'queued_s', round(extract(epoch from s.started_at - j.created_at)::numeric, 4),
+      'total_s', round(extract(epoch from clock_timestamp() - j.created_at)::numeric, 4))
+  from seconds, (select count(*) - 1 as more from new) n, held join steps s on s.id = held.id
+  where j.id = held.job_id and j.state in ('queued', 'running') returning j.id, j.bundle_digest, j.priority),
+added as (
+  insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, state, attempts, worker, started_at,
+    finished_at)
+  select ended.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority, 'done', new.attempts, new.worker,
+    new.started_at, new.finished_at
+  from new join ended on ended.id = new.job_id order by new.place)
+select id, job_id, false as exhausted from held
+
+-- new --
+-- What follows the steps that are completed. With `began` and `ended`, seconds ago, it was done by the same worker.
+new as (
+  select n.*, mine.worker, cast(n.began is not null as integer) as attempts,
+    now() - make_interval(secs => n.began) as started_at, now() - make_interval(secs => n.ended) as finished_at
+  from unnest(
+    cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]),
+    cast(:began as float[]), cast(:ended_each as float[]))
+    with ordinality as n (job_id, instance_id, kind, backbone, began, ended, place)
+  left join lateral (
+    select worker from held join steps on steps.id = held.id where n.began is not null limit 1) mine on true)
 
 -- release --
 -- Gives claims back after a failure that may pass; the wait doubles with each attempt.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tests.factories.bundles import make_bundle
 
-from aggregator.ensemble import combine, study, weights_of
 from thorax.bundle import Calibration, Manifest
+from thorax.ensemble import combine, study, weights_of
 from thorax.errors import Code, CodedError
 
 A = np.array([0.2, 0.4, 0.6, 0.8, 1.0])

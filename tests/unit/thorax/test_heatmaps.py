@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from tests.factories.bundles import make_bundle
 
-from aggregator.heatmaps import fuse
 from thorax.bundle import Manifest
 from thorax.errors import CodedError
+from thorax.heatmaps import fuse
 from thorax.operating_points import MapScale
 
 

@@ -1,13 +1,13 @@
 """The fused heatmaps: where the ensemble as a whole saw each finding. Pure functions."""
 
 from collections.abc import Mapping
+from functools import cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from aggregator.ensemble import FIVE, present, weights_of
 from thorax.bundle import Manifest
+from thorax.ensemble import FIVE, present, weights_of
 from thorax.errors import Code, CodedError
 
 SIDE = 28
@@ -51,7 +51,7 @@ def add_up(
 
 
 def _resized(name: str, maps: NDArray[np.floating], crop: float, *, per_area: bool) -> NDArray[np.float32]:
-    """`[5, h, w]` to `[5, 28, 28]`, `per_area` or as it is, bilinear; cv2 puts pixel centres at halves, so grids of any size align.
+    """`[5, h, w]` to `[5, 28, 28]`, `per_area` or as it is, bilinear, with pixel centres at halves, so that grids of any size align.
 
     A backbone that saw only the central `crop` of the image (0..1, of its edges) has nothing to say outside.
     """
@@ -61,8 +61,16 @@ def _resized(name: str, maps: NDArray[np.floating], crop: float, *, per_area: bo
     margin = round(SIDE * (1 - crop) / 2)
     side = SIDE - 2 * margin
     placed = np.zeros((FIVE, SIDE, SIDE), np.float32)
-    for place, one in zip(placed, grid, strict=True):
-        place[margin : margin + side, margin : margin + side] = cv2.resize(one, (side, side))
+    inner = slice(margin, margin + side)
+    placed[:, inner, inner] = _bilinear(grid.shape[1], side) @ grid @ _bilinear(grid.shape[2], side).T
     if per_area:
         placed *= grid.shape[1] * grid.shape[2] / crop**2
     return placed
+
+
+@cache
+def _bilinear(cells: int, side: int) -> NDArray[np.float32]:
+    """`[side, cells]`: what each of `side` pixels takes of `cells`; beyond the outermost centres these count alone."""
+    at = np.clip((np.arange(side) + 0.5) * cells / side - 0.5, 0, cells - 1)
+    weights = 1 - np.abs(at[:, None] - np.arange(cells))
+    return np.asarray(np.maximum(weights, 0), np.float32)
