@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from thorax.errors import Code, CodedError
+from thorax.pacs import OWN_MANUFACTURER
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -17,8 +18,6 @@ MODALITIES = frozenset({"CR", "DX", "DR", "RG", "XR", "OT", "SC"})
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 SECONDARY_CAPTURE = frozenset(STORAGE + leaf for leaf in ("7", "7.1", "7.2", "7.3", "7.4"))
 SOP_CLASSES = SECONDARY_CAPTURE | {STORAGE + leaf for leaf in ("1", "1.1", "1.1.1")}  # CR, DX (both)
-OWN_MANUFACTURER = "THORAX"
-"""Manufacturer (0008,0070) of what this platform makes: a loop guard, as a PACS may send it back."""
 
 # Body parts of PS3.16 annex L, and their plain spellings, that are not and do not contain the chest.
 NO_CHEST = frozenset(

@@ -1,0 +1,66 @@
+"""The presentation state (GSPS): contours over the source image, in a layer that hides; the reader keeps the image."""
+
+from highdicom import pr
+from highdicom.base import SOPClass
+
+from aggregator.objects.answer import AnalysedImage, Answer
+from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, seal, series_uid
+from aggregator.objects.regions import regions
+from aggregator.objects.source import evidence
+from thorax.pacs import OWN_MANUFACTURER
+from thorax.version import VERSION
+
+SERIES_NUMBER = 9903
+_GREYSCALE = ("PixelRepresentation", "BitsStored", "PhotometricInterpretation", "PresentationLUTShape")
+_WINDOW = ("RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation",
+    "VOILUTFunction", "ModalityLUTSequence", "VOILUTSequence")  # fmt: skip
+
+
+def presentation(answer: Answer, image: AnalysedImage, number: int) -> SOPClass:
+    """The GSPS of one analysed image: the contours of each likely finding, and a line of text that says what it is."""
+    shown = evidence(image.source)
+    for keyword in (*_GREYSCALE, *_WINDOW):
+        if keyword in image.source:
+            shown.add(image.source[keyword])
+    layer = pr.GraphicLayer(layer_name="THORAX", order=1, description="Findings of Thorax")
+    graphics = [
+        pr.GraphicObject(pr.GraphicTypeValues.POLYLINE, contour, pr.AnnotationUnitsValues.PIXEL)
+        for said in image.likely
+        for contour in regions(image, said.finding)
+    ]
+    made = pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=[shown],
+        series_instance_uid=series_uid(answer, "PR"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=UNSEALED,
+        instance_number=number,
+        manufacturer=OWN_MANUFACTURER,
+        manufacturer_model_name=MODEL_NAME,
+        software_versions=VERSION,
+        device_serial_number=answer.digest[:16],
+        content_label="THORAX",
+        content_description=caption(image)[:64],
+        content_creator_name=f"{MODEL_NAME}^^^^",
+        graphic_layers=[layer],
+        graphic_annotations=[
+            pr.GraphicAnnotation(
+                [shown], layer, graphic_objects=graphics or None, text_objects=[_text(image)]
+            )
+        ],
+    )
+    return seal(made, answer, image.source)
+
+
+def caption(image: AnalysedImage) -> str:
+    """What an image is said to show, in a line."""
+    likely = ", ".join(f"{said.finding.label} {said.probability:.0%}" for said in image.likely)
+    return f"Likely: {likely}" if likely else "No finding is likely"
+
+
+def _text(image: AnalysedImage) -> pr.TextObject:
+    return pr.TextObject(
+        f"{MODEL_NAME} (AI). {caption(image)}. {NOT_FOR_DIAGNOSIS}",
+        pr.AnnotationUnitsValues.DISPLAY,
+        bounding_box=(0.01, 0.93, 0.99, 0.99),
+        text_justification=pr.TextJustificationValues.LEFT,
+    )

@@ -1,0 +1,111 @@
+"""The structured report: Comprehensive SR with TID 1500 as its root (PS3.16)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from highdicom import sr
+from highdicom.base import SOPClass
+from pydicom import Dataset
+from pydicom.uid import ComprehensiveSRStorage
+
+from aggregator.objects import codes
+from aggregator.objects.answer import AnalysedImage, Answer, Predecessor, Said
+from aggregator.objects.identity import MODEL_NAME, UNSEALED, seal, series_uid, uid_of
+from aggregator.objects.regions import regions
+from aggregator.objects.source import evidence
+from thorax.pacs import OWN_MANUFACTURER
+
+SERIES_NUMBER = 9901
+DECIMALS = 4
+"""Of a probability, in every form in which it leaves: 0.0001 is far below what a calibration can tell apart."""
+Group = sr.MeasurementsAndQualitativeEvaluations | sr.PlanarROIMeasurementsAndQualitativeEvaluations
+
+
+def report(answer: Answer) -> SOPClass:
+    """The SR of a study: per image its status, and per finding the probability, threshold, verdict and largest region."""
+    images = [evidence(image.source) for image in answer.images]
+    observer = sr.ObserverContext(
+        codes.DEVICE,
+        sr.DeviceObserverIdentifyingAttributes(
+            uid=uid_of(answer.digest),
+            name=MODEL_NAME,
+            manufacturer_name=OWN_MANUFACTURER,
+            model_name=answer.model,
+        ),
+    )
+    content = sr.MeasurementReport(
+        observation_context=sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.PROCEDURE,
+        imaging_measurements=[group for image in answer.images for group in _groups(answer, image)],
+        title=codes.TITLE,
+    )
+    made = sr.ComprehensiveSR(
+        evidence=images,
+        content=content,
+        series_instance_uid=series_uid(answer, "SR"),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=UNSEALED,
+        instance_number=1,
+        is_complete=True,
+        previous_versions=[_previous(answer, answer.predecessor)] if answer.predecessor else None,
+    )
+    return seal(made, answer, answer.images[0].source)
+
+
+def _groups(answer: Answer, image: AnalysedImage) -> Iterator[Group]:
+    status = codes.FOUND if image.likely else codes.NOTHING_FOUND
+    yield sr.MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(image, "status"),
+        algorithm_id=_algorithm(answer),
+        qualitative_evaluations=[
+            sr.QualitativeEvaluation(
+                codes.STATUS, status if image.said else codes.refusal(image.refusal, image.reason)
+            )
+        ],
+        source_images=[_source(image)],
+    )
+    for said in image.said:
+        yield _finding(answer, image, said)
+
+
+def _finding(answer: Answer, image: AnalysedImage, said: Said) -> Group:
+    """One finding. Of several regions the largest is told, as a group has one; the presentation state shows all."""
+    parts = {
+        "tracking_identifier": _tracking(image, str(said.finding)),
+        "finding_type": codes.FINDING_CODES[said.finding],
+        "algorithm_id": _algorithm(answer),
+        "measurements": [
+            sr.Measurement(codes.PROBABILITY, round(said.probability, DECIMALS), codes.NO_UNIT),
+            sr.Measurement(codes.THRESHOLD, round(said.threshold, DECIMALS), codes.NO_UNIT),
+        ],
+        "qualitative_evaluations": [
+            sr.QualitativeEvaluation(codes.VERDICT, codes.VERDICTS[said.verdict]),
+            sr.QualitativeEvaluation(codes.ABOVE_THRESHOLD, codes.POSITIVE[said.positive]),
+        ],
+    }
+    found = regions(image, said.finding) if said in image.likely else []
+    if not found:
+        return sr.MeasurementsAndQualitativeEvaluations(source_images=[_source(image)], **parts)
+    where = sr.SourceImageForRegion(image.source.SOPClassUID, image.source.SOPInstanceUID)
+    region = sr.ImageRegion(sr.GraphicTypeValues.POLYLINE, np.asarray(found[0]), where)
+    return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **parts)
+
+
+def _tracking(image: AnalysedImage, what: str) -> sr.TrackingIdentifier:
+    return sr.TrackingIdentifier(uid_of(str(image.source.SOPInstanceUID), what), what)
+
+
+def _algorithm(answer: Answer) -> sr.AlgorithmIdentification:
+    return sr.AlgorithmIdentification(answer.model, answer.version, [f"bundle sha256:{answer.digest}"])
+
+
+def _source(image: AnalysedImage) -> sr.SourceImageForMeasurementGroup:
+    return sr.SourceImageForMeasurementGroup(image.source.SOPClassUID, image.source.SOPInstanceUID)
+
+
+def _previous(answer: Answer, before: Predecessor) -> Dataset:
+    item = Dataset()
+    item.SOPClassUID, item.SOPInstanceUID = ComprehensiveSRStorage, before.sop_instance_uid
+    item.StudyInstanceUID = answer.images[0].source.StudyInstanceUID
+    item.SeriesInstanceUID = before.series_instance_uid
+    return item
