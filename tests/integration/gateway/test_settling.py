@@ -7,6 +7,10 @@ import psycopg
 import pytest
 
 _STUDY = "insert into studies (id, tenant_id) values (gen_random_uuid(), gen_random_uuid()) returning id, tenant_id"
+_BUNDLE = "insert into bundles (digest, name, version, manifest, card) values ('b', 'n', '1', '{}', '')"
+_IMAGE = """
+insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
+values (gen_random_uuid(), %s, %s, 0, '', 'application/dicom', 1, '')"""
 _ARRIVAL = """
 insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, settles_at)
 values (%s, %s, '1.2', '', '', 1, now() + make_interval(secs => %s))"""
@@ -34,3 +38,20 @@ def test_settling_tells_when_the_next_study_is_due(
         assert found
         assert found[0] == 0
         assert earliest <= found[1] <= latest
+
+
+def test_studies_without_a_bundle_hold_up_no_others(database_url: str, url_as: Callable[[str], str]) -> None:
+    with psycopg.connect(database_url.replace("+psycopg", "")) as owner:
+        for seconds in (-3, -2, -1):
+            study = owner.execute(_STUDY).fetchone()
+            assert study
+            owner.execute(_ARRIVAL, (*study, seconds))
+        owner.execute(_IMAGE, study)
+        owner.execute(_BUNDLE)
+        owner.execute("update arrivals set bundle_digest = 'b' where study_id = %s", study[:1])
+    with psycopg.connect(url_as("thorax_gateway").replace("+psycopg", "")) as gateway:
+        assert gateway.execute("select images from settle_studies(2)").fetchone() == (1,)
+    with psycopg.connect(database_url.replace("+psycopg", "")) as owner:
+        assert owner.execute("select study_id from arrivals where settles_at is null").fetchall() == [
+            study[:1]
+        ]

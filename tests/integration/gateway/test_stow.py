@@ -273,6 +273,7 @@ def test_a_study_is_analysed_at_once_when_asked_for(platform: Platform) -> None:
         assert answer.status_code == 202, answer.text
         assert time.monotonic() - began < 8
         job = answer.json()["links"]["self"]
+        assert answer.json() == {"id": job.rpartition("/")[2], "links": {"self": job}}
         assert finished(client, job)["state"] == "succeeded"
         assert client.post(f"/v1/studies/{study}/analyse").json()["links"]["self"] == job
 

@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/studies", tags=["DICOM"])
 class Analysis(BaseModel):
     """The job that analyses all images of a study that have come."""
 
-    job_id: UUID
+    id: UUID = Field(description="The job's.", examples=["3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"])
     links: dict[str, str] = Field(examples=[{"self": "/v1/jobs/3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"}])
 
 
@@ -44,4 +44,4 @@ async def analyse_study(
         job_id = await queries.newest_job(connection, study_id)
     if job_id is None:
         raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
-    return Analysis(job_id=job_id, links={"self": f"/v1/jobs/{job_id}"})
+    return Analysis(id=job_id, links={"self": f"/v1/jobs/{job_id}"})

@@ -149,33 +149,33 @@ set search_path = public, pg_temp as $$
 $$;
 
 -- Adds a job for each study that has settled, as the gateway sees one tenant at a time. An image that arrives later settles
--- its study again: that job supersedes the one before. Returns how many images are to be prepared, and when to call it again.
+-- its study again: that job supersedes the one before. A study that no bundle can analyse yet waits, and holds up no other.
+-- Returns how many images are to be prepared, and when to call it again.
 create function settle_studies(at_most integer, out images bigint, out next_in_s float) language sql security definer
 set search_path = public, pg_temp as $$
-with due as (
-  select * from arrivals where settles_at <= now() order by settles_at limit at_most for update skip locked),
-pinned as (
-  select gen_random_uuid() as job_id, due.study_id, due.tenant_id, due.owner, due.priority,
-    coalesce(due.bundle_digest, t.bundle_digest, (select digest from bundles where active)) as digest
-  from due left join tenant_bundles t on t.tenant_id = due.tenant_id),
+with pinned as (
+  select gen_random_uuid() as job_id, a.*, coalesce(a.bundle_digest, t.bundle_digest, b.digest) as digest
+  from arrivals a left join tenant_bundles t using (tenant_id) left join bundles b on b.active
+  where a.settles_at <= now() and coalesce(a.bundle_digest, t.bundle_digest, b.digest) is not null
+  order by a.settles_at limit at_most for update of a skip locked),
 images as (
   select p.job_id, i.id, i.position, p.digest, p.priority from pinned p join instances i on i.study_id = p.study_id
-  where p.digest is not null and i.error_code is distinct from 'instance_conflict'),
+  where i.error_code is distinct from 'instance_conflict'),
 new_jobs as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, images_below, supersedes)
   select p.job_id, p.tenant_id, p.study_id, p.owner, p.priority, p.digest,
     (select count(*) + 1 from images i where i.job_id = p.job_id),
     (select max(i.position) + 1 from instances i where i.study_id = p.study_id),
     (select j.id from jobs j where j.study_id = p.study_id and j.shadow_of is null order by j.created_at desc limit 1)
-  from pinned p where p.digest is not null),
+  from pinned p),
 settled as (
   update arrivals set settles_at = null, settle_by = null
-  where study_id in (select study_id from pinned where digest is not null)),
+  where study_id in (select study_id from pinned)),
 new_steps as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select job_id, id, 'prepare', digest, priority from images order by job_id, position)
 select (select count(*) from images),
-  case when (select count(*) from pinned where digest is not null) = at_most then 0
+  case when (select count(*) from pinned) = at_most then 0
     else coalesce((select extract(epoch from min(settles_at) - now()) from arrivals where settles_at > now()), 'infinity') end;
 $$;
 
