@@ -40,6 +40,19 @@ def test_the_image_is_the_one_that_was_sent(done: Done, base: str) -> None:
     assert np.corrcoef(shown.ravel(), grey(1).ravel())[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("kind", [chest_png, chest_jpeg, chest_dicom])
+def test_each_of_many_images_is_answered_with_its_own_picture(
+    client: httpx.Client, kind: Callable[[int], bytes]
+) -> None:
+    """Sent together and one after another by one tenant, and alike but for their grain."""
+    sent = np.stack([grey(seed) for seed in range(8)]).astype(np.int16)
+    receipts = [post(client, *map(kind, seeds)) for seeds in ((0, 1, 2), (3,), (4, 5), (6,), (7,))]
+    jobs = [finished(client, receipt.headers["location"]) for receipt in receipts]
+    images = [image for job in jobs for image in job["images"]]
+    shown = [picture(client.get(image["links"]["image"], params={"size": 256})) for image in images]
+    assert [int(np.abs(sent - each).mean((1, 2)).argmin()) for each in shown] == list(range(8))
+
+
 @pytest.mark.parametrize("size", [64, 100, 256, 512, 2048])
 def test_the_longest_side_has_the_size_that_was_asked_for(done: Done, base: str, size: int) -> None:
     client, _ = done
