@@ -112,9 +112,7 @@ def house(tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis
 def test_the_answer_and_the_ledger_are_the_same(house: House, reading: str | None) -> None:
     one, other = house.upload(), house.upload()
     if reading:
-        house.do(
-            "insert into tenant_readings (tenant_id, reading) select tenant_id, :r from jobs", r=reading
-        )
+        house.do("insert into tenant_readings (tenant_id, reading) select tenant_id, :r from jobs", r=reading)
     house.step_by_step(one)
     (claim,) = house.take()
     assert (claim.alone, claim.only) == (True, True)

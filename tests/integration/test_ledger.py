@@ -135,6 +135,33 @@ def test_stat_overtakes_and_started_jobs_are_finished_first(book: Book) -> None:
     assert {c.job_id for c in book.claim()} == {started}
 
 
+def test_batches_form_as_preparation_runs_ahead(book: Book) -> None:
+    """One process that prepares and infers, with twice as many images as a batch holds."""
+    batching = Capabilities(WHOLE.kinds, WHOLE.backbones, WHOLE.bundles, max_batch=32)
+    for _ in range(64):
+        book.job()
+    batches = []
+    while claims := book.claim(batching):
+        follow_ups = list[tuple[UUID, NewStep]]()
+        if claims[0].kind is StepKind.PREPARE:
+            (claim,) = claims
+            follow_ups = [
+                (claim.job_id, NewStep(StepKind.INFER, claim.instance_id, n)) for n in WHOLE.backbones
+            ]
+        else:
+            batches.append(len({claim.instance_id for claim in claims}))
+        book.complete(claims, follow_ups)
+    assert batches == [32, 32]
+
+
+def test_an_urgent_image_does_not_wait_for_a_batch(book: Book) -> None:
+    batching = Capabilities(WHOLE.kinds, WHOLE.backbones, WHOLE.bundles, max_batch=32)
+    _, urgent = book.prepared(priority=0)
+    book.job()
+    assert {claim.instance_id for claim in book.claim(batching)} == {urgent}
+    assert [claim.kind for claim in book.claim(batching)] == [StepKind.PREPARE]
+
+
 def test_the_last_step_adds_aggregate_once(book: Book) -> None:
     job, _ = book.prepared()
     claims = book.claim()

@@ -238,3 +238,13 @@ def test_after_an_older_dump_is_restored_newer_files_are_kept(
     assert swept.left() == (1, 1, 0, False)
     swept.ids = before
     assert swept.left() == (1, 1, 0, True)
+
+
+def test_recovery_is_needed_while_a_job_is_open(swept: SweptPlatform) -> None:
+    recovery = Recovery(swept.settings, swept.engine, swept.hints)
+    assert not recovery.needed()
+    swept.job(None)
+    assert recovery.needed()
+    with swept.owner.begin() as connection:
+        connection.execute(text("update jobs set state = 'succeeded'"))
+    assert not recovery.needed()

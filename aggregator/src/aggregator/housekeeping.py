@@ -17,6 +17,7 @@ from thorax.work import ledger
 SHADOWS_AT_ONCE = 20
 ORPHAN_AGE = timedelta(hours=1)
 ORPHAN_ROUND_S = 600.0
+OLD_ROUND_S = 60.0  # what is kept for hours need not be looked for more often
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ class Housekeeping:
     def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore) -> None:
         self._settings, self._engine, self._blobs = settings, engine, blobs
         self._whole = engine.execution_options(isolation_level="READ COMMITTED")
-        self._next_orphans = 0.0
+        self._next_orphans = self._next_old = 0.0
         self.duties = (
             self.enqueue_shadow_jobs,
             self.fail_unserved,
@@ -73,15 +74,20 @@ class Housekeeping:
                     connection.execute(_SQL["postpone_blobs"], {"id": instance_id})
                 if isinstance(error, ConnectionError):  # the others would fail as slowly
                     break
-        with self._whole.begin() as connection:
-            connection.execute(_SQL["blobs_erased"], {"ids": erased})
+        if erased:
+            with self._whole.begin() as connection:
+                connection.execute(_SQL["blobs_erased"], {"ids": erased})
 
     def delete_old(self) -> None:
         """Old idempotency keys, signs of life, and steps of jobs that have ended."""
+        if monotonic() < self._next_old:
+            return
         with self._whole.begin() as connection:
             connection.execute(_SQL["delete_old_keys"])
             connection.execute(_SQL["delete_old_workers"])
-            connection.execute(_SQL["delete_old_steps"], {"age_s": self._settings.keep_steps_h * 3600})
+            values = {"age_s": self._settings.keep_steps_h * 3600}
+            more = connection.execute(_SQL["delete_old_steps"], values).rowcount
+        self._next_old = monotonic() + (0 if more else OLD_ROUND_S)
 
     def erase_orphans(self) -> None:
         """Blobs without an instance: an upload that was never acknowledged, or a late write after erasure."""

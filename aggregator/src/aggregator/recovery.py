@@ -26,6 +26,11 @@ class Recovery:
         self._whole = engine.execution_options(isolation_level="READ COMMITTED")
         self.duties = (self.revive, self.degrade, self.fail_exhausted, self.hint)
 
+    def needed(self) -> bool:
+        """Whether a job is open: nearly always the one look that is taken in a round of an idle platform."""
+        with self._engine.connect() as connection:
+            return bool(connection.execute(_SQL["any_open"]).scalar_one())
+
     def revive(self) -> None:
         """Steps whose worker did not come back are claimable again."""
         with self._engine.begin() as connection:

@@ -32,21 +32,32 @@ class Sweeper:
         """Begin no further round."""
         self._stopping.set()
 
-    def run(self, recovery: Duties, housekeeping: Duties, *, sweep_s: float) -> None:
-        """Sweep until `stop`."""
+    def run(
+        self,
+        recovery: Duties,
+        housekeeping: Duties,
+        *,
+        sweep_s: float,
+        needed: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Sweep until `stop`; `recovery` only in rounds in which it is `needed`."""
         other = threading.Thread(target=self._repeat, args=(housekeeping, HOUSEKEEPING_S), daemon=True)
         other.start()
-        self._repeat(recovery, sweep_s)
+        self._repeat(recovery, sweep_s, needed)
         other.join(5)
 
     def busy_since(self) -> float | None:
         """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too."""
         return min(list(self._rounds.values()), default=None)
 
-    def _repeat(self, duties: Duties, pause_s: float) -> None:
+    def _repeat(self, duties: Duties, pause_s: float, needed: Callable[[], bool] = lambda: True) -> None:
+        def round_() -> None:
+            if needed():
+                run_once(duties)
+
         while not self._stopping.wait(pause_s):
             self._rounds[duties] = monotonic()
-            run_once(duties)
+            run_once([round_])
 
 
 def run_once(duties: Duties) -> None:
@@ -68,7 +79,7 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
-        sweeper.run(recovery.duties, housekeeping.duties, sweep_s=settings.sweep_s)
+        sweeper.run(recovery.duties, housekeeping.duties, sweep_s=settings.sweep_s, needed=recovery.needed)
 
 
 if __name__ == "__main__":

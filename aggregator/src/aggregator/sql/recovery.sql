@@ -1,5 +1,9 @@
 -- The sweeper's duties to the ledger: steps that were dropped, have failed too often, are late or were overlooked.
 
+-- any_open --
+-- Tells whether a job is open.
+select exists (select from jobs where state in ('queued', 'running'))
+
 -- revive --
 -- Makes steps whose lease ran out claimable again.
 update steps set state = 'waiting', lease_until = null, not_before = now(), hinted_at = '-infinity'

@@ -103,12 +103,15 @@ def claim(connection: Connection, capabilities: Capabilities, *, worker: str, le
     """Take the most urgent waiting step that fits, and for `infer` the waiting steps of the same images.
 
     With a `max_batch` of 1, and if no other image waits, it is this worker's share of them: `Claim.rest` then asks for
-    a hint to the others.
+    a hint to the others. With more, `infer` waits until a batch is prepared, or nothing is left to be prepared.
     """
+    kinds = capabilities.kinds
+    if capabilities.max_batch > 1 and StepKind.PREPARE in kinds and _has_to_prepare(connection, capabilities):
+        kinds = (StepKind.PREPARE,)
     rows = connection.execute(
         _SQL["claim"],
         {
-            "kinds": [str(kind) for kind in capabilities.kinds],
+            "kinds": [str(kind) for kind in kinds],
             "backbones": list(capabilities.backbones),
             "bundles": list(capabilities.bundles),
             "max_batch": capabilities.max_batch,
@@ -129,6 +132,15 @@ def overlooked(connection: Connection, capabilities: Capabilities, *, for_s: flo
         "for_s": for_s,
     }
     return bool(connection.execute(_SQL["overlooked"], values).scalar_one())
+
+
+def _has_to_prepare(connection: Connection, capabilities: Capabilities) -> bool:
+    values = {
+        "backbones": list(capabilities.backbones),
+        "bundles": list(capabilities.bundles),
+        "max_batch": capabilities.max_batch,
+    }
+    return bool(connection.execute(_SQL["ahead"], values).scalar_one())
 
 
 HELD = _SQL["held"].text

@@ -53,6 +53,16 @@ select claimed.*, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
   r.reading
 from claimed left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
 
+-- ahead --
+-- Tells whether a worker that runs images in batches has to prepare more before it infers: an image waits to be
+-- prepared, none that is more urgent waits for infer, and fewer than a batch do.
+select coalesce(
+  (select priority from steps where state = 'waiting' and kind = 'prepare' and bundle_digest = any(:bundles)
+     and not_before <= now() order by priority limit 1)
+  <= coalesce((select min(priority) from steps where state = 'waiting' and kind = 'infer' and backbone = any(:backbones)), 32767)
+  and (select count(distinct instance_id) from steps
+       where state = 'waiting' and kind = 'infer' and backbone = any(:backbones) and not_before <= now()) < :max_batch, false)
+
 -- overlooked --
 -- Tells whether a step that fits could have been claimed for so long.
 select exists (
