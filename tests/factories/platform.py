@@ -113,6 +113,7 @@ class Platform:
         }
         self.names = ["gateway", "aggregator", "sweeper", *(f"worker-{i}" for i in range(workers))]
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.metrics: dict[str, int] = {}  # ports
 
     def __enter__(self) -> "Platform":
         register = [
@@ -145,9 +146,11 @@ class Platform:
     def start(self, name: str, kind: str = "") -> None:
         """Start one process, of the kind that its name begins with; it logs to a file of that name."""
         kind = kind or name.split("-", maxsplit=1)[0]
+        self.metrics[name] = free_port()
         environment = {
             **self._environment,
             "THORAX_DATABASE_URL": self.url_as(ROLES.get(kind, "thorax_aggregator")),
+            "THORAX_METRICS_PORT": str(self.metrics[name]),
             **self._own_settings.get(name, {}),
         }
         with self.log(name).open("ab") as log:
@@ -170,6 +173,10 @@ class Platform:
     def logs(self) -> str:
         """All that was logged so far."""
         return "\n".join(f"== {path.name}\n{path.read_text()}" for path in sorted(self.folder.glob("*.log")))
+
+    def scrape(self, name: str) -> str:
+        """The metrics of one process."""
+        return httpx.get(f"http://127.0.0.1:{self.metrics[name]}/metrics").raise_for_status().text
 
     def kill(self, name: str) -> None:
         """SIGKILL, and nothing else."""
@@ -220,7 +227,7 @@ class Platform:
         other._environment = {**self._environment, "THORAX_PORT": str(other.port)}
         other._environment |= {f"THORAX_{key}": value for key, value in settings.items()}
         other._environment |= environment or {}
-        other.processes = {}
+        other.processes, other.metrics = {}, {}
         other.start(name, "gateway")
         try:
             other.wait_ready(probe="readyz" if ready else "healthz")

@@ -50,8 +50,10 @@ class Housekeeping:
         for job_id in jobs:
             with self._whole.begin() as connection:
                 detail = "No worker has had this job's bundle for an hour. A retry uses the current bundle."
-                ledger.end(connection, job_id, JobState.FAILED, code=Code.BUNDLE_MISSING, detail=detail)
-            _log.error("job_unserved", job=str(job_id))
+                code = Code.BUNDLE_MISSING
+                ended = ledger.end(connection, job_id, JobState.FAILED, code=code, detail=detail)
+            if ended:
+                ended.tell()
 
     def expire(self) -> None:
         """Delete the open API's jobs when their time is over, a tenant's when its last user has left."""

@@ -54,8 +54,11 @@ class Recovery:
                     continue
                 names = ", ".join(sorted({ledger.queue_of(row.kind, row.backbone) for row in dead}))
                 detail = f"{names} failed {limit} times."
-                ledger.end(connection, job_id, JobState.FAILED, code=Code.STEP_DEAD, detail=detail)
-            _log.error("job_failed", job=str(job_id), dead=names)
+                code = Code.STEP_DEAD
+                ended = ledger.end(connection, job_id, JobState.FAILED, code=code, detail=detail)
+            _log.error("steps_dead", job=str(job_id), dead=names)
+            if ended:
+                ended.tell()
 
     def _quorum_left(self, connection: Connection, job_id: UUID) -> bool:
         """Whether what has died still leaves each image as many backbones as the quorum, if one is set."""

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 import structlog
+from prometheus_client import REGISTRY
 
 from aggregator.config import AggregatorSettings
 from aggregator.housekeeping import Housekeeping
+from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.recovery import Recovery
 from thorax.settings import load
 from thorax.storage import BlobStore
@@ -73,6 +75,7 @@ def main() -> None:
     """Sweep until told to stop."""
     settings = load(AggregatorSettings)
     process = Process("sweeper", settings)
+    REGISTRY.register(LedgerMetrics(process.engine))
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, BlobStore(settings.blobs))
     sweeper = Sweeper()

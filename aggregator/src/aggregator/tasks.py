@@ -14,6 +14,7 @@ from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import StepKind
 from thorax.work import ledger
 from thorax.work.answer import RECORD, ImageResult, result_of, values_of
+from thorax.work.ending import Ended
 
 _SQL = queries.load(__file__)
 _SUCCEED = ledger.completing(f"{RECORD}, {_SQL['succeed'].text}")
@@ -46,7 +47,9 @@ class AggregateHandler:
                 if results
                 else (_FAIL, _reason(connection, claim.job_id))
             )
-            connection.execute(statement, {**values, **ledger.held_by(claims)})
+            row = connection.execute(statement, {**values, **ledger.held_by(claims)}).first()
+        if row:
+            Ended.of(row).tell()
 
     def _manifest(self, connection: Connection, digest: str) -> Manifest:
         if digest not in self._manifests:

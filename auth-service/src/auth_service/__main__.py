@@ -14,6 +14,7 @@ from auth_service.app import SERVICE, create_app
 from auth_service.config import AuthSettings
 from auth_service.context import AppContext, Transaction, build
 from auth_service.keys.service import load_keys, rotate_keys
+from thorax import metrics
 from thorax.database import require_usable
 from thorax.errors import CodedError
 from thorax.http.server import serve as run_server
@@ -36,6 +37,7 @@ def serve() -> None:
     """Serve /auth at THORAX_AUTH_HOST and THORAX_AUTH_PORT."""
     settings = load(AuthSettings)
     configure(SERVICE, level=settings.log_level, form=settings.log_format)
+    metrics.serve(settings)
     require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     context = build(settings)
     with suppress(SQLAlchemyError):  # it waits for a database that is away, but not for the right secret

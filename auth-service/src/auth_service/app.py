@@ -1,13 +1,12 @@
-"""The FastAPI app: its context, its lifespan, and the endpoints for probes and Prometheus."""
+"""The FastAPI app: its context, its lifespan, and the endpoints for probes."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from sqlalchemy.exc import SQLAlchemyError
 
 from auth_service import queries
@@ -57,7 +56,7 @@ def create_app(context: AppContext) -> FastAPI:
     problems.install(app)
     http_document.install(app)
     app.add_middleware(BodyLimits)
-    app.add_middleware(RequestTelemetry, service=SERVICE)
+    app.add_middleware(RequestTelemetry)
     app.add_middleware(HeadAsGet)
     share(app, context.settings.cors_origins)
     return app
@@ -99,10 +98,6 @@ def _add_probes(app: FastAPI) -> None:
     async def ready(request: Request) -> JSONResponse:
         missing = await _missing(request.app.state.context)
         return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
-
-    @app.get("/metrics", include_in_schema=False)
-    async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _missing(context: AppContext) -> list[str]:

@@ -96,7 +96,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         idle_s=settings.body_idle_s,
         total_s=settings.body_total_s,
     )
-    app.add_middleware(RequestTelemetry, service="gateway")
+    app.add_middleware(RequestTelemetry)
     app.add_middleware(HeadAsGet)
     share(app, settings.cors_origins)
     return app

@@ -1,12 +1,10 @@
-"""Liveness of the gateway, readiness of the platform, and metrics."""
+"""Liveness of the gateway and readiness of the platform."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from gateway import queries
@@ -45,12 +43,6 @@ async def readyz(request: Request, response: Response) -> Readiness:
     missing = [reason for reasons in found for reason in reasons]
     response.status_code = 503 if missing else 200
     return Readiness(ready=not missing, missing=missing)
-
-
-@router.get("/metrics", response_class=PlainTextResponse)
-async def metrics() -> Response:
-    """Prometheus metrics of this process."""
-    return PlainTextResponse(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
 async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], request: Request) -> list[str]:

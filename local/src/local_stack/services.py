@@ -1,8 +1,9 @@
 """The services of the platform on one machine, and the settings of each: a table of `Process` rows."""
 
 import http.client
+import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from local_stack.process import Process, program
-from local_stack.server import HOST
+from local_stack.server import HOST, free_port
 from local_stack.settings import LocalSettings
 
 
@@ -51,6 +52,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
             "THORAX_BLOBS": settings.blob_store,
             "THORAX_MODELS": str(settings.bundle.absolute().parent),
             "THORAX_LOG_FORMAT": "json",
+            "THORAX_METRICS_PORT": str(free_port()),
             **own,
         }
         return Process(name, [program(command or name)], env, ready)
@@ -94,6 +96,18 @@ def services(settings: LocalSettings, places: Places) -> Services:
         THORAX_DICOM_AES=str(places.dicom_aes),
     )
     return Services(auth, needed, [dimse, *workers])
+
+
+def targets(rows: Sequence[Process]) -> str:
+    """Where the processes serve their metrics, as Prometheus's `file_sd_configs` reads it."""
+    found = [
+        {
+            "targets": [f"{HOST}:{row.env['THORAX_METRICS_PORT']}"],
+            "labels": {"job": Path(row.argv[0]).name},
+        }
+        for row in rows
+    ]
+    return json.dumps(found, indent=2) + "\n"
 
 
 def answers(url: str) -> Callable[[int], bool]:

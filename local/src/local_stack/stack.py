@@ -8,7 +8,7 @@ from local_stack.client import Access, may_log_in
 from local_stack.logs import Log
 from local_stack.process import Process, program
 from local_stack.server import HOST, free_port, free_port_from, secret_in, write_private
-from local_stack.services import Places, services
+from local_stack.services import Places, services, targets
 from local_stack.settings import LocalSettings
 from local_stack.supervisor import Supervisor
 from thorax.bundle import load_bundle
@@ -51,6 +51,7 @@ class Stack:
         self._write_aes()
         await self.supervisor.ready(*needed)
         await self.supervisor.start(*more)
+        write_private(self._targets_file, targets([auth, *needed, *more]))
         self._write_run_file()
         self.supervisor.on_change = self._write_run_file
 
@@ -58,6 +59,7 @@ class Stack:
         """Stop everything; only the state remains."""
         await self.supervisor.stop()
         self.run_file.unlink(missing_ok=True)
+        self._targets_file.unlink(missing_ok=True)
 
     def _places(self) -> Places:
         secret = self._settings.state / "auth-secret"
@@ -92,6 +94,10 @@ class Stack:
     @property
     def _password_file(self) -> Path:
         return self._settings.state.absolute() / "first-user"
+
+    @property
+    def _targets_file(self) -> Path:
+        return self._settings.state / "prometheus-targets.json"
 
     def _write_run_file(self) -> None:
         ports = {server.name: server.port for server in self._backing.embedded}

@@ -14,9 +14,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from model_worker import queries
+from model_worker.backbone import Backbone
+from model_worker.backbone import Prediction as BatchPrediction
 from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
+from model_worker.metrics import BATCH_IMAGES, IMAGES_REFUSED, PREDICT_SECONDS
 from model_worker.sandbox.client import CODES, Decoded, decode, pixel_digest
 from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
@@ -132,6 +135,7 @@ class InferenceHandler:
             # The file is at fault and would fail again, so the step is done.
             values = {"code": str(error.code), "detail": error.detail}
             self._complete([claim], record=queries.FAILED, values=values)
+            IMAGES_REFUSED.labels(error.code).inc()
             return
         for key, image in decoded.inputs.items():
             self._blobs.put(claim.instance_id, input_name(key), image.tobytes())
@@ -164,7 +168,7 @@ class InferenceHandler:
             session = self._bundle_cache.sessions(digest)[backbone]
             spec = session.spec.input
             images = np.stack([read(c.instance_id, spec.key, spec.size) for c in batch])
-            answer = session.predict(images)
+            answer = _measured(session, images)
             rows |= {c.step_id: (answer.probabilities[i], answer.maps[i]) for i, c in enumerate(batch)}
         values = _prediction_values([rows[c.step_id] for c in claims])
         self._complete(claims, record=queries.PREDICTED, values=values)
@@ -181,7 +185,7 @@ class InferenceHandler:
         rows: dict[str, Prediction] = {}
         for name in bundle.names:
             began = monotonic()
-            answer = sessions[name].predict(decoded.inputs[sessions[name].spec.input.key][None])
+            answer = _measured(sessions[name], decoded.inputs[sessions[name].spec.input.key][None])
             rows[name] = answer.probabilities[0], answer.maps[0]
             ran.append(ledger.NewStep(StepKind.INFER, claim.instance_id, name, (began, monotonic())))
         record = f"{queries.PREPARED}, {queries.INFERRED}"
@@ -224,12 +228,21 @@ class InferenceHandler:
             )
             if attributes and done.held and claims[0].instance_id:
                 queries.record_study(connection, claims[0].instance_id, attributes)
+        if done.ended:
+            done.ended.tell()
         self._hint(done.added)
 
     def _hint(self, added: Sequence[ledger.NewStep]) -> None:
         """Hints for other workers' queues; this worker claims its own work next anyway."""
         own = {ledger.queue_of(StepKind.INFER, name) for name in self._bundle_cache.backbones}
         self._hints.send(queue for queue in dict.fromkeys(step.queue for step in added) if queue not in own)
+
+
+def _measured(session: Backbone, images: NDArray[np.uint8]) -> BatchPrediction:
+    with PREDICT_SECONDS.labels(session.spec.name, session.provider).time():
+        answer = session.predict(images)
+    BATCH_IMAGES.labels(session.provider).observe(len(images))
+    return answer
 
 
 def _prediction_values(answers: Sequence[Prediction]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
 # All variables of all processes (a test compares them with the services' settings): a service is given others' settings
 # too, and still has to notice a misspelt one of its own. The last line is of `make` targets and tests.
 _NAMES = """
-DATABASE_URL DATABASE_POOLED REDIS_URL BLOBS MODELS LOG_FORMAT LOG_LEVEL SECRETS_DIR
+DATABASE_URL DATABASE_POOLED REDIS_URL BLOBS MODELS LOG_FORMAT LOG_LEVEL METRICS_HOST METRICS_PORT SECRETS_DIR
 LEASE_S MAX_ATTEMPTS HEARTBEAT_FILE BACKBONES PREPARES MAX_BATCH CPU_FALLBACK DECODE_TIMEOUT_S LOADED_BUNDLES
 QUORUM DEADLINE_S SWEEP_S HINT_AGAIN_S KEEP_STEPS_H QUIET_S LATEST_S
 CORS_ORIGINS HOST PORT GRACE_S AUTH_URL ISSUER TRUSTED_PROXIES DATABASE_DIRECT_URL PAGE MAX_BODY_BYTES MAX_FILES BODY_IDLE_S
@@ -122,6 +122,10 @@ class Settings(BaseSettings):
     models: Path = Field(default=Path("models"), description="the folder that holds model bundles")
     log_format: Literal["console", "json"] = "json"
     log_level: LogLevel = "INFO"
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="where Prometheus finds this process; 0: nowhere"
+    )
 
     def __init__(self, **values: object) -> None:
         folder = os.environ.get(SECRETS_DIR)

@@ -13,6 +13,7 @@ JOBS_CHANNEL = (
 )
 OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
+PRIORITY_NAMES = {0: "stat", 1: "routine", OPEN_PRIORITY: "open", SHADOW_PRIORITY: "shadow"}  # for people
 
 
 class Priority(StrEnum):

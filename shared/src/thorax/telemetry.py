@@ -1,21 +1,11 @@
-"""Structured logs and metrics. Logs carry ids and codes; never names of patients, files or secrets."""
+"""Structured logs. They carry ids and codes; never names of patients, files or secrets."""
 
 import logging
 import sys
 from typing import Literal
 
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 from structlog.typing import EventDict, Processor, WrappedLogger
-
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-
-REQUESTS = Counter("thorax_http_requests", "HTTP requests answered", ["service", "route", "method", "status"])
-REQUEST_SECONDS = Histogram(
-    "thorax_http_request_seconds", "Time to answer", ["service", "route"], buckets=SECONDS
-)
-JOBS_ACCEPTED = Counter("thorax_jobs_accepted", "Jobs acknowledged with 202")
-STEPS_WAITING = Gauge("thorax_steps_waiting", "Steps in the ledger that wait for a worker")
 
 
 def _service(name: str) -> Processor:

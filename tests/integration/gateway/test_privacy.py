@@ -84,7 +84,7 @@ def test_a_planted_name_is_nowhere_but_in_the_answers(
         assert not any(NAME in link for link in links)
         assert client.get("/v1/jobs", params={"title": NAME}).json()["items"], "it can be found by its owner"
     assert NAME not in platform.logs()
-    assert NAME not in httpx.get(f"{platform.base}/metrics").text
+    assert not [name for name in platform.processes if NAME in platform.scrape(name)]
     assert len(overheard) > 5
     assert not any(NAME in command for command in overheard)
 

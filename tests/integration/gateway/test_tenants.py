@@ -28,7 +28,6 @@ WITHOUT_ID = {
     ("get", "/v1/admin/failed"),  # test_worklist: for administrators only
     ("get", "/healthz"),
     ("get", "/readyz"),
-    ("get", "/metrics"),
 }
 
 

@@ -24,6 +24,7 @@ OF_THE_PLACE = {
     "THORAX_HEARTBEAT_FILE",
     "THORAX_TRUSTED_PROXIES",
     "THORAX_LOG_LEVEL",
+    "THORAX_METRICS_HOST",  # loopback on a laptop
     "THORAX_GRACE_S",  # a laptop's Ctrl-C should be quick
     "THORAX_DICOM_SPOOL",
     "THORAX_PAGE",  # in the gateway's image
@@ -125,7 +126,47 @@ def test_the_example_of_env_has_every_variable_with_its_default() -> None:
 def test_prometheus_reads_its_configuration() -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed")
-    subprocess.run(["promtool", "check", "config", ROOT / "ops/prometheus.yml"], check=True)
+    for name in ("prometheus.yml", "prometheus-local.yml"):
+        subprocess.run(["promtool", "check", "config", ROOT / "ops" / name], check=True)
+
+
+def test_prometheus_asks_every_process_in_compose() -> None:
+    (scraped,) = yaml.safe_load((ROOT / "ops/prometheus.yml").read_text())["scrape_configs"]
+    (found,) = scraped["dns_sd_configs"]
+    assert set(found["names"]) == set(local()) | {"model-worker-gpu"}
+    for name in local():
+        service = compose()[name]
+        assert service["environment"]["THORAX_METRICS_PORT"] == str(found["port"]), name
+        assert not [door for door in service.get("ports", []) if door.endswith(str(found["port"]))], name
+
+
+def test_metrics_on_kubernetes_have_a_port_that_only_monitoring_reaches(
+    documents: list[dict[str, Any]],
+) -> None:
+    folder = ROOT / "k8s/components/prometheus-operator"
+    monitor = yaml.safe_load((folder / "podmonitor.yaml").read_text())["spec"]
+    (endpoint,) = monitor["podMetricsEndpoints"]
+    wanted = monitor["selector"]["matchLabels"].items()
+    port = next(
+        d["data"]["THORAX_METRICS_PORT"] for d in documents if "THORAX_METRICS_PORT" in d.get("data", {})
+    )
+    deployments = [d for d in documents if d["kind"] == "Deployment" and d["metadata"]["name"] in local()]
+    assert len(deployments) == len(local())
+    for document in deployments:
+        pod = document["spec"]["template"]
+        assert wanted <= pod["metadata"]["labels"].items()
+        named = {each["name"]: each["containerPort"] for each in pod["spec"]["containers"][0]["ports"]}
+        assert str(named[endpoint["port"]]) == port, document["metadata"]["name"]
+    doors = [
+        (d["metadata"]["name"], rule["from"])
+        for d in documents
+        if d["kind"] == "NetworkPolicy"
+        for rule in d["spec"].get("ingress", [])
+        if int(port) in [each["port"] for each in rule.get("ports", [])]
+    ]
+    monitoring = {"kubernetes.io/metadata.name": "monitoring"}
+    assert doors == [("metrics", [{"namespaceSelector": {"matchLabels": monitoring}}])]
+    assert not [d for d in documents if d["kind"] == "Service" and port in str(d["spec"]["ports"])]
 
 
 def test_the_trials_postgres_holds_the_connections_of_all_replicas(documents: list[dict[str, Any]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from local_stack.process import Process
 from local_stack.roles import ROLES
-from local_stack.services import Places, services
+from local_stack.services import Places, services, targets
 from local_stack.settings import LocalSettings
 
 
@@ -51,3 +51,11 @@ def test_the_issuer_is_the_one_public_address() -> None:
     found = rows(port=9000)
     assert found["gateway"].env["THORAX_ISSUER"] == found["auth-service"].env["THORAX_ISSUER"]
     assert found["gateway"].env["THORAX_ISSUER"] == "http://127.0.0.1:9000/auth"
+
+
+def test_prometheus_is_told_of_each_process_by_its_service() -> None:
+    found = json.loads(targets([*rows(model_workers=2).values()]))
+    assert sorted(each["labels"]["job"] for each in found) == sorted(
+        ["auth-service", "gateway", "dimse", "model-worker", "model-worker", "aggregator", "sweeper"]
+    )
+    assert len({place for each in found for place in each["targets"]}) == len(found)

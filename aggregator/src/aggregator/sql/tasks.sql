@@ -34,13 +34,17 @@ ended as (
     timings = by_kind || jsonb_build_object(
       'queued_s', round(extract(epoch from seconds.began - created_at)::numeric, 4),
       'total_s', round(extract(epoch from clock_timestamp() - created_at)::numeric, 4))
-  from seconds, held where j.id = held.job_id returning j.id)
-select id from ended
+  from seconds, held where j.id = held.job_id
+  returning j.id, j.tenant_id, j.state, j.error_code, j.priority,
+    extract(epoch from j.finished_at - j.created_at)::float as seconds)
+select * from ended
 
 -- fail --
 -- Follows the ledger's `held`: ends a job of which no image could be analysed.
 ended as (
   update jobs j set state = 'failed', error_code = :code, error_detail = :detail, finished_at = now(),
     version = version + 1
-  from held where j.id = held.job_id and j.state in ('queued', 'running') returning j.id)
-select id from ended
+  from held where j.id = held.job_id and j.state in ('queued', 'running')
+  returning j.id, j.tenant_id, j.state, j.error_code, j.priority,
+    extract(epoch from j.finished_at - j.created_at)::float as seconds)
+select * from ended

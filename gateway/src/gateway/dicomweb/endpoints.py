@@ -17,6 +17,7 @@ from thorax.errors import Code, CodedError
 from thorax.http.authentication import Writer
 from thorax.http.problems import responses
 from thorax.image_headers import DICOM
+from thorax.metrics import REFUSALS
 
 router = APIRouter(prefix="/dicomweb", tags=["DICOM"])
 
@@ -91,6 +92,7 @@ async def _file(
         reason = status_of(error.code)
         if error.code in _OF_THE_BODY or (reason == OUT_OF_RESOURCES and not answer.stored):
             raise
+        REFUSALS.labels(error.code).inc()
         if isinstance(error, NotFiledError):
             answer.failed.append((error.found, reason))
         else:

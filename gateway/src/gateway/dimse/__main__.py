@@ -20,7 +20,7 @@ from gateway.hints import HintSender
 from gateway.studies.filing import Filing
 from gateway.uploads.accept import Acceptance
 from gateway.uploads.receive import Receiver
-from thorax import database, telemetry
+from thorax import database, metrics, telemetry
 from thorax.http.database import async_engine
 from thorax.settings import load
 from thorax.storage import BlobStore
@@ -35,6 +35,7 @@ def main() -> None:
     """Serve until SIGTERM or SIGINT. Associations are aborted then; what was not answered is sent again."""
     settings = load(DimseSettings)
     telemetry.configure("dimse", level=settings.log_level, form=settings.log_format)
+    metrics.serve(settings)
     url = settings.database_url.get_secret_value()
     database.require_usable(url, pooled=settings.database_pooled)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets

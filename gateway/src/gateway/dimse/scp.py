@@ -25,6 +25,7 @@ from gateway.studies.statuses import (
 )
 from gateway.uploads.accept import Acceptance
 from thorax.errors import CodedError
+from thorax.metrics import REFUSALS
 
 SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7, annex C
 _UNKNOWN_CALLING, _UNKNOWN_CALLED = (1, 1, 3), (1, 1, 7)  # result, source, reason (PS3.8, table 9-21)
@@ -120,6 +121,7 @@ class StorageSCP:
 
             self._portal.call(file)
         except CodedError as error:
+            REFUSALS.labels(error.code).inc()
             return _failure(status_of(error.code), error.detail)
         except (
             OSError,

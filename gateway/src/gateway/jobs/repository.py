@@ -22,6 +22,7 @@ from thorax.errors import Code
 from thorax.queries import statement
 from thorax.states import JobState, StepKind
 from thorax.work import ledger
+from thorax.work.ending import Ended
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -114,8 +115,8 @@ where j.id = :job_id and not exists (
     and j.bundle_digest = any(w.bundles))""")
 
 
-async def cancel(connection: AsyncConnection, job_id: UUID) -> bool:
-    """End an open job; False if it has ended already."""
+async def cancel(connection: AsyncConnection, job_id: UUID) -> Ended | None:
+    """End an open job; None if it has ended already."""
     return await connection.run_sync(
         lambda sync: ledger.end(
             sync, job_id, JobState.CANCELLED, code=Code.CANCELLED, detail="Cancelled on request."

@@ -8,12 +8,13 @@ from time import monotonic
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.hints import HintSender
 from gateway.jobs import repository, rows
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.schemas import JobView
+from gateway.metrics import HELD_POLLS
 from thorax.errors import Code, CodedError
 from thorax.findings import Finding
 from thorax.http.database import tenant_autocommit, tenant_scope
@@ -74,6 +75,10 @@ class JobService:
     async def wait(self, access: Access, seconds: float, seen: Collection[int]) -> tuple[int, JobState]:
         """Hold on until the job has another version than those `seen` (without one: until it is final)."""
         deadline = monotonic() + min(seconds, MAX_WAIT_S)
+        with HELD_POLLS.track_inprogress():
+            return await self._wait(access, deadline, seen)
+
+    async def _wait(self, access: Access, deadline: float, seen: Collection[int]) -> tuple[int, JobState]:
         async with self._notifications.watch(access.job_id) as watch:
             version, state = await self.version(access)
             while not state.final and (not seen or version in seen) and (left := deadline - monotonic()) > 0:
@@ -91,22 +96,16 @@ class JobService:
         With `only` (cancel or erase) the other of the two is CodedError(CONFLICT): a job may end before one is done asking.
         """
         async with tenant_scope(self._engine, access.tenant_id) as connection:
-            if only != "erase" and await repository.cancel(connection, access.job_id):
-                return False
-            job = await repository.locked_job(connection, access.job_id)
-            if job is None:
-                raise CodedError(Code.NOT_FOUND, "The job does not exist.")
-            if only == "cancel":
-                raise CodedError(Code.CONFLICT, "The job has already ended. Nothing was erased.")
-            if only == "erase" and not JobState(job.state).final:
-                raise CodedError(Code.CONFLICT, "The job is still open. Nothing was erased.")
-            erased = await repository.erase(connection, job.id, job.study_id)
+            ended = await repository.cancel(connection, access.job_id) if only != "erase" else None
+            erased = [] if ended else await _erase(connection, access.job_id, only)
+        if ended:
+            ended.tell()
         for instance_id in erased:  # the sweeper repeats this for what fails here
             try:
                 await asyncio.to_thread(self._blobs.erase, instance_id)
             except OSError as error:
                 _log.warning("erase_later", instance=str(instance_id), error=type(error).__name__)
-        return True
+        return ended is None
 
     async def retry(self, access: Access) -> None:
         """Begin a failed, cancelled or degraded job anew; CodedError(CONFLICT) for any other."""
@@ -160,6 +159,18 @@ class JobService:
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             rows = await repository.prediction_maps(connection, access.job_id, instance_id)
         return {row.backbone: (row.maps, row.map_shape) for row in rows}
+
+
+async def _erase(connection: AsyncConnection, job_id: UUID, only: str | None) -> list[UUID]:
+    """Erase a job that has ended; the instances whose blobs are to be erased."""
+    job = await repository.locked_job(connection, job_id)
+    if job is None:
+        raise CodedError(Code.NOT_FOUND, "The job does not exist.")
+    if only == "cancel":
+        raise CodedError(Code.CONFLICT, "The job has already ended. Nothing was erased.")
+    if only == "erase" and not JobState(job.state).final:
+        raise CodedError(Code.CONFLICT, "The job is still open. Nothing was erased.")
+    return await repository.erase(connection, job.id, job.study_id)
 
 
 def known_finding(name: str) -> Finding:

@@ -15,13 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.config import GatewaySettings
 from gateway.hints import HintSender
+from gateway.metrics import JOBS_ACCEPTED
 from gateway.uploads import queries
 from gateway.uploads.receive import StoredImage, Upload, discard
 from thorax.errors import Code, CodedError
 from thorax.http.database import autocommit, tenant_autocommit, tenant_scope
 from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, JobState
 from thorax.storage import BlobStore
-from thorax.telemetry import JOBS_ACCEPTED, STEPS_WAITING
 from thorax.work import ledger
 
 CAPACITY_AGE_S = 0.5
@@ -74,7 +74,6 @@ class Acceptance:
             async with autocommit(self._engine) as connection:
                 self._waiting = await connection.run_sync(ledger.waiting)
             self._waiting_until = monotonic() + CAPACITY_AGE_S
-            STEPS_WAITING.set(self._waiting)
         if self._waiting > self._settings.high_water_steps // (2 if anonymous else 1):
             raise CodedError(Code.OVERLOADED, retry_after=15)
 

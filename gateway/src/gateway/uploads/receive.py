@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 
 from gateway.config import GatewaySettings
+from gateway.metrics import UPLOAD_BYTES
 from gateway.studies import header
 from gateway.studies.header import Identifiers, identified
 from gateway.uploads.multipart import MultipartStream
@@ -161,6 +162,7 @@ class Receiver:
                 piece = await anext(chunks, b"")
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
+        UPLOAD_BYTES.inc(size)
         return StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest(), dicom)
 
 

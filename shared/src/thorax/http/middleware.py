@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thorax.errors import Code, CodedError
 from thorax.http import problems
-from thorax.telemetry import REQUEST_SECONDS, REQUESTS
+from thorax.metrics import REQUEST_SECONDS, REQUESTS
 
 _REQUEST_ID = re.compile(rb"[0-9a-fA-F-]{16,64}")  # no name, no date can be written so
 _TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
@@ -37,8 +37,8 @@ class RequestTelemetry:
     """ASGI middleware: names each request by the client's X-Request-Id (16 to 64 hexadecimal digits and dashes) or a new one,
     logs the trace of its traceparent (W3C Trace Context), counts it under its route's template, answers crashes with 500."""
 
-    def __init__(self, app: ASGIApp, service: str) -> None:
-        self._app, self._service = app, service
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
@@ -67,8 +67,8 @@ class RequestTelemetry:
             await problems.unexpected(Request(scope), error)(scope, receive, answer)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(self._service, route, scope["method"], status).inc()
-            REQUEST_SECONDS.labels(self._service, route).observe(monotonic() - began)
+            REQUESTS.labels(route, scope["method"], status).inc()
+            REQUEST_SECONDS.labels(route).observe(monotonic() - began)
             structlog.contextvars.unbind_contextvars(*known)
 
 

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from thorax.errors import Code, CodedError
 from thorax.http.methods import allowed
+from thorax.metrics import REFUSALS
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -82,6 +83,7 @@ def response(request: Request, error: CodedError, headers: Mapping[str, str] | N
         extra["Retry-After"] = str(error.retry_after)
     if error.code.status == 401:
         extra.setdefault("WWW-Authenticate", 'Bearer realm="thorax"')
+    REFUSALS.labels(error.code).inc()
     document = render(error, request_id(request))
     return JSONResponse(document, error.code.status, headers=extra, media_type=MEDIA_TYPE)
 

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from thorax.errors import Code, CodedError
 from thorax.http import problems
+from thorax.metrics import REFUSALS
 
 HEADER_DEADLINE_S = 10
 STALLED_S = 30  # without a byte of an answer read
@@ -70,6 +71,7 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def _refuse(self, error: CodedError) -> None:
         self._stop_clock()
+        REFUSALS.labels(error.code).inc()
         body = json.dumps(problems.render(error, f"urn:uuid:{uuid4()}")).encode()
         head = (
             f"HTTP/1.1 {error.code.status} {error.code.title}\r\ncontent-type: {problems.MEDIA_TYPE}\r\n"

@@ -91,6 +91,7 @@ create table steps (
 create index steps_waiting on steps (priority, kind, id) where state = 'waiting';
 create index steps_leases on steps (lease_until) where state = 'running';
 create index steps_job on steps (job_id);
+create index steps_dead on steps (job_id) where state = 'dead';
 
 create table predictions (
   job_id uuid not null references jobs on delete cascade, instance_id uuid not null,

@@ -17,7 +17,8 @@ from uuid import UUID
 from sqlalchemy import Connection, TextClause
 
 from thorax import queries
-from thorax.states import SHADOW_PRIORITY, StepKind
+from thorax.states import SHADOW_PRIORITY, JobState, StepKind
+from thorax.work.ending import Ended
 
 _SQL = queries.load(__file__)
 
@@ -60,6 +61,7 @@ class Claim:
     alone: bool = False  # nobody would help with this image: other images wait, or no other worker lives
     only: bool = False  # it is the job's only image
     reading: dict[str, Any] | None = None  # how the instance's tenant reads probabilities, if it has said so
+    waited_s: float = 0.0  # since it could have been claimed
 
     @property
     def shadow(self) -> bool:
@@ -181,10 +183,12 @@ def _recording(record: str, name: str) -> TextClause:
 
 @dataclass(frozen=True)
 class Completion:
-    """What completing came to: the steps that were still ours (by id), and those that were added, for hints."""
+    """What completing came to: the steps that were still ours (by id), those that were added, for hints, and the job's
+    end if this was it."""
 
     held: frozenset[int]
     added: tuple[NewStep, ...]
+    ended: Ended | None = None
 
 
 def complete(
@@ -209,7 +213,15 @@ def complete(
     jobs = {row.job_id: row.exhausted for row in rows}
     added = [step for job_id, step in follow_ups if job_id in jobs and not step.ran]
     added += [NewStep(StepKind.AGGREGATE) for exhausted in jobs.values() if exhausted]
-    return Completion(frozenset(row.id for row in rows), tuple(added))
+    ended = _concluded(claims[0], rows[0].seconds) if conclude and rows else None
+    return Completion(frozenset(row.id for row in rows), tuple(added), ended)
+
+
+def _concluded(claim: Claim, seconds: float | None) -> Ended | None:
+    """The end of a claim's job; None if it had ended before."""
+    if seconds is None or claim.tenant_id is None:
+        return None
+    return Ended(claim.job_id, claim.tenant_id, JobState.SUCCEEDED, "", claim.priority, seconds)
 
 
 def release(connection: Connection, claims: Sequence[Claim], *, code: str, delay_s: float = 1.0) -> None:
@@ -233,14 +245,12 @@ def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> None:
     connection.execute(_SQL["lock_jobs"], {"ids": list(ids)})
 
 
-def end(connection: Connection, job_id: UUID, state: str, *, code: str, detail: str) -> bool:
-    """End an open job without a result and cancel its open steps; False if it had ended already."""
+def end(connection: Connection, job_id: UUID, state: str, *, code: str, detail: str) -> Ended | None:
+    """End an open job without a result and cancel its open steps; None if it had ended already."""
     lock_jobs(connection, [job_id])
-    return bool(
-        connection.execute(
-            _SQL["end"], {"job_id": job_id, "state": state, "code": code, "detail": detail}
-        ).all()
-    )
+    values = {"job_id": job_id, "state": state, "code": code, "detail": detail}
+    row = connection.execute(_SQL["end"], values).first()
+    return Ended.of(row) if row else None
 
 
 def waiting(connection: Connection) -> int:

@@ -15,7 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from thorax.errors import Code, CodedError
 from thorax.settings import Settings
+from thorax.states import PRIORITY_NAMES
 from thorax.work import ledger
+from thorax.work.metrics import QUEUE_SECONDS, RETRIES, STEP_SECONDS
 
 SICK_AFTER = (
     10  # failed claims in a row: the cause is this process, not the work, and a new process may do better
@@ -90,7 +92,10 @@ class Worker:
             )
         if not claims:
             return self._handler.tidy()
-        self.busy_since = monotonic()
+        self.busy_since = began = monotonic()
+        for claim in claims:
+            QUEUE_SECONDS.labels(claim.kind, PRIORITY_NAMES[claim.priority]).observe(claim.waited_s)
+        outcome = "returned"
         try:
             self._handler.run(claims)
         except DBAPIError:
@@ -99,7 +104,9 @@ class Worker:
             self._give_back(claims, error)
             self._rest()
         else:
-            self._failures = 0
+            self._failures, outcome = 0, "done"
+        finally:
+            STEP_SECONDS.labels(claims[0].kind, outcome).observe(monotonic() - began)
         return True
 
     def _rest(self) -> None:
@@ -120,6 +127,7 @@ class Worker:
         _log.warning(
             "step_failed", steps=steps, code=str(code), error=what, exc_info=None if coded else error
         )
+        RETRIES.labels(claims[0].kind, code).inc(len(claims))
         away = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
         with self._engine.begin() as connection:
             ledger.release(connection, claims, code=code, delay_s=STORE_AWAY_S if away else 1.0)

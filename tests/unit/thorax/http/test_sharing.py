@@ -46,7 +46,7 @@ def client() -> Iterator[TestClient]:
     problems.install(app)
     openapi.install(app)
     app.add_middleware(GzipJson, secret=("/secret/",))
-    app.add_middleware(RequestTelemetry, service="test")
+    app.add_middleware(RequestTelemetry)
     app.add_middleware(HeadAsGet)
     share(app, [ORIGIN])
     with TestClient(app) as client:

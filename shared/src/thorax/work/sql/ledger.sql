@@ -42,15 +42,17 @@ claimed as (
   update steps s set state = 'running', attempts = s.attempts + 1, worker = :worker, started_at = now(),
     lease_until = now() + make_interval(secs => :lease_s)
   from taken where s.id = taken.id
-  returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority),
+  returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority,
+    extract(epoch from now() - greatest(s.created_at, s.not_before))::float as waited_s),
 started as (
   update jobs set state = 'running', started_at = now(), version = version + 1
   where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
                where j.state = 'queued' for update of j skip locked))
-select claimed.*, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
+select claimed.id, claimed.attempts, claimed.job_id, claimed.instance_id, claimed.kind, claimed.backbone,
+  claimed.bundle_digest, claimed.priority, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests,
   (select size from crew) < 2 as alone, (select steps_total from jobs where id = claimed.job_id) = 2 as only,
-  r.reading
+  r.reading, claimed.waited_s
 from claimed left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
 
 -- ahead --
@@ -116,14 +118,15 @@ ended as (
       'queued_s', round(extract(epoch from s.started_at - j.created_at)::numeric, 4),
       'total_s', round(extract(epoch from clock_timestamp() - j.created_at)::numeric, 4))
   from seconds, (select count(*) - 1 as more from new) n, held join steps s on s.id = held.id
-  where j.id = held.job_id and j.state in ('queued', 'running') returning j.id, j.bundle_digest, j.priority),
+  where j.id = held.job_id and j.state in ('queued', 'running')
+  returning j.id, j.bundle_digest, j.priority, extract(epoch from j.finished_at - j.created_at)::float as seconds),
 added as (
   insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, state, attempts, worker, started_at,
     finished_at)
   select ended.id, new.instance_id, new.kind, new.backbone, bundle_digest, priority, 'done', new.attempts, new.worker,
     new.started_at, new.finished_at
   from new join ended on ended.id = new.job_id order by new.place)
-select id, job_id, false as exhausted from held
+select held.id, held.job_id, false as exhausted, ended.seconds from held left join ended on ended.id = held.job_id
 
 -- new --
 -- What follows the steps that are completed. With `began` and `ended`, seconds ago, it was done by the same worker.
@@ -152,11 +155,13 @@ select id from jobs where id = any(:ids) order by id for no key update
 -- Ends an open job without a result and cancels its open steps.
 with ended as (
   update jobs set state = :state, error_code = :code, error_detail = :detail, finished_at = now(),
-    version = version + 1 where id = :job_id and state in ('queued', 'running') returning id),
+    version = version + 1 where id = :job_id and state in ('queued', 'running')
+  returning id, tenant_id, state, error_code, priority,
+    extract(epoch from finished_at - created_at)::float as seconds),
 stopped as (
   update steps set state = 'cancelled', finished_at = now()
   where job_id in (select id from ended) and state in ('waiting', 'running'))
-select id from ended
+select * from ended
 
 -- waiting --
 -- Counts the steps of real work that wait, over all tenants.

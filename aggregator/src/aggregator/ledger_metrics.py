@@ -1,0 +1,74 @@
+"""The ledger's numbers, read at each scrape and served by the sweeper alone: however many gateways, there is one number."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import structlog
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine, Row
+from sqlalchemy.exc import SQLAlchemyError
+
+from thorax import queries
+from thorax.states import PRIORITY_NAMES, JobState, StepKind
+
+_SQL = queries.load(__file__)
+_log = structlog.get_logger(__name__)
+_STEPS = [*product(("waiting", "running"), StepKind, PRIORITY_NAMES)]
+_JOBS = [*product((JobState.QUEUED, JobState.RUNNING), ("",), PRIORITY_NAMES)]
+_SERVICES = ("model-worker", "aggregator", "sweeper")
+
+
+class LedgerMetrics(Collector):
+    """Reads the ledger for each scrape. While the database is away it says that only (`thorax_ledger_up` 0)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        """Nothing: the registry would otherwise read the database to learn names."""
+        return []
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All gauges; those of which nothing waits or runs are 0."""
+        try:
+            with self._engine.connect() as connection:
+                open_work = connection.execute(_SQL["open_work"]).all()
+                totals = connection.execute(_SQL["totals"]).one()
+        except SQLAlchemyError as error:
+            _log.warning("ledger_not_read", error=type(error).__name__)
+            yield GaugeMetricFamily("thorax_ledger_up", "Whether the ledger could be read", 0)
+            return
+        yield GaugeMetricFamily("thorax_ledger_up", "Whether the ledger could be read", 1)
+        yield from _open_work("steps", ["state", "kind", "priority"], _STEPS, open_work)
+        yield from _open_work("jobs", ["state", "priority"], _JOBS, open_work)
+        yield GaugeMetricFamily("thorax_ledger_dead_steps", "Steps that failed too often", totals.dead)
+        yield GaugeMetricFamily(
+            "thorax_ledger_blobs_to_erase", "Deleted images whose files are still there", totals.to_erase
+        )
+        living = GaugeMetricFamily(
+            "thorax_processes", "Processes that gave a sign of life", None, ["service"]
+        )
+        for service in _SERVICES:
+            living.add_metric([service], totals.processes.get(service, 0))
+        yield living
+
+
+def _open_work(
+    what: str, labels: list[str], known: Sequence[tuple[str, str, int]], rows: Sequence[Row[*tuple[Any, ...]]]
+) -> Iterator[GaugeMetricFamily]:
+    found = {(row.state, row.kind, row.priority): row for row in rows if row.what == what}
+    count = GaugeMetricFamily(f"thorax_ledger_{what}", f"Open {what}", None, labels)
+    oldest = GaugeMetricFamily(
+        f"thorax_ledger_oldest_{what}_seconds",
+        f"How long the oldest of these {what} has waited or run",
+        None,
+        labels,
+    )
+    for state, kind, priority in known:
+        row = found.get((str(state), str(kind), priority))
+        values = [value for value in (str(state), str(kind), PRIORITY_NAMES[priority]) if value]
+        count.add_metric(values, row.size if row else 0)
+        oldest.add_metric(values, row.oldest_s if row else 0)
+    yield from (count, oldest)

@@ -1,0 +1,21 @@
+-- What the ledger holds now, for metrics.
+
+-- open_work --
+-- Counts what waits and runs by kind and priority, with the seconds that the oldest of each has waited or run.
+select 'steps' as what, state, kind, priority, count(*) as size,
+  extract(epoch from now() - min(created_at))::float as oldest_s
+from steps where state = 'waiting' group by state, kind, priority
+union all
+select 'steps', state, kind, priority, count(*), extract(epoch from now() - min(started_at))::float
+from steps where state = 'running' group by state, kind, priority
+union all
+select 'jobs', state, '', priority, count(*), extract(epoch from now() - min(created_at))::float
+from jobs where state in ('queued', 'running') group by state, priority
+
+-- totals --
+-- Counts dead steps, instances whose blobs are to be erased, and the living processes of each service.
+select (select count(*) from steps where state = 'dead') as dead,
+  (select count(*) from blobs_pending_deletion) as to_erase,
+  (select coalesce(jsonb_object_agg(service, size), '{}') from (
+     select service, count(*) as size from workers where seen_at > now() - make_interval(secs => :alive_s)
+     group by service) as living) as processes
