@@ -15,7 +15,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from pydantic import SecretStr
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEG2000Lossless
-from pynetdicom import build_context
+from pynetdicom import _config, build_context
 
 from gateway.dimse.__main__ import beat
 from gateway.dimse.config import DimseSettings
@@ -170,15 +170,30 @@ def test_a_clinical_refusal_is_a_success_for_the_sender(scp: Scp) -> None:
     assert (job["state"], job["error"]["code"]) == ("failed", Code.NOT_FRONTAL)
 
 
-def test_an_unreadable_data_set_is_c000_with_a_comment_and_does_not_affect_others(
-    scp: Scp, platform: Platform
-) -> None:
-    before = stored(platform)
+def test_a_data_set_whose_study_can_not_be_found_is_taken_as_a_study_of_its_own(scp: Scp) -> None:
     association = scp.associate()
-    answer = association.send_c_store(data_set(chest_dicom(1, 64, StudyInstanceUID=None)))
-    assert (answer.Status, answer.ErrorComment) == (0xC000, "The DICOM header lacks the study UID.")
+    assert (
+        association.send_c_store(
+            data_set(chest_dicom(1, 64, StudyInstanceUID=None, SOPInstanceUID=uid()))
+        ).Status
+        == 0
+    )
+    association.release()
+    [job] = scp.jobs(1)
+    assert job["state"] == "succeeded"
+
+
+def test_what_is_not_a_data_set_is_c000_with_a_comment_and_does_not_affect_others(
+    scp: Scp, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_config, "STORE_SEND_CHUNKED_DATASET", True)
+    whole, before, file = instance(uid()), stored(platform), tmp_path / "noise.dcm"
+    file.write_bytes(whole[: 144 + int.from_bytes(whole[140:144], "little")] + b"noise" * 100)
+    association = scp.associate()
+    answer = association.send_c_store(file)
+    assert (answer.Status, answer.ErrorComment) == (0xC000, "The data is not a DICOM file.")
     assert stored(platform) <= before
-    assert association.send_c_store(data_set(instance(uid()))).Status == 0
+    assert association.send_c_store(data_set(whole)).Status == 0
     association.release()
 
 

@@ -71,7 +71,7 @@ class Filing:
         were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
         """
         head = await read_head(chunks, HEAD_BYTES)
-        found = identify(head)
+        found = identify(head, study)
         named = ((study, found.study), (sop_class, found.sop_class), (sop, found.sop_instance))
         if any(told not in (None, own) for told, own in named):
             raise NotFiledError(

@@ -15,16 +15,26 @@ from thorax.patients import patient_digest
 
 HEAD_BYTES = 512 * 1024
 IMPLICIT_LITTLE, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
-EXPLICIT_BIG = "1.2.840.10008.1.2.2"
+EXPLICIT_LITTLE, EXPLICIT_BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")  # PS3.5, 9.1
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_TRANSFER_SYNTAX = 0x00020010
-_UIDS = {0x00080016: "sop_class", 0x00080018: "sop_instance", 0x0020000D: "study"}
+_META_CLASS, _META_INSTANCE, _TRANSFER_SYNTAX = 0x00020002, 0x00020003, 0x00020010
+_SOP_CLASS, _SOP_INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
 _PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
-_WANTED = {*_UIDS, _PATIENT_ID, _ISSUER}
+_WANTED = {
+    _META_CLASS,
+    _META_INSTANCE,
+    _TRANSFER_SYNTAX,
+    _SOP_CLASS,
+    _SOP_INSTANCE,
+    _STUDY,
+    _PATIENT_ID,
+    _ISSUER,
+}
+_FIRST_GROUPS = range(0x0008, 0x0029, 2)  # what a data set begins with, up to the image's own description
 _LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
 
 
@@ -39,26 +49,32 @@ class Identifiers:
     patient: str | None = None
 
 
-def identify(head: bytes) -> Identifiers:
-    """The identifiers of a DICOM file (PS3.10, 7.1) by its first `HEAD_BYTES`.
+def identify(head: bytes, study: str | None = None) -> Identifiers:
+    """The identifiers of a DICOM file (PS3.10, 7.1) by its first `HEAD_BYTES`, with or without File Meta Information.
 
-    Raises CodedError(UNREADABLE_IMAGE) where one is missing or is not a UID.
+    Workers read more damage than this reader does, and no file is refused here that they can read. Where the data set
+    does not tell, the SOP UIDs are those of the File Meta Information (a C-STORE's command set, as the SCP writes it),
+    and the study is `study`, or else one of this instance alone, under its SOP Instance UID: an image is never put into
+    a study by a guess. Raises CodedError(UNREADABLE_IMAGE) where nothing names the instance, or no data set begins.
     """
-    if head[128:132] != b"DICM":
-        raise unreadable("The data is not a DICOM file.")
+    meta, at = _elements(head, 132 if head[128:132] == b"DICM" else 0, last=0x0002FFFF)
+    syntax = _uid(meta, _TRANSFER_SYNTAX)
     try:
-        meta, at = _elements(head, 132, "", {_TRANSFER_SYNTAX}, last=0x0002FFFF)
-        syntax = _uid(meta[_TRANSFER_SYNTAX]) if meta else IMPLICIT_LITTLE
         data = zlib.decompressobj(-15).decompress(head[at:], HEAD_BYTES) if syntax == DEFLATED else head[at:]
-        found, _ = _elements(data, 0, syntax, _WANTED, last=max(_WANTED))
-    except (struct.error, zlib.error, IndexError):
+    except zlib.error:
         raise unreadable("The DICOM header is damaged.") from None
-    for tag, name in _UIDS.items():
-        if tag not in found:
-            raise unreadable(f"The DICOM header lacks the {name.replace('_', ' ')} UID.")
+    big = syntax == EXPLICIT_BIG
+    if int.from_bytes(data[:2], "big" if big else "little") not in _FIRST_GROUPS:
+        raise unreadable("The data is not a DICOM file.")
+    found, _ = _elements(data, 0, last=_STUDY, order=">" if big else "<")
+    sop_class = _uid(found, _SOP_CLASS) or _uid(meta, _META_CLASS)
+    sop_instance = _uid(found, _SOP_INSTANCE) or _uid(meta, _META_INSTANCE)
+    if not (sop_class and sop_instance):
+        raise unreadable(f"The DICOM header lacks the SOP {'instance' if sop_class else 'class'} UID.")
     patient = patient_digest(*(found.get(tag, b"").decode("latin-1") for tag in (_PATIENT_ID, _ISSUER)))
-    uids = {name: _uid(found[tag]) for tag, name in _UIDS.items()}
-    return Identifiers(**uids, transfer_syntax=syntax, patient=patient)
+    own = _uid(found, _STUDY) or study or sop_instance
+    guessed = EXPLICIT_LITTLE if _has_vr(data, 0) else IMPLICIT_LITTLE
+    return Identifiers(sop_class, sop_instance, own, syntax or guessed, patient)
 
 
 def identified(head: bytes) -> Identifiers | None:
@@ -74,31 +90,35 @@ def is_uid(text: str) -> bool:
     return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
-def _elements(
-    data: bytes, at: int, syntax: str, wanted: set[int], *, last: int
-) -> tuple[dict[int, bytes], int]:
-    """Values of `wanted` elements outside of sequences up to the tag `last`, and where the next element begins.
+def _elements(data: bytes, at: int, *, last: int, order: str = "<") -> tuple[dict[int, bytes], int]:
+    """Values of `_WANTED` elements outside of sequences up to the tag `last`, and where the next element begins.
 
-    Sequences of undefined length are walked through, not into: `open_` holds how each was encoded around it.
+    Sequences of undefined length are walked through, not into: `open_` holds how each was encoded around it, and one
+    without its delimiter ends where another element than an item follows its last item (PS3.5, 7.5). Whether elements
+    have a VR is seen from the first, as by pydicom; and a delimiter outside of a sequence is passed over.
     """
-    order = ">" if syntax == EXPLICIT_BIG else "<"
-    implicit, found, open_ = syntax == IMPLICIT_LITTLE, dict[int, bytes](), list[bool]()
+    implicit, found, open_, item_at = not _has_vr(data, at), dict[int, bytes](), list[bool](), -1
     while at + 8 <= len(data):
         tag, length, value, unknown = _element(data, at, order, implicit)
-        if not open_ and tag > last:
+        if not open_ and last < tag < _ITEM:
             break
+        if open_ and at == item_at and tag not in (_ITEM, _SEQUENCE_END):
+            implicit, item_at = open_.pop(), -1
+            continue
         at = value
         if tag == _SEQUENCE_END:
-            implicit = open_.pop()
-        elif tag in (_ITEM, _ITEM_END):
-            continue  # what an item holds is walked through as any element is
-        elif length == _UNDEFINED:
-            open_.append(implicit)
-            implicit = implicit or unknown  # PS3.5, 6.2.2: an UN of undefined length is implicit within
-        else:
-            if not open_ and tag in wanted:
+            implicit = open_.pop() if open_ else implicit
+        elif tag == _ITEM_END:
+            item_at = at
+        elif length != _UNDEFINED:
+            if not open_ and tag in _WANTED:
                 found[tag] = data[value : value + min(length, _LONGEST)]
             at += length
+            item_at = at if tag == _ITEM else -1
+        elif tag != _ITEM:  # what an item of undefined length holds is walked through as any element is
+            open_.append(implicit)
+            implicit = implicit or unknown  # PS3.5, 6.2.2: an UN of undefined length is implicit within
+            item_at = at
     return found, at
 
 
@@ -106,16 +126,20 @@ def _element(data: bytes, at: int, order: str, implicit: bool) -> tuple[int, int
     """Tag, length, where the value begins, and whether its VR is UN (PS3.5, 7.1)."""
     group, element = struct.unpack_from(f"{order}HH", data, at)
     tag = group << 16 | element
-    if implicit or group == 0xFFFE:
+    if implicit or group == 0xFFFE or not _has_vr(data, at):
         return tag, struct.unpack_from(f"{order}I", data, at + 4)[0], at + 8, False
     vr = data[at + 4 : at + 6]
     if vr in _LONG:
-        return tag, struct.unpack_from(f"{order}I", data, at + 8)[0], at + 12, vr == b"UN"
+        length = data[at + 8 : at + 12].ljust(4, b"\0")  # the head may end here
+        return tag, struct.unpack(f"{order}I", length)[0], at + 12, vr == b"UN"
     return tag, struct.unpack_from(f"{order}H", data, at + 6)[0], at + 8, False
 
 
-def _uid(value: bytes) -> str:
-    text = value.decode("ascii", "replace").rstrip("\0 ")
-    if not is_uid(text):
-        raise unreadable("The DICOM header has a UID that is not one.")
-    return text
+def _has_vr(data: bytes, at: int) -> bool:
+    return b"AA" <= data[at + 4 : at + 6] <= b"ZZ"
+
+
+def _uid(values: dict[int, bytes], tag: int) -> str:
+    """A value that is a UID; empty if it is missing, or is not one."""
+    text = values.get(tag, b"").decode("ascii", "replace").strip("\0 ")
+    return text if is_uid(text) else ""
