@@ -35,13 +35,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         pytest.skip("needs the built page (make web)")
     bundle = os.environ.get("THORAX_PAGE_BUNDLE")
     folder = tmp_path_factory.mktemp("page")
-    # By construction three findings are likely, and consolidation and edema are unlikely: those have no heatmap.
-    thresholds = [0.05, 0.05, 0.95, 0.95, 0.05]
+    # By construction three findings are likely, edema is uncertain, and consolidation unlikely: it has no heatmap.
+    unlikely, thresholds = [0.05, 0.05, 0.95, 0.05, 0.05], [0.05, 0.05, 0.95, 0.95, 0.05]
     make_bundle(
         folder / "models" / "tiny",
         format=2,
         thresholds=thresholds,
-        operating_points=[finding_points(likely, likely) for likely in thresholds],
+        operating_points=[finding_points(*pair) for pair in zip(unlikely, thresholds, strict=True)],
         maps=MapScale(unit="probability", full=(1,) * 5, cuts=(0.5,) * 5),
         metrics={"pointing": {"cardiomegaly": {"n": 14, "chance": 0.18, "hits": 0.5}}},
     )

@@ -1,8 +1,11 @@
 """What happens elsewhere is shown by itself: one stream for all studies of a tab, however many there are."""
 
+from typing import Any
+
 import pytest
 from tests.e2e.person import SAMPLES, Account, Person, until
 from tests.e2e.test_make_run import Run
+from tests.factories.images import chest_png
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -47,3 +50,29 @@ def test_a_hundred_dropped_files_are_in_sight_at_once(person: Person) -> None:
     assert page.evaluate(DROP_MANY, 100) == 100
     page.get_by_text("0 of 100 uploads sent").wait_for()
     page.get_by_role("button", name="Cancel").click()
+
+
+def test_a_study_behind_the_loaded_part_of_the_list_is_shown_once_and_in_its_place(
+    person: Person, stack: Run
+) -> None:
+    page, account = person.page, Account(stack)
+    deep = account.send(("cut.png", (SAMPLES / "chest.png").read_bytes()[:4000]), title="Deep")
+    last = [account.send((f"{i}.png", chest_png(i, 64)), title=f"Study {i:02}") for i in range(30)][-1]
+    account.final(deep), account.final(last)
+    person.enter(account)
+    held: list[Any] = []
+    page.route("**/v1/jobs?*cursor=*", lambda route: held.append(route))
+    names = page.locator(".study-name strong")
+    with page.expect_response("**/v1/events*"), page.expect_request("**/v1/jobs?*cursor=*"):
+        page.goto("/studies")
+        until(lambda: names.count() == 25)
+        page.get_by_role("button", name="Show more").scroll_into_view_if_needed()
+    account.api.post(f"/v1/jobs/{deep}/retry").raise_for_status()
+    account.send(("new.png", chest_png(99, 64)), title="New")  # its event comes after the other's
+    until(lambda: "New" in names.first.text_content())
+    assert names.count() == 26
+    for route in held:
+        route.continue_()
+    until(lambda: names.count() >= 32)
+    titles = [name.split(",")[0].strip() for name in names.all_text_contents()]
+    assert titles == ["New", *(f"Study {i:02}" for i in reversed(range(30))), "Deep"]

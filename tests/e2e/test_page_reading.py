@@ -47,10 +47,13 @@ def test_the_worklist_keeps_its_filters_and_read_marks(person: Person, reader: R
     rows = page.locator(".study-row")
     until(lambda: rows.count() == 2)
     assert page.locator(".study-row.unread").count() == 2
-    chips = rows.first.locator(".chip").all_inner_texts()
-    assert len(chips) == 3 and chips[0].startswith(
-        "Cardiomegaly"
-    )  # every positive one, the furthest above first
+    *likely, edema = rows.first.locator(".chip").all_inner_texts()
+    margins = [float(chip.rsplit("+", 1)[1]) for chip in likely]
+    assert len(margins) == 3 and margins == sorted(margins, reverse=True) and min(margins) > 0
+    assert edema.startswith("Edema") and "+" not in edema  # uncertain: below its threshold
+    found = reader.account.final(reader.prior)["study"]["findings"]
+    expected = sorted((f["margin"] for f in found if f["positive"]), reverse=True)
+    assert margins == pytest.approx(expected, abs=0.051)
     rows.first.get_by_role("link").click()
     person.result(f"**/studies/{reader.prior}")
     page.keyboard.press("j")

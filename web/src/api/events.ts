@@ -1,11 +1,11 @@
 /** One stream of events for all of the tenant's jobs, however many of them a tab shows. */
-import type { InfiniteData, QueryClient } from "@tanstack/react-query";
+import type { QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { type Job, type JobSummary, type Schemas, send } from "./client";
+import { type Job, type JobSummary, send } from "./client";
 import { whenOnline } from "./connection";
+import { rowChanged, rowErased } from "./lists";
 
 const RETRY_MS = 3_000;
-const SETTLE_MS = 500;
 let live = false;
 const listeners = new Set<() => void>();
 
@@ -65,7 +65,6 @@ export function followJobs(client: QueryClient): () => void {
   };
 }
 
-type Pages = InfiniteData<Schemas["JobPage"]>;
 export const jobKey = (id: string) => ["job", "studies", id];
 export const rowKey = (id: string) => ["row", id];
 
@@ -77,48 +76,11 @@ function changed(client: QueryClient, row: JobSummary): void {
     client.setQueryData<Job>(key, { ...job, progress: row.progress });
     void client.invalidateQueries({ queryKey: key });
   }
-  const lists = client.getQueriesData<Pages>({ queryKey: ["jobs"] });
-  for (const [queryKey, data] of lists) {
-    if (!data) continue;
-    const among = data.pages.some(({ items }) => items.some(({ id }) => id === row.id));
-    const { title, state, finding, sort } = queryKey[1] as Record<string, string>;
-    if (title || state || finding || (sort !== "newest" && !among)) readSoon(client, queryKey);
-    else
-      client.setQueryData<Pages>(queryKey, {
-        ...data,
-        pages: data.pages.map(among ? replaced(row) : prepended(row)),
-      });
-  }
+  rowChanged(client, row);
 }
-
-const replaced = (row: JobSummary) => (page: Schemas["JobPage"]) =>
-  page.items.some(({ id }) => id === row.id)
-    ? { ...page, items: page.items.map((item) => (item.id === row.id ? row : item)) }
-    : page;
-const prepended = (row: JobSummary) => (page: Schemas["JobPage"], place: number) =>
-  place ? page : { ...page, items: [row, ...page.items] };
 
 function erased(client: QueryClient, id: string): void {
   client.removeQueries({ queryKey: rowKey(id) });
   void client.invalidateQueries({ queryKey: jobKey(id) });
-  client.setQueriesData<Pages>(
-    { queryKey: ["jobs"] },
-    (data) =>
-      data && {
-        ...data,
-        pages: data.pages.map((page) => ({ ...page, items: page.items.filter((item) => item.id !== id) })),
-      },
-  );
-}
-
-const soon = new Map<string, ReturnType<typeof setTimeout>>();
-/** What a filter or an order leaves out only the server knows: ask it, once for many changes. */
-function readSoon(client: QueryClient, queryKey: readonly unknown[]): void {
-  const name = JSON.stringify(queryKey);
-  if (soon.has(name)) return;
-  const read = () => {
-    soon.delete(name);
-    void client.invalidateQueries({ queryKey, exact: true });
-  };
-  soon.set(name, setTimeout(read, SETTLE_MS));
+  rowErased(client, id);
 }

@@ -6,8 +6,6 @@ export const isLikely = ({ verdict }: Finding) => verdict === "likely";
 export const isUnlikely = ({ verdict }: Finding) => verdict === "unlikely";
 
 const logit = (share: number) => Math.log(Math.max(share, 1e-6) / Math.max(1 - share, 1e-6));
-/** How far the odds are above (or below) those of the threshold: their logarithm. */
-export const margin = ({ probability, threshold }: Finding) => logit(probability) - logit(threshold);
 
 /** The ends of a bar: odds e³ times below and above those of the threshold. */
 const REACH = 3;
@@ -17,7 +15,7 @@ export function placeOnBar(share: number, threshold: number): number {
   return Math.min(Math.max(place, 0.01), 0.99);
 }
 
-export const bySuspicion = (findings: Finding[]) => findings.toSorted((a, b) => margin(b) - margin(a));
+export const bySuspicion = (findings: Finding[]) => findings.toSorted((a, b) => b.margin - a.margin);
 export const mostSuspicious = (findings: Finding[]): Finding | undefined => bySuspicion(findings)[0];
 
 /** Each backbone's own probability; none where the API leaves them out. */

@@ -16,7 +16,10 @@ export function Verdict({ finding: { verdict } }: { finding: Finding }) {
   );
 }
 
-/** Every finding that is likely or uncertain, the most suspicious first; of a study without one, that it has none. */
+const distance = ({ margin }: Finding) =>
+  `log odds ${Math.abs(margin).toFixed(1)} ${margin < 0 ? "below" : "above"}`;
+
+/** Every finding that is likely or uncertain, with how far it is above its threshold, the furthest first; of a study without one, that it has none. */
 export function FindingChips({ findings }: { findings: Finding[] }) {
   if (!findings.length) return null;
   const raised = bySuspicion(findings.filter((one) => !isUnlikely(one)));
@@ -25,10 +28,10 @@ export function FindingChips({ findings }: { findings: Finding[] }) {
     <span
       key={one.finding}
       className={`chip ${one.verdict}`}
-      title={`${WORDS[one.verdict]}; threshold ${percent(one.threshold, 1)}`}
+      title={`${WORDS[one.verdict]}; ${distance(one)} the threshold, ${percent(one.threshold, 1)}`}
     >
       {one.label} {percent(one.probability)}
-      <small>+{Math.max(Math.round(100 * (one.probability - one.threshold)), 0)}</small>
+      {one.margin > 0.05 && <small>+{one.margin.toFixed(1)}</small>}
     </span>
   ));
 }
