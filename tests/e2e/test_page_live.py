@@ -61,7 +61,7 @@ def test_a_study_behind_the_loaded_part_of_the_list_is_shown_once_and_in_its_pla
     account.final(deep), account.final(last)
     person.enter(account)
     held: list[Any] = []
-    page.route("**/v1/jobs?*cursor=*", lambda route: held.append(route))
+    page.route("**/v1/jobs?*cursor=*", lambda route: held.append(route))  # noqa: PLW0108 — Playwright marks the function
     names = page.locator(".study-name strong")
     with page.expect_response("**/v1/events*"), page.expect_request("**/v1/jobs?*cursor=*"):
         page.goto("/studies")
