@@ -111,7 +111,7 @@ function Password() {
   return (
     <section className="card">
       <h2>Password</h2>
-      <Form onSubmit={change.mutate}>
+      <Form onSubmit={() => change.mutate()}>
         <Field
           label="Current password"
           type="password"
@@ -155,7 +155,7 @@ function DeleteAccount() {
       <p>This deletes the account with its sessions and machine clients. It can't be undone.</p>
       <ModalDialog title="Delete your account?" trigger={<Button kind="danger">Delete the account</Button>}>
         {() => (
-          <Form onSubmit={remove.mutate}>
+          <Form onSubmit={() => remove.mutate()}>
             <Field
               label="Password"
               type="password"

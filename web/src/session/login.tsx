@@ -27,7 +27,7 @@ export function Login({ signUp = false }: { signUp?: boolean }) {
     <div className="narrow">
       <h1>{title}</h1>
       <section className="card">
-        <Form onSubmit={enter.mutate}>
+        <Form onSubmit={() => enter.mutate()}>
           <Field
             label="Name or e-mail"
             value={name}

@@ -101,7 +101,7 @@ export function Range({ label, value, onChange, isDisabled }: RangeProps) {
 type FieldProps = Omit<ComponentProps<"input">, "onChange"> & {
   label: string;
   help?: string | undefined;
-  onChange: (value: string) => void;
+  onChange?: (value: string) => void;
 };
 
 /**
@@ -117,14 +117,14 @@ export function Field({ label, help, onChange, ...props }: FieldProps) {
         {...props}
         id={id}
         aria-describedby={help && `${id}-help`}
-        onChange={(event) => onChange(event.target.value)}
+        onChange={(event) => onChange?.(event.target.value)}
       />
       {help && <small id={`${id}-help`}>{help}</small>}
     </div>
   );
 }
 
-type FormProps = { onSubmit: () => void; inline?: boolean; children: ReactNode };
+type FormProps = { onSubmit: (data: FormData) => void; inline?: boolean; children: ReactNode };
 
 /** A form that the page sends itself. */
 export function Form({ onSubmit, inline, children }: FormProps) {
@@ -133,7 +133,7 @@ export function Form({ onSubmit, inline, children }: FormProps) {
       className={inline ? "form inline" : "form"}
       onSubmit={(event) => {
         event.preventDefault();
-        onSubmit();
+        onSubmit(new FormData(event.currentTarget));
       }}
     >
       {children}

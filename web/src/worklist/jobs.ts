@@ -1,22 +1,33 @@
 /** The tenant's jobs, page by page, filtered and sorted by the server. */
 import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
-import { api, type JobSummary, type Schemas, unwrap } from "../api/client";
+import { api, unwrap } from "../api/client";
 import { useLive } from "../api/events";
 import { isFinal } from "../api/jobs";
+import type { paths } from "../api/schema";
 
-export type Filters = { title: string; state: string; finding: string; sort: string };
-export const NO_FILTERS: Filters = { title: "", state: "", finding: "", sort: "newest" };
+/** As the parameters of `GET /v1/jobs` and of the page's own address. */
+export const NO_FILTERS = {
+  title: "",
+  state: "",
+  finding: "",
+  created_after: "",
+  created_before: "",
+  accession: "",
+  study_instance_uid: "",
+  patient: "",
+  bundle: "",
+  sort: "newest",
+};
+export type Filters = typeof NO_FILTERS;
+type Query = NonNullable<paths["/v1/jobs"]["get"]["parameters"]["query"]>;
 
-/** One page of the list. */
+const isSet = ([name, value]: [string, string]) => value !== NO_FILTERS[name as keyof Filters];
+/** Those that are chosen. */
+export const chosen = (filters: Filters) => Object.fromEntries(Object.entries(filters).filter(isSet));
+
+/** One page of the list. What is no value of a filter the server refuses, in a sentence. */
 export function readPage(filters: Filters, cursor: string | null, limit: number) {
-  const query = {
-    limit,
-    cursor: cursor ?? undefined,
-    sort: filters.sort as Schemas["Order"],
-    title: filters.title || undefined,
-    state: (filters.state || undefined) as JobSummary["state"] | undefined,
-    finding: filters.finding || undefined,
-  };
+  const query: Query = { limit, cursor, ...chosen(filters) };
   return unwrap(api.GET("/v1/jobs", { params: { query } }));
 }
 

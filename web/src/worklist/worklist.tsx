@@ -3,22 +3,14 @@ import { useMutation } from "@tanstack/react-query";
 import { Download, Upload } from "lucide-react";
 import { useCallback, useDeferredValue, useEffect, useRef, useState } from "react";
 import { Link, useSearchParams } from "wouter";
-import { STATES } from "../study/progress";
-import { Button, SearchField, Select } from "../ui/controls";
+import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
-import { FINDINGS } from "../ui/words";
 import { exportAs } from "./export";
-import { type Filters, NO_FILTERS, useJobs } from "./jobs";
+import { chosen, type Filters, NO_FILTERS, useJobs } from "./jobs";
 import { readStudies, rememberList } from "./reading_order";
 import { Row } from "./row";
+import { Search } from "./search";
 import { Selected } from "./selected";
-
-const ORDERS = {
-  newest: "Newest first",
-  oldest: "Oldest first",
-  suspicion: "Most suspicious first",
-  title: "By title",
-};
 
 /** The filters are in the address, so that a link or a bookmark has them too. */
 function useFilters() {
@@ -27,9 +19,7 @@ function useFilters() {
   for (const name of Object.keys(NO_FILTERS) as (keyof Filters)[])
     filters[name] = params.get(name) ?? NO_FILTERS[name];
   const change = (by: Partial<Filters>) => {
-    const chosen = Object.entries({ ...filters, ...by });
-    const set = chosen.filter(([name, value]) => value !== NO_FILTERS[name as keyof Filters]);
-    setParams(new URLSearchParams(set), { replace: true });
+    setParams(new URLSearchParams(chosen({ ...filters, ...by })), { replace: true });
   };
   return [filters, change] as const;
 }
@@ -42,7 +32,7 @@ export function Worklist() {
   const save = useMutation({ mutationFn: (format: "csv" | "json") => exportAs(format, filters) });
   const items = jobs.data?.pages.flatMap((page) => page.items) ?? [];
   useEffect(() => rememberList(items.map(({ id }) => id)), [jobs.data]);
-  const filtered = Boolean(filters.title || filters.state || filters.finding);
+  const filtered = Object.keys(chosen({ ...filters, sort: NO_FILTERS.sort })).length > 0;
   const select = useCallback((id: string, on: boolean) => {
     setSelected((now) => new Set(on ? [...now, id] : [...now].filter((other) => other !== id)));
   }, []);
@@ -117,25 +107,4 @@ function useMore(load: () => unknown) {
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
-}
-
-function Search({ filters, onChange }: { filters: Filters; onChange: (by: Partial<Filters>) => void }) {
-  return (
-    <search className="filters">
-      <SearchField label="Search titles" value={filters.title} onChange={(title) => onChange({ title })} />
-      <Select
-        label="State"
-        value={filters.state}
-        onChange={(state) => onChange({ state })}
-        options={{ "": "Any state", ...STATES }}
-      />
-      <Select
-        label="Finding"
-        value={filters.finding}
-        onChange={(finding) => onChange({ finding })}
-        options={{ "": "Any finding", ...FINDINGS }}
-      />
-      <Select label="Order" value={filters.sort} onChange={(sort) => onChange({ sort })} options={ORDERS} />
-    </search>
-  );
 }
