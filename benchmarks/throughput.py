@@ -154,33 +154,38 @@ def main() -> None:
         platform, stores = started(stack, bundle, options.workers)
         loop = BareLoop(bundle, options.images)
         stack.callback(loop.close)
-        token = platform.issuer.token(uuid4())
-        clients = [Client(platform.base, token, image) for _ in range(CLIENTS)]
-        measure(platform, stores, loop, clients, options.rounds, options.images)
+        measure(platform, stores, loop, image, options.rounds, options.images)
 
 
 def measure(
     platform: Platform,
     stores: Mapping[str, int],
     loop: BareLoop,
-    clients: list[Client],
+    image: bytes,
     rounds: int,
     images: int,
 ) -> None:
     """Alternate rounds, then the single figures."""
+
+    def clients() -> list[Client]:
+        token = platform.issuer.token(tenant)  # a new one each time: it expires after ten minutes
+        return [Client(platform.base, token, image) for _ in range(CLIENTS)]
+
+    tenant = uuid4()
     families = {name: process.pid for name, process in platform.processes.items()} | dict(stores)
-    load(clients, CLIENTS)
+    load(clients(), CLIENTS)
     loop.round()
     ratios, bare_ms, own = [], [], 0.0
     used: dict[str, float] = defaultdict(float)
     for number in range(rounds):
         first, cpu = loop.round()
+        ready = clients()
         before, mine, began = family_cpu(families), time.process_time(), time.perf_counter()
-        load(clients, images)
+        load(ready, images)
         rate = images / (time.perf_counter() - began)
         own += time.process_time() - mine
         for name, seconds in family_cpu(families).items():
-            used[name] += (seconds - before[name]) / (rounds * images) * 1000
+            used[name] += (seconds - before.get(name, 0)) / (rounds * images) * 1000
         second, _ = loop.round()
         bare_ms.append(cpu)
         ratios.append(rate / ((first + second) / 2))
@@ -189,6 +194,8 @@ def measure(
         )
     print(f"| {'figure':<58} | {'measured':>16} | {'goal':>14} |\n|{'-' * 60}|{'-' * 17}:|{'-' * 15}:|")
     row("studies/s, share of the bare loop (median of rounds)", f"{statistics.median(ratios):.1%}", "≥ 95 %")
+    share = statistics.median(bare_ms) / sum(used.values())
+    row("the bare loop's CPU, share of all that the platform used", f"{share:.1%}", "≥ 92 %")
     row("bare loop, CPU-ms per image", f"{statistics.median(bare_ms):.0f}", "")
     around = sum(used[name] for name in AROUND)
     row("around inference and decoding, CPU-ms per study", f"{around:.1f}", "≤ 12")
@@ -197,9 +204,9 @@ def measure(
     row("decoding in the sandbox", f"{used['decode']:.1f}", "")
     row("worker, inference included", f"{used['worker']:.0f}", "")
     row("the eight clients themselves", f"{own / rounds / images * 1000:.1f}", "")
-    polls = load(clients, images, wait=False).polls
+    polls = load(clients(), images, wait=False).polls
     row("poll, p99 under load", f"{quantile(polls, 0.99):.0f} ms", "< 50 ms")
-    alone = load(clients[:1], 20)
+    alone = load(clients()[:1], 20)
     median = statistics.median(alone.studies) * 1000
     row("upload answered, p95 when idle", f"{quantile(alone.uploads, 0.95):.0f} ms", "< 60 ms")
     row("idle, upload to result, median", f"{median:.0f} ms", "")

@@ -91,9 +91,14 @@ class InferenceHandler:
 
     def tidy(self) -> bool:
         """Compare an image that a DICOM peer sent under a known SOP Instance UID with the one before."""
+        if not self._settings.prepares:
+            return False
+        with self._engine.connect() as connection:  # nearly always all that it comes to
+            if queries.image_aside(connection) is None:
+                return False
         try:
             with self._transactional.begin() as connection:
-                aside = queries.image_aside(connection) if self._settings.prepares else None
+                aside = queries.image_aside(connection)
                 if aside:
                     same = self._pixels_differ(*aside) is False
                     queries.decide_conflict(connection, aside[0], same=same)
