@@ -121,16 +121,27 @@ def test_a_full_blob_store_is_a700(start: Start, tmp_path: Path) -> None:
     assert set(statuses[-3:]) == {0xA700}
 
 
-def test_a_full_spool_aborts_and_leaves_nothing(start: Start, platform: Platform) -> None:
+def test_a_full_spool_is_a700_and_the_association_goes_on(start: Start, platform: Platform) -> None:
     """A limit on the size of a file stands in for the disk: the same call fails at the same place."""
     scp, before = start(), stored(platform)
-    resource.prlimit(scp.process.pid, resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
-    assert not scp.associate().send_c_store(data_set(instance(uid(), 1)))  # no answer: it is sent again
+    association = scp.associate()
+    for limit in (0, 1000):
+        resource.prlimit(scp.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        assert association.send_c_store(data_set(instance(uid(), 1))).Status == 0xA700
     resource.prlimit(scp.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
     wait(scp)
     assert stored(platform) <= before
-    association = scp.associate()
     assert association.send_c_store(data_set(instance(uid(), 2))).Status == 0
+    association.release()
+
+
+def test_without_its_spool_the_scp_answers_a700(start: Start) -> None:
+    scp = start()
+    scp.spool.rmdir()
+    association = scp.associate()
+    assert association.send_c_store(data_set(instance(uid(), 1))).Status == 0xA700
+    scp.spool.mkdir()
+    assert association.send_c_store(data_set(instance(uid(), 1))).Status == 0
     association.release()
 
 

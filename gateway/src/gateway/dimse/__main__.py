@@ -11,11 +11,12 @@ from pathlib import Path
 import structlog
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.lowlevel import checkpoint
-from pynetdicom import AE, _config
+from pynetdicom import AE
 
 from gateway.dimse.config import DimseSettings, read_aes
 from gateway.dimse.contexts import supported
 from gateway.dimse.scp import StorageSCP
+from gateway.dimse.spool import use_spool_files
 from gateway.hints import HintSender
 from gateway.studies.filing import Filing
 from gateway.uploads.accept import Acceptance
@@ -39,11 +40,10 @@ def main() -> None:
     url = settings.database_url.get_secret_value()
     database.require_usable(url, pooled=settings.database_pooled)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
-    _config.STORE_RECV_CHUNKED_DATASET = True  # into files: no data set is held in memory
     aes = read_aes(settings.dicom_aes)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # inherited by all threads
     with ExitStack() as stack:
-        tempfile.tempdir = str(_spool(settings.dicom_spool, stack))
+        use_spool_files(_spool(settings.dicom_spool, stack))
         portal = stack.enter_context(start_blocking_portal())
         engine = async_engine(url, pooled=settings.database_pooled)
         blobs = BlobStore(settings.blobs)

@@ -106,11 +106,13 @@ class StorageSCP:
         try:
             if request.AffectedSOPClassUID not in RADIOGRAPHS:
                 return SOP_CLASS_NOT_SUPPORTED
+            if request._dataset_file.failed:
+                raise request._dataset_file.failed
             peer = event.assoc.requestor.primitive
             ae = self._aes[peer.called_ae_title.strip()]
             route = ae.route(peer.calling_ae_title.strip())
 
-            async def file() -> Identifiers:
+            async def kept() -> Identifiers:
                 await self._acceptance.check_capacity()
                 return await self._filing.file(
                     route,
@@ -119,7 +121,7 @@ class StorageSCP:
                     sop=str(request.AffectedSOPInstanceUID),
                 )
 
-            self._portal.call(file)
+            self._portal.call(kept)
         except CodedError as error:
             REFUSALS.labels(error.code).inc()
             return _failure(status_of(error.code), error.detail)
@@ -138,7 +140,7 @@ class StorageSCP:
 
 
 def _aborting(receive: Callable[[Any], None], association: Any) -> Callable[[Any], None]:
-    """`receive`, which aborts where it fails: on a full disk, or a message that can't be decoded.
+    """`receive`, which aborts where it fails: on a message that can't be decoded.
 
     pynetdicom 3.0.4 would end the thread, and keep connection and file, until it takes no association any more.
     """
