@@ -7,7 +7,7 @@ from typing import TextIO
 
 _COLOURS = (36, 33, 35, 32, 34, 96, 93, 95, 92, 94)
 _LEVELS = {"warning": 33, "error": 31, "critical": 31, "exception": 31}
-_KNOWN = {"event", "level", "timestamp", "service", "exception"}
+_KNOWN = {"event", "level", "timestamp", "service"}
 WIDTH = 14
 
 
@@ -37,7 +37,7 @@ class Log:
 
 
 def readable(text: str) -> tuple[str, str]:
-    """A line of JSON as a short line (with its traceback below it, if any), and its level."""
+    """A line of JSON as a short line, and its level."""
     try:
         record = json.loads(text) if text.startswith("{") else None
     except ValueError:
@@ -49,5 +49,4 @@ def readable(text: str) -> tuple[str, str]:
     clock = str(record.get("timestamp", ""))[11:19]
     parts = [clock, level if level in _LEVELS else "", str(record["event"]), rest]
     line = " ".join(filter(None, parts))
-    trace = str(record.get("exception", ""))
-    return (f"{line}\n{trace}" if trace else line), level
+    return line, level

@@ -1,7 +1,8 @@
-"""Structured logs. They carry ids and codes; never names of patients, files or secrets."""
+"""Structured logs, one line per event. They carry ids and codes; never names of patients, files or secrets."""
 
 import logging
 import sys
+from pathlib import Path
 from typing import Literal
 
 import structlog
@@ -16,6 +17,25 @@ def _service(name: str) -> Processor:
     return add
 
 
+def where(error: BaseException) -> list[str]:
+    """The last places that an error passed on its way, as `file:line`."""
+    places, trace = [], error.__traceback__
+    while trace:
+        places.append(f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[-8:]
+
+
+def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """An exception becomes its type and where it was: a message may hold data, and a traceback is many lines."""
+    given = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["raised"], event["at"] = type(error).__name__, where(error)
+    event["event"] = " ".join(str(event["event"]).split())
+    return event
+
+
 def configure(service: str, *, level: str = "INFO", form: Literal["console", "json"] = "json") -> None:
     """Send structlog's and the standard library's records to stderr, in one form, with the service's name."""
     shared: list[Processor] = [
@@ -23,7 +43,7 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
         structlog.stdlib.add_log_level,
         _service(service),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _one_line,
     ]
     last: list[Processor] = (
         [structlog.processors.JSONRenderer()]
@@ -38,7 +58,7 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "celery"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").handlers.clear()
     structlog.configure(

@@ -10,9 +10,9 @@ def test_json_becomes_clock_event_and_fields() -> None:
     assert readable(line) == ("03:04:05 claimed steps=2", "info")
 
 
-def test_a_warning_says_so_and_a_traceback_stays_whole() -> None:
-    line = '{"event":"failed","level":"error","exception":"Traceback\\n  ValueError"}'
-    assert readable(line) == ("error failed\nTraceback\n  ValueError", "error")
+def test_a_warning_says_so() -> None:
+    line = '{"event":"failed","level":"error","raised":"ValueError"}'
+    assert readable(line) == ("error failed raised=ValueError", "error")
 
 
 def test_other_lines_are_passed_on() -> None:

@@ -26,6 +26,7 @@ class Settling:
         async with autocommit(self._engine) as connection:
             images, next_in_s = await queries.settle(connection, AT_ONCE)
         if images:
+            _log.info("studies_settled", images=images)
             self._hints.prepare(images)
         return next_in_s
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
+import structlog
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -25,6 +26,7 @@ from thorax.storage import BlobStore
 from thorax.work import ledger
 
 CAPACITY_AGE_S = 0.5
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Acceptance:
             await discard(self._blobs, upload.images)
             return accepted, None
         JOBS_ACCEPTED.inc()
+        job, tenant = str(accepted.job_id), str(sender.tenant_id)
+        _log.info("job_accepted", job=job, tenant=tenant, images=len(_different(upload)))
         self._hints.prepare(len(_different(upload)))
         return accepted, None if sender.anonymous else self._settings.open_jobs_per_tenant - opened
 

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from thorax.errors import Code, CodedError
 from thorax.http.methods import allowed
 from thorax.metrics import REFUSALS
+from thorax.telemetry import where
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -141,9 +142,5 @@ def install(app: FastAPI) -> None:
 
 def unexpected(request: Request, error: Exception) -> JSONResponse:
     """Log an unexpected error without its message, which may hold data; answer 500."""
-    frames, trace = [], error.__traceback__
-    while trace:
-        frames.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    _log.error("unexpected", error=type(error).__name__, at=frames[-5:], request=request_id(request))
+    _log.error("unexpected", error=type(error).__name__, at=where(error), request=request_id(request))
     return response(request, CodedError(Code.INTERNAL))

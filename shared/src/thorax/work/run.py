@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
-from celery.signals import worker_shutting_down
+from celery.signals import setup_logging, worker_shutting_down
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -64,11 +64,12 @@ def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     app.task(name=TASK)(worker.work)
 
     worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
+    # Who listens to this keeps Celery's hands off the root logger, whose level it would set without hijacking, too.
+    setup_logging.connect(lambda **_: None, weak=False)
     # Not by Celery's command line, which takes longer to import than all our modules.
     consumer = app.Worker(
         pool_cls="solo",
         queues=",".join(queues),
-        loglevel="WARNING",
         hostname=worker.name,
         quiet=True,
         without_gossip=True,

@@ -105,6 +105,7 @@ class Worker:
             self._rest()
         else:
             self._failures, outcome = 0, "done"
+            _log.info("steps_done", **_told(claims), seconds=round(monotonic() - began, 3))
         finally:
             STEP_SECONDS.labels(claims[0].kind, outcome).observe(monotonic() - began)
         return True
@@ -123,11 +124,17 @@ class Worker:
         coded = isinstance(error, CodedError)
         code = error.code if isinstance(error, CodedError) else Code.INTERNAL
         what = error.detail if isinstance(error, CodedError) else type(error).__name__
-        steps = [claim.step_id for claim in claims]
-        _log.warning(
-            "step_failed", steps=steps, code=str(code), error=what, exc_info=None if coded else error
-        )
+        trace = None if coded else error
+        _log.warning("step_failed", **_told(claims), code=str(code), error=what, exc_info=trace)
         RETRIES.labels(claims[0].kind, code).inc(len(claims))
         away = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
         with self._engine.begin() as connection:
             ledger.release(connection, claims, code=code, delay_s=STORE_AWAY_S if away else 1.0)
+
+
+def _told(claims: Sequence[ledger.Claim]) -> dict[str, object]:
+    """What a log line says of claims: their kind, steps and jobs, and the backbones where there are."""
+    backbones = list(dict.fromkeys(c.backbone for c in claims if c.backbone))
+    told: dict[str, object] = {"backbones": backbones} if backbones else {}
+    jobs = list(dict.fromkeys(str(c.job_id) for c in claims))
+    return told | {"kind": str(claims[0].kind), "steps": [c.step_id for c in claims], "jobs": jobs}

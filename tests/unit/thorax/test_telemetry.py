@@ -1,0 +1,48 @@
+"""Each event is one line without a message that may hold data, whoever logs it and in either form."""
+
+import json
+import logging
+from typing import Literal
+
+import pytest
+import structlog
+
+from thorax import telemetry
+
+NAME = "Zyzzyva"
+
+
+@pytest.fixture(params=["json", "console"])
+def form(request: pytest.FixtureRequest) -> "Literal['json', 'console']":
+    root, before = logging.getLogger(), logging.getLogger().handlers[:]
+    request.addfinalizer(lambda: setattr(root, "handlers", before))
+    request.addfinalizer(structlog.reset_defaults)
+    return request.param  # type: ignore[no-any-return]
+
+
+def failing() -> None:
+    raise ValueError(f"{NAME}^Ada\nis not a number")
+
+
+def test_an_exception_is_a_type_and_places(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry.configure("test", form=form)
+    for log in (structlog.get_logger("ours"), logging.getLogger("celery.worker.consumer")):
+        try:
+            failing()
+        except ValueError:
+            log.warning("consumer: Connection to broker lost.\n  Trying again", exc_info=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        assert NAME not in line
+        assert "ValueError" in line and "test_telemetry.py:" in line
+        assert "broker lost. Trying again" in line
+
+
+def test_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry.configure("test", form="json")
+    structlog.get_logger("ours").info("job_ended", seconds=1.5)
+    logged = json.loads(capsys.readouterr().err)
+    assert (logged["event"], logged["service"], logged["seconds"]) == ("job_ended", "test", 1.5)
