@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
 from gateway.dicomweb import endpoints as dicomweb
+from gateway.dicomweb import retrieve
+from gateway.dicomweb.archive import Archive
 from gateway.hints import HintSender
 from gateway.images import endpoints as images
 from gateway.jobs import endpoints as jobs
@@ -75,7 +77,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.settings = settings
     app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
-        *(uploads.router, dicomweb.router, studies.router),
+        *(uploads.router, dicomweb.router, retrieve.router, studies.router),
         *(jobs.jobs, events.router, images.jobs),
         *(jobs.anonymous, images.anonymous),
         *(bundles.router, readings.own, readings.administration),
@@ -124,6 +126,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.worklist = Worklist(state.engine)
     state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
     state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints)
+    state.archive = Archive(state.engine, hints)
     state.settling = Settling(state.engine, hints)
     async with background(state.notifications.run(), state.settling.run()):
         yield

@@ -103,6 +103,10 @@ class Instance(Base):
     orientation: Mapped[int]
     warnings: Mapped[list[dict[str, str]]] = mapped_column(JSONB)
     forced: Mapped[bool]
+    sop_class_uid: Mapped[str | None]
+    transfer_syntax: Mapped[str | None]
+    forms: Mapped[dict[str, Any] | None]
+    forms_wanted_at: Mapped[datetime | None]
     contests: Mapped[UUID | None]  # the image that came before under its SOP Instance UID
 
 

@@ -5,9 +5,11 @@
 
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, text
 
 from model_worker.decoding.attributes import DicomAttributes
+from thorax.forms import Forms
 
 # The default first, the shadow last; a bundle about to become active (`preload_until`) is not a shadow.
 _WANTED = text("""
@@ -21,6 +23,12 @@ where id = (select study_id from instances where id = :id)""")
 _ASIDE = text("""
 select id, contests from instances where state = 'received' and error_code = 'instance_conflict'
 limit 1 for update skip locked""")
+_CHORES = text("""
+select exists (select from instances where forms_wanted_at is not null) as forms,
+  exists (select from instances where state = 'received' and error_code = 'instance_conflict') as aside""")
+_WANTED_FORMS = text("""
+select id from instances where forms_wanted_at is not null order by forms_wanted_at limit 1 for update skip locked""")
+_FORMS = text("update instances set forms = cast(:forms as jsonb), forms_wanted_at = null where id = :id")
 _DECIDE = text("select decide_conflict(:id, :same)")
 _PATIENT = text("select remember_patient(study_id, :digest) from instances where id = :id")
 
@@ -78,3 +86,20 @@ def image_aside(connection: Connection) -> tuple[UUID, UUID] | None:
 def decide_conflict(connection: Connection, instance_id: UUID, *, same: bool) -> None:
     """Whether an image that was kept aside has the same pixels as the one before (see the function in the schema)."""
     connection.execute(_DECIDE, {"id": instance_id, "same": same})
+
+
+def chores(connection: Connection) -> tuple[bool, bool]:
+    """Whether somebody waits for forms of an image, and whether one was kept aside to be compared."""
+    row = connection.execute(_CHORES).one()
+    return row.forms, row.aside
+
+
+def wanted_forms(connection: Connection) -> UUID | None:
+    """The DICOM image whose forms somebody has waited for the longest; locked."""
+    row = connection.execute(_WANTED_FORMS).first()
+    return row.id if row else None
+
+
+def record_forms(connection: Connection, instance_id: UUID, forms: Forms) -> None:
+    """Which forms of an image there are; nobody waits any longer."""
+    connection.execute(_FORMS, {"id": instance_id, "forms": orjson.dumps(forms).decode()})

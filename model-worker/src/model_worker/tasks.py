@@ -20,9 +20,10 @@ from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.metrics import BATCH_IMAGES, IMAGES_REFUSED, PREDICT_SECONDS
-from model_worker.sandbox.client import CODES, Decoded, decode, pixel_digest
+from model_worker.sandbox.client import CODES, Decoded, decode, make_forms, pixel_digest
 from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
+from thorax.forms import Forms
 from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import ANONYMOUS_TENANT, StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
@@ -86,16 +87,49 @@ class InferenceHandler:
         """Claims of one kind, as `ledger.claim` gives them."""
         if claims[0].kind is StepKind.PREPARE:
             self._prepare(claims[0])
+            with self._engine.connect() as connection:
+                readers, _ = queries.chores(connection)
+            if readers:  # they don't wait until no step is left
+                self._make_forms()
         else:
             self._infer(claims)
 
     def tidy(self) -> bool:
-        """Compare an image that a DICOM peer sent under a known SOP Instance UID with the one before."""
+        """Make the forms of an image that a reader waits for, or compare one that came under a known SOP Instance UID."""
         if not self._settings.prepares:
             return False
         with self._engine.connect() as connection:  # nearly always all that it comes to
-            if queries.image_aside(connection) is None:
-                return False
+            forms, aside = queries.chores(connection)
+        return (forms and self._make_forms()) or (aside and self._compare())
+
+    def _make_forms(self) -> bool:
+        try:
+            with self._transactional.begin() as connection:
+                wanted = queries.wanted_forms(connection)
+                if wanted:
+                    queries.record_forms(connection, wanted, self._forms(wanted))
+        except (OSError, CodedError) as error:
+            _log.warning("forms_not_made", error=type(error).__name__)
+            return False
+        return wanted is not None
+
+    def _forms(self, instance_id: UUID) -> Forms:
+        """What a DICOM file's forms are, which are stored; without any if the file can't be read."""
+        try:
+            forms, blobs = make_forms(
+                self._blobs.get(instance_id, ORIGINAL), timeout_s=self._settings.decode_timeout_s
+            )
+        except FileNotFoundError:  # erased
+            return Forms(error=Code.NOT_FOUND)
+        except CodedError as error:
+            if error.code not in CODES:
+                raise
+            return Forms(error=error.code)
+        for name, data in blobs.items():
+            self._blobs.put(instance_id, name, data)
+        return forms
+
+    def _compare(self) -> bool:
         try:
             with self._transactional.begin() as connection:
                 aside = queries.image_aside(connection)

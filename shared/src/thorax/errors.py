@@ -45,6 +45,7 @@ class Code(StrEnum):
     IMAGE_SIZE = "image_size_unusable", 422, "The image size does not fit a radiograph", "Send the whole radiograph."
     IDEMPOTENCY_MISMATCH = "idempotency_key_reused", 422, "This Idempotency-Key was used for another request", "Use a new key for a new request."
     UNKNOWN_FINDING = "unknown_finding", 404, "Unknown finding", "Use one of the five findings that /v1/models lists."
+    NOT_ACCEPTABLE = "not_acceptable", 406, "No accepted media type is available", "Name a media type and transfer syntax that `detail` lists."
     NOT_READY = "result_not_ready", 409, "The result is not ready", "Poll the job until it has succeeded."
     # identity
     UNAUTHENTICATED = "unauthenticated", 401, "The credentials are missing or not valid", "Get a token at /auth/token."

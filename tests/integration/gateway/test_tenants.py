@@ -46,6 +46,11 @@ def addressed(path: str, job: str, instance: str) -> str:
         "finding": "edema",
         "study_instance_uid": "1.2.3",
         "tenant_id": job,
+        "study": "1.2.3",
+        "series": "1.2.4",
+        "sop": "1.2.5",
+        "frames": "1",
+        "tag": "7FE00010",
     }
     for name, value in places.items():
         path = path.replace("{" + name + "}", value)

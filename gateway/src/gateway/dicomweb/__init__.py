@@ -1,1 +1,1 @@
-"""DICOMweb: STOW-RS, by which a PACS stores studies over HTTP (PS3.18, 10.5)."""
+"""DICOMweb (PS3.18): STOW-RS, by which a PACS stores studies over HTTP, and WADO-RS, by which viewers read them."""

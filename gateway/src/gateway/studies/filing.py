@@ -84,7 +84,7 @@ class Filing:
                 route.tenant_id,
                 study=found.study,
                 sop=found.sop_instance,
-                image=asdict(replace(image, dicom=None)),
+                image=asdict(replace(image, dicom=None)) | found.columns(),
                 route={
                     "owner": route.owner,
                     "source": route.source,

@@ -7,7 +7,7 @@ over elements by their length, never recurses, and looks at no byte beyond the h
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from thorax.errors import CodedError
 from thorax.image_headers import unreadable
@@ -18,12 +18,13 @@ IMPLICIT_LITTLE, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
 EXPLICIT_LITTLE, EXPLICIT_BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")  # PS3.5, 9.1
+_CODE_STRING = re.compile("[A-Z0-9 _]{1,16}")
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _META_CLASS, _META_INSTANCE, _TRANSFER_SYNTAX = 0x00020002, 0x00020003, 0x00020010
-_SOP_CLASS, _SOP_INSTANCE, _STUDY = 0x00080016, 0x00080018, 0x0020000D
-_PATIENT_ID, _ISSUER = 0x00100020, 0x00100021
+_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
+_MODALITY, _PATIENT_ID, _ISSUER = 0x00080060, 0x00100020, 0x00100021
 _WANTED = {
     _META_CLASS,
     _META_INSTANCE,
@@ -31,6 +32,8 @@ _WANTED = {
     _SOP_CLASS,
     _SOP_INSTANCE,
     _STUDY,
+    _SERIES,
+    _MODALITY,
     _PATIENT_ID,
     _ISSUER,
 }
@@ -40,13 +43,30 @@ _LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
 
 @dataclass(frozen=True)
 class Identifiers:
-    """UIDs of one instance; `patient`: a digest that tells patients apart, None if the file names none."""
+    """UIDs of one instance; `patient`: a digest that tells patients apart, None if the file names none.
+
+    `series` (its UID) and `modality` are None where the header has none that is valid. `says_syntax`: whether the File Meta
+    Information (PS3.10, 7.1) names the transfer syntax; without, it was guessed.
+    """
 
     sop_class: str
     sop_instance: str
     study: str
     transfer_syntax: str
     patient: str | None = None
+    series: str | None = None
+    modality: str | None = None
+    says_syntax: bool = field(default=True, compare=False)  # the identity is the same without
+
+    def columns(self) -> dict[str, str | None]:
+        """What is recorded of an instance at the door, by the names of the table's columns."""
+        return {
+            "sop_instance_uid": self.sop_instance,
+            "sop_class_uid": self.sop_class,
+            "series_instance_uid": self.series,
+            "modality": self.modality,
+            "transfer_syntax": self.transfer_syntax if self.says_syntax else None,
+        }
 
 
 def identify(head: bytes, study: str | None = None) -> Identifiers:
@@ -66,7 +86,7 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
     big = syntax == EXPLICIT_BIG
     if int.from_bytes(data[:2], "big" if big else "little") not in _FIRST_GROUPS:
         raise unreadable("The data is not a DICOM file.")
-    found, _ = _elements(data, 0, last=_STUDY, order=">" if big else "<")
+    found, _ = _elements(data, 0, last=_SERIES, order=">" if big else "<")
     sop_class = _uid(found, _SOP_CLASS) or _uid(meta, _META_CLASS)
     sop_instance = _uid(found, _SOP_INSTANCE) or _uid(meta, _META_INSTANCE)
     if not (sop_class and sop_instance):
@@ -74,7 +94,17 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
     patient = patient_digest(*(found.get(tag, b"").decode("latin-1") for tag in (_PATIENT_ID, _ISSUER)))
     own = _uid(found, _STUDY) or study or sop_instance
     guessed = EXPLICIT_LITTLE if _has_vr(data, 0) else IMPLICIT_LITTLE
-    return Identifiers(sop_class, sop_instance, own, syntax or guessed, patient)
+    modality = found.get(_MODALITY, b"").decode("ascii", "replace").strip("\0 ")
+    return Identifiers(
+        sop_class,
+        sop_instance,
+        own,
+        syntax or guessed,
+        patient,
+        _uid(found, _SERIES) or None,
+        modality if _CODE_STRING.fullmatch(modality) else None,
+        syntax != "",
+    )
 
 
 def identified(head: bytes) -> Identifiers | None:

@@ -202,7 +202,7 @@ def _rows(sender: Sender, upload: Upload) -> str:
             **asdict(replace(image, dicom=None)),
             "position": place,
             "forced": upload.force,
-            "sop_instance_uid": image.dicom.sop_instance if image.dicom and not sender.anonymous else None,
+            **(image.dicom.columns() if image.dicom and not sender.anonymous else {}),
         }
         for place, image in enumerate(_different(upload))
     ]

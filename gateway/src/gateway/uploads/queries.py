@@ -21,15 +21,16 @@ fit as (
 sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
     id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text,
-    forced boolean, sop_instance_uid text)),
+    forced boolean, sop_instance_uid text, sop_class_uid text, series_instance_uid text, modality text,
+    transfer_syntax text)),
 study as (
   insert into studies (id, tenant_id, title, study_instance_uid)
   select :study_id, :tenant_id, :title, :study_instance_uid from fit),
 images as (
   insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, forced,
-    sop_instance_uid, contests)
+    sop_instance_uid, sop_class_uid, series_instance_uid, modality, transfer_syntax, contests)
   select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.forced,
-    s.sop_instance_uid, coalesce(
+    s.sop_instance_uid, s.sop_class_uid, s.series_instance_uid, s.modality, s.transfer_syntax, coalesce(
       (select case when bool_or(i.sha256 = s.sha256) then null
          else (array_agg(i.id order by i.contests is not null, i.id))[1] end
        from instances i where i.tenant_id = :tenant_id and i.sop_instance_uid = s.sop_instance_uid),

@@ -17,20 +17,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from model_worker.decoding.attributes import DicomAttributes, iso_date, short_string, uid
 from model_worker.decoding.orientation import AS_STORED, UNDO
 from model_worker.sandbox.server import CLEAN
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
+from thorax.forms import EXPLICIT, METADATA, PICTURES, Forms, Part
 from thorax.image_headers import DICOM
 from thorax.image_warnings import ImageWarning, WarningCode
 
@@ -44,10 +47,12 @@ CODES = frozenset(
         Code.NOT_FRONTAL,
     }
 )
+_FORMS = TypeAdapter(Forms)
 _DIGEST = re.compile("[0-9a-f]{64}")
 RASTER = "raster"
 MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
+MAX_FORMS, MAX_METADATA, MAX_EXPLICIT = 2**18, 4 * 2**20, 160 * 2**20
 MAX_WARNINGS = 20
 GRACE_S = 2.0
 TRIES = 4  # whether the file killed a child or somebody else did shows when a second one is tried
@@ -110,6 +115,15 @@ def pixel_digest(data: bytes, *, timeout_s: float = 20.0) -> str | None:
         if error.code not in CODES:
             raise
         return None
+
+
+def make_forms(data: bytes, *, timeout_s: float = 20.0) -> tuple[Forms, dict[str, bytes]]:
+    """What DICOMweb serves of a DICOM file besides the file (see `thorax.forms`), and the blobs by name.
+
+    Raises CodedError as `decode` does.
+    """
+    wanted = {"media_type": DICOM, "timeout_s": timeout_s, "forms": True}
+    return _answered(wanted, data, lambda answer: _read_forms(answer, len(data)))
 
 
 _T = TypeVar("_T")
@@ -349,11 +363,41 @@ def _read_digest(answer: _Answer) -> str:
     raise CodedError(Code.UNREADABLE_IMAGE, str(json.loads(text)["detail"])[:300])
 
 
+def _read_forms(answer: _Answer, stored_size: int) -> tuple[Forms, dict[str, bytes]]:
+    """The forms and their blobs, checked: the metadata is JSON, and each part lies within its file."""
+    header = json.loads(answer.read_sized(MAX_FORMS))
+    if "code" in header:
+        raise _refusal(header)
+    forms = _FORMS.validate_python(header)
+    blobs = {METADATA: answer.read_sized(MAX_METADATA)}
+    if not isinstance(orjson.loads(blobs[METADATA]), dict):
+        raise ValueError("no data set")
+    for name, size in zip(PICTURES, forms.pictures, strict=False):
+        blobs[name] = answer.read_sized(size)
+    if forms.explicit_size is not None:
+        if forms.explicit_size > MAX_EXPLICIT:
+            raise EOFError
+        blobs[EXPLICIT] = answer.read(forms.explicit_size)
+    explicit_size = stored_size if forms.explicit_size is None else forms.explicit_size
+    _check_within(explicit_size, (*forms.frames, *forms.bulk.values()))
+    _check_within(stored_size, [part for frame in forms.stored_frames for part in frame])
+    return forms, blobs
+
+
+def _check_within(size: int, parts: Iterable[Part]) -> None:
+    if not all(0 <= start <= end <= size for start, end in parts):
+        raise ValueError("a part outside of its file")
+
+
+def _refusal(header: dict[str, Any]) -> CodedError:
+    code = Code(header["code"])
+    return CodedError(code if code in CODES else Code.UNREADABLE_IMAGE, str(header["detail"])[:300])
+
+
 def _read_answer(answer: _Answer, specs: Sequence[InputSpec]) -> Decoded:
     header: dict[str, Any] = json.loads(answer.read_sized(MAX_HEADER))
     if "code" in header:
-        code = Code(header["code"])
-        raise CodedError(code if code in CODES else Code.UNREADABLE_IMAGE, str(header["detail"])[:300])
+        raise _refusal(header)
     display = answer.read_sized(MAX_DISPLAY)
     inputs = {
         spec.key: np.frombuffer(answer.read(spec.size**2), np.uint8).reshape(spec.size, spec.size)

@@ -148,13 +148,21 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     from thorax.image_headers import unreadable
 
     try:
+        if request.get("forms"):
+            import orjson
+
+            from model_worker.decoding.forms import make_forms
+
+            made = make_forms(data)
+            parts = [orjson.dumps(made.forms), made.metadata, *made.pictures]
+            return [piece for part in parts for piece in _sized(part)] + made.explicit
         if "inputs" not in request:
             from model_worker.decoding.dicom import pixel_digest
 
             return _sized(pixel_digest(data).encode())
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
         image = read_image(data, request["media_type"], force=request["force"])
-        made = [canonical(image.grey, spec).tobytes() for spec in inputs]
+        grids = [canonical(image.grey, spec).tobytes() for spec in inputs]
         display = png(shown(image.grey))
     except CodedError as error:
         coded = error
@@ -173,7 +181,7 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
             "warnings": image.warnings,
             "dicom_attributes": attributes,
         }
-        return [*_sized(json.dumps(header).encode()), *_sized(display), *made]
+        return [*_sized(json.dumps(header).encode()), *_sized(display), *grids]
     return _sized(json.dumps({"code": coded.code, "detail": coded.detail}).encode())
 
 
@@ -198,7 +206,8 @@ def _load(kind: str) -> None:
     for module in ("model_worker.decoding.images", "numpy.ma"):  # np.percentile asks for numpy.ma
         import_module(module)
     if kind == DICOM:
-        import_module("model_worker.decoding.dicom")
+        for module in ("model_worker.decoding.dicom", "model_worker.decoding.forms"):
+            import_module(module)
     cv2.setNumThreads(0)
     warnings.simplefilter("ignore")
     _rehearse()

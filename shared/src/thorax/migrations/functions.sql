@@ -112,10 +112,11 @@ begin
   where i.tenant_id = tenant and i.sop_instance_uid = sop_uid having count(*) > 0;
   if verdict = 'known' then return verdict; end if;
   insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, sop_instance_uid,
-    error_code, error_detail, contests)
+    sop_class_uid, series_instance_uid, modality, transfer_syntax, error_code, error_detail, contests)
   select (image->>'id')::uuid, study, tenant,
     (select coalesce(max(position) + 1, 0) from instances where study_id = study),
     image->>'file_name', image->>'media_type', (image->>'size_bytes')::bigint, image->>'sha256', sop_uid,
+    image->>'sop_class_uid', image->>'series_instance_uid', image->>'modality', image->>'transfer_syntax',
     case verdict when 'conflict' then 'instance_conflict' end,
     case verdict when 'conflict' then 'Other content came before under its SOP Instance UID; the pixels are being compared.' end,
     before;

@@ -31,7 +31,8 @@ grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_d
   update (state, steps_total, steps_done, version, error_code, error_detail, missing_backbones, timings, started_at,
     finished_at)
   on jobs to thorax_worker, thorax_aggregator;
-grant select (id, study_id, tenant_id, position, media_type, size_bytes, state, error_code, error_detail, forced, contests)
+grant select (id, study_id, tenant_id, position, media_type, size_bytes, state, error_code, error_detail, forced, contests,
+    transfer_syntax, forms_wanted_at)
   on instances to thorax_worker, thorax_aggregator;
 grant select, insert, update on steps to thorax_worker, thorax_aggregator;
 grant select, insert, update, delete on workers to thorax_worker, thorax_aggregator;
@@ -39,7 +40,7 @@ grant select on bundles to thorax_worker, thorax_aggregator;
 
 -- model workers: what an image shows, and what the backbones say of it.
 grant update (state, error_code, error_detail, rows, columns, sop_instance_uid, series_instance_uid, modality,
-  view_position, orientation, warnings) on instances to thorax_worker;
+  view_position, orientation, warnings, forms, forms_wanted_at) on instances to thorax_worker;
 grant select (id), update (study_instance_uid, study_date, accession) on studies to thorax_worker;
 grant select, insert, update on predictions to thorax_worker;
 grant insert on study_findings, heatmaps to thorax_worker;

@@ -29,6 +29,8 @@ create index studies_patient on studies (tenant_id, patient) where patient is no
 -- `orientation`: how stored pixels become the upright picture that is analysed and shown, as EXIF numbers it.
 -- `warnings`: [{code, detail}], see image_warnings.py. `forced`: clinical refusals of it are overruled. `contests`: the
 -- image that came before with other bytes under its SOP Instance UID; whether the pixels differ is found by a worker.
+-- `transfer_syntax`: of a DICOM file whose header the door could read. `forms`: what DICOMweb serves of it besides the
+-- stored file, see forms.py; made by a worker once they are wanted.
 create table instances (
   id uuid primary key, study_id uuid not null references studies on delete cascade, tenant_id uuid not null,
   position smallint not null, file_name text not null, media_type text not null, size_bytes bigint not null,
@@ -36,8 +38,10 @@ create table instances (
   error_code text, error_detail text, rows integer, columns integer, sop_instance_uid text,
   series_instance_uid text, modality text, view_position text, orientation smallint not null default 1,
   warnings jsonb not null default '[]', forced boolean not null default false, contests uuid,
+  sop_class_uid text, transfer_syntax text, forms jsonb, forms_wanted_at timestamptz,
   unique (study_id, position));
 create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
+create index instances_forms on instances (forms_wanted_at) where forms_wanted_at is not null;
 create index instances_undecided on instances (id) where state = 'received' and error_code = 'instance_conflict';
 
 -- Studies that DICOM peers send image by image: from whom, how they are to be analysed, and when they are taken to be

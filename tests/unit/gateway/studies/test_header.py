@@ -24,6 +24,7 @@ from thorax.errors import CodedError
 from thorax.patients import patient_digest
 
 IDS = ("1.2.840.10008.5.1.4.1.1.1", "1.2.3.4.3.256.1", "1.2.3.4.1")
+REST = ("1.2.3.4.2", "CR")
 
 
 def sequences(depth: int) -> list[Dataset]:
@@ -63,7 +64,7 @@ def without_meta(file: bytes) -> bytes:
 )
 def test_every_encoding_is_read(syntax: str, undefined: bool) -> None:
     patient = patient_digest("SYNTHETIC-1", "")
-    assert identify(written(syntax, undefined=undefined)) == Identifiers(*IDS, syntax, patient)
+    assert identify(written(syntax, undefined=undefined)) == Identifiers(*IDS, syntax, patient, *REST)
 
 
 def test_an_unknown_of_undefined_length_is_implicit_within() -> None:
