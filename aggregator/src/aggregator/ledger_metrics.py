@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from thorax import queries
 from thorax.states import PRIORITY_NAMES, JobState, StepKind
+from thorax.storage import BlobStore
 
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
@@ -23,8 +24,8 @@ _SERVICES = ("model-worker", "aggregator", "sweeper")
 class LedgerMetrics(Collector):
     """Reads the ledger for each scrape. While the database is away it says that only (`thorax_ledger_up` 0)."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
+        self._engine, self._blobs = engine, blobs
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Nothing: the registry would otherwise read the database to learn names."""
@@ -32,6 +33,9 @@ class LedgerMetrics(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """All gauges; those of which nothing waits or runs are 0."""
+        if room := self._blobs.room():
+            yield GaugeMetricFamily("thorax_blob_store_free_bytes", "Free bytes of the images' disk", room[0])
+            yield GaugeMetricFamily("thorax_blob_store_bytes", "All bytes of the images' disk", room[1])
         try:
             with self._engine.connect() as connection:
                 open_work = connection.execute(_SQL["open_work"]).all()

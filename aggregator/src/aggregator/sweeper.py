@@ -75,9 +75,10 @@ def main() -> None:
     """Sweep until told to stop."""
     settings = load(AggregatorSettings)
     process = Process("sweeper", settings)
-    REGISTRY.register(LedgerMetrics(process.engine))
+    blobs = BlobStore(settings.blobs)
+    REGISTRY.register(LedgerMetrics(process.engine, blobs))
     recovery = Recovery(settings, process.engine, Hints(process.app))
-    housekeeping = Housekeeping(settings, process.engine, BlobStore(settings.blobs))
+    housekeeping = Housekeeping(settings, process.engine, blobs)
     sweeper = Sweeper()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())

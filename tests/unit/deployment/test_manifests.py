@@ -13,6 +13,7 @@ import yaml
 from local_stack.roles import ROLES
 from local_stack.services import Places, services
 from local_stack.settings import LocalSettings
+from thorax.errors import Code
 from thorax.version import VERSION
 
 ROOT = Path(__file__).parents[3]
@@ -128,6 +129,35 @@ def test_prometheus_reads_its_configuration() -> None:
         pytest.skip("promtool is not installed")
     for name in ("prometheus.yml", "prometheus-local.yml"):
         subprocess.run(["promtool", "check", "config", ROOT / "ops" / name], check=True)
+
+
+def test_alerts_fire_when_they_should() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    tests = ["promtool", "test", "rules", ROOT / "ops/alerts_test.yml"]
+    done = subprocess.run(tests, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_an_entry_in_the_runbook_and_a_test() -> None:
+    groups = yaml.safe_load((ROOT / "ops/alerts.yml").read_text())["groups"]
+    alerts = {rule["alert"] for group in groups for rule in group["rules"] if "alert" in rule}
+    page = (ROOT / "docs/how-to/answer-alerts.md").read_text()
+    assert set(re.findall(r"^## (.+)$", page, re.MULTILINE)) == alerts
+    tests = yaml.safe_load((ROOT / "ops/alerts_test.yml").read_text())["tests"]
+    fired = {case["alertname"] for test in tests for case in test["alert_rule_test"] if "exp_alerts" in case}
+    assert fired == alerts
+
+
+def test_alerts_name_metrics_that_there_are() -> None:
+    listed = re.findall(r"`(thorax_\w+)`", (ROOT / "docs/reference/processes.md").read_text())
+    asked = re.findall(r"\bthorax_\w+", (ROOT / "ops/alerts.yml").read_text())
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} <= set(listed)
+
+
+def test_the_codes_of_failed_jobs_in_alerts_are_codes() -> None:
+    (codes,) = set(re.findall(r'code=~"([^"]+)"', (ROOT / "ops/alerts.yml").read_text()))
+    assert {Code(code) for code in codes.split("|")}
 
 
 def test_prometheus_asks_every_process_in_compose() -> None:

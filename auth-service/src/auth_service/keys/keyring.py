@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from prometheus_client import Gauge
 from pydantic import SecretStr
 
 from auth_service.models import SigningKey
@@ -26,6 +27,10 @@ LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus 
 OVERLAP = timedelta(
     seconds=MAX_TOKEN_LIFE_S + LEEWAY_S + 2 * RELOAD_S
 )  # until the old key's last token is refused
+
+_KEY_SINCE = Gauge(
+    "thorax_signing_key_since_seconds", "When the newest signing key became active (Unix time); 0: none"
+)
 
 
 class KeyEncryption:
@@ -72,6 +77,7 @@ class Keyring:
     def load(self, rows: Sequence[SigningKey]) -> None:
         """Replace the keys by those of the database."""
         self._keys = {row: self._encryption.private_pem(row) for row in rows}
+        _KEY_SINCE.set(max((key.active_from.timestamp() for key in self._active()), default=0))
 
     def __call__(self, kid: str) -> Mapping[str, Any] | None:
         """The public JWK called `kid`, or None."""
