@@ -2,7 +2,9 @@
 
 import pytest
 from tests.e2e.conftest import Reader
-from tests.e2e.person import Person, until
+from tests.e2e.person import Account, Person, until
+from tests.e2e.test_make_run import Run
+from tests.factories.images import chest_png
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -118,8 +120,38 @@ def test_the_report_names_its_operating_point(person: Person, reader: Reader) ->
     person.enter(reader.account)
     page.goto(f"/studies/{reader.current}/report")
     report = page.get_by_role("article")
-    report.get_by_text("Operating point “likely”").wait_for()
+    report.get_by_text("Read with operating point “likely”.").wait_for()
     assert "Likely: " in report.inner_text() and "Not a medical device" in report.inner_text()
     cells = report.get_by_role("row", name="Cardiomegaly").inner_text()
     assert "5.0 %" in cells and cells.count("0.90") == 2
     assert report.get_by_role("img", name="Heatmap of").count() == 3  # of the likely findings only
+
+
+def test_an_administrator_sets_how_studies_are_read(person: Person, stack: Run) -> None:
+    page, about = person.page, stack.about()
+    administrator = Account(stack, about["user"], about["password"])
+    person.enter(administrator)
+    page.goto("/admin")
+    form = page.get_by_role("region", name="Reading")
+    form.get_by_label("Edema: threshold, %").fill("2")
+    form.get_by_label("Edema: prevalence, %").fill("0")
+    form.get_by_role("button", name="Save").click()
+    assert "prevalence" in form.get_by_role("alert").inner_text()
+    form.get_by_label("Edema: prevalence, %").fill("10")
+    form.get_by_role("button", name="Save").click()
+    form.get_by_text("Saved.").wait_for()
+    try:
+        job = administrator.send(("front.png", chest_png(7, 64)), title="Read otherwise")
+        administrator.final(job)
+        page.goto(f"/studies/{job}")
+        said = "operating point “likely”, own thresholds for edema (2.0 %), and an own prevalence of edema (10.0 %)"
+        page.get_by_text(f"Read with {said}.").wait_for()
+        page.goto("/admin")
+        until(lambda: form.get_by_label("Edema: threshold, %").input_value() == "2")
+        form.get_by_role("button", name="Read as the bundle does").click()
+        form.get_by_text("Saved.").wait_for()
+        assert administrator.api.get("/v1/reading").json()["thresholds"] == {}
+    finally:
+        administrator.api.delete(
+            f"/v1/admin/readings/{administrator.api.get('/auth/me').json()['tenant_id']}"
+        )

@@ -6,6 +6,7 @@ import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, plural, when } from "../ui/words";
 import { Platform } from "./platform";
+import { Readings } from "./readings";
 
 /** The tenant of the open API. */
 const OPEN_API = "00000000-0000-0000-0000-00000000a707";
@@ -111,41 +112,47 @@ function Users() {
     onSuccess: () => client.invalidateQueries({ queryKey: ["users"] }),
   });
   const items = users.data?.pages.flatMap((page) => page.items) ?? [];
+  const groups: Record<string, string> = {};
+  for (const { tenant_id, name } of items)
+    groups[tenant_id] = groups[tenant_id] ? `${groups[tenant_id]}, ${name}` : name;
   return (
-    <section className="card">
-      <h2>Users</h2>
-      <ErrorNote error={users.error ?? act.error} />
-      {users.isPending && !users.error && <Loading what="Loading…" />}
-      <ul className="list">
-        {items.map((user) => {
-          const admin = user.scopes.includes("admin");
-          const button = (action: UserAction, word: string) => (
-            <Button
-              onPress={() => act.mutate({ user_id: user.id, action })}
-              aria-label={`${word} ${user.name}`}
-            >
-              {word}
-            </Button>
-          );
-          return (
-            <li key={user.id}>
-              <span>
-                <strong>{user.name}</strong> {admin && <em className="tag">admin</em>}{" "}
-                {user.disabled && <em className="tag warn">disabled</em>}
-                <br />
-                <span className="muted">since {when(user.created_at)}</span>
-              </span>
-              {user.id !== me?.id && (
-                <span className="row">
-                  {admin ? button("demote", "Demote") : button("promote", "Promote")}
-                  {user.disabled ? button("enable", "Enable") : button("disable", "Disable")}
+    <>
+      {users.data && <Readings groups={groups} />}
+      <section className="card">
+        <h2>Users</h2>
+        <ErrorNote error={users.error ?? act.error} />
+        {users.isPending && !users.error && <Loading what="Loading…" />}
+        <ul className="list">
+          {items.map((user) => {
+            const admin = user.scopes.includes("admin");
+            const button = (action: UserAction, word: string) => (
+              <Button
+                onPress={() => act.mutate({ user_id: user.id, action })}
+                aria-label={`${word} ${user.name}`}
+              >
+                {word}
+              </Button>
+            );
+            return (
+              <li key={user.id}>
+                <span>
+                  <strong>{user.name}</strong> {admin && <em className="tag">admin</em>}{" "}
+                  {user.disabled && <em className="tag warn">disabled</em>}
+                  <br />
+                  <span className="muted">since {when(user.created_at)}</span>
                 </span>
-              )}
-            </li>
-          );
-        })}
-      </ul>
-      {users.hasNextPage && <Button onPress={() => users.fetchNextPage()}>Show more</Button>}
-    </section>
+                {user.id !== me?.id && (
+                  <span className="row">
+                    {admin ? button("demote", "Demote") : button("promote", "Promote")}
+                    {user.disabled ? button("enable", "Enable") : button("disable", "Disable")}
+                  </span>
+                )}
+              </li>
+            );
+          })}
+        </ul>
+        {users.hasNextPage && <Button onPress={() => users.fetchNextPage()}>Show more</Button>}
+      </section>
+    </>
   );
 }

@@ -1,5 +1,5 @@
 /** How a finding is read: its distance from the threshold, which one stands out, and the impression. Pure. */
-import type { Finding } from "../api/client";
+import type { Finding, Model } from "../api/client";
 import { percent } from "../ui/words";
 
 export const isLikely = ({ verdict }: Finding) => verdict === "likely";
@@ -49,4 +49,22 @@ export function impression(findings: Finding[]): string {
   ]
     .filter(Boolean)
     .join(" ");
+}
+
+/** By what the verdicts were reached: points, thresholds and prevalences of the bundle, or the tenant's own. */
+export function readWith(findings: Finding[], model: Model | undefined): string {
+  const points = new Set(findings.map((one) => one.operating_point).filter((point) => point !== "own"));
+  const named = (of: Finding[], value: (one: Finding) => number) =>
+    of.map((one) => `${one.label.toLowerCase()} (${percent(value(one), 1)})`).join(", ");
+  const own = findings.filter((one) => one.operating_point === "own");
+  const moved = findings.filter(({ finding, prevalence }) => {
+    const bundles = model?.operating_points?.[finding]?.prevalence;
+    return prevalence !== null && bundles !== undefined && Math.abs(prevalence - bundles) > 1e-6;
+  });
+  const parts = [
+    points.size > 0 && `operating point ${[...points].map((point) => `“${point}”`).join(", ")}`,
+    own.length > 0 && `own thresholds for ${named(own, (one) => one.threshold)}`,
+    moved.length > 0 && `an own prevalence of ${named(moved, (one) => one.prevalence ?? 0)}`,
+  ];
+  return `Read with ${new Intl.ListFormat("en").format(parts.filter((part) => part !== false))}.`;
 }

@@ -5,7 +5,7 @@ import { Link } from "wouter";
 import type { Finding, Image, Job, Schemas } from "../api/client";
 import { caveats, isNotFound, type JobRef, useJob, viewPath } from "../api/jobs";
 import { aucOf, useModel } from "../api/models";
-import { backbonesOf, disagree, impression, isLikely, timesAverage } from "../findings/reading";
+import { backbonesOf, disagree, impression, isLikely, readWith, timesAverage } from "../findings/reading";
 import { Verdict } from "../findings/verdict";
 import { meQuery } from "../session/session";
 import { NotFound } from "../study/study";
@@ -155,9 +155,8 @@ function Table({ findings, job }: { findings: Finding[]; job: Job }) {
   );
 }
 
-const OPERATING_POINT =
-  "Operating point “likely”: from its threshold on a finding is likely, with the sensitivity and specificity of the table, " +
-  "measured on the images that the bundle was calibrated on.";
+const MEASURED =
+  "Sensitivity and specificity are of the operating point “likely”, on the images that the bundle was calibrated on.";
 
 /** Who printed what, by which bundle it was analysed, and how good that was measured to be. */
 function Origin({ job }: { job: Job }) {
@@ -171,7 +170,7 @@ function Origin({ job }: { job: Job }) {
     <footer>
       <p>
         Bundle {name} {version} ({digest.slice(0, 12)}){measured}. Analysed {when(job.finished_at)}.{" "}
-        {points && OPERATING_POINT}
+        {readWith(job.study.findings, model)} {points && MEASURED}
       </p>
       <p>
         Job {job.id}

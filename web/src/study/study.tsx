@@ -7,7 +7,7 @@ import { caveats, cutOf, isFinal, isNotFound, type JobRef, useJob, usePriors } f
 import { metricsOf, useModel } from "../api/models";
 import { BackboneTable } from "../findings/backbones";
 import { FindingList } from "../findings/list";
-import { isUnlikely, mostSuspicious } from "../findings/reading";
+import { isUnlikely, mostSuspicious, readWith } from "../findings/reading";
 import { FindingChips } from "../findings/verdict";
 import { IconButton } from "../ui/controls";
 import { useKeys } from "../ui/keys";
@@ -217,7 +217,8 @@ function Explanation({ job, findings }: { job: Job; findings: Finding[] }) {
         A probability says how often a finding is present in similar images, not how severe it is.{" "}
         {calibration} A heatmap shows what raised the probability, not the borders of a lesion
         {findings.every(isUnlikely) && "; unlikely findings have none"}. Analysed by{" "}
-        <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link> in {seconds(took)}.
+        <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link> in {seconds(took)}.{" "}
+        {readWith(findings, model)}
       </p>
     </>
   );
