@@ -6,6 +6,7 @@ the frame is believed, as decoders believe it anyway.
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -35,6 +36,9 @@ from thorax.image_warnings import WarningCode
 Words = NDArray[Any]  # uint8 or uint16
 HTJ2K = frozenset({UID(f"1.2.840.10008.1.2.4.{n}") for n in (201, 202, 203)})
 FRAMES = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, *HTJ2K}
+MOST_SURPLUS = (
+    1.1  # padding; of more, the header tells another size than the picture has, and a part would be shown
+)
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 JPEG_SOI, JPEG_EOI, J2K_EOC = b"\xff\xd8", b"\xff\xd9", b"\xff\xd9"
 J2K_STARTS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # a codestream; a JP2 file, against PS3.5 A.4.4
@@ -197,10 +201,16 @@ def _end_of_tiles(frame: bytes) -> int:
 
 
 def _jpeg_ls(frame: bytes, header: Header, notes: Notes) -> Words | None:
-    try:
-        decoded, _ = jpeg_ls.decode_buffer(frame)
-    except (RuntimeError, ValueError):
+    ended = frame.rstrip(b"\0").endswith(JPEG_EOI)
+    # Without its end, a last zero may be the padding to an even length (PS3.5, A.4) or the picture's.
+    for whole in (frame,) if ended else (frame + JPEG_EOI, frame.removesuffix(b"\0") + JPEG_EOI):
+        with suppress(RuntimeError, ValueError):
+            decoded, _ = jpeg_ls.decode_buffer(whole)
+            break
+    else:
         return None
+    if not ended:
+        notes.warn(WarningCode.RESCUED, "The JPEG-LS frame's end is missing.")
     return np.frombuffer(decoded, "<u2" if header.bits > 8 else np.uint8).reshape(header.rows, header.columns)
 
 
@@ -252,7 +262,9 @@ def _native(ds: FileDataset) -> Words:
     if ds.file_meta.TransferSyntaxUID == RLELossless:
         if len(_joined(ds.PixelData)) * RLE_RATIO < needed:
             raise unreadable("The RLE frame is too short for the size that the header claims.")
-    elif len(ds.PixelData) < needed and ds.PhotometricInterpretation != "YBR_FULL_422":
+    elif (len(ds.PixelData) < needed and ds.PhotometricInterpretation != "YBR_FULL_422") or (
+        len(ds.PixelData) > needed * MOST_SURPLUS
+    ):
         raise unreadable(f"The pixel data has {len(ds.PixelData)} bytes; the header needs {needed}.")
     if ds.SamplesPerPixel > 1 or ds.PhotometricInterpretation == "PALETTE COLOR":
         return _colour(ds)

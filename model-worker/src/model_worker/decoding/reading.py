@@ -174,6 +174,7 @@ def _bits_of_length(ds: FileDataset) -> int:
 def _photometric(ds: FileDataset) -> str:
     """Photometric Interpretation; without it the polarity would be a guess."""
     said = " ".join(str(ds.get("PhotometricInterpretation") or "").upper().split())
+    said = said.replace("MONOCHROME ", "MONOCHROME")
     if not said:
         raise unreadable(f"{_named('PhotometricInterpretation')} is missing, and so the polarity is unknown.")
     if said not in PHOTOMETRIC:

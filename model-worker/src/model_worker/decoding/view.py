@@ -26,7 +26,7 @@ _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes.
 
 # View Position (PS3.3 C.8.1.1, C.8.11.5) and what is written there instead. A decubitus view is frontal.
 _LATERAL = re.compile(
-    "(L|R|LEFT|RIGHT)?(LATERO)?(LAT|LATERAL|LATERALE)(L|R|LEFT|RIGHT)?|PROFILE?|SEITL(ICH)?|[XH]LAT"
+    "(L|R|LEFT|RIGHT)?(LATERO|TRANS)?LAT(ERAL(E|ES|IS)?)?(L|R|LEFT|RIGHT)?|PROFILE?|PERFIL|SEITL(ICH)?|[XH]LAT"
 )
 _LATERAL_TERMS = frozenset({"LL", "RL", "XTL", "XTLAT"})
 _FRONTAL = frozenset(

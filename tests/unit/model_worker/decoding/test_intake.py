@@ -458,6 +458,37 @@ def test_a_jpeg_2000_without_its_end_is_rescued_a_cut_one_is_not() -> None:
         decode_dicom(saved(ds))
 
 
+def test_a_jpeg_ls_without_its_end_is_rescued_a_cut_one_is_not() -> None:
+    ds = compressed(JPEGLSLossless, np.random.default_rng(0).integers(0, 4096, (64, 256)))
+    frame = next(generate_frames(ds.PixelData, number_of_frames=1)).rstrip(b"\0").removesuffix(b"\xff\xd9")
+    whole = decode_dicom(saved(ds)).grey
+    ds.PixelData = encapsulate([frame])
+    image = decode_dicom(saved(ds))
+    assert (image.grey == whole).all()
+    assert codes(image) == [WarningCode.RESCUED]
+    ds.PixelData = encapsulate([frame[: len(frame) // 2]])
+    with pytest.raises(CodedError, match="damaged"):
+        decode_dicom(saved(ds))
+
+
+@pytest.mark.parametrize("position", ["LATERALES", "PERFIL", "TRANSLATERAL", "Latéral / LATERALIS"])
+def test_a_lateral_view_in_other_words(position: str) -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(file_of(ViewPosition=position))
+    assert caught.value.code is Code.NOT_FRONTAL
+
+
+@pytest.mark.parametrize("part", ["UP_EXM", "LOW_EXM", "LWS", "GENOU", "KNIE LINKS"])
+def test_another_body_part_in_other_words(part: str) -> None:
+    with pytest.raises(CodedError) as caught:
+        decode_dicom(file_of(BodyPartExamined=part))
+    assert caught.value.code is Code.NOT_A_CHEST
+
+
+def test_a_space_in_the_photometric_interpretation_is_passed_over() -> None:
+    assert the_same(decode_dicom(file_of(PhotometricInterpretation="MONOCHROME 2")))
+
+
 def without_end(data: bytes) -> bytes:
     return data[:-8] if data.endswith(b"\xfe\xff\xdd\xe0\0\0\0\0") else data
 
@@ -518,6 +549,7 @@ def test_missing_attributes_get_the_defaults_of_other_readers(keyword: str) -> N
         ({"BitsAllocated": 32, "BitsStored": 32}, "(0028,0100)"),
         ({"BitsStored": 17}, "(0028,0101)"),
         ({"Rows": 65}, "33280"),
+        ({"Rows": 32}, "16384"),
         ({"NumberOfFrames": 2}, "frames"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "detector"),
     ],
