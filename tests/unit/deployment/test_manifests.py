@@ -1,5 +1,6 @@
 """docker-compose.yml, k8s/ and `make run` describe the same processes with the same settings."""
 
+import json
 import re
 import shutil
 import stat
@@ -149,10 +150,26 @@ def test_each_alert_has_an_entry_in_the_runbook_and_a_test() -> None:
     assert fired == alerts
 
 
-def test_alerts_name_metrics_that_there_are() -> None:
+def test_alerts_and_the_dashboard_name_metrics_that_there_are() -> None:
     listed = re.findall(r"`(thorax_\w+)`", (ROOT / "docs/reference/processes.md").read_text())
-    asked = re.findall(r"\bthorax_\w+", (ROOT / "ops/alerts.yml").read_text())
+    asked = [
+        name
+        for file in ("alerts.yml", "grafana-dashboard.json")
+        for name in re.findall(r"\bthorax_\w+", (ROOT / "ops" / file).read_text())
+    ]
     assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} <= set(listed)
+
+
+def test_the_dashboards_queries_are_promql_for_the_provisioned_source(tmp_path: Path) -> None:
+    (source,) = yaml.safe_load((ROOT / "ops/grafana-datasource.yml").read_text())["datasources"]
+    panels = json.loads((ROOT / "ops/grafana-dashboard.json").read_text())["panels"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not installed")
+    queries = [target["expr"] for panel in panels for target in panel["targets"]]
+    rules = [{"record": f"panel:{n}", "expr": query} for n, query in enumerate(queries)]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    subprocess.run(["promtool", "check", "rules", tmp_path / "rules.yml"], check=True)
 
 
 def test_the_codes_of_failed_jobs_in_alerts_are_codes() -> None:
