@@ -9,6 +9,7 @@ import structlog
 from prometheus_client import REGISTRY
 
 from aggregator.config import AggregatorSettings
+from aggregator.delivery.service import Deliveries
 from aggregator.housekeeping import Housekeeping
 from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.recovery import Recovery
@@ -24,7 +25,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Two threads of rounds: a blob store that is slow does not hold up the ledger's duties."""
+    """Three threads of rounds: neither a blob store nor a PACS that is slow holds up the ledger's duties."""
 
     def __init__(self) -> None:
         self._rounds: dict[Duties, float] = {}
@@ -38,15 +39,19 @@ class Sweeper:
         self,
         recovery: Duties,
         housekeeping: Duties,
+        delivery: Duties,
         *,
         sweep_s: float,
         needed: Callable[[], bool] = lambda: True,
     ) -> None:
         """Sweep until `stop`; `recovery` only in rounds in which it is `needed`."""
-        other = threading.Thread(target=self._repeat, args=(housekeeping, HOUSEKEEPING_S), daemon=True)
-        other.start()
+        rounds = [(housekeeping, HOUSEKEEPING_S), (delivery, sweep_s)]
+        others = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in rounds]
+        for other in others:
+            other.start()
         self._repeat(recovery, sweep_s, needed)
-        other.join(5)
+        for other in others:
+            other.join(5)
 
     def busy_since(self) -> float | None:
         """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too."""
@@ -79,11 +84,18 @@ def main() -> None:
     REGISTRY.register(LedgerMetrics(process.engine, blobs))
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, blobs)
+    delivery = Deliveries(process.engine, blobs)
     sweeper = Sweeper()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
-        sweeper.run(recovery.duties, housekeeping.duties, sweep_s=settings.sweep_s, needed=recovery.needed)
+        sweeper.run(
+            recovery.duties,
+            housekeeping.duties,
+            delivery.duties,
+            sweep_s=settings.sweep_s,
+            needed=recovery.needed,
+        )
 
 
 if __name__ == "__main__":

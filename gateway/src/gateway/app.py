@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
+from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
 from gateway.dicomweb import retrieve
 from gateway.dicomweb.archive import Archive
@@ -80,7 +81,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(uploads.router, dicomweb.router, retrieve.router, studies.router),
         *(jobs.jobs, events.router, images.jobs),
         *(jobs.anonymous, images.anonymous),
-        *(bundles.router, readings.own, readings.administration),
+        *(deliveries.router, bundles.router, readings.own, readings.administration),
         *(admin.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )

@@ -71,6 +71,8 @@ class Code(StrEnum):
     STEP_DEAD = "step_gave_up", 500, "A processing step failed repeatedly", "Retry the job. The operator can see the failed step."
     NO_USABLE_IMAGE = "no_usable_image", 422, "No image could be analysed", "See the error of each image."
     INSTANCE_CONFLICT = "instance_conflict", 409, "Another image has the same SOP Instance UID", "Compare the two images, then correct the wrong one at its source."
+    DESTINATION_AWAY = "destination_unavailable", 503, "A destination is not available", "Nothing. It is tried again, with growing pauses."
+    DESTINATION_REFUSES = "destination_refuses", 502, "A destination refuses the result", "Correct the destination, then resend the delivery."
     CANCELLED = "cancelled", 409, "The job was cancelled", "Send the study again if you need a result."
     # bundles
     BUNDLE_INVALID = "bundle_invalid", 500, "The model bundle is not valid", "Check it with `thorax bundle check`."

@@ -6,7 +6,8 @@ from highdicom.base import SOPClass
 from pydicom import Dataset, config, dcmread
 from pydicom.uid import UID
 
-_EVIDENCE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
+"""Without these no object can refer to an image."""
 _LOSSY = {
     "1.2.840.10008.1.2.4.50": "ISO_10918_1",
     "1.2.840.10008.1.2.4.51": "ISO_10918_1",
@@ -36,7 +37,7 @@ def read_header(file: bytes) -> Dataset:
 def evidence(header: Dataset) -> Dataset:
     """What the library needs of a source image, nothing of its patient: it checks values that old files have wrong."""
     plain = Dataset()
-    for keyword in (*_EVIDENCE, "Rows", "Columns"):
+    for keyword in NEEDED:
         setattr(plain, keyword, header[keyword].value)
     for keyword in (
         "PatientID",

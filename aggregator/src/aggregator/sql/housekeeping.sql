@@ -33,6 +33,7 @@ images as (
 readings as (delete from tenant_readings where tenant_id in (select tenant_id from tenants)),
 bundles as (delete from tenant_bundles where tenant_id in (select tenant_id from tenants)),
 deleted as (delete from studies where id in (select id from batch)),
+destinations as (delete from destinations where tenant_id in (select tenant_id from tenants)),
 secrets as (delete from patient_secrets where tenant_id in (select tenant_id from tenants))
 delete from tenants_pending_deletion where tenant_id in (select tenant_id from tenants)
   and queued_at < now() - interval '15 minutes' and not exists (select from batch)

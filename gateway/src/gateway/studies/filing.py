@@ -68,7 +68,7 @@ class Filing:
 
         `study`, `sop_class` and `sop` are UIDs that its sender named apart from the file, if any. Raises
         CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for other UIDs than
-        were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
+        were named, NOT_A_CHEST for what Thorax itself has made, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
         """
         head = await read_head(chunks, HEAD_BYTES)
         found = identify(head, study)
@@ -77,6 +77,10 @@ class Filing:
             raise NotFiledError(
                 Code.VALIDATION, "The data set has other UIDs than its sender named.", found=found
             )
+        if (
+            found.own
+        ):  # a PACS that forwards all it gets would else start an analysis with each of our results
+            raise NotFiledError(Code.NOT_A_CHEST, "The object was made by Thorax itself.", found=found)
         image = await self._receiver.keep("", DICOM, head, chunks)
         async with tenant_autocommit(self._engine, route.tenant_id) as connection:
             verdict = await queries.file_instance(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from thorax.errors import CodedError
 from thorax.image_headers import unreadable
+from thorax.pacs import OWN_MANUFACTURER
 from thorax.patients import patient_digest
 
 HEAD_BYTES = 512 * 1024
@@ -25,6 +26,7 @@ _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _META_CLASS, _META_INSTANCE, _TRANSFER_SYNTAX = 0x00020002, 0x00020003, 0x00020010
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
 _MODALITY, _PATIENT_ID, _ISSUER = 0x00080060, 0x00100020, 0x00100021
+_MANUFACTURER = 0x00080070
 _WANTED = {
     _META_CLASS,
     _META_INSTANCE,
@@ -36,6 +38,7 @@ _WANTED = {
     _MODALITY,
     _PATIENT_ID,
     _ISSUER,
+    _MANUFACTURER,
 }
 _FIRST_GROUPS = range(0x0008, 0x0029, 2)  # what a data set begins with, up to the image's own description
 _LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
@@ -57,6 +60,7 @@ class Identifiers:
     series: str | None = None
     modality: str | None = None
     says_syntax: bool = field(default=True, compare=False)  # the identity is the same without
+    own: bool = False  # made by this platform, as its Manufacturer (0008,0070) says
 
     def columns(self) -> dict[str, str | None]:
         """What is recorded of an instance at the door, by the names of the table's columns."""
@@ -92,18 +96,19 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
     if not (sop_class and sop_instance):
         raise unreadable(f"The DICOM header lacks the SOP {'instance' if sop_class else 'class'} UID.")
     patient = patient_digest(*(found.get(tag, b"").decode("latin-1") for tag in (_PATIENT_ID, _ISSUER)))
-    own = _uid(found, _STUDY) or study or sop_instance
+    own_study = _uid(found, _STUDY) or study or sop_instance
     guessed = EXPLICIT_LITTLE if _has_vr(data, 0) else IMPLICIT_LITTLE
     modality = found.get(_MODALITY, b"").decode("ascii", "replace").strip("\0 ")
     return Identifiers(
         sop_class,
         sop_instance,
-        own,
+        own_study,
         syntax or guessed,
         patient,
         _uid(found, _SERIES) or None,
         modality if _CODE_STRING.fullmatch(modality) else None,
         syntax != "",
+        found.get(_MANUFACTURER, b"").strip(b"\0 ").upper() == OWN_MANUFACTURER.encode(),
     )
 
 

@@ -194,3 +194,20 @@ end $$;
 create trigger changed after insert or update of version on jobs for each row
 when (new.shadow_of is null) execute function tell_of_job();
 create trigger erased after delete on jobs for each row when (old.shadow_of is null) execute function tell_of_job();
+
+-- Queues what a job that has ended says for its tenant's destinations, if its study is a DICOM study. (The workers and the
+-- aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered anew; its objects' UIDs differ
+-- only where their content does.
+create function queue_deliveries() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  insert into deliveries (tenant_id, job_id, destination_id, predecessor_series, predecessor_sop)
+  select new.tenant_id, new.id, x.id, p.report_series, p.report_sop
+  from destinations x join studies s on s.id = new.study_id and s.study_instance_uid is not null
+  left join deliveries p on p.job_id = new.supersedes and p.destination_id = x.id
+  where x.tenant_id = new.tenant_id
+  on conflict (job_id, destination_id) do update
+    set state = 'waiting', attempts = 0, not_before = now(), proof = null, error_code = null, error_detail = null;
+  return null;
+end $$;
+create trigger ended after update of state on jobs for each row
+when (new.shadow_of is null and new.state in ('succeeded', 'failed') and old.state <> new.state) execute function queue_deliveries();

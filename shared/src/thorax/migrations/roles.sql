@@ -24,6 +24,9 @@ grant select, insert, update, delete on studies, arrivals, instances, jobs, step
 grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, workers, failed_work to thorax_gateway;
 grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
+grant select (id, tenant_id, name, url, created_at), insert, update, delete on destinations to thorax_gateway;
+grant select, update (state, attempts, not_before, updated_at) on deliveries to thorax_gateway;
+grant select on dead_deliveries to thorax_gateway;
 
 -- model workers and aggregator: the ledger, without names, titles and owners.
 grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_done, version, error_code, error_detail,
@@ -54,6 +57,9 @@ grant select, update, delete on tenants_pending_deletion to thorax_aggregator;
 grant select (expires_at, tenant_id), delete on jobs to thorax_aggregator;
 grant select (id, tenant_id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
+grant select (orientation) on instances to thorax_aggregator;
+grant select, delete on destinations to thorax_aggregator;
+grant select, update, delete on deliveries to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
 grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
@@ -101,6 +107,16 @@ alter table tenant_readings enable row level security;
 create policy tenant on tenant_readings to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 create policy services on tenant_readings to thorax_worker, thorax_aggregator using (true);
+
+alter table destinations enable row level security;
+create policy tenant on destinations to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on destinations to thorax_aggregator using (true);
+
+alter table deliveries enable row level security;
+create policy tenant on deliveries to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on deliveries to thorax_aggregator using (true);
 
 alter table predictions enable row level security;
 create policy tenant on predictions to thorax_gateway using (exists (select from jobs where jobs.id = job_id));

@@ -115,6 +115,24 @@ create table heatmaps (
   job_id uuid not null references jobs on delete cascade, instance_id uuid not null,
   maps bytea not null, map_shape smallint[] not null, primary key (job_id, instance_id));
 
+-- DICOMweb servers that a tenant's results are sent to. `authorization`: a header's value, which only the sweeper reads.
+create table destinations (
+  id uuid primary key default gen_random_uuid(), tenant_id uuid not null, name text not null, url text not null,
+  "authorization" text, created_at timestamptz not null default now(), unique (tenant_id, name));
+
+-- One job's objects on their way to one destination; see `queue_deliveries`. `proof`: how it is known that they are there.
+-- `report_*`: the UIDs of its SR, kept before it is sent. `predecessor_*`: those of the SR of the job that this one supersedes.
+create table deliveries (
+  id uuid primary key default gen_random_uuid(), tenant_id uuid not null, job_id uuid not null references jobs on delete cascade,
+  destination_id uuid not null references destinations on delete cascade,
+  state text not null default 'waiting' check (state in ('waiting', 'sending', 'delivered', 'dead')),
+  attempts smallint not null default 0, lease_until timestamptz, not_before timestamptz not null default now(),
+  proof text, error_code text, error_detail text, report_series text, report_sop text, predecessor_series text,
+  predecessor_sop text, updated_at timestamptz not null default now(), unique (job_id, destination_id));
+create index deliveries_due on deliveries (not_before) where state in ('waiting', 'sending');
+create index deliveries_dead on deliveries (updated_at desc, id desc) where state = 'dead';
+create index deliveries_destination on deliveries (destination_id);
+
 create table idempotency_keys (
   tenant_id uuid not null, owner text not null, key text not null, fingerprint text not null,
   job_id uuid not null references jobs on delete cascade, answer jsonb not null,
@@ -149,6 +167,12 @@ select j.id, j.tenant_id, j.state, j.error_code, j.missing_backbones, j.bundle_d
    from steps s where s.job_id = j.id and s.state = 'dead') as dead
 from jobs j
 where (j.state = 'failed' or cardinality(j.missing_backbones) > 0) and j.finished_at is not null and j.shadow_of is null;
+
+
+-- What could not be delivered, in all tenants, as it is seen with its owner's rights: ids, codes and times.
+create view dead_deliveries as
+select d.id, d.tenant_id, d.job_id, x.name as destination, d.attempts, d.error_code, d.error_detail, d.updated_at
+from deliveries d join destinations x on x.id = d.destination_id where d.state = 'dead';
 
 
 -- People, machines, sessions and signing keys, in a schema that only auth-service's role may enter.

@@ -1,0 +1,30 @@
+-- Deliveries: claimed as steps are, by a lease and an attempt number that guards what follows.
+
+-- claim --
+-- Takes the delivery that has been due for longest; one whose process did not come back is due when its lease has ended.
+update deliveries d set state = 'sending', attempts = d.attempts + 1, lease_until = now() + make_interval(secs => :lease_s)
+from (
+  select id from deliveries
+  where (state = 'waiting' and not_before <= now()) or (state = 'sending' and lease_until < now() and attempts < :max_attempts)
+  order by not_before limit 1 for update skip locked) due, destinations x
+where d.id = due.id and x.id = d.destination_id
+returning d.id, d.attempts, d.job_id, x.url, x.authorization, d.predecessor_series, d.predecessor_sop
+
+-- bury --
+-- Gives up deliveries whose process never came back.
+update deliveries set state = 'dead', error_code = :code, updated_at = now()
+where state = 'sending' and lease_until < now() and attempts >= :max_attempts
+
+-- named --
+-- Keeps the report's UIDs before it is sent, for the version that may follow.
+update deliveries set report_series = :series, report_sop = :sop where id = :id and attempts = :attempts
+
+-- ended --
+-- Ends an attempt: delivered, dead, or waiting for the next one.
+update deliveries set state = :state, proof = :proof, error_code = :code, error_detail = :detail, lease_until = null,
+  not_before = now() + make_interval(secs => :delay_s), updated_at = now()
+where id = :id and attempts = :attempts and state = 'sending'
+
+-- nothing --
+-- Deletes a delivery that has nothing to say.
+delete from deliveries where id = :id and attempts = :attempts

@@ -1,0 +1,174 @@
+"""A STOW-RS client that believes no status: an object is delivered when the destination gives its bytes back (PS3.18, 10.4, 10.5).
+
+Orthanc answers success to a SOP Instance UID that it has already, keeps the first bytes, and answers 400 without a Failed
+SOP Sequence where one part of two was stored.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from thorax.errors import Code, CodedError
+
+JSON = "application/dicom+json"
+WADO = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+_REFERENCED, _FAILED, _SOP, _REASON = "00081199", "00081198", "00081155", "00081197"
+_LATER_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
+_OUT_OF_RESOURCES = range(0xA700, 0xA800)  # PS3.4, B.2.3
+ENOUGH_S = 120.0  # for one delivery
+_TIMEOUT = httpx.Timeout(30, connect=5)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An object to deliver: its UIDs and the DICOM file."""
+
+    study: str
+    series: str
+    sop: str
+    file: bytes
+
+    @property
+    def path(self) -> str:
+        """Where a DICOMweb server has it."""
+        return f"studies/{self.study}/series/{self.series}/instances/{self.sop}"
+
+
+class NotDeliveredError(CodedError):
+    """An object that the destination does not have; `may_pass` if another attempt may succeed."""
+
+    def __init__(self, code: Code, detail: str, *, may_pass: bool) -> None:
+        super().__init__(code, detail)
+        self.may_pass = may_pass
+
+
+@dataclass
+class _Told:
+    """What an answer says of each SOP Instance UID: stored, or failed and why (FFFF: not said)."""
+
+    status: int
+    stored: set[str] = field(default_factory=set)
+    failed: dict[str, int] = field(default_factory=dict)
+
+
+def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> None:
+    """Store objects on a DICOMweb server and read each back. Raises NotDeliveredError."""
+    headers = {"Authorization": authorization} if authorization else {}
+    try:
+        # Not by way of a proxy or redirect: the credentials are for this address.
+        with httpx.Client(base_url=f"{url.rstrip('/')}/", headers=headers, timeout=_TIMEOUT, trust_env=False) as client:  # fmt: skip
+            until = monotonic() + ENOUGH_S
+            _store(client, items)
+            for item in items:
+                if monotonic() > until:
+                    raise _unavailable("The destination is too slow.")
+                _prove(client, item)
+    except httpx.HTTPError as error:
+        raise _unavailable(f"The destination can't be reached: {type(error).__name__}.") from error
+
+
+def _store(client: httpx.Client, items: Sequence[Item]) -> None:
+    """Send all in one request; what its answer does not name is sent again alone, and then judged by its status."""
+    told = _post(client, items)
+    for item in items:
+        own = told
+        if item.sop not in told.stored and item.sop not in told.failed and len(items) > 1:
+            own = _post(client, [item])
+        if item.sop in own.failed:
+            raise _failed(own.failed[item.sop])
+        if item.sop not in own.stored and not 200 <= own.status < 300:
+            raise _refused(own.status)
+
+
+def _post(client: httpx.Client, items: Sequence[Item]) -> _Told:
+    boundary = uuid4().hex
+    parts = [
+        b"--%b\r\nContent-Type: application/dicom\r\n\r\n%b\r\n" % (boundary.encode(), item.file)
+        for item in items
+    ]
+    kind = f'multipart/related; type="application/dicom"; boundary={boundary}'
+    answer = client.post(
+        "studies",
+        content=b"".join([*parts, b"--%b--\r\n" % boundary.encode()]),
+        headers={"Content-Type": kind, "Accept": JSON},
+    )
+    if answer.status_code in (401, 403) or answer.status_code in _LATER_STATUSES:
+        raise _refused(answer.status_code)
+    return _read(answer)
+
+
+def _read(answer: httpx.Response) -> _Told:
+    """The Store Instances Response (PS3.18, I.2), on every status; a body that is another says nothing."""
+    told = _Told(answer.status_code)
+    try:
+        body = answer.json()
+    except ValueError:
+        return told
+    body = body[0] if isinstance(body, list) and body else body
+    for item in _items(body, _REFERENCED):
+        told.stored.add(_value(item, _SOP, ""))
+    for item in _items(body, _FAILED):
+        told.failed[_value(item, _SOP, "")] = _value(item, _REASON, 0xFFFF)
+    return told
+
+
+def _items(body: Any, tag: str) -> list[Any]:
+    values = body.get(tag, {}).get("Value", []) if isinstance(body, Mapping) else []
+    return [item for item in values if isinstance(item, Mapping)]
+
+
+def _value(item: Mapping[str, Any], tag: str, default: Any) -> Any:
+    values = item.get(tag, {}).get("Value") or [default]
+    return values[0] if isinstance(values[0], type(default)) else default
+
+
+def _prove(client: httpx.Client, item: Item) -> None:
+    """Read an object back and compare the data sets; the file meta information is the destination's own."""
+    answer = client.get(item.path, headers={"Accept": WADO})
+    if answer.status_code == 404:
+        raise _unavailable("The destination does not have the object yet.")
+    if answer.status_code != 200:
+        raise _refused(answer.status_code)
+    if _digest(_first_part(answer)) != _digest(item.file):
+        raise NotDeliveredError(
+            Code.INSTANCE_CONFLICT,
+            f"The destination has other content under {item.sop}.",
+            may_pass=False,
+        )
+
+
+def _first_part(answer: httpx.Response) -> bytes:
+    """The DICOM file in a WADO-RS answer: its first part, or all of it."""
+    if not answer.headers.get("content-type", "").startswith("multipart/"):
+        return answer.content
+    boundary, _, rest = answer.content.lstrip(b"\r\n").partition(b"\r\n")
+    return rest.partition(b"\r\n\r\n")[2].rpartition(b"\r\n" + boundary.rstrip())[0]
+
+
+def _digest(file: bytes) -> str:
+    """sha256 of the data set in a DICOM file: what follows File Meta Information Group Length and its group (PS3.10, 7.1)."""
+    at = 144 + struct.unpack_from("<I", file, 140)[0] if len(file) > 144 and file[128:132] == b"DICM" else 0
+    return hashlib.sha256(file[at:]).hexdigest()
+
+
+def _failed(reason: int) -> NotDeliveredError:
+    if reason in _OUT_OF_RESOURCES:
+        return _unavailable(f"The destination has no room (failure reason {reason:04X}).")
+    detail = f"The destination refuses the object (failure reason {reason:04X})."
+    return NotDeliveredError(Code.DESTINATION_REFUSES, detail, may_pass=False)
+
+
+def _refused(status: int) -> NotDeliveredError:
+    if status in _LATER_STATUSES:
+        return _unavailable(f"The destination answers {status}.")
+    return NotDeliveredError(Code.DESTINATION_REFUSES, f"The destination answers {status}.", may_pass=False)
+
+
+def _unavailable(detail: str) -> NotDeliveredError:
+    return NotDeliveredError(Code.DESTINATION_AWAY, detail, may_pass=True)

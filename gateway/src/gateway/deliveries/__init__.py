@@ -1,0 +1,1 @@
+"""Where a tenant's results are sent, and what could not be delivered, for administrators."""

@@ -1,0 +1,163 @@
+"""Results delivered to a real Orthanc over DICOMweb, and to peers that lie, refuse or are away."""
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from pydicom import dcmread
+
+from local_stack.server import free_port
+from tests.factories.images import chest_dicom
+from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.scp import answers
+
+BASIC = "Basic dGhvcmF4OnNlY3JldA=="  # thorax:secret
+PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A running Orthanc with DICOMweb, as a client of its REST API; it knows one user."""
+    if not shutil.which("Orthanc") or not PLUGIN.exists():
+        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
+    folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
+    configuration = {
+        "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port,
+        "DicomPort": free_port(), "RemoteAccessAllowed": False, "AuthenticationEnabled": True,
+        "RegisteredUsers": {"thorax": "secret"}, "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True},
+    }  # fmt: skip
+    (folder / "orthanc.json").write_text(json.dumps(configuration))
+    with (folder / "orthanc.log").open("wb") as log:
+        process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(port):
+            assert time.monotonic() < deadline, (folder / "orthanc.log").read_text()[-2000:]
+            time.sleep(0.1)
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", auth=("thorax", "secret"), timeout=60
+        ) as client:
+            yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def tenant() -> UUID:
+    return uuid4()
+
+
+def destine(platform: Platform, tenant: UUID, url: str, authorization: str | None) -> None:
+    with platform.client(scope="admin") as admin:
+        body = {"url": url, "authorization": authorization}
+        answer = admin.put(f"/v1/admin/tenants/{tenant}/destinations/pacs", json=body)
+        assert answer.status_code == 200, answer.text
+        assert "authorization" not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text
+
+
+def sent(client: httpx.Client, file: bytes) -> str:
+    receipt = post(client, file, name="chest.dcm")
+    assert receipt.status_code == 202, receipt.text
+    return str(receipt.headers["location"])
+
+
+def delivery(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
+    """The job's one delivery, once its state is one of `states`."""
+    finished(client, job)
+    deadline = time.monotonic() + 60
+    while True:
+        items = client.get(f"{job}/deliveries").json()["items"]
+        if items and items[0]["state"] in states and items[0]["attempts"]:
+            return dict(items[0])
+        assert time.monotonic() < deadline, items
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_report_capture_and_presentation_state_lie_in_the_source_study(
+    platform: Platform, orthanc: httpx.Client, tenant: UUID
+) -> None:
+    source = chest_dicom(
+        11, PatientName="Yamada^Tarou=山田^太郎", SpecificCharacterSet="ISO_IR 192", PatientID="17"
+    )
+    orthanc.post("/instances", content=source).raise_for_status()
+    destine(platform, tenant, f"{orthanc.base_url}/dicom-web", BASIC)
+    with platform.client(tenant) as client:
+        done = delivery(client, sent(client, source), "delivered", "dead")
+    assert (done["state"], done["proof"]) == (
+        "delivered",
+        "read back over DICOMweb: the data sets are equal",
+    ), done
+    uid = str(dcmread(BytesIO(source)).StudyInstanceUID)
+    found = orthanc.post(
+        "/tools/find", json={"Level": "Study", "Query": {"StudyInstanceUID": uid}, "Expand": True}
+    ).json()
+    assert len(found) == 1
+    assert len({study["ParentPatient"] for study in found}) == 1
+    series = orthanc.get(f"/studies/{found[0]['ID']}/series").json()
+    assert sorted(one["MainDicomTags"]["Modality"] for one in series) == sorted(
+        [dcmread(BytesIO(source)).Modality, "OT", "PR", "SR"]
+    )
+
+
+@pytest.mark.slow
+def test_wrong_credentials_end_as_dead_and_can_be_resent(
+    platform: Platform, orthanc: httpx.Client, tenant: UUID
+) -> None:
+    destine(platform, tenant, f"{orthanc.base_url}/dicom-web", "Basic d3Jvbmc6d3Jvbmc=")
+    with platform.client(tenant) as client, platform.client(scope="admin") as admin:
+        job = sent(client, chest_dicom(12))
+        dead = delivery(client, job, "dead")
+        assert (dead["error_code"], dead["attempts"]) == ("destination_refuses", 1) and "401" in dead[
+            "error_detail"
+        ]
+        (listed,) = [
+            d for d in admin.get("/v1/admin/deliveries").json()["items"] if d["tenant_id"] == str(tenant)
+        ]
+        destine(platform, tenant, f"{orthanc.base_url}/dicom-web", BASIC)
+        assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 202
+        assert delivery(client, job, "delivered")["proof"]
+        assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 404
+
+
+@pytest.mark.slow
+def test_a_uid_with_other_bytes_at_the_destination_ends_as_a_conflict(
+    platform: Platform, orthanc: httpx.Client, tenant: UUID
+) -> None:
+    """Orthanc answers 200 to a UID that it has and keeps the first bytes."""
+    with platform.client(tenant) as client:
+        destine(platform, tenant, "http://127.0.0.1:9/away", None)
+        source = chest_dicom(13)
+        job = sent(client, source)
+        delivery(client, job, "waiting")
+        ((sop, series),) = platform.sql(
+            "select report_sop, report_series from deliveries where tenant_id = %s", tenant
+        )
+        taken = dcmread(BytesIO(source))
+        taken.SOPInstanceUID = taken.file_meta.MediaStorageSOPInstanceUID = sop
+        taken.SeriesInstanceUID = series
+        buffer = BytesIO()
+        taken.save_as(buffer)
+        orthanc.post("/instances", content=buffer.getvalue()).raise_for_status()
+        destine(platform, tenant, f"{orthanc.base_url}/dicom-web", BASIC)
+        platform.sql("update deliveries set not_before = now() where tenant_id = %s", tenant)
+        assert delivery(client, job, "dead", "delivered")["error_code"] == "instance_conflict"
+
+
+def test_what_thorax_made_starts_no_analysis_when_it_comes_back(platform: Platform, tenant: UUID) -> None:
+    own = chest_dicom(14, Manufacturer="THORAX")
+    body = b"--b\r\nContent-Type: application/dicom\r\n\r\n" + own + b"\r\n--b--\r\n"
+    kind = 'multipart/related; type="application/dicom"; boundary=b'
+    with platform.client(tenant) as client:
+        answer = client.post("/dicomweb/studies", content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 409, answer.text
+    assert not platform.sql("select 1 from studies where tenant_id = %s", tenant)
