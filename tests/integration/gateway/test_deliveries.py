@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,22 +18,22 @@ from pydicom import dcmread
 from local_stack.server import free_port
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished, post
-from tests.integration.gateway.scp import answers
+from tests.integration.gateway.scp import Scp, answers
 
 BASIC = "Basic dGhvcmF4OnNlY3JldA=="  # thorax:secret
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
-@pytest.fixture(scope="session")
-def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+@contextmanager
+def run_orthanc(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
     """A running Orthanc with DICOMweb, as a client of its REST API; it knows one user."""
     if not shutil.which("Orthanc") or not PLUGIN.exists():
         pytest.skip("Orthanc with its DICOMweb plugin is not installed")
-    folder, port = tmp_path_factory.mktemp("orthanc"), free_port()
+    port = free_port()
     configuration = {
         "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port,
         "DicomPort": free_port(), "RemoteAccessAllowed": False, "AuthenticationEnabled": True,
-        "RegisteredUsers": {"thorax": "secret"}, "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True},
+        "RegisteredUsers": {"thorax": "secret"}, "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True}, **settings,
     }  # fmt: skip
     (folder / "orthanc.json").write_text(json.dumps(configuration))
     with (folder / "orthanc.log").open("wb") as log:
@@ -49,6 +50,13 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """The Orthanc that the tests of this file share."""
+    with run_orthanc(tmp_path_factory.mktemp("orthanc")) as client:
+        yield client
 
 
 @pytest.fixture
@@ -161,3 +169,31 @@ def test_what_thorax_made_starts_no_analysis_when_it_comes_back(platform: Platfo
         answer = client.post("/dicomweb/studies", content=body, headers={"Content-Type": kind})
         assert answer.status_code == 409, answer.text
     assert not platform.sql("select 1 from studies where tenant_id = %s", tenant)
+
+
+FORWARD = """
+function OnStoredInstance(id, tags, metadata, origin)
+  SendToModality(id, 'thorax')
+end
+"""
+
+
+@pytest.mark.slow
+def test_a_pacs_that_forwards_all_it_gets_starts_no_circle(
+    platform: Platform, scp: Scp, tmp_path: Path
+) -> None:
+    (tmp_path / "forward.lua").write_text(FORWARD)
+    peers = {"thorax": [scp.title, "127.0.0.1", scp.port]}
+    settings = {"LuaScripts": [str(tmp_path / "forward.lua")], "DicomModalities": peers, "DicomAet": "SCU"}
+    with run_orthanc(tmp_path, **settings) as orthanc, platform.client(scp.tenant) as client:
+        destine(platform, scp.tenant, f"{orthanc.base_url}/dicom-web", BASIC)
+        orthanc.post("/instances", content=chest_dicom(15)).raise_for_status()
+        (job,) = scp.jobs(1)
+        assert delivery(client, f"/v1/jobs/{job['id']}", "delivered", "dead")["state"] == "delivered"
+        while any(
+            one["State"] in ("Pending", "Running")
+            for one in orthanc.get("/jobs", params={"expand": ""}).json()
+        ):
+            time.sleep(0.2)
+        time.sleep(10)  # ten times as long as a study of this tenant waits for another image
+        assert len(scp.jobs(1)) == 1 and len(orthanc.get("/instances").json()) == 4
