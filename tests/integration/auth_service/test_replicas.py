@@ -76,9 +76,10 @@ async def test_a_login_that_has_begun_is_finished_after_sigterm(
     settings: dict[str, Any], visitor: Visitor, context: AppContext, tmp_path: Path
 ) -> None:
     account = await visitor.sign_up("ada")
-    port = free_port()
+    port, metrics = free_port(), free_port()
     own = {f"THORAX_{name.upper()}": str(value) for name, value in settings.items()}
     env = {**os.environ, **own, "THORAX_AUTH_PORT": str(port), "THORAX_GRACE_S": "20"}
+    env["THORAX_METRICS_PORT"] = str(metrics)
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "auth_service"], env=env, stdout=log, stderr=log)
 
@@ -99,6 +100,9 @@ async def test_a_login_that_has_begun_is_finished_after_sigterm(
     try:
         async with Visitor(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             await until(ready)
+            assert (await client.get("/metrics")).status_code == 404
+            counted = (await client.get(f"http://127.0.0.1:{metrics}/metrics")).text
+            assert 'thorax_refusals_total{code="not_found"} 1.0' in counted
             async with context.transaction() as tx:  # the login has to wait for this row
                 await queries.user(tx.db, UUID(account["id"]), lock=True)
                 login = asyncio.create_task(client.token(username="ada", password=PASSWORD))

@@ -39,6 +39,19 @@ def test_verification(scp: Scp) -> None:
     assert tool("echoscu", "-aec", scp.title, "-aet", "SCU", "127.0.0.1", str(scp.port)).returncode == 0
 
 
+def test_it_serves_metrics_at_a_port_of_their_own(start: Start) -> None:
+    metrics = free_port()
+    scp = start(METRICS_PORT=str(metrics))
+    association = scp.associate()
+    assert association.send_c_store(data_set(instance(uid()))).Status == 0
+    association.release()
+    counted = httpx.get(f"http://127.0.0.1:{metrics}/metrics").text
+    (size,) = [
+        line.split()[1] for line in counted.splitlines() if line.startswith("thorax_upload_bytes_total")
+    ]
+    assert float(size) > 1000
+
+
 def test_the_heartbeat_says_that_associations_are_accepted(start: Start, tmp_path: Path) -> None:
     scp, file = start(HEARTBEAT_FILE=str(tmp_path / "heartbeat")), tmp_path / "heartbeat"
     deadline = time.monotonic() + 10
