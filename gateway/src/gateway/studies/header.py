@@ -41,6 +41,7 @@ _WANTED = {
     _MANUFACTURER,
 }
 _FIRST_GROUPS = range(0x0008, 0x0029, 2)  # what a data set begins with, up to the image's own description
+_MOST_ELEMENTS = 10_000  # those of sequences too: 25 CPU-ms at most
 _LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
 
 
@@ -133,7 +134,9 @@ def _elements(data: bytes, at: int, *, last: int, order: str = "<") -> tuple[dic
     have a VR is seen from the first, as by pydicom; and a delimiter outside of a sequence is passed over.
     """
     implicit, found, open_, item_at = not _has_vr(data, at), dict[int, bytes](), list[bool](), -1
-    while at + 8 <= len(data):
+    for _ in range(_MOST_ELEMENTS):
+        if at + 8 > len(data):
+            break
         tag, length, value, unknown = _element(data, at, order, implicit)
         if not open_ and last < tag < _ITEM:
             break
