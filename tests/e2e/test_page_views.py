@@ -74,6 +74,8 @@ def test_every_view(browser: Any, stack: Run, reader: Reader, theme: str, width:
     gallery.open("studies", "/studies")
     page.locator(".study-row").nth(1).locator("label").click()
     gallery.look("studies-picked")
+    page.get_by_text("More filters").click()
+    gallery.look("studies-filters")
     gallery.open("study", f"/studies/{reader.current}", 1)
     page.get_by_text("Each network's own probability").click()
     page.get_by_text("Small figures are weights").scroll_into_view_if_needed()
@@ -87,6 +89,10 @@ def test_every_view(browser: Any, stack: Run, reader: Reader, theme: str, width:
     page.keyboard.press("s")
     page.keyboard.press("c")
     gallery.look("study-contours")
+    page.get_by_role("button", name="Ruler").click()
+    gallery.look("study-ruler")
+    page.get_by_role("button", name="Cardiothoracic ratio").click()
+    gallery.look("study-ratio")
     gallery.open("study-failed", f"/studies/{reader.broken}")
     gallery.open("report", f"/studies/{reader.pair}/report")
     gallery.open("compare", f"/compare/{reader.current}/{reader.prior}", 2)
@@ -104,6 +110,8 @@ def test_every_view(browser: Any, stack: Run, reader: Reader, theme: str, width:
     about = stack.about()
     person.enter(Account(stack, about["user"], about["password"]))
     gallery.open("admin", "/admin")
+    page.get_by_role("region", name="Reading").scroll_into_view_if_needed()
+    gallery.look("admin-reading")
     person.context.close()
     assert not gallery.found, gallery.found
 

@@ -90,7 +90,7 @@ function ReadingForm({ known, onSave, onReset, isPending }: FormProps) {
   return (
     <Form onSubmit={(data) => onSave(readingOf(point, data))}>
       <Select label="Operating point" value={point} onChange={setPoint} options={POINTS} />
-      <div className="filter-fields">
+      <div className="filter-fields pairs">
         {Object.entries(FINDINGS).flatMap(([finding, label]) =>
           Object.entries(OWN).map(([what, word]) => (
             <Field
