@@ -12,7 +12,7 @@ from gateway import admin, auth_proxy, bundles, health
 from gateway.config import GatewaySettings
 from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
-from gateway.dicomweb import retrieve
+from gateway.dicomweb import retrieve, search
 from gateway.dicomweb.archive import Archive
 from gateway.hints import HintSender
 from gateway.images import endpoints as images
@@ -78,7 +78,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.settings = settings
     app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
-        *(uploads.router, dicomweb.router, retrieve.router, studies.router),
+        *(uploads.router, dicomweb.router, retrieve.router, search.router, studies.router),
         *(jobs.jobs, events.router, images.jobs),
         *(jobs.anonymous, images.anonymous),
         *(deliveries.router, bundles.router, readings.own, readings.administration),

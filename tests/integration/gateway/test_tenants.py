@@ -24,6 +24,10 @@ WITHOUT_ID = {
     ("post", "/v1/anonymous/jobs"),
     ("post", "/dicomweb/studies"),  # it shows what the sender has sent
     ("post", "/dicomweb/studies/{study}"),
+    ("get", "/dicomweb/studies"),  # test_qido: of the tenant and of no other
+    ("get", "/dicomweb/studies/{study}/series"),  # an empty list, as DICOMweb has it
+    ("get", "/dicomweb/studies/{study}/instances"),
+    ("get", "/dicomweb/studies/{study}/series/{series}/instances"),
     ("get", "/v1/models"),
     ("get", "/v1/admin/failed"),  # test_worklist: for administrators only
     ("get", "/healthz"),

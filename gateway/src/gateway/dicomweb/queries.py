@@ -4,13 +4,52 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.dicomweb.keys import Query, days, like, listed
 from gateway.tables import Instance, Study
 from thorax.errors import Code
 
 AnyRow = Row[*tuple[Any, ...]]
+
+# A study that came several times is several rows: the first stands for them. `shown` as in `instances`.
+_STUDIES = """
+with shown as (
+  select s.study_instance_uid, s.study_date, s.accession from studies s
+  where s.tenant_id = :tenant and s.study_instance_uid is not null {conditions}
+    and not exists (
+      select from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
+        and (o.created_at, o.id) < (s.created_at, s.id))
+    and exists (select from instances i where i.study_id = s.id and i.transfer_syntax is not null)
+  order by s.study_date desc nulls last, s.study_instance_uid limit :limit offset :offset)
+select shown.*, of_it.* from shown cross join lateral (
+  select count(distinct i.sop_instance_uid) as instances, count(distinct i.series_instance_uid) as series,
+    array_agg(distinct i.modality) as modalities
+  from studies o join instances i on i.study_id = o.id
+  where o.tenant_id = :tenant and o.study_instance_uid = shown.study_instance_uid
+    and i.transfer_syntax is not null and i.error_code is distinct from 'instance_conflict') as of_it
+order by shown.study_date desc nulls last, shown.study_instance_uid"""
+_CONDITIONS = {
+    "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
+    "AccessionNumber": "and s.accession like :accession",
+    "StudyDate": "and s.study_date between coalesce(cast(:since as date), '-infinity') and coalesce(cast(:until as date), 'infinity')",
+    "ModalitiesInStudy": "and exists (select from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])))",
+}
+
+
+async def studies(connection: AsyncConnection, tenant_id: UUID, query: Query) -> Sequence[AnyRow]:
+    """Studies that match a query of `STUDY_KEYS`, the newest Study Date first. Raises CodedError(VALIDATION)."""
+    values: dict[str, Any] = {"tenant": tenant_id, "limit": query.limit, "offset": query.offset}
+    for keyword, value in query.matches.items():
+        if keyword == "StudyDate":
+            values["since"], values["until"] = days(value)
+        elif keyword == "AccessionNumber":
+            values["accession"] = like(value)
+        else:
+            values["uids" if keyword == "StudyInstanceUID" else "modalities"] = listed(value)
+    statement = _STUDIES.format(conditions=" ".join(_CONDITIONS[keyword] for keyword in query.matches))
+    return (await connection.execute(text(statement), values)).all()
 
 
 async def instances(
@@ -25,6 +64,8 @@ async def instances(
             Instance.transfer_syntax,
             Instance.size_bytes,
             Instance.sha256,
+            Instance.sop_class_uid,
+            Instance.modality,
             Instance.forms,
         )
         .distinct(Instance.sop_instance_uid)

@@ -23,6 +23,8 @@ create table studies (
   accession text);
 create index studies_tenant on studies (tenant_id);
 create index studies_uid on studies (tenant_id, study_instance_uid) where study_instance_uid is not null;
+create index studies_dates on studies (tenant_id, study_date desc nulls last, study_instance_uid)
+  where study_instance_uid is not null;
 create index studies_accession on studies (tenant_id, accession) where accession is not null;
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
 

@@ -1,0 +1,120 @@
+"""QIDO-RS as viewers and `dicomweb-client` use it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.factories.platform import Platform
+from tests.integration.gateway.problem import problem
+from tests.integration.gateway.test_wado import new, send, uid, viewer
+from thorax.errors import Code
+
+STUDY, SERIES, SOP = "0020000D", "0020000E", "00080018"
+FIRST, SECOND = f"{uid()}", f"{uid()}"
+
+
+@pytest.fixture(scope="module")
+def reader(platform: Platform) -> Iterator[httpx.Client]:
+    """A client of a tenant with two studies: of two series, and of one."""
+    with platform.client() as client:
+        send(
+            client, new(1, FIRST), new(2, FIRST), new(3, FIRST, SeriesInstanceUID=f"{FIRST}.2", Modality="DX")
+        )
+        send(client, new(4, SECOND))
+        platform.sql(
+            "update studies set study_date = '2026-03-01', accession = 'A_1' where study_instance_uid = %s",
+            FIRST,
+        )
+        platform.sql(
+            "update studies set study_date = '2026-04-01', accession = 'AX1' where study_instance_uid = %s",
+            SECOND,
+        )
+        yield client
+
+
+def found(client: httpx.Client, path: str = "/studies", tag: str = STUDY, **query: Any) -> list[str]:
+    answer = client.get(f"/dicomweb{path}", params=query)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "application/dicom+json"
+    return [item[tag]["Value"][0] for item in answer.json()]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, [SECOND, FIRST]),
+        ({"limit": 1}, [SECOND]),
+        ({"limit": 1, "offset": 1}, [FIRST]),
+        ({"offset": 2}, []),
+        ({"StudyDate": "20260301"}, [FIRST]),
+        ({"00080020": "20260302-"}, [SECOND]),
+        ({"StudyDate": "-20260315"}, [FIRST]),
+        ({"AccessionNumber": "A_1"}, [FIRST]),
+        ({"AccessionNumber": "A?1"}, [SECOND, FIRST]),
+        ({"AccessionNumber": "*X*"}, [SECOND]),
+        ({"AccessionNumber": "%"}, []),
+        ({"StudyInstanceUID": f"{FIRST},1.2.3"}, [FIRST]),
+        ({"ModalitiesInStudy": "DX"}, [FIRST]),
+        ({"StudyDate": "", "fuzzymatching": "false", "includefield": "00081030,00080060"}, [SECOND, FIRST]),
+    ],
+)
+def test_studies_are_matched(reader: httpx.Client, query: dict[str, Any], expected: list[str]) -> None:
+    assert found(reader, **query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ({"PatientName": "A*"}, Code.UNKNOWN_PARAMETER),
+        ({"00100020": "7"}, Code.UNKNOWN_PARAMETER),
+        ({"StudyDescription": "x"}, Code.UNKNOWN_PARAMETER),
+        ({"fuzzymatching": "true"}, Code.VALIDATION),
+        ({"StudyDate": "yesterday"}, Code.VALIDATION),
+        ({"limit": "-1"}, Code.VALIDATION),
+        ({"AccessionNumber": "a\0"}, Code.VALIDATION),
+    ],
+)
+def test_what_is_not_matched_is_refused(reader: httpx.Client, query: dict[str, str], code: Code) -> None:
+    problem(reader.get("/dicomweb/studies", params=query), code)
+
+
+def test_a_study_says_what_it_has_and_nothing_of_its_patient(reader: httpx.Client) -> None:
+    [study] = reader.get("/dicomweb/studies", params={"StudyInstanceUID": FIRST}).json()
+    assert study["00080061"]["Value"] == ["CR", "DX"]
+    assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([2], [3])
+    assert study["00100010"] == {"vr": "PN"}
+    assert study["00100020"] == {"vr": "LO"}
+
+
+def test_series_and_instances_of_a_study_are_listed(reader: httpx.Client) -> None:
+    path = f"/studies/{FIRST}"
+    assert found(reader, f"{path}/series", SERIES) == [f"{FIRST}.1", f"{FIRST}.2"]
+    assert found(reader, f"{path}/series", SERIES, Modality="DX") == [f"{FIRST}.2"]
+    all_ = found(reader, f"{path}/instances", SOP)
+    assert len(all_) == 3
+    assert len(found(reader, f"{path}/series/{FIRST}.1/instances", SOP)) == 2
+    assert found(reader, f"{path}/instances", SOP, SOPInstanceUID=all_[1]) == [all_[1]]
+
+
+def test_a_study_that_came_twice_is_listed_once(reader: httpx.Client, platform: Platform) -> None:
+    platform.sql(
+        "insert into studies (id, tenant_id, study_instance_uid) select gen_random_uuid(), tenant_id, study_instance_uid"
+        " from studies where study_instance_uid = %s",
+        FIRST,
+    )
+    assert found(reader) == [SECOND, FIRST]
+
+
+def test_dicomweb_client_searches(reader: httpx.Client, platform: Platform) -> None:
+    dicomweb = viewer(platform, reader)
+    assert len(dicomweb.search_for_studies(search_filters={"StudyDate": "20260301"})) == 1
+    assert len(dicomweb.search_for_series(FIRST)) == 2
+    assert len(dicomweb.search_for_instances(FIRST, f"{FIRST}.1")) == 2
+
+
+def test_other_tenants_find_nothing(reader: httpx.Client, platform: Platform) -> None:
+    with platform.client() as stranger:
+        for path in ("", f"/{FIRST}/series", f"/{FIRST}/instances", f"/{FIRST}/series/{FIRST}.1/instances"):
+            assert found(stranger, f"/studies{path}") == []
