@@ -95,6 +95,11 @@ def days(value: str) -> tuple[date | None, date | None]:
     return since, until
 
 
+def is_pattern(value: str) -> bool:
+    """Whether a value has wildcards (PS3.4, C.2.2.2.4)."""
+    return "*" in value or "?" in value
+
+
 def like(value: str) -> str:
     """A value with the wildcards * and ? (PS3.4, C.2.2.2.4) as the pattern of SQL's `like`."""
     escaped = re.sub(r"([\\%_])", r"\\\1", value.strip())
