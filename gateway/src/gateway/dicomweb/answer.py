@@ -38,7 +38,7 @@ class StoreAnswer:
         return 202 if self.stored else 409
 
     def render(self, media_type: str) -> bytes:
-        """The data set; no Retrieve URL, as nothing can be retrieved over DICOMweb yet."""
+        """The data set; Retrieve URL (0008,1190) is empty."""
         content = {
             "00081190": [],
             "00081198": [{**_reference(ids), "00081197": [reason]} for ids, reason in self.failed],
