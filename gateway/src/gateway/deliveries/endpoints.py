@@ -161,10 +161,12 @@ async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Rese
     raise CodedError(Code.NOT_FOUND, "No dead delivery has this id.")
 
 
-@router.get("/v1/jobs/{job_id}/deliveries", responses=responses(*_ERRORS))
+@router.get("/v1/jobs/{job_id}/deliveries", responses=responses(*_ERRORS, Code.NOT_FOUND))
 async def list_deliveries(caller: Reader, request: Request, job_id: UUID) -> JobDeliveries:
     """Tell whether a job's result has reached its destinations, and how that is known."""
     async with tenant_autocommit(_engine(request), caller.tenant_id) as connection:
+        if (await connection.execute(_SQL["job"], {"job_id": job_id})).first() is None:
+            raise CodedError(Code.NOT_FOUND, "No job has this id.")
         rows = (await connection.execute(_SQL["of_job"], {"job_id": job_id})).all()
     return JobDeliveries(items=[Delivery.model_validate(dict(row._mapping)) for row in rows])
 

@@ -28,6 +28,10 @@ select tenant_id from dead_deliveries where id = :id
 update deliveries set state = 'waiting', attempts = 0, not_before = now(), updated_at = now()
 where id = :id and state = 'dead' returning id
 
+-- job --
+-- A job, if it is this tenant's.
+select id from jobs where id = :job_id
+
 -- of_job --
 -- The deliveries of a job.
 select x.name as destination, d.state, d.attempts, d.proof, d.error_code, d.error_detail, d.updated_at
