@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -125,10 +124,13 @@ def answers(url: str) -> Callable[[int], bool]:
 
 
 def listens(port: int) -> Callable[[int], bool]:
-    """A `ready` that asks whether somebody listens on a port of this machine."""
+    """A `ready` that asks whether the process itself, and nobody else, listens on a TCP port (proc(5))."""
 
-    def ready(_pid: int) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((HOST, port)) == 0
+    def ready(pid: int) -> bool:
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
+        sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
+        with suppress(OSError):  # it has ended
+            return any(str(fd.readlink()) in sockets for fd in Path(f"/proc/{pid}/fd").iterdir())
+        return False
 
     return ready

@@ -96,6 +96,9 @@ def test_analyze_goes_on_where_it_stopped(tmp_path: Path, where: list[str]) -> N
     assert rows["IM1"]["view"] == "PA"
     likely = [f for f in rows["IM1"] if rows["IM1"][f] == "likely"]
     assert len(list((tmp_path / "overlays").glob("*IM1*.png"))) == len(likely) > 0
+    assert (
+        run("analyze", folder, *where, "--csv", table).exit_code == 3
+    )  # the refused one again, beside two results
     (folder / "b.png").unlink()
     assert "have a result" in run("analyze", folder, *where, "--csv", table).stderr
 

@@ -1,11 +1,14 @@
 """The table of processes: what is started, and that no process gets more than it needs."""
 
 import json
+import os
+import socket
 from pathlib import Path
 
 from local_stack.process import Process
 from local_stack.roles import ROLES
-from local_stack.services import Places, services, targets
+from local_stack.server import HOST
+from local_stack.services import Places, listens, services, targets
 from local_stack.settings import LocalSettings
 
 
@@ -59,3 +62,11 @@ def test_prometheus_is_told_of_each_process_by_its_service() -> None:
         ["auth-service", "gateway", "dimse", "model-worker", "model-worker", "aggregator", "sweeper"]
     )
     assert len({place for each in found for place in each["targets"]}) == len(found)
+
+
+def test_a_port_that_another_process_has_does_not_make_one_ready() -> None:
+    with socket.create_server((HOST, 0)) as server:
+        ready = listens(server.getsockname()[1])
+        assert ready(os.getpid())
+        assert not ready(os.getppid())
+    assert not ready(os.getpid())

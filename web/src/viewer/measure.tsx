@@ -118,6 +118,9 @@ function length([a, b]: Line, { levels, spacing }: Pixels) {
 }
 
 function ratio({ heart, chest }: Lines, pixels: Pixels, view: string | null): string {
+  // Where nobody has placed a line it measures nothing, but a number would look like a finding.
+  if (heart === START_LINES.heart || chest === START_LINES.chest)
+    return "Drag the ends of the lines to the widest parts of the heart and of the chest.";
   const [inner, outer] = [length(heart, pixels), length(chest, pixels)];
   const caution =
     view === "PA" ? "" : view === "AP" ? " An AP view enlarges the heart." : " It holds for PA views.";

@@ -91,7 +91,7 @@ def analyze(
         failed = asyncio.run(_run(access(url, token, anonymous), files, options, sinks))
     click.echo(f"{len(files) - failed} of {len(files)} files: {'a result' if wait else 'sent'}.", err=True)
     if failed:
-        sys.exit(1 if failed == len(files) else SOME_REFUSED)
+        sys.exit(1 if failed == len(files) and not finished else SOME_REFUSED)
 
 
 async def _run(
