@@ -55,6 +55,8 @@ def addressed(path: str, job: str, instance: str) -> str:
         "sop": "1.2.5",
         "frames": "1",
         "tag": "7FE00010",
+        "name": "pacs",
+        "delivery_id": job,
     }
     for name, value in places.items():
         path = path.replace("{" + name + "}", value)
@@ -192,7 +194,7 @@ def test_row_level_security_stops_writes_for_another_tenant(platform: Platform, 
 
 FORBIDDEN = [
     "select title from studies", "select owner from jobs", "select tenant_id from jobs", "select capability from jobs",
-    "select file_name from instances", "select sha256 from instances", "select tenant_id from instances",
+    "select file_name from instances", "select sha256 from instances", "select * from tenant_readings",
     "select * from jobs", "select * from idempotency_keys", "select * from auth.users",
     "select * from auth.signing_keys", "delete from jobs", "update jobs set owner = ''",
     "update jobs set tenant_id = gen_random_uuid()", "insert into jobs (id) values (gen_random_uuid())",
@@ -203,7 +205,6 @@ FORBIDDEN = [
 SWEEPERS = {
     "delete from jobs",
     "select tenant_id from jobs",
-    "select tenant_id from instances",
     "select * from idempotency_keys",
 }
 

@@ -250,11 +250,11 @@ def test_a_forgery_is_refused(verifier: TokenVerifier, name: str) -> None:
 
 
 def test_a_good_token_is_the_same_to_both_libraries(verifier: TokenVerifier) -> None:
-    token = signed(HEADER, claims(csrf="ab" * 32, sid="s1"))
+    expires_at = int(time.time()) + 600
+    token = signed(HEADER, claims(csrf="ab" * 32, sid="s1", exp=expires_at))
     principal = verifier.verify(token)
-    assert principal == Principal(
-        "u1", TENANT, frozenset({Scope.STUDIES_READ, Scope.STUDIES_WRITE}), "user", "ab" * 32, "s1"
-    )
+    scopes = frozenset({Scope.STUDIES_READ, Scope.STUDIES_WRITE})
+    assert principal == Principal("u1", TENANT, scopes, "user", "ab" * 32, "s1", expires_at)
     assert pyjwt_accepts(token)
     assert "abab" not in repr(principal)
 
