@@ -104,7 +104,7 @@ def test_instances_answered_with_success_survive_a_kill(start: Start, platform: 
         assert (platform.folder / "blobs" / "instances" / str(instance_id) / "original").exists()
 
 
-def test_a_full_blob_store_is_a700(start: Start, tmp_path: Path) -> None:
+def test_a_full_blob_store_is_a700(start: Start, platform: Platform, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small]
@@ -117,6 +117,8 @@ def test_a_full_blob_store_is_a700(start: Start, tmp_path: Path) -> None:
         association.release()
     finally:
         subprocess.run(["umount", "-l", small], check=True)
+        # Their blobs are gone, and the platform's worker would look for them.
+        platform.sql("delete from studies where tenant_id = %s", scp.tenant)
     assert statuses[0] == 0
     assert set(statuses[-3:]) == {0xA700}
 
