@@ -17,7 +17,7 @@ OWNER = "thorax"
 SETTINGS = {
     "listen_addresses": HOST,
     "unix_socket_directories": "",  # TCP only: a socket's path may have 107 bytes at most, our folder's more
-    "max_connections": "100",
+    "max_connections": "200",
     "shared_buffers": "64MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",

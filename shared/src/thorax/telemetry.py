@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +59,7 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    warnings.simplefilter("ignore")  # pydicom's may quote a data set
     for name in ("uvicorn.access", "httpx", "httpcore", "celery"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").handlers.clear()

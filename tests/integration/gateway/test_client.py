@@ -109,6 +109,13 @@ def test_analyze_jobs_and_models_say_what_there_is(tmp_path: Path, where: list[s
     assert first["job"]["id"] == second["job"]["id"], "the same file within a day is one job"
     assert first["job"]["id"] in run("jobs", *where).stdout
     assert "tiny 1.0  active" in run("models", *where).stdout
-    again = run("analyze", SAMPLE, *where, "--again", "--no-wait", "--json")
-    assert json.loads(again.stdout)["job"]["id"] != first["job"]["id"]
+    (tmp_path / "a.png").write_bytes(chest_png(3))
+    jobs = [
+        json.loads(run("analyze", tmp_path / "a.png", *where, "--again", "--no-wait", "--json").stdout)[
+            "job"
+        ]["id"]
+        for _ in range(2)
+    ]
+    assert jobs[0] != jobs[1]
+    (tmp_path / "a.png").unlink()
     assert run("analyze", tmp_path, *where).exit_code == 1

@@ -113,8 +113,10 @@ def test_every_operation_says_what_it_does(operations: dict[str, dict[str, Any]]
         assert operation.get("tags"), name
 
 
-# Stores the study that it names; and a search of a study that is not there finds nothing.
+# What stores the study or destination that it names; and a search where nothing is finds nothing.
 UNKNOWN_IS_FINE = {
+    "PUT /v1/admin/tenants/{tenant_id}/destinations/{name}",
+    "GET /v1/admin/tenants/{tenant_id}/destinations",
     "POST /dicomweb/studies/{study}",
     "GET /dicomweb/studies/{study}/series",
     "GET /dicomweb/studies/{study}/instances",

@@ -49,7 +49,11 @@ class Options:
 @click.option(
     "--force", is_flag=True, help="Also analyse what does not look like a frontal chest radiograph."
 )
-@click.option("--again", is_flag=True, help="Make new jobs of files that were sent within a day.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Make new jobs of files that were sent within a day (not of DICOM images with a result).",
+)
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait for each result.")
 @click.option("--at-once", default=8, show_default=True, help="How many files are under way at a time.")
 def analyze(
