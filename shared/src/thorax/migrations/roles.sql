@@ -70,10 +70,10 @@ grant execute on function settle_studies(integer) to thorax_gateway;
 grant execute on function enqueue_shadow_jobs(integer) to thorax_aggregator;
 grant execute on function remember_patient(uuid, bytea), decide_conflict(uuid, boolean) to thorax_worker;
 
--- The gateway sees one tenant's rows, and what belongs to jobs that it sees; the other services see all.
 -- Whether the schema is the one that a service needs: `thorax wait-for-schema`.
 grant select on alembic_version to thorax_auth, thorax_gateway, thorax_worker, thorax_aggregator;
 
+-- The gateway sees one tenant's rows, and what belongs to jobs that it sees; the other services see all.
 alter table studies enable row level security;
 create policy tenant on studies to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
