@@ -2,6 +2,8 @@
 
 import json
 import logging
+import warnings
+from collections.abc import Iterator
 from typing import Literal
 
 import pytest
@@ -12,18 +14,22 @@ from thorax import telemetry
 NAME = "Zyzzyva"
 
 
-@pytest.fixture(params=["json", "console"])
-def form(request: pytest.FixtureRequest) -> "Literal['json', 'console']":
-    root, before = logging.getLogger(), logging.getLogger().handlers[:]
-    request.addfinalizer(lambda: setattr(root, "handlers", before))
-    request.addfinalizer(structlog.reset_defaults)
-    return request.param  # type: ignore[no-any-return]
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """What `configure` changes for the whole process holds for one test only."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with warnings.catch_warnings():
+        yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
 
 
 def failing() -> None:
     raise ValueError(f"{NAME}^Ada\nis not a number")
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
 def test_an_exception_is_a_type_and_places(
     form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
 ) -> None:
