@@ -1,6 +1,6 @@
 """The ledger's numbers, read at each scrape and served by the sweeper alone: however many gateways, there is one number."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -18,6 +18,7 @@ _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
 _STEPS = [*product(("waiting", "running"), StepKind, PRIORITY_NAMES)]
 _JOBS = [*product((JobState.QUEUED, JobState.RUNNING), ("",), PRIORITY_NAMES)]
+_DELIVERIES = ("waiting", "sending", "dead")
 _SERVICES = ("model-worker", "aggregator", "sweeper")
 
 
@@ -51,12 +52,20 @@ class LedgerMetrics(Collector):
         yield GaugeMetricFamily(
             "thorax_ledger_blobs_to_erase", "Deleted images whose files are still there", totals.to_erase
         )
-        living = GaugeMetricFamily(
-            "thorax_processes", "Processes that gave a sign of life", None, ["service"]
+        yield _counts(
+            "thorax_ledger_deliveries", "Deliveries not made", "state", _DELIVERIES, totals.deliveries
         )
-        for service in _SERVICES:
-            living.add_metric([service], totals.processes.get(service, 0))
-        yield living
+        signs = "Processes that gave a sign of life"
+        yield _counts("thorax_processes", signs, "service", _SERVICES, totals.processes)
+
+
+def _counts(
+    name: str, told: str, label: str, known: Sequence[str], found: Mapping[str, int]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, told, None, [label])
+    for value in known:
+        family.add_metric([value], found.get(value, 0))
+    return family
 
 
 def _open_work(

@@ -100,6 +100,9 @@ def test_the_sweeper_reads_the_ledger_at_each_scrape(
     assert 0 < oldest["prepare", "stat", "waiting"] < 60
     assert oldest["infer", "stat", "running"] == 0
     assert len(steps) == 2 * 3 * 4
+    deliveries = dict(platform.sql("select state, count(*) from deliveries group by state"))
+    told = samples(text, "thorax_ledger_deliveries")
+    assert told == {(state,): deliveries.get(state, 0) for state in ("waiting", "sending", "dead")}
 
 
 @pytest.fixture

@@ -34,9 +34,9 @@ def test_settling_tells_when_the_next_study_is_due(
             assert study
             owner.execute(_ARRIVAL, (*study, due_in_s))
     with psycopg.connect(url_as("thorax_gateway").replace("+psycopg", "")) as gateway:
-        found = gateway.execute("select images, next_in_s from settle_studies(50)").fetchone()
+        found = gateway.execute("select jobs, next_in_s from settle_studies(50)").fetchone()
         assert found
-        assert found[0] == 0
+        assert found[0] == []
         assert earliest <= found[1] <= latest
 
 
@@ -50,7 +50,8 @@ def test_studies_without_a_bundle_hold_up_no_others(database_url: str, url_as: C
         owner.execute(_BUNDLE)
         owner.execute("update arrivals set bundle_digest = 'b' where study_id = %s", study[:1])
     with psycopg.connect(url_as("thorax_gateway").replace("+psycopg", "")) as gateway:
-        assert gateway.execute("select images from settle_studies(2)").fetchone() == (1,)
+        settled = gateway.execute("select jobs from settle_studies(2)").fetchone()
+        assert settled and [(job["tenant"], job["images"]) for job in settled[0]] == [(str(study[1]), 1)]
     with psycopg.connect(database_url.replace("+psycopg", "")) as owner:
         assert owner.execute("select study_id from arrivals where settles_at is null").fetchall() == [
             study[:1]

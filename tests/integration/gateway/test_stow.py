@@ -1,5 +1,6 @@
 """STOW-RS as a PACS uses it: instance by instance, repeated, broken, out of order, at once."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +67,9 @@ def jobs(client: httpx.Client, count: int, timeout_s: float = 60) -> list[dict[s
     return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
 
 
-def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(sender: httpx.Client) -> None:
+def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(
+    quick: Platform, sender: httpx.Client
+) -> None:
     study, first, second = uid(), uid(), uid()
     for sop in (first, second):
         answer = stow(sender, instance(study, sop=sop))
@@ -78,6 +81,8 @@ def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(sen
     assert job["study"]["source"] == "STOW-RS"
     assert {image["sop_instance_uid"] for image in job["images"]} == {first, second}
     assert sender.get("/v1/jobs").json()["items"][0]["source"] == "STOW-RS"
+    lines = [line for line in quick.logs().splitlines() if '"job_accepted"' in line and job["id"] in line]
+    assert [json.loads(line)["images"] for line in lines] == [2]  # by whichever gateway settled the study
 
 
 def test_a_late_image_makes_a_new_job_that_supersedes_the_first(sender: httpx.Client) -> None:

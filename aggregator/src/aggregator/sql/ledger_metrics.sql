@@ -13,9 +13,12 @@ select 'jobs', state, '', priority, count(*), extract(epoch from now() - min(cre
 from jobs where state in ('queued', 'running') group by state, priority
 
 -- totals --
--- Counts dead steps, instances whose blobs are to be erased, and the living processes of each service.
+-- Counts dead steps, instances whose blobs are to be erased, deliveries that have not arrived, and the living processes of each
+-- service.
 select (select count(*) from steps where state = 'dead') as dead,
   (select count(*) from blobs_pending_deletion) as to_erase,
+  (select coalesce(jsonb_object_agg(state, size), '{}') from (
+     select state, count(*) as size from deliveries where state <> 'delivered' group by state) as pending) as deliveries,
   (select coalesce(jsonb_object_agg(service, size), '{}') from (
      select service, count(*) as size from workers where seen_at > now() - make_interval(secs => :alive_s)
      group by service) as living) as processes

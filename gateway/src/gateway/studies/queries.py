@@ -1,5 +1,6 @@
 """SQL about studies that arrive image by image. Confined to one tenant, but for `settle`."""
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.tables import Arrival, Job
 
 _FILE = text("select file_instance(:tenant, :study, :sop, cast(:image as jsonb), cast(:route as jsonb))")
-_SETTLE = text("select images, next_in_s from settle_studies(:at_most)")
+_SETTLE = text("select jobs, next_in_s from settle_studies(:at_most)")
 
 
 async def file_instance(
@@ -28,13 +29,22 @@ async def file_instance(
     return str((await connection.execute(_FILE, values)).scalar_one())
 
 
-async def settle(connection: AsyncConnection, at_most: int) -> tuple[int, float]:
+@dataclass(frozen=True)
+class Settled:
+    """A job that a study got when it had been quiet."""
+
+    job: UUID
+    tenant: UUID
+    images: int
+
+
+async def settle(connection: AsyncConnection, at_most: int) -> tuple[list[Settled], float]:
     """Add a job for each study that is quiet, in any tenant.
 
-    Returns how many images are to be prepared, and in how many seconds the next study is due (infinity: none waits).
+    Returns the jobs, and in how many seconds the next study is due (infinity: none waits).
     """
-    images, next_in_s = (await connection.execute(_SETTLE, {"at_most": at_most})).one()
-    return images, next_in_s
+    jobs, next_in_s = (await connection.execute(_SETTLE, {"at_most": at_most})).one()
+    return [Settled(UUID(job["job"]), UUID(job["tenant"]), job["images"]) for job in jobs], next_in_s
 
 
 async def hurry(connection: AsyncConnection, tenant_id: UUID, study: str) -> UUID | None:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import SHORTEST_QUIET_S
 from gateway.hints import HintSender
+from gateway.metrics import tell_of_accepted
 from gateway.studies import queries
 from thorax.http.database import autocommit
 
@@ -24,10 +25,11 @@ class Settling:
     async def settle(self) -> float:
         """Add the jobs that are due now; seconds until the next study is due."""
         async with autocommit(self._engine) as connection:
-            images, next_in_s = await queries.settle(connection, AT_ONCE)
-        if images:
-            _log.info("studies_settled", images=images)
-            self._hints.prepare(images)
+            jobs, next_in_s = await queries.settle(connection, AT_ONCE)
+        for settled in jobs:
+            tell_of_accepted(settled.job, settled.tenant, settled.images)
+        if jobs:
+            self._hints.prepare(sum(settled.images for settled in jobs))
         return next_in_s
 
     async def run(self) -> None:

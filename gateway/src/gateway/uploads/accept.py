@@ -10,13 +10,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import orjson
-import structlog
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.config import GatewaySettings
 from gateway.hints import HintSender
-from gateway.metrics import JOBS_ACCEPTED
+from gateway.metrics import tell_of_accepted
 from gateway.uploads import queries
 from gateway.uploads.receive import StoredImage, Upload, discard
 from thorax.errors import Code, CodedError
@@ -26,7 +25,6 @@ from thorax.storage import BlobStore
 from thorax.work import ledger
 
 CAPACITY_AGE_S = 0.5
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,10 +102,9 @@ class Acceptance:
         if opened is None:
             await discard(self._blobs, upload.images)
             return accepted, None
-        JOBS_ACCEPTED.inc()
-        job, tenant = str(accepted.job_id), str(sender.tenant_id)
-        _log.info("job_accepted", job=job, tenant=tenant, images=len(_different(upload)))
-        self._hints.prepare(len(_different(upload)))
+        images = len(_different(upload))
+        tell_of_accepted(accepted.job_id, sender.tenant_id, images)
+        self._hints.prepare(images)
         return accepted, None if sender.anonymous else self._settings.open_jobs_per_tenant - opened
 
     async def _once(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, int | None]:

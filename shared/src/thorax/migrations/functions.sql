@@ -151,8 +151,8 @@ $$;
 
 -- Adds a job for each study that has settled, as the gateway sees one tenant at a time. An image that arrives later settles
 -- its study again: that job supersedes the one before. A study that no bundle can analyse yet waits, and holds up no other.
--- Returns how many images are to be prepared, and when to call it again.
-create function settle_studies(at_most integer, out images bigint, out next_in_s float) language sql security definer
+-- Returns the jobs, [{job, tenant, images}], and when to call it again.
+create function settle_studies(at_most integer, out jobs jsonb, out next_in_s float) language sql security definer
 set search_path = public, pg_temp as $$
 with pinned as (
   select gen_random_uuid() as job_id, a.*, coalesce(a.bundle_digest, t.bundle_digest, b.digest) as digest
@@ -175,7 +175,8 @@ settled as (
 new_steps as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select job_id, id, 'prepare', digest, priority from images order by job_id, position)
-select (select count(*) from images),
+select (select coalesce(jsonb_agg(jsonb_build_object('job', p.job_id, 'tenant', p.tenant_id,
+    'images', (select count(*) from images i where i.job_id = p.job_id))), '[]') from pinned p),
   case when (select count(*) from pinned) = at_most then 0
     else coalesce((select extract(epoch from min(settles_at) - now()) from arrivals where settles_at > now()), 'infinity') end;
 $$;
