@@ -19,8 +19,6 @@ from rules.objects import Object, Rendered, called, pod_of
 HERE = Path(__file__).parent
 KUBERNETES = "1.33"
 OVERLAYS = sorted(path.parent for path in HERE.glob("overlays/*/kustomization.yaml"))
-# Where the managed stores of an overlay without own stores are said to be.
-ELSEWHERE = {"POSTGRES": "db.example.org:5432", "VALKEY": "rediss://:secret@cache.example.org:6379/0"}
 
 
 def render(folder: Path) -> Rendered:
@@ -30,14 +28,15 @@ def render(folder: Path) -> Rendered:
         raise SystemExit(done.stderr)
     objects = [document for document in yaml.safe_load_all(done.stdout) if document]
     own = any(each["kind"] == "StatefulSet" for each in objects)
-    return Rendered(objects, secrets({} if own else ELSEWHERE))
+    return Rendered(objects, secrets(folder.parents[1], external=not own))
 
 
-def secrets(places: dict[str, str]) -> dict[str, dict[str, str]]:
-    """What make_secrets.sh makes for Kubernetes."""
+def secrets(tree: Path, *, external: bool) -> dict[str, dict[str, str]]:
+    """What make_secrets.sh of this copy of k8s/ makes for Kubernetes."""
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "NAMESPACE": "thorax", **places}
-        script = ["bash", str(HERE / "make_secrets.sh"), folder]
+        environment = {**os.environ, "NAMESPACE": "thorax"}
+        environment |= {"STORES": "external", "VALKEY_PASSWORD": "secret"} if external else {}
+        script = ["bash", str(tree / "make_secrets.sh"), folder]
         subprocess.run(script, check=True, capture_output=True, env=environment)
         return {
             each.name: {file.name: file.read_text() for file in each.iterdir()}

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the secret files of one installation, a folder per service, for docker-compose.yml and for Kubernetes:
 #   for d in secrets/*/; do kubectl -n thorax create secret generic "$(basename "$d")" --from-file="$d"; done
-# Files that exist are kept, so it may be run again. Stores that run elsewhere are named by POSTGRES (host:port) and
-# VALKEY (a redis:// or rediss:// URL); on Kubernetes say NAMESPACE=thorax, since KEDA connects from its own namespace.
+# Files that exist are kept, so it may be run again. On Kubernetes say NAMESPACE=thorax, since KEDA connects from its own
+# namespace. STORES=external takes the stores from values.yaml, and Valkey's password from VALKEY_PASSWORD.
 set -euo pipefail
 folder=${1:?usage: make_secrets.sh FOLDER}
 umask 077
@@ -18,14 +18,22 @@ put() {
 }
 
 cluster=${NAMESPACE:+.$NAMESPACE.svc.cluster.local}
-postgres=${POSTGRES:-postgres$cluster:5432}
-database() { echo "postgresql+psycopg://$1:$(cat "$folder/postgres/$1")@$postgres/thorax"; }
+values=${VALUES:-$(dirname "$0")/values/values.yaml}
+value() { sed -n "/^$1:/,/^[a-z]/s/^  $2: *\([^ #]*\).*/\1/p" "$values"; }
+
+host=postgres$cluster port=5432 sslmode=
+if [ "${STORES:-}" = external ]; then
+  host=$(value postgres host) port=$(value postgres port) sslmode=$(value postgres sslmode)
+  cache=$(value valkey host):$(value valkey port) scheme=$(value valkey scheme)
+  password=${VALKEY_PASSWORD:?is the password of the Valkey that values.yaml names}
+fi
+database() { echo "postgresql+psycopg://$1:$(cat "$folder/postgres/$1")@$host:$port/thorax${sslmode:+?sslmode=$sslmode}"; }
 
 for login in thorax thorax_auth_login thorax_gateway_login thorax_worker_login thorax_aggregator_login; do
   put "postgres/$login" "$(fresh)"
 done
 put valkey/password "$(fresh)"
-redis=${VALKEY:-redis://:$(cat "$folder/valkey/password")@valkey$cluster:6379/0}
+redis="${scheme:-redis}://:${password:-$(cat "$folder/valkey/password")}@${cache:-valkey$cluster:6379}/0"
 
 put migrate/thorax_database_url "$(database thorax)"
 put auth-service/thorax_database_url "$(database thorax_auth_login)"
@@ -34,7 +42,7 @@ for service in gateway dimse; do
   put "$service/thorax_database_url" "$(database thorax_gateway_login)"
 done
 put model-worker/thorax_database_url "$(database thorax_worker_login)"
-put keda/connection "host=${postgres%:*} port=${postgres##*:} dbname=thorax user=thorax_worker_login password=$(cat "$folder/postgres/thorax_worker_login")"
+put keda/connection "host=$host port=$port dbname=thorax user=thorax_worker_login password=$(cat "$folder/postgres/thorax_worker_login")${sslmode:+ sslmode=require}"
 for service in aggregator sweeper; do
   put "$service/thorax_database_url" "$(database thorax_aggregator_login)"
 done

@@ -8,6 +8,13 @@ from urllib.parse import urlsplit
 from rules.objects import Object, Rendered, called, containers_of, labels_of, matches, pod_of
 
 NAMESPACE, KEDA = "thorax", "keda"
+SAID_ONLY = {"THORAX_ISSUER", "THORAX_CORS_ORIGINS"}  # nobody connects to these
+OUTWARD = {
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "AWS_ENDPOINT",
+    "AWS_ENDPOINT_URL",
+}  # only who reaches the bucket does
 _URL = re.compile(r"(?:https?|rediss?|postgresql(?:\+psycopg)?)://[^\s\"']+")
 _DSN = re.compile(r"\bhost=(\S+)(?: port=(\d+))?")
 _PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
@@ -73,9 +80,19 @@ def _told(rendered: Rendered, workload: Object) -> Iterator[Place]:
     for volume in pod_of(workload).get("volumes", []):
         for text in rendered.secrets.get(volume.get("secret", {}).get("secretName", ""), {}).values():
             yield from _places(text)
+    dials_out = "thorax/blobs" in labels_of(workload)
     for container in containers_of(workload):
-        for variable in container.get("env", []):
-            yield from _places(str(variable.get("value", "")))
+        for name, text in _variables(rendered, container):
+            if name not in SAID_ONLY and (dials_out or name not in OUTWARD):
+                yield from _places(text)
+
+
+def _variables(rendered: Rendered, container: Object) -> Iterator[tuple[str, str]]:
+    for source in container.get("envFrom", []):
+        config = rendered.find("ConfigMap", source.get("configMapRef", {}).get("name", ""))
+        yield from (config or {}).get("data", {}).items()
+    for variable in container.get("env", []):
+        yield variable["name"], str(variable.get("value", ""))
 
 
 def _places(text: str) -> Iterator[Place]:

@@ -13,6 +13,7 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+LEVEL = "pod-security.kubernetes.io/enforce"
 HANDLERS = {"exec", "httpGet", "tcpSocket", "grpc"}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([eE]\d+|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
@@ -24,8 +25,11 @@ _UNITS |= {f"{unit}i": 1024 ** (i + 1) for i, unit in enumerate("KMGTP")}
 def complaints(rendered: Rendered) -> Iterator[str]:
     """Everything that is wrong within one workload."""
     for workload in rendered.workloads:
-        for why in _workload(workload):
+        for why in (*_workload(workload), *_scheduling(rendered, workload)):
             yield f"{called(workload)}: {why}"
+    for namespace in rendered.of("Namespace"):
+        if namespace["metadata"].get("labels", {}).get(LEVEL) != "restricted":
+            yield f"{called(namespace)}: does not enforce the restricted level"
 
 
 def _workload(workload: Object) -> Iterator[str]:
@@ -52,6 +56,25 @@ def _workload(workload: Object) -> Iterator[str]:
         if kind != "Job" and "livenessProbe" not in container:
             yield f"{container['name']}: has no liveness probe"
         yield from _stopping(pod, container)
+
+
+def _scheduling(rendered: Rendered, workload: Object) -> Iterator[str]:
+    pod, kind = pod_of(workload), workload["kind"]
+    name = pod.get("priorityClassName", "")
+    if rendered.find("PriorityClass", name) is None:
+        yield f"its priority class {name} does not exist" if name else "has no priority class"
+    constraints = pod.get("topologySpreadConstraints", [])
+    if kind == "Deployment" and workload["spec"].get("replicas", 2) > 1 and not constraints:
+        yield "its pods may all be on one node"
+    for constraint in constraints:
+        selector = constraint.get("labelSelector")  # without one, no pod is counted
+        keys = set(constraint.get("matchLabelKeys", [])) - {"pod-template-hash"}  # which the Deployment adds
+        if (
+            not selector
+            or not matches(selector, labels_of(workload))
+            or not keys <= labels_of(workload).keys()
+        ):
+            yield f"its spread over {constraint['topologyKey']} does not count its own pods"
 
 
 def _volumes(pod: Object, claims: list[str]) -> Iterator[str]:

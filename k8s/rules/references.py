@@ -36,12 +36,27 @@ def _scalers(rendered: Rendered) -> Iterator[str]:
         )
         if low > high:
             yield f"{called(scaler)}: the least ({low}) is above the most ({high})"
+        yield from _zero(scaler, low, high)
         name = scaler["spec"]["scaleTargetRef"]["name"]
         target = rendered.find(scaler["spec"]["scaleTargetRef"].get("kind", "Deployment"), name)
         if target is None:
             yield f"{called(scaler)}: its target {name} does not exist"
         elif "replicas" in target["spec"]:
             yield f"{called(target)}: sets replicas, which {called(scaler)} owns"
+
+
+def _zero(scaler: Object, low: int, high: int) -> Iterator[str]:
+    """What keeps KEDA from coming back from zero, or from its fallback."""
+    if scaler["kind"] != "ScaledObject":
+        return
+    if scaler["spec"].get("fallback", {}).get("replicas", low) > high:
+        yield f"{called(scaler)}: its fallback is above the most ({high})"
+    triggers = scaler["spec"]["triggers"]
+    if low == 0 and all(trigger["type"] in {"cpu", "memory"} for trigger in triggers):
+        yield f"{called(scaler)}: no pod is left whose use could wake it from zero"
+    for trigger in triggers:
+        if low == 0 and float(trigger["metadata"].get("activationTargetQueryValue", 0)) > 0:
+            yield f"{called(scaler)}: an image by itself never wakes it from zero"
 
 
 def _services(rendered: Rendered) -> Iterator[str]:

@@ -47,6 +47,10 @@ def _drop(each: Rendered, kind: str, name: str) -> None:
     each.objects.remove(each.find(kind, name))
 
 
+def _scaled(each: Rendered) -> Any:
+    return each.find("ScaledObject", "model-worker")["spec"]
+
+
 def _no_egress_to(each: Rendered, name: str) -> None:
     each.find("NetworkPolicy", name)["spec"]["egress"] = []
 
@@ -144,6 +148,41 @@ MISTAKES: dict[str, tuple[Callable[[Rendered], object], str]] = {
     "sender's address": (
         lambda r: r.find("Service", "dimse")["spec"].update(externalTrafficPolicy="Cluster"),
         "hides the sender's address",
+    ),
+    "priority": (lambda r: pod(r).pop("priorityClassName"), "has no priority class"),
+    "priority class": (lambda r: _drop(r, "PriorityClass", "thorax-work"), "thorax-work does not exist"),
+    "no spread": (lambda r: pod(r, "aggregator").pop("topologySpreadConstraints"), "all be on one node"),
+    "spread of nobody": (
+        lambda r: pod(r)["topologySpreadConstraints"][0].pop("labelSelector"),
+        "does not count its own pods",
+    ),
+    "spread by a label that is not there": (
+        lambda r: pod(r)["topologySpreadConstraints"][0].update(matchLabelKeys=["app"]),
+        "does not count its own pods",
+    ),
+    "level": (
+        lambda r: r.find("Namespace", "thorax")["metadata"]["labels"].update(
+            {"pod-security.kubernetes.io/enforce": "baseline"}
+        ),
+        "does not enforce the restricted level",
+    ),
+    "fallback": (lambda r: _scaled(r)["fallback"].update(replicas=99), "fallback is above the most"),
+    "zero for ever": (
+        lambda r: _scaled(r).update(minReplicaCount=0, triggers=[{"type": "cpu", "metadata": {}}]),
+        "could wake it from zero",
+    ),
+    "an image that wakes nobody": (
+        lambda r: (
+            _scaled(r).update(minReplicaCount=0),
+            _scaled(r)["triggers"][0]["metadata"].update(activationTargetQueryValue="3"),
+        ),
+        "never wakes it from zero",
+    ),
+    "a setting's host": (
+        lambda r: next(each for each in r.of("ConfigMap") if each["metadata"]["name"].startswith("site"))[
+            "data"
+        ].update(HTTPS_PROXY="http://proxy.example.org:3128"),
+        "proxy.example.org:3128 is not allowed by an egress policy",
     ),
     "policy": (
         lambda r: r.find("NetworkPolicy", "to-valkey")["spec"]["podSelector"]["matchLabels"].update(a="b"),

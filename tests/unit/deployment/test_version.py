@@ -21,10 +21,9 @@ def test_every_package_has_the_version(path: Path) -> None:
 
 def test_the_page_and_the_images_have_the_version() -> None:
     assert json.loads((ROOT / "web/package.json").read_text())["version"] == VERSION
-    images = yaml.safe_load((ROOT / "k8s/base/kustomization.yaml").read_text())["images"]
-    assert {image["newTag"] for image in images} == {VERSION}
-    gpu = yaml.safe_load((ROOT / "k8s/overlays/gpu/kustomization.yaml").read_text())["images"]
-    assert {image["newTag"] for image in gpu} == {f"{VERSION}-gpu"}
+    images = yaml.safe_load((ROOT / "k8s/values/values.yaml").read_text())["images"].values()
+    tags = {image.partition(":")[2] for image in images if image.startswith("thorax/")}
+    assert tags == {VERSION, f"{VERSION}-gpu"}
     migrate = yaml.safe_load((ROOT / "k8s/base/migrate.yaml").read_text())
     assert migrate["metadata"]["name"] == f"migrate-{VERSION.replace('.', '-')}"
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
