@@ -183,6 +183,15 @@ def test_a_clinical_refusal_is_a_success_for_the_sender(scp: Scp) -> None:
     assert (job["state"], job["error"]["code"]) == ("failed", Code.NOT_FRONTAL)
 
 
+def test_what_thorax_made_is_a_success_and_is_dropped(scp: Scp, platform: Platform) -> None:
+    before = stored(platform)
+    association = scp.associate()
+    assert association.send_c_store(data_set(instance(uid(), Manufacturer="THORAX"))).Status == 0
+    association.release()
+    assert stored(platform) <= before
+    assert not platform.sql("select 1 from studies where tenant_id = %s", scp.tenant)
+
+
 def test_a_data_set_whose_study_can_not_be_found_is_taken_as_a_study_of_its_own(scp: Scp) -> None:
     association = scp.associate()
     assert (
@@ -217,16 +226,24 @@ def test_past_its_quota_a_tenant_gets_a700(start: Start) -> None:
     association.release()
 
 
-def test_too_large_a_data_set_aborts_and_leaves_nothing(scp: Scp, platform: Platform) -> None:
+def test_too_large_a_data_set_is_answered_and_the_association_goes_on(scp: Scp, platform: Platform) -> None:
     before = stored(platform)
     association = scp.associate()
     large = data_set(chest_dicom(1, 2000, StudyInstanceUID=uid(), SOPInstanceUID=uid()))
-    assert not association.send_c_store(large)  # no answer
+    answer = association.send_c_store(large)
+    assert (answer.Status, answer.ErrorComment) == (0xC000, "The data set has more than 3000000 bytes.")
+    assert stored(platform) <= before and not list(scp.spool.iterdir())
+    assert association.send_c_store(data_set(instance(uid()))).Status == 0
+    association.release()
+
+
+def test_a_data_set_without_end_is_aborted_and_leaves_nothing(start: Start, platform: Platform) -> None:
+    scp, before = start(MAX_BODY_BYTES="20000"), stored(platform)
+    association = scp.associate()
+    endless = data_set(chest_dicom(1, 512, StudyInstanceUID=uid(), SOPInstanceUID=uid()))
+    assert not association.send_c_store(endless)  # no answer
     gone(scp)
     assert stored(platform) <= before
-    fine = scp.associate()
-    assert fine.send_c_store(data_set(instance(uid()))).Status == 0
-    fine.release()
 
 
 def gone(scp: Scp) -> None:

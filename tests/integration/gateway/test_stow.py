@@ -20,6 +20,7 @@ from tests.integration.gateway.stored import stored
 from thorax.errors import Code
 
 RELATED = 'multipart/related; type="application/dicom"; boundary=x'
+STORAGE = "1.2.840.10008.5.1.4.1.1"
 FAILED, STORED, OTHER = "00081198", "00081199", "0008119A"
 
 
@@ -212,6 +213,44 @@ def test_a_clinical_refusal_is_stored_and_explained_in_the_job(sender: httpx.Cli
     assert answer.status_code == 200
     [job] = jobs(sender, 1)
     assert (job["state"], job["error"]["code"]) == ("failed", Code.NOT_A_CHEST)
+
+
+def document(study: str, sop_class: str, modality: str, **elements: Any) -> bytes:
+    """An instance without pixel data, as a structured report or a PDF is."""
+    ds, file = (
+        dcmread(BytesIO(instance(study, SOPClassUID=sop_class, Modality=modality, **elements))),
+        BytesIO(),
+    )
+    ds.file_meta.MediaStorageSOPClassUID, ds.file_meta.MediaStorageSOPInstanceUID = (
+        sop_class,
+        ds.SOPInstanceUID,
+    )
+    del ds.PixelData
+    ds.save_as(file)
+    return file.getvalue()
+
+
+def test_a_whole_study_is_taken_with_its_documents_and_without_our_own(
+    sender: httpx.Client, quick: Platform
+) -> None:
+    study, before = uid(), stored(quick)
+    report, gsps, pdf = f"{STORAGE}.88.33", f"{STORAGE}.11.1", f"{STORAGE}.104.1"
+    own = [
+        document(study, report, "SR", Manufacturer="THORAX"),
+        document(study, gsps, "PR", Manufacturer="THORAX"),
+        instance(study, 7, SOPClassUID=f"{STORAGE}.7", Manufacturer="THORAX"),
+    ]
+    others = [instance(study, 1), document(study, report, "SR"), document(study, pdf, "DOC")]
+    answer = stow(sender, own[0], others[0], own[1], *others[1:], own[2], study=study)
+    assert (answer.status_code, len(sops(answer, STORED))) == (200, 6), answer.text
+    assert FAILED not in answer.json() and OTHER not in answer.json()
+    [job] = jobs(sender, 1)
+    assert job["state"] == "succeeded"
+    codes = [image["error"] and image["error"]["code"] for image in job["images"]]
+    assert codes == [None, Code.NOT_A_CHEST, Code.NOT_A_CHEST]
+    assert len([path for path in stored(quick) - before if path.name == "original"]) == 3
+    alone = stow(sender, own[0], study=study)
+    assert (alone.status_code, len(sops(alone, STORED))) == (200, 1)
 
 
 def test_xml_is_sent_when_asked_for(sender: httpx.Client) -> None:

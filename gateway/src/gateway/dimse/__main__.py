@@ -43,7 +43,7 @@ def main() -> None:
     aes = read_aes(settings.dicom_aes)
     signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)  # inherited by all threads
     with ExitStack() as stack:
-        use_spool_files(_spool(settings.dicom_spool, stack))
+        use_spool_files(_spool(settings.dicom_spool, stack), settings.max_body_bytes)
         portal = stack.enter_context(start_blocking_portal())
         engine = async_engine(url, pooled=settings.database_pooled)
         blobs = BlobStore(settings.blobs)

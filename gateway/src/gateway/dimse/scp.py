@@ -30,6 +30,9 @@ from thorax.metrics import REFUSALS
 SOP_CLASS_NOT_SUPPORTED = 0x0122  # PS3.7, annex C
 _UNKNOWN_CALLING, _UNKNOWN_CALLED = (1, 1, 3), (1, 1, 7)  # result, source, reason (PS3.8, table 9-21)
 _READ_BYTES = 1024 * 1024
+_MOST_SWALLOWED = (
+    10  # times the largest data set: so much more is read for an answer, then the association is aborted
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -82,11 +85,11 @@ class StorageSCP:
         prefer_the_senders_order(request.presentation_context_definition_list)
 
     def _received(self, event: Any) -> None:
-        """Abort an association whose data set has become too large."""
+        """Abort an association whose data set does not end."""
         message = event.assoc.dimse.message
         file = getattr(message, "_data_set_file", None)
-        if file is not None and file.tell() > self._max_bytes:
-            _log.warning("data_set_too_large", calling=event.assoc.requestor.ae_title)
+        if file is not None and file.tell() > _MOST_SWALLOWED * self._max_bytes:
+            _log.warning("data_set_without_end", calling=event.assoc.requestor.ae_title)
             event.assoc.dul.event_queue.put("Evt19")  # the state machine's way to abort (PS3.8, 9.2)
 
     def _closed(self, event: Any) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, replace
 from uuid import UUID
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import GatewaySettings
@@ -14,8 +15,11 @@ from gateway.uploads.receive import Receiver, discard, read_head
 from thorax.errors import Code, CodedError
 from thorax.http.database import tenant_autocommit
 from thorax.image_headers import DICOM
+from thorax.metrics import REFUSALS
 from thorax.states import Priority
 from thorax.storage import BlobStore
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,10 @@ class Filing:
     ) -> Identifiers:
         """Store and record one DICOM file; both are durable on return, and `known` ones are not stored twice.
 
-        `study`, `sop_class` and `sop` are UIDs that its sender named apart from the file, if any. Raises
-        CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for other UIDs than
-        were named, NOT_A_CHEST for what Thorax itself has made, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
+        What Thorax itself has made is dropped, and is no error: a PACS may send whole studies, and a new analysis with
+        each of our results would never end. `study`, `sop_class` and `sop` are UIDs that its sender named apart from the
+        file, if any. Raises CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for
+        other UIDs than were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
         """
         head = await read_head(chunks, HEAD_BYTES)
         found = identify(head, study)
@@ -77,10 +82,10 @@ class Filing:
             raise NotFiledError(
                 Code.VALIDATION, "The data set has other UIDs than its sender named.", found=found
             )
-        if (
-            found.own
-        ):  # a PACS that forwards all it gets would else start an analysis with each of our results
-            raise NotFiledError(Code.NOT_A_CHEST, "The object was made by Thorax itself.", found=found)
+        if found.own:
+            _log.info("own_object_dropped", source=route.source, sop_class=found.sop_class)
+            REFUSALS.labels(Code.NOT_A_CHEST).inc()
+            return found
         image = await self._receiver.keep("", DICOM, head, chunks)
         async with tenant_autocommit(self._engine, route.tenant_id) as connection:
             verdict = await queries.file_instance(
