@@ -14,6 +14,7 @@ from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
 from gateway.dicomweb import retrieve, search
 from gateway.dicomweb.archive import Archive
+from gateway.fhir import endpoints as fhir
 from gateway.hints import HintSender
 from gateway.images import endpoints as images
 from gateway.jobs import endpoints as jobs
@@ -79,7 +80,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
     app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
         *(uploads.router, dicomweb.router, retrieve.router, search.router, studies.router),
-        *(jobs.jobs, events.router, images.jobs),
+        *(jobs.jobs, events.router, images.jobs, fhir.router),
         *(jobs.anonymous, images.anonymous),
         *(deliveries.router, bundles.router, readings.own, readings.administration),
         *(admin.router, health.router, auth_proxy.router),

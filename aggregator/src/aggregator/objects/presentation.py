@@ -7,6 +7,7 @@ from aggregator.objects.answer import AnalysedImage, Answer
 from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, seal, series_uid
 from aggregator.objects.regions import regions
 from aggregator.objects.source import evidence
+from thorax.coding import conclusion
 from thorax.pacs import OWN_MANUFACTURER
 from thorax.version import VERSION
 
@@ -53,8 +54,7 @@ def presentation(answer: Answer, image: AnalysedImage, number: int) -> SOPClass:
 
 def caption(image: AnalysedImage) -> str:
     """What an image is said to show, in a line."""
-    likely = ", ".join(f"{said.finding.label} {said.probability:.0%}" for said in image.likely)
-    return f"Likely: {likely}" if likely else "No finding is likely"
+    return conclusion((said.finding, said.probability) for said in image.likely)
 
 
 def _text(image: AnalysedImage) -> pr.TextObject:

@@ -8,16 +8,15 @@ from highdicom.base import SOPClass
 from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
-from aggregator.objects import codes
 from aggregator.objects.answer import AnalysedImage, Answer, Predecessor, Said
+from aggregator.objects.codes import DEVICE, TITLE, code
 from aggregator.objects.identity import MODEL_NAME, UNSEALED, seal, series_uid, uid_of
 from aggregator.objects.regions import regions
 from aggregator.objects.source import evidence
+from thorax import coding
 from thorax.pacs import OWN_MANUFACTURER
 
 SERIES_NUMBER = 9901
-DECIMALS = 4
-"""Of a probability, in every form in which it leaves: 0.0001 is far below what a calibration can tell apart."""
 Group = sr.MeasurementsAndQualitativeEvaluations | sr.PlanarROIMeasurementsAndQualitativeEvaluations
 
 
@@ -25,7 +24,7 @@ def report(answer: Answer) -> SOPClass:
     """The SR of a study: per image its status, and per finding the probability, threshold, verdict and largest region."""
     images = [evidence(image.source) for image in answer.images]
     observer = sr.ObserverContext(
-        codes.DEVICE,
+        DEVICE,
         sr.DeviceObserverIdentifyingAttributes(
             uid=uid_of(answer.digest),
             name=MODEL_NAME,
@@ -35,9 +34,9 @@ def report(answer: Answer) -> SOPClass:
     )
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
-        procedure_reported=codes.PROCEDURE,
+        procedure_reported=code(coding.PROCEDURE),
         imaging_measurements=[group for image in answer.images for group in _groups(answer, image)],
-        title=codes.TITLE,
+        title=TITLE,
     )
     made = sr.ComprehensiveSR(
         evidence=images,
@@ -53,13 +52,14 @@ def report(answer: Answer) -> SOPClass:
 
 
 def _groups(answer: Answer, image: AnalysedImage) -> Iterator[Group]:
-    status = codes.FOUND if image.likely else codes.NOTHING_FOUND
+    status = coding.FOUND if image.likely else coding.NOTHING_FOUND
     yield sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(image, "status"),
         algorithm_id=_algorithm(answer),
         qualitative_evaluations=[
             sr.QualitativeEvaluation(
-                codes.STATUS, status if image.said else codes.refusal(image.refusal, image.reason)
+                code(coding.STATUS),
+                code(status if image.said else coding.refusal(image.refusal, image.reason)),
             )
         ],
         source_images=[_source(image)],
@@ -72,15 +72,15 @@ def _finding(answer: Answer, image: AnalysedImage, said: Said) -> Group:
     """One finding. Of several regions the largest is told, as a group has one; the presentation state shows all."""
     parts = {
         "tracking_identifier": _tracking(image, str(said.finding)),
-        "finding_type": codes.FINDING_CODES[said.finding],
+        "finding_type": code(coding.FINDING[said.finding]),
         "algorithm_id": _algorithm(answer),
         "measurements": [
-            sr.Measurement(codes.PROBABILITY, round(said.probability, DECIMALS), codes.NO_UNIT),
-            sr.Measurement(codes.THRESHOLD, round(said.threshold, DECIMALS), codes.NO_UNIT),
+            _share(coding.PROBABILITY, said.probability),
+            _share(coding.THRESHOLD, said.threshold),
         ],
         "qualitative_evaluations": [
-            sr.QualitativeEvaluation(codes.VERDICT, codes.VERDICTS[said.verdict]),
-            sr.QualitativeEvaluation(codes.ABOVE_THRESHOLD, codes.POSITIVE[said.positive]),
+            sr.QualitativeEvaluation(code(coding.VERDICT), code(coding.VERDICTS[said.verdict])),
+            sr.QualitativeEvaluation(code(coding.ABOVE_THRESHOLD), code(coding.POSITIVE[said.positive])),
         ],
     }
     found = regions(image, said.finding) if said in image.likely else []
@@ -89,6 +89,10 @@ def _finding(answer: Answer, image: AnalysedImage, said: Said) -> Group:
     where = sr.SourceImageForRegion(image.source.SOPClassUID, image.source.SOPInstanceUID)
     region = sr.ImageRegion(sr.GraphicTypeValues.POLYLINE, np.asarray(found[0]), where)
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **parts)
+
+
+def _share(name: coding.Concept, share: float) -> sr.Measurement:
+    return sr.Measurement(code(name), float(coding.decimal(share)), code(coding.NO_UNIT))
 
 
 def _tracking(image: AnalysedImage, what: str) -> sr.TrackingIdentifier:
