@@ -1,6 +1,7 @@
 """The structured report: Comprehensive SR with TID 1500 as its root (PS3.16)."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from highdicom import sr
@@ -70,7 +71,7 @@ def _groups(answer: Answer, image: AnalysedImage) -> Iterator[Group]:
 
 def _finding(answer: Answer, image: AnalysedImage, said: Said) -> Group:
     """One finding. Of several regions the largest is told, as a group has one; the presentation state shows all."""
-    parts = {
+    parts: dict[str, Any] = {
         "tracking_identifier": _tracking(image, str(said.finding)),
         "finding_type": code(coding.FINDING[said.finding]),
         "algorithm_id": _algorithm(answer),
