@@ -25,7 +25,7 @@ from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
 from thorax.forms import Forms
 from thorax.reading import AS_THE_BUNDLE, Reading
-from thorax.states import ANONYMOUS_TENANT, StepKind
+from thorax.states import ANONYMOUS_TENANT, OTHER_PIXELS, StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
 from thorax.work import answer as answer_of
 from thorax.work import ledger
@@ -34,7 +34,6 @@ from thorax.work.hints import Hints
 GPU_BATCH = 8
 AT_ONCE_S = 5.0  # an image whose preparation took longer is inferred under a lease of its own
 Prediction = tuple[NDArray[np.float32], NDArray[np.float16]]  # probabilities [5], maps [5, h, w]
-_OTHER_PIXELS = "An image with the same SOP Instance UID but other pixels came before."
 _log = structlog.get_logger(__name__)
 
 
@@ -159,7 +158,7 @@ class InferenceHandler:
         bundle = self._bundle_cache.bundle(claim.bundle_digest)
         try:
             if claim.contests and self._pixels_differ(claim.instance_id, claim.contests):
-                raise CodedError(Code.INSTANCE_CONFLICT, _OTHER_PIXELS)
+                raise CodedError(Code.INSTANCE_CONFLICT, OTHER_PIXELS)
             decoded = decode(
                 self._blobs.get(claim.instance_id, ORIGINAL),
                 claim.media_type,

@@ -5,10 +5,14 @@ The gateway looks at a file's head and decodes nothing; the workers' sandboxed c
 
 import struct
 from dataclasses import dataclass
+from typing import Literal
 
 from thorax.errors import Code, CodedError
 
-DICOM, PNG, JPEG = "application/dicom", "image/png", "image/jpeg"
+MediaType = Literal["application/dicom", "image/png", "image/jpeg"]
+DICOM: MediaType = "application/dicom"
+PNG: MediaType = "image/png"
+JPEG: MediaType = "image/jpeg"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 J2K_SOC_SIZ = b"\xff\x4f\xff\x51"
@@ -54,7 +58,7 @@ def unreadable(detail: str) -> CodedError:
     return CodedError(Code.UNREADABLE_IMAGE, detail)
 
 
-def sniff(head: bytes) -> str:
+def sniff(head: bytes) -> MediaType:
     """The media type of a file by its first `HEAD_BYTES`; of an image whose header lies within, the size is checked.
 
     Raises CodedError: EMPTY_FILE, UNSUPPORTED_MEDIA, UNREADABLE_IMAGE, IMAGE_SIZE, IMAGE_TOO_LARGE.
@@ -63,6 +67,7 @@ def sniff(head: bytes) -> str:
         raise CodedError(Code.EMPTY_FILE, "The file is empty.")
     if head[128:132] == b"DICM" or _is_data_set(head):  # PS3.10, 7.1
         return DICOM
+    media_type: MediaType
     header: Header | None
     if head.startswith(PNG_SIGNATURE):
         media_type, header = PNG, png_header(head)

@@ -5,10 +5,16 @@ from pathlib import Path
 
 from sqlalchemy import TextClause, text
 
-from thorax.states import ALIVE_S, SHADOW_PRIORITY
+from thorax.states import ALIVE_S, ANONYMOUS_TENANT, JOBS_CHANNEL, OTHER_PIXELS, SHADOW_PRIORITY
 
-FACTS = {"alive_s": ALIVE_S, "shadow_priority": SHADOW_PRIORITY}
-"""What queries may name as a parameter without being given it."""
+FACTS: dict[str, int | str] = {
+    "alive_s": ALIVE_S,
+    "anonymous_tenant": str(ANONYMOUS_TENANT),
+    "jobs_channel": JOBS_CHANNEL,
+    "other_pixels": OTHER_PIXELS,
+    "shadow_priority": SHADOW_PRIORITY,
+}
+"""What SQL may name as a parameter without being given it."""
 
 _HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
@@ -27,3 +33,10 @@ def load(module: str) -> dict[str, TextClause]:
 def statement(sql: str) -> TextClause:
     """A query with the facts that it names."""
     return text(sql).bindparams(**{name: fact for name, fact in FACTS.items() if f":{name}" in sql})
+
+
+def with_literals(sql: str) -> str:
+    """SQL that takes no parameters, since it creates something, with the facts that it names written out."""
+    for name, fact in FACTS.items():
+        sql = re.sub(rf":{name}\b", repr(fact), sql)
+    return sql

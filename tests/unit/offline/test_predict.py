@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from tests.factories.bundles import finding_points, make_bundle
-from tests.factories.images import chest_png
+from tests.factories.images import chest_jpeg, chest_png
 
 from thorax.commands.cli import cli
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
+from thorax_client.commands import files
 from thorax_offline import load_bundle
 from thorax_offline.command import COLUMNS, found
 
@@ -35,6 +36,16 @@ def images(tmp_path: Path) -> Path:
     (folder / "labels.csv").write_text("image\n")
     (folder / "DICOM" / "DICOMDIR").write_bytes(b"\0" * 128 + b"DICM" + b"\0" * 40)
     return folder
+
+
+def test_the_client_sends_what_predict_reads(images: Path) -> None:
+    """The client has the rule a second time, since it stands alone."""
+    (images / "c.jpg").write_bytes(chest_jpeg())
+    (images / "empty.png").touch()
+    (images / "cut.png").write_bytes(chest_png()[:20])
+    expected = ["DICOM/0001/IM1", "b.png", "c.jpg", "cut.png"]
+    for find in (found, files.found):
+        assert sorted(str(file.relative_to(images)) for file in find([images])) == expected
 
 
 def run(*words: object) -> tuple[int, list[dict[str, str]], str]:

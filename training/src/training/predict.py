@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_worker.backbone import Backbone, Prediction
-from model_worker.decoding.images import DICOM, canonical, read_image
+from model_worker.decoding.images import canonical, read_image
 from model_worker.decoding.raster import to_eight_bits, to_grey
 from thorax.bundle import Bundle
-from thorax.errors import CodedError
+from thorax.errors import Code, CodedError
+from thorax.image_headers import HEAD_BYTES, sniff
 from training.datasets import DataError
 
 Image = NDArray[np.uint8]
@@ -40,16 +41,13 @@ def read_grey(path: Path) -> Image:
     """
     try:
         data = path.read_bytes()
-        if data[128:132] == b"DICM":
-            return read_image(data, DICOM, force=True).grey
-        for magic, kind in ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg")):
-            if data.startswith(magic):
-                return read_image(data, kind, force=True).grey
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+        return read_image(data, sniff(data[:HEAD_BYTES]), force=True).grey
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}.") from error
     except CodedError as error:
-        raise DataError(f"{path}: {error.detail}") from error
+        if error.code is not Code.UNSUPPORTED_MEDIA:
+            raise DataError(f"{path}: {error.detail}") from error
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise DataError(f"{path}: expected a DICOM, PNG, JPEG or WebP image.")
     return to_eight_bits(to_grey(pixels))

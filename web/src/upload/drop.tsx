@@ -3,9 +3,12 @@ import { Upload } from "lucide-react";
 import { useEffect, useState } from "react";
 import { FileTrigger } from "react-aria-components";
 import { useLocation } from "wouter";
+import type { Image } from "../api/client";
 import { viewPath } from "../api/jobs";
 import { Button } from "../ui/controls";
 import { enqueue, useOneStudy } from "./queue";
+
+const TYPES: Image["media_type"][] = ["image/png", "image/jpeg", "application/dicom"];
 
 /** Send files; a single one is opened at once, many are listed. */
 export function useUpload() {
@@ -30,7 +33,7 @@ export function DropZone() {
       <FileTrigger
         allowsMultiple
         onSelect={(files) => upload([...(files ?? [])])}
-        acceptedFileTypes={["image/png", "image/jpeg", "application/dicom", ".dcm", ".dicom", ""]}
+        acceptedFileTypes={[...TYPES, ".dcm", ".dicom", ""]}
       >
         <Button kind="primary">Choose files</Button>
       </FileTrigger>

@@ -1,4 +1,5 @@
 /** What the decoder hands to the viewer: grey values of up to 16 bits with all that is needed to show them right. */
+import type { Image } from "../api/client";
 
 /** Halved again and again, so that a small view of a large image has no false patterns. */
 export type Level = { width: number; height: number; data: Uint16Array };
@@ -28,7 +29,7 @@ export type Pixels = {
   note: string | null;
 };
 
-export type DecodeRequest = { data: ArrayBuffer; mediaType: string; note: string | null };
+export type DecodeRequest = { data: ArrayBuffer; mediaType: Image["media_type"]; note: string | null };
 export type DecodeAnswer = { pixels: Pixels } | { error: string };
 
 /** The image and its halves down to 64 pixels; sizes as WebGL's mip levels have them. */

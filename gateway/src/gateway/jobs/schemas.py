@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from thorax.errors import Code
 from thorax.findings import Finding
+from thorax.image_headers import DICOM, MediaType
 from thorax.image_warnings import WarningCode
 from thorax.operating_points import Verdict
 from thorax.reading import Point
@@ -130,7 +131,7 @@ class ImageView(BaseModel):
     id: UUID = Field(examples=[_IMAGE])
     position: int = Field(description="0 for the first file sent.", examples=[0])
     file_name: str = Field(examples=["chest.dcm"])
-    media_type: str = Field(examples=["application/dicom"])
+    media_type: MediaType = Field(examples=[DICOM])
     rows: int | None = Field(description="Native height in pixels, once prepared.", examples=[2022])
     columns: int | None = Field(description="Native width in pixels, once prepared.", examples=[2022])
     view_position: str | None = Field(examples=["PA"])

@@ -24,7 +24,7 @@ Grey = NDArray[np.uint8]
 Pixels = NDArray[Any]  # uint8 or uint16
 
 _ORIENTATION = 0x0112
-_REDUCED = {
+_REDUCED: dict[tuple[str, int, int], int] = {
     (JPEG, components, times): flag
     for components, flags in (
         (1, (cv2.IMREAD_REDUCED_GRAYSCALE_2, cv2.IMREAD_REDUCED_GRAYSCALE_4, cv2.IMREAD_REDUCED_GRAYSCALE_8)),

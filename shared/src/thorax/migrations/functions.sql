@@ -1,15 +1,16 @@
--- Functions. Those with `security definer` do what their caller may not do itself.
+-- Functions. Those with `security definer` do what their caller may not do itself. What stands after a colon is one of
+-- `thorax.queries.FACTS`.
 
 -- Adds jobs for the shadow bundle, as the sweeper may neither add jobs nor see whose they are; returns how many. Looks
 -- at jobs in the order in which they ended, from where it stopped (`shadow_seen`); the two seconds are for transactions
 -- that commit late. Where the shadow's inputs are all among the original's, the prepared pixels are used, and only
--- `infer` is added. Priority 9 is `thorax.states.SHADOW_PRIORITY`: after all real work.
+-- `infer` is added.
 create function enqueue_shadow_jobs(at_most integer) returns bigint language sql security definer
 set search_path = public, pg_temp as $$
 with shadow as (
   select digest, manifest, shadow_share, shadow_seen, now() - interval '2 seconds' as until from bundles
   where shadow_share is not null
-    and (select count(*) from (select from steps where state = 'waiting' and priority = 9 limit 100) s) < 100
+    and (select count(*) from (select from steps where state = 'waiting' and priority = :shadow_priority limit 100) s) < 100
   for no key update skip locked),
 picked as (
   select j.id as origin, gen_random_uuid() as id, j.tenant_id, j.study_id, j.images_below, j.owner, j.finished_at, shadow.digest,
@@ -37,24 +38,23 @@ todo as (
     union all select 'prepare', null, 0 where not picked.ready) as step),
 new_jobs as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, shadow_of, images_below)
-  select id, tenant_id, study_id, owner, 9, digest, (select count(*) + 1 from todo where todo.id = picked.id), origin,
-    images_below
+  select id, tenant_id, study_id, owner, :shadow_priority, digest,
+    (select count(*) + 1 from todo where todo.id = picked.id), origin, images_below
   from picked returning id),
 new_steps as (
   insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, hinted_at)
-  select id, instance_id, kind, backbone, digest, 9, '-infinity' from todo order by id, position, place)
+  select id, instance_id, kind, backbone, digest, :shadow_priority, '-infinity' from todo order by id, position, place)
 select count(*) from new_jobs;
 $$;
 
 -- Marks a study as one of a patient's. The patient is kept as a keyed hash with a secret of the tenant's own that no
 -- service may read: it is made and used in here, which is all a worker may call. Both halves of what is hashed have 32
 -- bytes, so there is nothing to extend or to shift. An empty hash: the images of one study name several patients.
--- The tenant that is left out is `thorax.states.ANONYMOUS_TENANT`.
 create function remember_patient(study uuid, digest bytea) returns void language sql security definer
 set search_path = public, pg_temp as $$
   insert into patient_secrets (tenant_id)
   select tenant_id from studies
-  where id = study and octet_length(digest) = 32 and tenant_id <> '00000000-0000-0000-0000-00000000a707'
+  where id = study and octet_length(digest) = 32 and tenant_id <> :anonymous_tenant
   on conflict do nothing;
   update studies s set patient = case
     when s.patient is null or s.patient = sha256(p.secret || digest) then sha256(p.secret || digest) else '' end
@@ -140,7 +140,7 @@ set search_path = public, pg_temp as $$
   queued as (insert into blobs_pending_deletion (instance_id) select id from erased),
   marked as (
     update instances set state = 'failed',
-      error_detail = 'An image with the same SOP Instance UID but other pixels came before.'
+      error_detail = :other_pixels
     where not same and id in (select id from aside))
   update jobs set version = version + 1,
     images_below = case when same then images_below else greatest(images_below, aside.position + 1) end
@@ -182,13 +182,13 @@ select (select coalesce(jsonb_agg(jsonb_build_object('job', p.job_id, 'tenant', 
 $$;
 
 -- Tells the gateways of each change of a job that clients can see: its tenant, id, version and state. (The workers, who
--- make most changes, may not read whose a job is.) The channel is `thorax.states.JOBS_CHANNEL`. Of an erased job: no state.
+-- make most changes, may not read whose a job is.) Of an erased job: no state.
 create function tell_of_job() returns trigger language plpgsql set search_path = public, pg_temp as $$
 begin
   if tg_op = 'DELETE' then
-    perform pg_notify('thorax_jobs', concat_ws(' ', old.tenant_id, old.id, old.version, ''));
+    perform pg_notify(:jobs_channel, concat_ws(' ', old.tenant_id, old.id, old.version, ''));
   else
-    perform pg_notify('thorax_jobs', concat_ws(' ', new.tenant_id, new.id, new.version, new.state));
+    perform pg_notify(:jobs_channel, concat_ws(' ', new.tenant_id, new.id, new.version, new.state));
   end if;
   return null;
 end $$;

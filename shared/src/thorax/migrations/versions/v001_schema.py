@@ -4,6 +4,8 @@ from pathlib import Path
 
 from alembic import op
 
+from thorax.queries import with_literals
+
 revision = "v001"
 down_revision = None
 
@@ -13,4 +15,4 @@ _FOLDER = Path(__file__).parents[1]
 def upgrade() -> None:
     """Create everything, then hand out as little of it as each service needs."""
     for part in ("schema", "functions", "roles"):
-        op.execute((_FOLDER / f"{part}.sql").read_text("utf-8"))
+        op.execute(with_literals((_FOLDER / f"{part}.sql").read_text("utf-8")))
