@@ -24,6 +24,7 @@ from tests.factories.platform import Platform, finished
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
 MAX_BYTES = 3_000_000
+DOCUMENTS = "DOCUMENTS"
 SPARE = [f"SPARE{n}" for n in range(40)]
 
 
@@ -68,13 +69,14 @@ def run_scp(
 ) -> Iterator[Scp]:
     """An SCP of a new tenant, whose files are in `folder`; studies settle after a second.
 
-    It has spare titles for tests that share it (see `scp`).
+    It has spare titles for tests that share it (see `scp`), and one that takes documents.
     """
     port, tenant, aes = port or free_port(), tenant or uuid4(), folder / "aes.toml"
     peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
-    titles = {"THORAX": tenant} | {title: uuid5(tenant, title) for title in SPARE}
+    titles = {"THORAX": tenant, DOCUMENTS: tenant} | {title: uuid5(tenant, title) for title in SPARE}
     how = f'priority = "stat"\nquiet_s = 1\npeers = {peers}\n'
-    aes.write_text("".join(f'[{title}]\ntenant = "{owner}"\n{how}' for title, owner in titles.items()))
+    tables = {title: f'[{title}]\ntenant = "{owner}"\n{how}' for title, owner in titles.items()}
+    aes.write_text("".join({**tables, DOCUMENTS: tables[DOCUMENTS] + "documents = true\n"}.values()))
     environment = {
         **platform._environment,
         "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),

@@ -18,7 +18,7 @@ from pydicom import dcmread
 from local_stack.server import free_port
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished, post
-from tests.integration.gateway.scp import Scp, answers
+from tests.integration.gateway.scp import DOCUMENTS, Scp, Start, answers
 
 BASIC = "Basic dGhvcmF4OnNlY3JldA=="  # thorax:secret
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -197,3 +197,34 @@ def test_a_pacs_that_forwards_all_it_gets_starts_no_circle(
             time.sleep(0.2)
         time.sleep(10)  # ten times as long as a study of this tenant waits for another image
         assert len(scp.jobs(1)) == 1 and len(orthanc.get("/instances").json()) == 4
+
+
+@pytest.mark.slow
+def test_a_pacs_sends_a_whole_study_with_our_results_over_both_doors(
+    platform: Platform, start: Start, tmp_path: Path
+) -> None:
+    scp = start()
+    peers = {"thorax": [DOCUMENTS, "127.0.0.1", scp.port]}
+    web = {
+        "Url": f"{platform.base}/dicomweb/",
+        "HttpHeaders": {"Authorization": f"Bearer {platform.issuer.token(scp.tenant)}"},
+    }
+    settings = {
+        "DicomModalities": peers,
+        "DicomAet": "SCU",
+        "DicomWeb": {"Enable": True, "Servers": {"thorax": web}},
+    }
+    with run_orthanc(tmp_path, **settings) as orthanc, platform.client(scp.tenant) as client:
+        destine(platform, scp.tenant, f"{orthanc.base_url}/dicom-web", BASIC)
+        study = orthanc.post("/instances", content=chest_dicom(16)).json()["ParentStudy"]
+        whole = {"Resources": [study], "Synchronous": True}
+        assert orthanc.post("/modalities/thorax/store", json=whole).json()["FailedInstancesCount"] == 0
+        (job,) = scp.jobs(1)
+        assert delivery(client, f"/v1/jobs/{job['id']}", "delivered", "dead")["state"] == "delivered"
+        assert len(orthanc.get(f"/studies/{study}/instances").json()) == 4
+        again = orthanc.post("/modalities/thorax/store", json=whole)
+        assert (again.status_code, again.json().get("FailedInstancesCount")) == (200, 0), again.text
+        stow = orthanc.post("/dicom-web/servers/thorax/stow", json=whole)
+        assert stow.status_code == 200, stow.text
+        assert len(scp.jobs(1)) == 1
+        assert len(platform.sql("select 1 from instances where tenant_id = %s", scp.tenant)) == 1

@@ -19,12 +19,13 @@ from pynetdicom import _config, build_context
 
 from gateway.dimse.__main__ import beat
 from gateway.dimse.config import DimseSettings
+from gateway.dimse.contexts import DOCUMENTS as DOCUMENT_CLASSES
 from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES
 from local_stack.server import free_port
 from model_worker.decoding import anatomy
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform
-from tests.integration.gateway.scp import CR, Scp, Start, answers, data_set, instance, tool, uid
+from tests.integration.gateway.scp import CR, DOCUMENTS, Scp, Start, answers, data_set, instance, tool, uid
 from tests.integration.gateway.stored import stored
 from thorax.errors import Code
 
@@ -138,6 +139,16 @@ def test_every_transfer_syntax_is_agreed_and_nothing_else(scp: Scp) -> None:
     association.release()
     assert accepted == set(TRANSFER_SYNTAXES)
     assert rejected == [RADIOGRAPHS[0], CT]
+
+
+def test_documents_are_taken_by_a_title_that_says_so(scp: Scp) -> None:
+    report, image = DOCUMENT_CLASSES[3], instance(uid(), SOPClassUID=DOCUMENT_CLASSES[3], Modality="SR")
+    contexts = [build_context(report, ExplicitVRLittleEndian), build_context(CR)]
+    plain, association = scp.associate(*contexts), scp.associate(*contexts, called=DOCUMENTS)
+    assert [context.abstract_syntax for context in plain.accepted_contexts] == [CR]
+    assert association.send_c_store(data_set(image)).Status == 0
+    plain.release()
+    association.release()
 
 
 @pytest.mark.parametrize(

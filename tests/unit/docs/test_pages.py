@@ -11,7 +11,7 @@ from aggregator.config import AggregatorSettings
 from auth_service.config import AuthSettings
 from gateway.config import GatewaySettings
 from gateway.dimse.config import DimseSettings
-from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES, VERIFICATION
+from gateway.dimse.contexts import DOCUMENTS, RADIOGRAPHS, TRANSFER_SYNTAXES, VERIFICATION
 from local_stack.settings import LocalSettings
 from model_worker.config import WorkerSettings
 from thorax.settings import Settings
@@ -145,6 +145,6 @@ def test_findings_begin_alike_and_are_listed(script: Path) -> None:
 def test_the_conformance_statement_names_what_is_negotiated() -> None:
     scp = (ROOT / "docs/reference/conformance.md").read_text().partition("## STOW")[0]
     told = re.findall(r"1\.2\.840\.10008[.\d]*\d", scp)
-    assert sorted(told) == sorted([VERIFICATION, *RADIOGRAPHS, *TRANSFER_SYNTAXES])
+    assert sorted(told) == sorted([VERIFICATION, *RADIOGRAPHS, *DOCUMENTS, *TRANSFER_SYNTAXES])
     for name, value in re.findall(r"`THORAX_(\w+)` \((\d[\d.]*)\)", scp):
         assert str(DimseSettings.model_fields[name.lower()].default) == value, name

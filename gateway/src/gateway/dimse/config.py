@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from gateway.config import SHORTEST_QUIET_S, GatewaySettings
+from gateway.dimse.contexts import DOCUMENTS, RADIOGRAPHS
 from gateway.dimse.tls import server_context
 from gateway.studies.filing import Route
 from thorax.settings import Port
@@ -56,9 +57,15 @@ class CalledAE(BaseModel):
     )
     quiet_s: float = Field(default=10, ge=SHORTEST_QUIET_S)
     latest_s: float = Field(default=120, ge=SHORTEST_QUIET_S)
+    documents: bool = Field(default=False, description="structured reports, presentation states and PDF, too")
     peers: Mapping[str, tuple[IPv4Network | IPv6Network, ...]] = Field(
         description="networks by calling AE title; `*` stands for any title"
     )
+
+    @property
+    def sop_classes(self) -> tuple[str, ...]:
+        """The storage classes that it takes."""
+        return RADIOGRAPHS + DOCUMENTS if self.documents else RADIOGRAPHS
 
     def allows(self, calling: str, address: str) -> bool:
         """Whether a peer may associate under this title from this address."""

@@ -1,4 +1,7 @@
-"""What is negotiated: the storage classes that can hold a radiograph, in the transfer syntaxes that workers decode."""
+"""What is negotiated: the storage classes that can hold a radiograph, in the transfer syntaxes that workers decode.
+
+An AE title may take documents as well, from a PACS that would call a study failed for an object that it can't send.
+"""
 
 from collections.abc import Iterable
 
@@ -11,6 +14,16 @@ RADIOGRAPHS = tuple(
     _STORAGE + leaf
     for leaf in ("1", "1.1", "1.1.1", "7", "7.1", "7.2", "7.3", "7.4")  # CR, DX (both), secondary capture
 )
+DOCUMENTS = tuple(
+    _STORAGE + leaf
+    for leaf in (
+        "11.1",
+        "88.11",
+        "88.22",
+        "88.33",
+        "104.1",
+    )  # GSPS; basic text, enhanced, comprehensive SR; PDF
+)
 _SYNTAX = "1.2.840.10008.1.2"
 UNCOMPRESSED = (f"{_SYNTAX}.1", _SYNTAX)
 TRANSFER_SYNTAXES = (
@@ -20,11 +33,11 @@ TRANSFER_SYNTAXES = (
 )
 
 
-def supported() -> list[PresentationContext]:
-    """The presentation contexts that are accepted."""
+def supported(sop_classes: Iterable[str] = RADIOGRAPHS) -> list[PresentationContext]:
+    """The presentation contexts that are accepted: Verification, and the storage of these classes."""
     return [
         build_context(VERIFICATION, list(UNCOMPRESSED)),
-        *(build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in RADIOGRAPHS),
+        *(build_context(sop_class, list(TRANSFER_SYNTAXES)) for sop_class in sop_classes),
     ]
 
 

@@ -12,7 +12,7 @@ from pynetdicom import evt
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.dimse.config import CalledAE
-from gateway.dimse.contexts import RADIOGRAPHS, prefer_the_senders_order
+from gateway.dimse.contexts import prefer_the_senders_order, supported
 from gateway.dimse.pdus import bounded
 from gateway.studies.filing import Filing
 from gateway.studies.header import Identifiers
@@ -82,6 +82,7 @@ class StorageSCP:
             association.kill()
             return
         _log.info("association_requested", called=called, calling=calling, address=address)
+        association.acceptor.supported_contexts = supported(ae.sop_classes)
         prefer_the_senders_order(request.presentation_context_definition_list)
 
     def _received(self, event: Any) -> None:
@@ -107,12 +108,12 @@ class StorageSCP:
         """Success only once the image is durable and recorded (PS3.4, B.2.3)."""
         request, path = event.request, event.dataset_path
         try:
-            if request.AffectedSOPClassUID not in RADIOGRAPHS:
+            peer = event.assoc.requestor.primitive
+            ae = self._aes[peer.called_ae_title.strip()]
+            if request.AffectedSOPClassUID not in ae.sop_classes:
                 return SOP_CLASS_NOT_SUPPORTED
             if request._dataset_file.failed:
                 raise request._dataset_file.failed
-            peer = event.assoc.requestor.primitive
-            ae = self._aes[peer.called_ae_title.strip()]
             route = ae.route(peer.calling_ae_title.strip())
 
             async def kept() -> Identifiers:
