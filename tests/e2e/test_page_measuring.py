@@ -2,6 +2,8 @@
 
 import re
 
+import cv2
+import numpy as np
 import pytest
 from tests.e2e.conftest import Reader
 from tests.e2e.person import SAMPLES, Person, until
@@ -87,3 +89,27 @@ def test_a_contour_has_its_name_and_a_map_says_how_coarse_it_is(person: Person) 
     page.keyboard.press("+")
     until(lambda: page.locator(".contour").get_attribute("d") != path)  # it keeps its place on the image
     page.get_by_text("Made from a grid of 5 × 5 to 7 × 7").wait_for()
+
+
+def test_a_map_without_a_warm_place_says_that_nothing_is_marked(person: Person) -> None:
+    page = person.page
+    _, empty = cv2.imencode(".png", np.zeros((128, 128, 4), np.uint8))
+    page.route("**/heatmaps/*", lambda route: route.fulfill(body=empty.tobytes(), content_type="image/png"))
+    person.choose(SAMPLES / "chest.png")
+    person.result("**/open/*")
+    page.keyboard.press("2")
+    page.keyboard.press("h")
+    page.get_by_text("Nothing is marked").wait_for()
+    assert not page.get_by_text("Made from a grid").count()
+
+
+def test_an_image_can_not_be_moved_out_of_sight(person: Person, reader: Reader) -> None:
+    page = person.page
+    person.enter(reader.account)
+    page.goto(f"/studies/{reader.current}")
+    person.result(f"**/studies/{reader.current}")
+    page.locator("canvas").focus()
+    for _ in range(60):  # 2,400 pixels
+        page.keyboard.press("ArrowRight")
+    moved = cv2.imdecode(np.frombuffer(person.canvas(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert (moved > 60).mean() > 0.1

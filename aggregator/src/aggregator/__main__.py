@@ -2,6 +2,7 @@
 
 from aggregator.config import AggregatorSettings
 from aggregator.tasks import AggregateHandler
+from thorax.leaving import leave
 from thorax.settings import load
 from thorax.states import StepKind
 from thorax.work.run import Process
@@ -13,6 +14,7 @@ def main() -> None:
     process = Process("aggregator", settings)
     handler = AggregateHandler(process.engine, quorum=settings.quorum)
     process.serve(handler, [StepKind.AGGREGATE], refresh=handler.capabilities)
+    leave()
 
 
 if __name__ == "__main__":

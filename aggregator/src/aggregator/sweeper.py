@@ -13,6 +13,7 @@ from aggregator.delivery.service import Deliveries
 from aggregator.housekeeping import Housekeeping
 from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.recovery import Recovery
+from thorax.leaving import leave
 from thorax.settings import load
 from thorax.storage import BlobStore
 from thorax.work.hints import Hints
@@ -96,6 +97,7 @@ def main() -> None:
             sweep_s=settings.sweep_s,
             needed=recovery.needed,
         )
+    leave()
 
 
 if __name__ == "__main__":

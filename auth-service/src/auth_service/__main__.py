@@ -18,6 +18,7 @@ from thorax import metrics
 from thorax.database import require_usable
 from thorax.errors import CodedError
 from thorax.http.server import serve as run_server
+from thorax.leaving import leave
 from thorax.settings import load
 from thorax.telemetry import configure
 
@@ -43,6 +44,7 @@ def serve() -> None:
     with suppress(SQLAlchemyError):  # it waits for a database that is away, but not for the right secret
         _in_transaction(context, load_keys)
     run_server(create_app(context), settings.auth_host, settings.auth_port, grace_s=settings.grace_s)
+    leave()
 
 
 @cli.command("rotate-keys")

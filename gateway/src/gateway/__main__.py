@@ -4,6 +4,7 @@ from gateway.app import create_app
 from gateway.config import GatewaySettings
 from thorax import database, metrics, telemetry
 from thorax.http.server import serve
+from thorax.leaving import leave
 from thorax.settings import load
 
 
@@ -15,6 +16,7 @@ def main() -> None:
     database.require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     app = create_app(settings)
     serve(app, settings.host, settings.port, grace_s=settings.grace_s, leaving=app.state.notifications.close)
+    leave()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.sandbox import client as sandbox
 from model_worker.tasks import InferenceHandler
+from thorax.leaving import leave
 from thorax.settings import load
 from thorax.states import StepKind
 from thorax.storage import BlobStore
@@ -34,6 +35,7 @@ def main() -> None:
         sandbox.start()
     handler.open()
     process.serve(handler, queues, refresh=handler.refresh)
+    leave()
 
 
 if __name__ == "__main__":

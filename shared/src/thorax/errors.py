@@ -23,7 +23,7 @@ class Code(StrEnum):
 
     # fmt: off
     # requests
-    VALIDATION = "validation_failed", 422, "The request is not valid", "Correct the fields named in `errors`."
+    VALIDATION = "validation_failed", 422, "The request is not valid", "Correct what `detail` names; `errors`, where there, lists every field."
     UNKNOWN_PARAMETER = "unknown_parameter", 400, "The URL has an unknown query parameter", "Use only the names in `parameters`."
     NOT_FOUND = "not_found", 404, "Not found", "Check the id. Other tenants' resources are never found."
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This method is not allowed here", "Use a method that the Allow header lists."

@@ -127,7 +127,8 @@ def test_an_entity_tag_spares_what_did_not_change(done: Done) -> None:
     first = client.get(job["links"]["self"])
     again = client.get(job["links"]["self"], headers={"If-None-Match": first.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert again.headers["etag"] == first.headers["etag"]
+    for name in ("etag", "cache-control", "vary"):
+        assert again.headers[name] == first.headers[name], name
 
 
 @pytest.mark.parametrize("known", ['"1", {}', "*", '{}, "x"'])
@@ -143,6 +144,26 @@ def test_head_answers_without_a_body_also_for_streams(done: Done) -> None:
     for path in (*job["links"].values(), "/v1/jobs", "/v1/events", "/v1/models", "/openapi.json", "/"):
         head = client.head(path, timeout=5)
         assert (head.status_code, head.content) == (503 if path == "/" else 200, b""), path
+        assert head.headers.get("content-length") != "0", path
+
+
+@pytest.mark.parametrize("name", ["title", "accession", "study_instance_uid", "bundle"])
+def test_a_filter_that_nothing_can_match_is_refused(done: Done, name: str) -> None:
+    client, _ = done
+    problem(client.get("/v1/jobs", params={name: "two\0"}), Code.VALIDATION)
+
+
+def test_a_form_whose_file_was_not_chosen_has_no_file(client: httpx.Client) -> None:
+    def sent(*parts: bytes) -> httpx.Response:
+        head = b'--x\r\nContent-Disposition: form-data; name="files"; filename=""\r\n\r\n'
+        body = b"".join(head + part + b"\r\n" for part in parts) + b"--x--\r\n"
+        return client.post(
+            "/v1/jobs", content=body, headers={"Content-Type": "multipart/form-data; boundary=x"}
+        )
+
+    problem(sent(b""), Code.NO_FILES)
+    assert len(sent(b"", chest_png(1, 64)).json()["instance_ids"]) == 1
+    problem(sent(*[b""] * 21), Code.TOO_MANY_FILES)
 
 
 def test_a_receipt_says_where_the_events_are_and_how_much_room_is_left(client: httpx.Client) -> None:

@@ -11,7 +11,7 @@ export const FINDINGS: Record<string, string> = {
   cardiomegaly: "Cardiomegaly",
   consolidation: "Consolidation",
   edema: "Edema",
-  pleural_effusion: "Pleural effusion",
+  pleural_effusion: "Pleural Effusion",
 };
 
 const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium" });

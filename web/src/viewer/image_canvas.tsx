@@ -83,7 +83,7 @@ export function ImageCanvas({ image, finding, cut, view, change }: Props) {
   const note = [
     pixels?.note,
     mapped && heat.error && !heatmap && `The heatmap of ${mapped.label} could not be loaded.`,
-    heatmap && gridWords(image),
+    heatmap && markedWords(heatmap, image, cut),
     view.heat && finding && !mapped && `${finding.label} is unlikely: there is no heatmap to show.`,
   ];
   return (
@@ -142,14 +142,24 @@ function scaled(heatmap: Heatmap, { probability, threshold, prevalence }: Findin
   return { ...heatmap, data: heatmap.data.map((level) => level * strength) };
 }
 
-/** A map is drawn smooth, and is no finer than what it was made from. */
-function gridWords({ maps }: Image): string {
+/** What a map shows. It is drawn smooth, and is no finer than what it was made from. */
+function markedWords({ data }: Heatmap, { maps }: Image, cut: number): string {
+  const top = data.reduce((most, level) => Math.max(most, level), 0) / 255;
+  if (top < FAINTEST) return "Nothing is marked: no region stands out.";
+  const faint = top < cut ? "Nothing reaches the mark of this finding. " : "";
+  return faint + gridWords(maps);
+}
+
+function gridWords(maps: Image["maps"]): string {
   const edges = Object.values(maps?.backbones ?? {}).map(({ rows, columns }) => Math.max(rows, columns));
   const [low, high] = [Math.min(...edges), Math.max(...edges)];
   if (!edges.length) return "";
   const size = low === high ? `${high} × ${high}` : `${low} × ${low} to ${high} × ${high}`;
   return `Made from a grid of ${size}: a region, not a border.`;
 }
+
+/** The share of a map's scale below which its colours can't be told from none. */
+const FAINTEST = 0.02;
 
 const ARROWS: Record<string, [number, number]> = {
   ArrowLeft: [-1, 0],

@@ -81,14 +81,18 @@ export function zoomed(
   const zoom = Math.min(Math.max(view.zoom * factor, 0.25), 60);
   const shift = 1 / view.zoom - 1 / zoom;
   const [x, y] = size ? [(at.x * shift) / size.width, (at.y * shift) / size.height] : [0, 0];
-  return { view: { x: view.x + x, y: view.y + y, zoom } };
+  return { view: { ...inSight(view.x + x, view.y + y), zoom } };
 }
 
 /** Move an image of `size` by CSS pixels. */
 export function panned({ view }: ViewState, dx: number, dy: number, size: Size): Partial<ViewState> {
   const [x, y] = [dx / (size.width * view.zoom), dy / (size.height * view.zoom)];
-  return { view: { ...view, x: view.x - x, y: view.y - y } };
+  return { view: { ...view, ...inSight(view.x - x, view.y - y) } };
 }
+
+/** The middle of the pane stays on the image, so that it can't be lost. */
+const inSight = (x: number, y: number): Point => ({ x: clamped(x), y: clamped(y) });
+const clamped = (share: number) => Math.min(Math.max(share, 0), 1);
 
 export const sameWindow = (a: ViewState["window"], b: ViewState["window"]) =>
   a.higher === b.higher && a.wider === b.wider;

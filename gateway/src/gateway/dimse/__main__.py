@@ -23,6 +23,7 @@ from gateway.uploads.accept import Acceptance
 from gateway.uploads.receive import Receiver
 from thorax import database, metrics, telemetry
 from thorax.http.database import async_engine
+from thorax.leaving import leave
 from thorax.settings import load
 from thorax.storage import BlobStore
 from thorax.work.heartbeat import BEAT_S
@@ -65,6 +66,7 @@ def main() -> None:
             beat(settings, portal)
         _log.info("stopping")
         ae.shutdown()
+    leave()
 
 
 def beat(settings: DimseSettings, portal: BlockingPortal) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.jobs.events import event_stream
@@ -32,6 +32,15 @@ _EVENT_FIELDS: set[str] = {"id", "state", "progress", "stages", "version", "erro
 _EVENT = 'event: job\nid: 3\ndata: {"state": "running", "progress": {"done": 1, "total": 4}}\n\n'
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}}
 
+
+def _printable(text: str | None) -> str | None:
+    """What nothing can be called is refused: without it, a filter would find everything."""
+    if text and not text.isprintable():
+        raise ValueError("has characters that can't be printed")
+    return text
+
+
+_PRINTABLE = AfterValidator(_printable)
 _MIDNIGHT = BeforeValidator(lambda text: f"{text}T00:00:00Z" if len(str(text)) == 10 else text)
 
 jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=ACCOUNT_ERRORS)
@@ -59,7 +68,7 @@ async def list_jobs(
     state: JobState | None = None,
     priority: Priority | None = None,
     finding: Annotated[str | None, Query(description="Only studies positive for this finding.")] = None,
-    title: Annotated[str | None, Query(max_length=200, description="Part of the title.")] = None,
+    title: Annotated[str | None, _PRINTABLE, Query(max_length=200, description="Part of the title.")] = None,
     created_after: Annotated[
         AwareDatetime | None,
         _MIDNIGHT,
@@ -68,26 +77,30 @@ async def list_jobs(
     created_before: Annotated[
         AwareDatetime | None, _MIDNIGHT, Query(description="Before this moment.")
     ] = None,
-    study_instance_uid: Annotated[str | None, Query(max_length=64)] = None,
-    accession: Annotated[str | None, Query(max_length=16, description="The Accession Number.")] = None,
+    study_instance_uid: Annotated[str | None, _PRINTABLE, Query(max_length=64)] = None,
+    accession: Annotated[
+        str | None, _PRINTABLE, Query(max_length=16, description="The Accession Number.")
+    ] = None,
     patient: Annotated[
         str | None,
         Query(pattern="^[0-9a-f]{64}$", description="A pseudonym, as `patient` of a job names it."),
     ] = None,
-    bundle: Annotated[str | None, Query(max_length=200, description="A bundle's name or digest.")] = None,
+    bundle: Annotated[
+        str | None, _PRINTABLE, Query(max_length=200, description="A bundle's name or digest.")
+    ] = None,
 ) -> JobPage:
     """List the tenant's jobs, page by page."""
     filters = Filters(
         state,
         priority,
         known_finding(finding) if finding else None,
-        _printable(title),
+        title,
         created_after,
         created_before,
-        _printable(study_instance_uid),
-        _printable(accession),
+        study_instance_uid,
+        accession,
         patient,
-        _printable(bundle),
+        bundle,
     )
     worklist: Worklist = request.app.state.worklist
     return await worklist.page(caller.tenant_id, limit=limit, order=sort, cursor=cursor, filters=filters)
@@ -98,10 +111,6 @@ async def list_priors(caller: Reader, request: Request, job_id: Annotated[UUID, 
     """List earlier studies of the same patient. Patients are matched by a keyed hash of the DICOM Patient ID."""
     worklist: Worklist = request.app.state.worklist
     return await worklist.priors(caller.tenant_id, job_id)
-
-
-def _printable(text: str | None) -> str | None:
-    return "".join(c for c in text if c.isprintable()) if text else None
 
 
 async def own_job(caller: Reader, job_id: Annotated[UUID, Path()]) -> Access:
@@ -126,6 +135,11 @@ Dependency = Callable[..., Awaitable[Access]]
 def entity_tag(version: int) -> str:
     """The ETag of a job's version."""
     return f'W/"{version}"'
+
+
+def _caching(version: int) -> dict[str, str]:
+    """What 200 and 304 say alike (RFC 9110, 15.4.5); Vary is added to what is packed."""
+    return {"ETag": entity_tag(version), "Cache-Control": "private, no-cache"}
 
 
 def seen_versions(if_none_match: str | None) -> Collection[int]:
@@ -162,9 +176,9 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         if seconds or seen:
             version, _ = await service.wait(access, seconds, seen)
             if version in seen:
-                return Response(status_code=304, headers={"ETag": entity_tag(version)})  # type: ignore[return-value]
+                return Response(status_code=304, headers=_caching(version) | {"Vary": "Accept-Encoding"})  # type: ignore[return-value]
         view = await service.view(access)
-        headers = {"ETag": entity_tag(view.version), "Cache-Control": "private, no-cache"}
+        headers = _caching(view.version)
         if not view.state.final:
             headers["Retry-After"] = "1"
         # Written here, as FastAPI would check it once more.

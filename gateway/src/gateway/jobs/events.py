@@ -78,7 +78,9 @@ async def stream_events(
 def event_stream(request: Request, events: AsyncIterator[ServerSentEvent]) -> Response:
     """The answer that streams events, with a comment every 15 s; only its header for HEAD."""
     if only_head(request):
-        return Response(media_type="text/event-stream")
+        head = Response(media_type="text/event-stream")
+        del head.headers["content-length"]  # of a body that has no end
+        return head
     # With an event of its own it waits, when the gateway stops, until the stream has ended by itself.
     return EventSourceResponse(events, ping=PING_S, shutdown_event=Event(), shutdown_grace_period=3)
 

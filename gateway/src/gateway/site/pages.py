@@ -77,6 +77,7 @@ for _path in VIEWS:
     router.add_api_route(_path, view, methods=["GET", "HEAD"])
 
 
+@router.api_route("/favicon.ico", methods=["GET", "HEAD"])  # what browsers ask for beside an image or JSON
 @router.api_route("/favicon.svg", methods=["GET", "HEAD"])
 async def favicon(request: Request) -> Response:
     """The page's icon."""

@@ -89,12 +89,19 @@ class Receiver:
 
     async def _read(self, stream: MultipartStream, upload: Upload) -> None:
         texts: dict[str, str] = {}
+        unchosen = 0
         async for part in stream.parts():
             name = str(part.name)
             if name == IMAGES and part.filename is not None:
-                if len(upload.images) >= self.settings.max_files:
+                if len(upload.images) + unchosen >= self.settings.max_files:
                     raise CodedError(Code.TOO_MANY_FILES)
-                image = await self._image(part.filename, stream.chunks(), len(upload.images))
+                try:
+                    image = await self._image(part.filename, stream.chunks(), len(upload.images))
+                except CodedError as error:
+                    if part.filename or error.code is not Code.EMPTY_FILE:
+                        raise
+                    unchosen += 1  # what a browser sends for a field in which no file was chosen
+                    continue
                 upload.images.append(await self._once(image, upload.images))
                 _refuse_several_patients(upload.images)
             elif name in Fields.model_fields and part.filename is None and name not in texts:

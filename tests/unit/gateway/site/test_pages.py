@@ -23,6 +23,7 @@ def built(tmp_path: Path) -> Path:
     (page / "assets/index-1a2b.js.gz").write_bytes(b"gzip")
     (page / "assets/notes.txt").write_text("no file of a page")
     (tmp_path / "secret.js").write_text("secret")
+    (page / "favicon.svg").write_text("<svg/>")
     return page
 
 
@@ -76,6 +77,11 @@ def test_hashed_files_are_compressed_and_never_change(
 )
 def test_only_the_documented_paths_are_served(built: Path, path: str) -> None:
     assert client(built).get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/favicon.svg", "/favicon.ico"])
+def test_the_icon_is_found_by_either_name(built: Path, path: str) -> None:
+    assert client(built).get(path).headers["content-type"] == "image/svg+xml"
 
 
 @pytest.mark.parametrize("page", [None, Path("/nowhere")])
