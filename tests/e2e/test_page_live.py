@@ -33,7 +33,7 @@ def test_one_stream_tells_of_all_studies(person: Person, stack: Run) -> None:
     jobs = [account.send((f"{i}.png", png), title=f"From afar {i}") for i in range(3)]
     rows = page.locator(".study-row")
     until(lambda: rows.count() == 3 and rows.locator(".chip.likely").count() == 9)
-    assert "upload" in rows.first.inner_text()  # where it came from
+    until(lambda: "upload" in rows.first.inner_text())  # where it came from; no text before it is painted
     account.api.delete(f"/v1/jobs/{jobs[0]}").raise_for_status()
     until(lambda: rows.count() == 2)
     rows.first.get_by_role("link").click()
