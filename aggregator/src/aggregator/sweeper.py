@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from aggregator.config import AggregatorSettings
 from aggregator.delivery.service import Deliveries
+from aggregator.derivations import Derivations
 from aggregator.housekeeping import Housekeeping
 from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.recovery import Recovery
@@ -21,12 +22,13 @@ from thorax.work.ledger import Capabilities
 from thorax.work.run import Process
 
 HOUSEKEEPING_S = 5.0
+READERS_S = 0.2  # somebody waits
 Duties = Sequence[Callable[[], None]]
 _log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Three threads of rounds: neither a blob store nor a PACS that is slow holds up the ledger's duties."""
+    """Four threads of rounds: neither a blob store nor a PACS that is slow holds up the ledger's duties."""
 
     def __init__(self) -> None:
         self._rounds: dict[Duties, float] = {}
@@ -41,12 +43,13 @@ class Sweeper:
         recovery: Duties,
         housekeeping: Duties,
         delivery: Duties,
+        derivation: Duties,
         *,
         sweep_s: float,
         needed: Callable[[], bool] = lambda: True,
     ) -> None:
         """Sweep until `stop`; `recovery` only in rounds in which it is `needed`."""
-        rounds = [(housekeeping, HOUSEKEEPING_S), (delivery, sweep_s)]
+        rounds = [(housekeeping, HOUSEKEEPING_S), (delivery, sweep_s), (derivation, READERS_S)]
         others = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in rounds]
         for other in others:
             other.start()
@@ -86,6 +89,7 @@ def main() -> None:
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, blobs)
     delivery = Deliveries(process.engine, blobs)
+    derivations = Derivations(process.engine, blobs)
     sweeper = Sweeper()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())
@@ -94,6 +98,7 @@ def main() -> None:
             recovery.duties,
             housekeeping.duties,
             delivery.duties,
+            derivations.duties,
             sweep_s=settings.sweep_s,
             needed=recovery.needed,
         )

@@ -199,6 +199,35 @@ class Heatmap(Base):
     map_shape: Mapped[list[int]]
 
 
+class Derivation(Base):
+    """That somebody looks at what a job made: its answer as DICOM objects, once the sweeper has made them."""
+
+    __tablename__ = "derivations"
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    attempts: Mapped[int]
+    made_at: Mapped[datetime | None]
+
+
+class Derived(Base):
+    """One of these objects (SR, SC or GSPS); its bytes lie in the blob store under its id."""
+
+    __tablename__ = "derived"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    job_id: Mapped[UUID] = mapped_column(ForeignKey("derivations.job_id"))
+    tenant_id: Mapped[UUID]
+    study_instance_uid: Mapped[str]
+    series_instance_uid: Mapped[str]
+    sop_instance_uid: Mapped[str]
+    sop_class_uid: Mapped[str]
+    modality: Mapped[str]
+    transfer_syntax: Mapped[str]
+    size_bytes: Mapped[int]
+    sha256: Mapped[str]
+    forms: Mapped[dict[str, Any] | None]
+    forms_wanted_at: Mapped[datetime | None]
+
+
 class IdempotencyKey(Base):
     """The first answer to a request, kept to be given again."""
 

@@ -25,10 +25,13 @@ select id, contests from instances where state = 'received' and error_code = 'in
 limit 1 for update skip locked""")
 _CHORES = text("""
 select exists (select from instances where forms_wanted_at is not null) as forms,
+  exists (select from derived where forms_wanted_at is not null) as forms_of_derived,
   exists (select from instances where state = 'received' and error_code = 'instance_conflict') as aside""")
-_WANTED_FORMS = text("""
-select id from instances where forms_wanted_at is not null order by forms_wanted_at limit 1 for update skip locked""")
-_FORMS = text("update instances set forms = cast(:forms as jsonb), forms_wanted_at = null where id = :id")
+_WANTED_ONE = "select id from instances where forms_wanted_at is not null order by forms_wanted_at limit 1 for update skip locked"
+_MADE = "update instances set forms = cast(:forms as jsonb), forms_wanted_at = null where id = :id"
+_WANTED_FORMS, _FORMS = (  # of what came, and of what Thorax made of it
+    (text(query), text(query.replace("instances", "derived"))) for query in (_WANTED_ONE, _MADE)
+)
 _DECIDE = text("select decide_conflict(:id, :same)")
 _PATIENT = text("select remember_patient(study_id, :digest) from instances where id = :id")
 
@@ -91,15 +94,18 @@ def decide_conflict(connection: Connection, instance_id: UUID, *, same: bool) ->
 def chores(connection: Connection) -> tuple[bool, bool]:
     """Whether somebody waits for forms of an image, and whether one was kept aside to be compared."""
     row = connection.execute(_CHORES).one()
-    return row.forms, row.aside
+    return row.forms or row.forms_of_derived, row.aside
 
 
 def wanted_forms(connection: Connection) -> UUID | None:
-    """The DICOM image whose forms somebody has waited for the longest; locked."""
-    row = connection.execute(_WANTED_FORMS).first()
-    return row.id if row else None
+    """The DICOM object whose forms somebody has waited for the longest, an image before what was made of one; locked."""
+    for query in _WANTED_FORMS:
+        if row := connection.execute(query).first():
+            return UUID(str(row.id))
+    return None
 
 
 def record_forms(connection: Connection, instance_id: UUID, forms: Forms) -> None:
-    """Which forms of an image there are; nobody waits any longer."""
-    connection.execute(_FORMS, {"id": instance_id, "forms": orjson.dumps(forms).decode()})
+    """Which forms of an object there are; nobody waits any longer."""
+    for query in _FORMS:  # ids are never used twice
+        connection.execute(query, {"id": instance_id, "forms": orjson.dumps(forms).decode()})

@@ -82,17 +82,22 @@ def test_what_is_not_matched_is_refused(reader: httpx.Client, query: dict[str, s
 
 def test_a_study_says_what_it_has_and_nothing_of_its_patient(reader: httpx.Client) -> None:
     [study] = reader.get("/dicomweb/studies", params={"StudyInstanceUID": FIRST}).json()
-    assert study["00080061"]["Value"] == ["CR", "DX"]
-    assert (study["00201206"]["Value"], study["00201208"]["Value"]) == ([2], [3])
+    own = [tag for tag in ("SR", "OT", "PR") if tag in study["00080061"]["Value"]]  # once it was analysed
+    assert study["00080061"]["Value"] == sorted(["CR", "DX", *own])
+    assert study["00201206"]["Value"] == [2 + len(own)]
     assert study["00100010"] == {"vr": "PN"}
     assert study["00100020"] == {"vr": "LO"}
 
 
 def test_series_and_instances_of_a_study_are_listed(reader: httpx.Client) -> None:
     path = f"/studies/{FIRST}"
-    assert found(reader, f"{path}/series", SERIES) == [f"{FIRST}.1", f"{FIRST}.2"]
+    came = [uid for uid in found(reader, f"{path}/series", SERIES) if uid.startswith(FIRST)]
+    assert came == [f"{FIRST}.1", f"{FIRST}.2"]
     assert found(reader, f"{path}/series", SERIES, Modality="DX") == [f"{FIRST}.2"]
-    all_ = found(reader, f"{path}/instances", SOP)
+    all_ = [
+        *found(reader, f"{path}/instances", SOP, Modality="CR"),
+        *found(reader, f"{path}/instances", SOP, Modality="DX"),
+    ]
     assert len(all_) == 3
     assert len(found(reader, f"{path}/series/{FIRST}.1/instances", SOP)) == 2
     assert found(reader, f"{path}/instances", SOP, SOPInstanceUID=all_[1]) == [all_[1]]
@@ -110,7 +115,7 @@ def test_a_study_that_came_twice_is_listed_once(reader: httpx.Client, platform: 
 def test_dicomweb_client_searches(reader: httpx.Client, platform: Platform) -> None:
     dicomweb = viewer(platform, reader)
     assert len(dicomweb.search_for_studies(search_filters={"StudyDate": "20260301"})) == 1
-    assert len(dicomweb.search_for_series(FIRST)) == 2
+    assert len(dicomweb.search_for_series(FIRST)) >= 2
     assert len(dicomweb.search_for_instances(FIRST, f"{FIRST}.1")) == 2
 
 

@@ -69,5 +69,5 @@ delete from steps where id in (
 select id from platform
 
 -- known_instances --
--- Which of these instances exist.
-select id from instances where id = any(:ids)
+-- Which of these instances, or objects made of them, exist.
+select id from instances where id = any(:ids) union all select id from derived where id = any(:ids)

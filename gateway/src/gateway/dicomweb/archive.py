@@ -17,6 +17,7 @@ from thorax.forms import Forms
 from thorax.http.database import tenant_autocommit
 
 LOOK_AGAIN_S = 0.05
+DERIVE_WAIT_S = 10  # for our own objects; the images are worth showing without
 _FORMS = TypeAdapter(Forms)
 
 
@@ -52,8 +53,7 @@ class Archive:
         """The instances of a target, at least one. Raises CodedError(NOT_FOUND)."""
         if not all(is_uid(uid) for uid in (target.study, target.series, target.sop) if uid is not None):
             raise CodedError(Code.NOT_FOUND)
-        async with tenant_autocommit(self._engine, tenant_id) as connection:
-            rows = await queries.instances(connection, tenant_id, target.study, target.series, target.sop)
+        rows = await self.rows(tenant_id, target)
         if not rows:
             raise CodedError(Code.NOT_FOUND)
         return [
@@ -68,6 +68,22 @@ class Archive:
             )
             for row in rows
         ]
+
+    async def rows(self, tenant_id: UUID, target: Target) -> Sequence[queries.AnyRow]:
+        """The rows of a target; of a whole study with our own objects, which are made when somebody looks for the first time."""
+        if target.series is None:
+            await self._derived(tenant_id, target.study)
+        async with tenant_autocommit(self._engine, tenant_id) as connection:
+            return await queries.instances(connection, tenant_id, target.study, target.series, target.sop)
+
+    async def _derived(self, tenant_id: UUID, study: str) -> None:
+        """Returns once a study's answers are there as DICOM objects, or have not come in time."""
+        deadline = monotonic() + DERIVE_WAIT_S
+        while monotonic() < deadline:
+            async with tenant_autocommit(self._engine, tenant_id) as connection:
+                if not await queries.derivation_open(connection, tenant_id, study):
+                    return
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def with_forms(self, tenant_id: UUID, found: Sequence[Stored]) -> list[tuple[Stored, Forms]]:
         """The instances and their forms, once all are made. Raises CodedError(UNAVAILABLE) where that takes too long."""

@@ -8,7 +8,7 @@ from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.dicomweb.keys import Query, days, is_pattern, like, listed
-from gateway.tables import Instance, Study
+from gateway.tables import Derived, Instance, Study
 from thorax.errors import Code
 
 AnyRow = Row[*tuple[Any, ...]]
@@ -25,18 +25,51 @@ with shown as (
     and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)
   order by s.study_date desc nulls last, s.study_instance_uid limit :limit offset :offset)
 select shown.*, of_it.* from shown cross join lateral (
-  select count(distinct i.sop_instance_uid) as instances, count(distinct i.series_instance_uid) as series,
-    array_agg(distinct i.modality) as modalities
-  from studies o join instances i on i.study_id = o.id
-  where o.tenant_id = :tenant and o.study_instance_uid = shown.study_instance_uid
-    and i.transfer_syntax is not null and i.error_code is distinct from 'instance_conflict') as of_it
+  select count(distinct sop_instance_uid) as instances, count(distinct series_instance_uid) as series,
+    array_agg(distinct modality) as modalities
+  from (
+    select i.sop_instance_uid, i.series_instance_uid, i.modality from studies o join instances i on i.study_id = o.id
+    where o.tenant_id = :tenant and o.study_instance_uid = shown.study_instance_uid
+      and i.transfer_syntax is not null and i.error_code is distinct from 'instance_conflict'
+    union all
+    select d.sop_instance_uid, d.series_instance_uid, d.modality from derived d
+    where d.tenant_id = :tenant and d.study_instance_uid = shown.study_instance_uid) as member) as of_it
 order by shown.study_date desc nulls last, shown.study_instance_uid"""
 _CONDITIONS = {
     "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
     "AccessionNumber": "and s.accession like :accession",
     "StudyDate": "and s.study_date between coalesce(cast(:since as date), '-infinity') and coalesce(cast(:until as date), 'infinity')",
-    "ModalitiesInStudy": "and (select true from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])) limit 1)",
+    "ModalitiesInStudy": "and coalesce("
+    "(select true from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])) limit 1), "
+    "(select true from derived d where d.tenant_id = :tenant and d.study_instance_uid = s.study_instance_uid "
+    "and d.modality = any(cast(:modalities as text[])) limit 1))",
 }
+# What the last job of a study that has ended says is made for whoever looks at it.
+_DERIVE = text("""
+with said as (
+  select distinct on (j.study_id) j.id, j.tenant_id from studies s join jobs j on j.study_id = s.id
+  where s.tenant_id = :tenant and s.study_instance_uid = :study and j.state in ('succeeded', 'failed')
+  order by j.study_id, j.created_at desc),
+asked as (
+  insert into derivations (job_id, tenant_id)
+  select id, tenant_id from said where not exists (select from derivations d where d.job_id = said.id)
+  on conflict do nothing returning true)
+select exists (select from asked)
+  or exists (select from said join derivations d on d.job_id = said.id where d.made_at is null
+    and (d.attempts < 3 or d.not_before > now()))""")
+
+
+_SERVED = (
+    Instance.id,
+    Instance.series_instance_uid,
+    Instance.sop_instance_uid,
+    Instance.transfer_syntax,
+    Instance.size_bytes,
+    Instance.sha256,
+    Instance.sop_class_uid,
+    Instance.modality,
+    Instance.forms,
+)
 
 
 async def studies(connection: AsyncConnection, tenant_id: UUID, query: Query) -> Sequence[AnyRow]:
@@ -59,19 +92,12 @@ async def studies(connection: AsyncConnection, tenant_id: UUID, query: Query) ->
 async def instances(
     connection: AsyncConnection, tenant_id: UUID, study: str, series: str | None, sop: str | None
 ) -> Sequence[AnyRow]:
-    """The instances of a study, a series, or the one. Of a UID that came several times, the image that came first."""
+    """The instances of a study, a series, or the one, and then what Thorax made of them.
+
+    Of a UID that came several times it is the image that came first.
+    """
     query = (
-        select(
-            Instance.id,
-            Instance.series_instance_uid,
-            Instance.sop_instance_uid,
-            Instance.transfer_syntax,
-            Instance.size_bytes,
-            Instance.sha256,
-            Instance.sop_class_uid,
-            Instance.modality,
-            Instance.forms,
-        )
+        select(*_SERVED)
         .distinct(Instance.sop_instance_uid)
         .join(Study, Study.id == Instance.study_id)
         .where(Study.tenant_id == tenant_id, Study.study_instance_uid == study)
@@ -79,20 +105,34 @@ async def instances(
         .where(Instance.error_code.is_distinct_from(str(Code.INSTANCE_CONFLICT)))
         .order_by(Instance.sop_instance_uid, Instance.contests.is_not(None), Study.created_at)
     )
-    if series is not None:
-        query = query.where(Instance.series_instance_uid == series)
-    if sop is not None:
-        query = query.where(Instance.sop_instance_uid == sop)
-    return (await connection.execute(query)).all()
+    derived = (
+        select(*(getattr(Derived, column.key) for column in _SERVED))
+        .where(Derived.tenant_id == tenant_id, Derived.study_instance_uid == study)
+        .order_by(Derived.modality.desc(), Derived.sop_instance_uid)
+    )
+    came = await connection.execute(_within(query, Instance, series, sop))
+    made = await connection.execute(_within(derived, Derived, series, sop))
+    return [*came, *made]
+
+
+def _within(query: Any, table: Any, series: str | None, sop: str | None) -> Any:
+    wanted = {table.series_instance_uid: series, table.sop_instance_uid: sop}
+    return query.where(*(column == uid for column, uid in wanted.items() if uid is not None))
+
+
+async def derivation_open(connection: AsyncConnection, tenant_id: UUID, study: str) -> bool:
+    """Ask for a study's answers as DICOM objects; whether they are still being made."""
+    return bool((await connection.execute(_DERIVE, {"tenant": tenant_id, "study": study})).scalar())
 
 
 async def want_forms(connection: AsyncConnection, ids: Sequence[UUID]) -> None:
     """Ask the workers for the forms of images that have none yet."""
-    waiting = (Instance.id.in_(ids), Instance.forms.is_(None), Instance.forms_wanted_at.is_(None))
-    await connection.execute(update(Instance).where(*waiting).values(forms_wanted_at=func.now()))
+    for table in (Instance, Derived):
+        waiting = (table.id.in_(ids), table.forms.is_(None), table.forms_wanted_at.is_(None))
+        await connection.execute(update(table).where(*waiting).values(forms_wanted_at=func.now()))
 
 
 async def forms(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, dict[str, Any] | None]:
     """The forms of images, None while they are being made."""
-    query = select(Instance.id, Instance.forms).where(Instance.id.in_(ids))
-    return {row.id: row.forms for row in await connection.execute(query)}
+    queries = [select(table.id, table.forms).where(table.id.in_(ids)) for table in (Instance, Derived)]
+    return {row.id: row.forms for query in queries for row in await connection.execute(query)}

@@ -42,7 +42,7 @@ async def search_studies(request: Request, asked: Asked) -> Response:
 async def search_series(request: Request, asked: Asked, target: Any = Depends(of_study)) -> Response:
     """Search the series of a study."""
     query = parse(request.query_params.multi_items(), SERIES_KEYS)
-    rows = await _instances(request, asked, target)
+    rows = await _instances(asked, target)
     series: dict[str, list[Any]] = {}
     for row in _matching(rows, query, {"SeriesInstanceUID": "series_instance_uid", "Modality": "modality"}):
         series.setdefault(row.series_instance_uid, []).append(row)
@@ -66,14 +66,13 @@ async def _search_instances(request: Request, asked: Asked, target: Any, keys: d
     query = parse(request.query_params.multi_items(), keys)
     columns = {"SeriesInstanceUID": "series_instance_uid", "Modality": "modality"}
     columns |= {"SOPInstanceUID": "sop_instance_uid", "SOPClassUID": "sop_class_uid"}
-    rows = _matching(await _instances(request, asked, target), query, columns)
+    rows = _matching(await _instances(asked, target), query, columns)
     page = rows[query.offset :][: query.limit]
     return _answer(asked.accept, [_instance(asked.root, target.study, row) for row in page])
 
 
-async def _instances(request: Request, asked: Asked, target: Any) -> list[Any]:
-    async with tenant_autocommit(request.app.state.engine, asked.tenant_id) as connection:
-        rows = await queries.instances(connection, asked.tenant_id, target.study, target.series, None)
+async def _instances(asked: Asked, target: Any) -> list[Any]:
+    rows = await asked.archive.rows(asked.tenant_id, target)
     return [row for row in rows if row.series_instance_uid]
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.tables import (
     BlobPendingDeletion,
     BundleRow,
+    Derivation,
     Heatmap,
     Instance,
     Job,
@@ -149,7 +150,7 @@ async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> 
     analysed = (Instance.study_id == study_id, Instance.position < below, not_(undecided))
     query = select(Instance.id).where(*analysed).order_by(Instance.position)
     ids = list((await connection.execute(query)).scalars())
-    for table in (Step, PredictionRow, StudyFinding, Heatmap):
+    for table in (Step, PredictionRow, StudyFinding, Heatmap, Derivation):
         await connection.execute(delete(table).where(table.job_id == job_id))
     await connection.execute(
         update(Job)

@@ -196,6 +196,14 @@ create trigger changed after insert or update of version on jobs for each row
 when (new.shadow_of is null) execute function tell_of_job();
 create trigger erased after delete on jobs for each row when (old.shadow_of is null) execute function tell_of_job();
 
+-- The blobs of objects that are deleted, with their job or to be made anew, are erased by the sweeper.
+create function forget_derived() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  insert into blobs_pending_deletion (instance_id) values (old.id) on conflict do nothing;
+  return null;
+end $$;
+create trigger forgotten after delete on derived for each row execute function forget_derived();
+
 -- Queues what a job that has ended says for its tenant's destinations, if its study is a DICOM study. (The workers and the
 -- aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered anew; its objects' UIDs differ
 -- only where their content does.

@@ -27,6 +27,8 @@ grant insert on blobs_pending_deletion to thorax_gateway;
 grant select (id, tenant_id, name, url, created_at), insert, update, delete on destinations to thorax_gateway;
 grant select, update (state, attempts, not_before, updated_at) on deliveries to thorax_gateway;
 grant select on dead_deliveries to thorax_gateway;
+grant select, insert, delete on derivations to thorax_gateway;
+grant select, update (forms_wanted_at) on derived to thorax_gateway;
 
 -- model workers and aggregator: the ledger, without names, titles and owners.
 grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_done, version, error_code, error_detail,
@@ -45,6 +47,7 @@ grant select on bundles to thorax_worker, thorax_aggregator;
 grant update (state, error_code, error_detail, rows, columns, sop_instance_uid, series_instance_uid, modality,
   view_position, orientation, warnings, forms, forms_wanted_at) on instances to thorax_worker;
 grant select (id), update (study_instance_uid, study_date, accession) on studies to thorax_worker;
+grant select (id, forms_wanted_at), update (forms, forms_wanted_at) on derived to thorax_worker;
 grant select, insert, update on predictions to thorax_worker;
 grant insert on study_findings, heatmaps to thorax_worker;
 grant select (tenant_id, reading) on tenant_readings to thorax_worker;
@@ -58,6 +61,9 @@ grant select (expires_at, tenant_id), delete on jobs to thorax_aggregator;
 grant select (id, tenant_id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
 grant select (orientation) on instances to thorax_aggregator;
+grant select (supersedes) on jobs to thorax_aggregator;
+grant select, update on derivations to thorax_aggregator;
+grant select, insert on derived to thorax_aggregator;
 grant select, delete on destinations to thorax_aggregator;
 grant select, update, delete on deliveries to thorax_aggregator;
 grant select, delete on idempotency_keys to thorax_aggregator;
@@ -117,6 +123,16 @@ alter table deliveries enable row level security;
 create policy tenant on deliveries to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 create policy services on deliveries to thorax_aggregator using (true);
+
+alter table derivations enable row level security;
+create policy tenant on derivations to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on derivations to thorax_aggregator using (true);
+
+alter table derived enable row level security;
+create policy tenant on derived to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on derived to thorax_worker, thorax_aggregator using (true);
 
 alter table predictions enable row level security;
 create policy tenant on predictions to thorax_gateway using (exists (select from jobs where jobs.id = job_id));

@@ -135,6 +135,21 @@ create index deliveries_due on deliveries (not_before) where state in ('waiting'
 create index deliveries_dead on deliveries (updated_at desc, id desc) where state = 'dead';
 create index deliveries_destination on deliveries (destination_id);
 
+-- A job's answer as DICOM objects, for those who read its study here: made by the sweeper once somebody looks (docs/adr/0027).
+create table derivations (
+  job_id uuid primary key references jobs on delete cascade, tenant_id uuid not null, attempts smallint not null default 0,
+  not_before timestamptz not null default now(), made_at timestamptz);
+create index derivations_due on derivations (not_before) where made_at is null;
+
+-- These objects. Their bytes lie in the blob store under their ids, as those of instances do.
+create table derived (
+  id uuid primary key, job_id uuid not null references derivations on delete cascade, tenant_id uuid not null,
+  study_instance_uid text not null, series_instance_uid text not null, sop_instance_uid text not null,
+  sop_class_uid text not null, modality text not null, transfer_syntax text not null, size_bytes bigint not null,
+  sha256 text not null, forms jsonb, forms_wanted_at timestamptz, unique (job_id, sop_instance_uid));
+create index derived_study on derived (tenant_id, study_instance_uid);
+create index derived_forms on derived (forms_wanted_at) where forms_wanted_at is not null;
+
 create table idempotency_keys (
   tenant_id uuid not null, owner text not null, key text not null, fingerprint text not null,
   job_id uuid not null references jobs on delete cascade, answer jsonb not null,
