@@ -30,6 +30,7 @@ from pydicom.uid import (
 )
 
 from model_worker.decoding.decoded import Notes
+from model_worker.decoding.rle import refuse_other_size
 from thorax.image_headers import Header, j2k_header, jpeg_header, unreadable
 from thorax.image_warnings import WarningCode
 
@@ -262,6 +263,7 @@ def _native(ds: FileDataset) -> Words:
     if ds.file_meta.TransferSyntaxUID == RLELossless:
         if len(_joined(ds.PixelData)) * RLE_RATIO < needed:
             raise unreadable("The RLE frame is too short for the size that the header claims.")
+        refuse_other_size(_joined(ds.PixelData), ds.Rows, ds.Columns)
     elif (len(ds.PixelData) < needed and ds.PhotometricInterpretation != "YBR_FULL_422") or (
         len(ds.PixelData) > needed * MOST_SURPLUS
     ):

@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from model_worker.decoding.decoded import Notes
+from model_worker.decoding.sequences import unended
 from thorax.errors import Code, CodedError
 from thorax.image_headers import check_size, unreadable
 from thorax.image_warnings import WarningCode
@@ -40,6 +41,7 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 def read(data: bytes, notes: Notes) -> FileDataset:
     """The data set of a DICOM file (PS3.10), whose transfer syntax is known. Raises UNREADABLE_IMAGE, DECODE_LIMIT."""
     _refuse_inflation(data)
+    unended.set(False)
     ds = _parsed(data)
     if "PixelData" not in ds and data.rfind(b"\xe0\x7f\x10\0") > 0:
         # A compressed frame without its Sequence Delimitation Item (PS3.5 A.4) ends with the file.
@@ -47,6 +49,8 @@ def read(data: bytes, notes: Notes) -> FileDataset:
         if "PixelData" in ended:
             ds = ended
             notes.warn(WarningCode.RESCUED, "The pixel data's sequence delimiter is missing.")
+    if unended.get():
+        notes.warn(WarningCode.RESCUED, "A sequence's delimiter is missing from the DICOM header.")
     if not len(ds):
         raise unreadable("The file is not a DICOM data set.")
     if not getattr(ds, "file_meta", None):

@@ -25,10 +25,19 @@ _CODES = {
 _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes.split()}
 
 # View Position (PS3.3 C.8.1.1, C.8.11.5) and what is written there instead. A decubitus view is frontal.
-_LATERAL = re.compile(
-    "(L|R|LEFT|RIGHT)?(LATERO|TRANS)?LAT(ERAL(E|ES|IS)?)?(L|R|LEFT|RIGHT)?|PROFILE?|PERFIL|SEITL(ICH)?|[XH]LAT"
-)
-_LATERAL_TERMS = frozenset({"LL", "RL", "XTL", "XTLAT"})
+# The words are what "lateral view" (SNOMED CT 399067008) is called in ordinary use: there is no published list of them.
+_LATERAL_WORDS = {
+    "English, Latin": "(L|R|LEFT|RIGHT)?(LATERO|TRANS)?LAT(ERAL(E|ES|IS)?)?(L|R|LEFT|RIGHT)?|[XH]LAT",
+    "German": "SEITL(ICHE?)?|SEITENBILD|SEITAUFNAHME|SEITENAUFNAHME",
+    "French, Italian": "PROFIL[EO]?",
+    "Spanish, Portuguese": "PERFIL",
+    "Dutch": "ZIJDELINGSE?|ZIJAANZICHT",
+    "Danish, Norwegian, Swedish": "SIDEBILLEDE|SIDEBILDE|SIDOBILD",
+}
+_LATERAL = re.compile("|".join(_LATERAL_WORDS.values()))
+_LATERAL_TERMS = frozenset(
+    {"LL", "RL", "XTL", "XTLAT", "SIDE"}
+)  # of View Position: in a description SIDE says little
 _FRONTAL = frozenset(
     [
         "AP",

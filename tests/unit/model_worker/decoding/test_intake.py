@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 from tests.factories.hostile import dicom
 
+from gateway.studies.header import identify
 from model_worker.decoding.decoded import DecodedImage
 from model_worker.decoding.dicom import decode_dicom, pixel_digest
 from model_worker.decoding.images import read_image
@@ -52,6 +53,25 @@ def test_files_made_after_public_reports(row: dict[str, str]) -> None:
         assert image.grey.shape == twin.shape
         assert np.abs(image.grey - twin).max() <= int(tolerance or 1)
     assert (image.grey > 250).mean() < 0.5
+
+
+def exact(file: str) -> np.ndarray:
+    """The grey values that a file's own LUT makes, by the standard's words alone (PS3.3 C.11.2.1.1, C.7.6.3.1.5, C.7.6.3.1.6)."""
+    ds = dcmread(DATA / file)
+    pixels = ds.pixel_array.astype(int)
+    if "VOILUTSequence" in ds:
+        first, lut = ds.VOILUTSequence[0].LUTDescriptor[1], ds.VOILUTSequence[0].LUTData
+        entries = np.asarray(lut)[pixels - first]
+    else:
+        entries = np.frombuffer(ds.RedPaletteColorLookupTableData, "<u2")[pixels]
+    return np.floor(entries / 65535 * 255 + 0.5)
+
+
+@pytest.mark.skipif(not ROWS, reason=f"no files made after public reports: {DATA} is missing")
+@pytest.mark.parametrize("file", ["voi_signed_first_ss.dcm", "palette_says8_is16.dcm"])
+def test_coarser_tables_are_shown_exactly_as_they_are(file: str) -> None:
+    """They differ from the reference by a grey level: the VOI LUT ends at 65520 of 65535, the palette has 8-bit indexes."""
+    assert (read_image((DATA / file).read_bytes(), "application/dicom").grey == exact(file)).all()
 
 
 TOP = 4095
@@ -130,6 +150,9 @@ def test_lateral_views_are_refused_by_any_of_their_attributes(elements: dict[str
         {"ViewPosition": "PA", "SeriesDescription": "Chest lateral"},
         {"SeriesDescription": "Chest PA and lateral"},
         {"SeriesDescription": "bilateral shoulders"},
+        {"SeriesDescription": "Chest, both sides, left side up"},
+        {"ViewPosition": "PA", "SeriesDescription": "Thorax seitlich"},
+        {"ViewPosition": "INSIDE"},
         {"PatientOrientation": ["L", "F"], "SeriesDescription": "Chest Lat"},
         {"PatientOrientation": ["", ""]},
         {"PatientOrientation": ["LEFT", "DOWN"]},
@@ -471,7 +494,13 @@ def test_a_jpeg_ls_without_its_end_is_rescued_a_cut_one_is_not() -> None:
         decode_dicom(saved(ds))
 
 
-@pytest.mark.parametrize("position", ["LATERALES", "PERFIL", "TRANSLATERAL", "Latéral / LATERALIS"])
+@pytest.mark.parametrize(
+    "position",
+    [
+        *("LATERALES", "PERFIL", "TRANSLATERAL", "Latéral / LATERALIS", "SIDE", "SIDE VIEW", "ZIJDELINGS"),
+        *("SEITLICH", "Thorax seitl.", "PROFIL", "DE PROFIL G", "PROFILO", "SIDEBILDE"),
+    ],
+)
 def test_a_lateral_view_in_other_words(position: str) -> None:
     with pytest.raises(CodedError) as caught:
         decode_dicom(file_of(ViewPosition=position))
@@ -483,6 +512,51 @@ def test_another_body_part_in_other_words(part: str) -> None:
     with pytest.raises(CodedError) as caught:
         decode_dicom(file_of(BodyPartExamined=part))
     assert caught.value.code is Code.NOT_A_CHEST
+
+
+def without_delimiter(data: Dataset, *items: Dataset, undefined: bool, syntax: str) -> bytes:
+    """The data set with a sequence of undefined length that has these items and no delimiter."""
+    data.ProcedureCodeSequence = list(items)
+    data["ProcedureCodeSequence"].is_undefined_length = True
+    for one in data.ProcedureCodeSequence:
+        one.is_undefined_length_sequence_item = undefined
+    data.file_meta.TransferSyntaxUID, file = syntax, BytesIO()
+    data.save_as(file, implicit_vr=syntax == ImplicitVRLittleEndian)
+    return file.getvalue().replace(b"\xfe\xff\xdd\xe0\0\0\0\0", b"")
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+@pytest.mark.parametrize("undefined", [True, False])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_sequence_without_its_delimiter_ends_where_no_item_follows(
+    syntax: str, undefined: bool, count: int
+) -> None:
+    items = (item(CodeValue=str(n)) for n in range(count))
+    data = without_delimiter(dcmread(BytesIO(file_of())), *items, undefined=undefined, syntax=syntax)
+    image = decode_dicom(data)
+    assert the_same(image)
+    assert codes(image) == [WarningCode.RESCUED]
+    assert image.dicom_attributes
+    assert (
+        identify(data).study == image.dicom_attributes.study_instance_uid
+    )  # the door reads it as the worker does
+
+
+@pytest.mark.parametrize("elements", [{"Rows": 63}, {"Rows": 32}, {"Rows": 65}, {"Columns": 255}])
+def test_an_rle_frame_of_another_size_is_refused_by_name(elements: dict[str, int]) -> None:
+    ds = compressed(RLELossless)
+    for keyword, value in elements.items():
+        setattr(ds, keyword, value)
+    with pytest.raises(CodedError, match="The RLE frame has 16384 pixels") as caught:
+        decode_dicom(saved(ds))
+    assert caught.value.code is Code.UNREADABLE_IMAGE
+
+
+def test_padding_of_an_rle_segment_is_passed_over() -> None:
+    ds = compressed(RLELossless)
+    frame = next(generate_frames(ds.PixelData, number_of_frames=1))
+    ds.PixelData = encapsulate([frame + b"\0\0\0\0"])
+    assert the_same(decode_dicom(saved(ds)))
 
 
 def test_a_space_in_the_photometric_interpretation_is_passed_over() -> None:
