@@ -116,7 +116,11 @@ def row(name: str, value: str, goal: str) -> None:
 
 
 def started(
-    stack: ExitStack, bundle: Bundle, workers: int = CORES, settings: Mapping[str, str] | None = None
+    stack: ExitStack,
+    bundle: Bundle,
+    workers: int = CORES,
+    settings: Mapping[str, str] | None = None,
+    worker_code: str | None = None,
 ) -> tuple[Platform, dict[str, int]]:
     """The platform on embedded stores, durability on, and the process ids of these."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -128,7 +132,8 @@ def started(
     def url_as(role: str) -> str:
         return login(postgres, "thorax", role)
 
-    platform = Platform(folder, bundle, url_as, owner, valkey.url, workers=workers, settings=settings)
+    keywords = {"workers": workers, "settings": settings, "worker_code": worker_code}
+    platform = Platform(folder, bundle, url_as, owner, valkey.url, **keywords)
     return stack.enter_context(platform), {"postgres": postgres.pid, "valkey": valkey.pid}
 
 

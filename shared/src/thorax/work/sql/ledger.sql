@@ -30,9 +30,10 @@ crew as (
 taken as (
   select s.id from steps s, head
   where s.state = 'waiting' and s.kind = head.kind and s.priority = head.priority
+    and s.id between head.id and case when head.kind = 'infer' then 9223372036854775807 else head.id end
     and (s.backbone is null or s.backbone = any(:backbones))
     and (s.kind = 'aggregate' or s.bundle_digest = any(:bundles)) and s.not_before <= now()
-    and case when s.kind <> 'infer' then s.id = head.id
+    and case when s.kind <> 'infer' then true
              when head.attempts >= 2 or :max_batch = 1 then s.instance_id = head.instance_id
              else s.attempts < 2 end
   order by s.id limit (select case when :max_batch > 1 then :rows
