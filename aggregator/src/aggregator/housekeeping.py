@@ -15,6 +15,7 @@ from thorax.storage import BlobStore
 from thorax.work import ledger
 
 SHADOWS_AT_ONCE = 20
+AUDIT_AT_ONCE = 1000
 ORPHAN_AGE = timedelta(hours=1)
 ORPHAN_ROUND_S = 600.0
 OLD_ROUND_S = 60.0  # what is kept for hours need not be looked for more often
@@ -36,6 +37,7 @@ class Housekeeping:
             self.erase_blobs,
             self.delete_old,
             self.erase_orphans,
+            self.chain_audit,
         )
 
     def enqueue_shadow_jobs(self) -> None:
@@ -90,6 +92,13 @@ class Housekeeping:
             values = {"age_s": self._settings.keep_steps_h * 3600}
             more = connection.execute(_SQL["delete_old_steps"], values).rowcount
         self._next_old = monotonic() + (0 if more else OLD_ROUND_S)
+
+    def chain_audit(self) -> None:
+        """Link the audit's new rows to the chains of their tenants."""
+        linked = AUDIT_AT_ONCE
+        while linked == AUDIT_AT_ONCE:
+            with self._whole.begin() as connection:
+                linked = connection.execute(_SQL["chain_audit"], {"at_most": AUDIT_AT_ONCE}).scalar_one()
 
     def erase_orphans(self) -> None:
         """Blobs without an instance: an upload that was never acknowledged, or a late write after erasure."""

@@ -5,9 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
+from uuid import UUID
 from weakref import WeakValueDictionary
 
+from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.orm import Session, SessionTransaction
 
 from auth_service.config import AuthSettings
 from auth_service.keys.keyring import KeyEncryption, Keyring
@@ -57,6 +60,11 @@ class Transaction:
         await self.db.flush()
         return row
 
+    async def act_as(self, user_id: UUID) -> None:
+        """Name the account that what follows is done by, for the audit; also after `commit_and_release`."""
+        self.db.info["actor"] = str(user_id)
+        await self.db.run_sync(lambda db: _name_actor(db, None, db.connection()))
+
     async def commit_and_release(self) -> None:
         """Commit what was done so far and return the connection to the pool.
 
@@ -64,6 +72,12 @@ class Transaction:
         hashing, which must not hold a connection.
         """
         await self.db.commit()
+
+
+@event.listens_for(Session, "after_begin")
+def _name_actor(db: Session, _transaction: SessionTransaction | None, connection: Connection) -> None:
+    if actor := db.info.get("actor"):
+        connection.exec_driver_sql("select set_config('thorax.actor', %s, true)", (actor,))
 
 
 def build(settings: AuthSettings) -> AppContext:

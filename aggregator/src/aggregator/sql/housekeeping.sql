@@ -71,3 +71,7 @@ select id from platform
 -- known_instances --
 -- Which of these instances, or objects made of them, exist.
 select id from instances where id = any(:ids) union all select id from derived where id = any(:ids)
+
+-- chain_audit --
+-- Links rows of the audit to the chains of their tenants; how many.
+select chain_audit(:at_most)

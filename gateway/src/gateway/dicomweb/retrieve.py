@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import StreamingResponse
 
+from gateway.audit import Looks
 from gateway.dicomweb.accept import (
     OCTETS,
     accepted,
@@ -75,12 +76,15 @@ class Retrieval:
         self.tenant_id, self.accept = caller.tenant_id, request.headers.get("accept", "")
         self.archive: Archive = request.app.state.archive
         self.blobs: BlobStore = request.app.state.blobs
+        self.looks: Looks = request.app.state.looks
         scheme = urlsplit(request.app.state.settings.issuer).scheme  # a proxy may end TLS before us
         self.root = f"{scheme}://{request.url.netloc}{router.prefix}"
 
     async def found(self, target: Target) -> list[Stored]:
         """The instances. Raises CodedError(NOT_FOUND)."""
-        return await self.archive.find(self.tenant_id, target)
+        found = await self.archive.find(self.tenant_id, target)
+        await self.looks.note(self.tenant_id, [one.id for one in found], "dicomweb")
+        return found
 
     async def one(self, target: Target) -> tuple[Stored, Forms]:
         """The instance and its forms. Raises CodedError if it has none."""

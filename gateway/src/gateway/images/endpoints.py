@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from gateway.audit import Looks
 from gateway.jobs.endpoints import (
     ACCOUNT_ERRORS,
     READ_ERRORS,
@@ -81,11 +82,14 @@ class ImageRequest:
 
     service: JobService
     blobs: BlobStore
+    looks: Looks
     access: Access
     instance_id: UUID
     seen: Collection[int]
 
-    async def picture(self, render: Callable[..., bytes], finding: str | None = None) -> Response:
+    async def picture(
+        self, render: Callable[..., bytes], pixels: str, finding: str | None = None
+    ) -> Response:
         """What `render` makes of the display image, and of the map of a finding; nothing is rendered if the current one was seen."""
         version, _ = await self.service.version(self.access)
         headers = {**HEADERS, "ETag": entity_tag(version)}
@@ -98,6 +102,7 @@ class ImageRequest:
             display = await self.blobs.get_async(self.instance_id, DISPLAY)
         except FileNotFoundError:
             raise CodedError(Code.NOT_FOUND, "The picture was erased.") from None
+        await self.looks.note(self.access.tenant_id, [self.instance_id], pixels)
         png = await to_thread.run_sync(render, display, *maps, limiter=_RENDERERS)
         return Response(png, media_type=PNG, headers=headers)
 
@@ -124,9 +129,8 @@ def add_picture_routes(router: APIRouter, path: str, readable: Dependency) -> No
         instance_id: UUID,
         if_none_match: Annotated[str | None, Header()] = None,
     ) -> ImageRequest:
-        return ImageRequest(
-            service, request.app.state.blobs, access, instance_id, seen_versions(if_none_match)
-        )
+        state, seen = request.app.state, seen_versions(if_none_match)
+        return ImageRequest(service, state.blobs, state.looks, access, instance_id, seen)
 
     _add_pictures(router, base, image_request)
     _add_files(router, base, readable)
@@ -146,7 +150,7 @@ def _add_pictures(
 
             return rendering.grey(display, size)
 
-        return await wanted.picture(render)
+        return await wanted.picture(render, "image")
 
     @router.get(f"{base}/heatmaps/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def get_heatmap(
@@ -159,7 +163,7 @@ def _add_pictures(
 
             return rendering.heatmap(chosen, rendering.fitted(display, size), colormap)
 
-        return await wanted.picture(render, finding)
+        return await wanted.picture(render, f"heatmaps/{finding}", finding)
 
     @router.get(f"{base}/overlay/{{finding}}.png", responses=PICTURE, response_class=Response)
     async def get_overlay(
@@ -176,7 +180,7 @@ def _add_pictures(
 
             return rendering.overlay(display, chosen, opacity, colormap, size)
 
-        return await wanted.picture(render, finding)
+        return await wanted.picture(render, f"overlay/{finding}", finding)
 
 
 def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
@@ -187,7 +191,7 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
         responses={**_file(ARCHIVE), **responses(Code.NOT_READY)},
         response_class=Response,
     )
-    async def get_maps(service: Service, access: Readable, instance_id: UUID) -> Response:
+    async def get_maps(request: Request, service: Service, access: Readable, instance_id: UUID) -> Response:
         """Fetch the maps as NumPy arrays, in the order of `findings`.
 
         `ensemble` float16 [5, h, w] in 0..1, and `backbone_NAME` float16 [5, h, w] with each backbone's own values.
@@ -204,6 +208,8 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
                 "full": np.array(scale.full),
                 "cuts": np.array(scale.cuts),
             }
+        looks: Looks = request.app.state.looks
+        await looks.note(access.tenant_id, [instance_id], "heatmaps")
         buffer = io.BytesIO()
         np.savez_compressed(buffer, findings=np.array(FINDINGS), allow_pickle=False, **arrays)
         headers = {**HEADERS, "Content-Disposition": attachment(f"{instance_id}.npz")}
@@ -237,6 +243,8 @@ def _add_files(router: APIRouter, base: str, readable: Dependency) -> None:
             chunks = await blobs.stream(instance_id, ORIGINAL, part)
         except FileNotFoundError:
             raise CodedError(Code.NOT_FOUND, "The image was erased.") from None
+        looks: Looks = request.app.state.looks
+        await looks.note(access.tenant_id, [instance_id], ORIGINAL)
         headers["Content-Length"] = str(end - start)
         return StreamingResponse(chunks, 206 if part else 200, headers, found.media_type)
 

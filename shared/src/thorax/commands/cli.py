@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from thorax import schema
+from thorax.commands.admin.command import admin
+from thorax.commands.backup.command import backup
 from thorax.commands.bundles import bundle, publish
 from thorax.errors import CodedError
 from thorax.settings import Settings, load
@@ -32,6 +34,8 @@ def cli() -> None:
     """Thorax: operate the platform from a shell."""
 
 
+cli.add_command(admin)
+cli.add_command(backup)
 cli.add_command(bundle)
 
 

@@ -14,6 +14,7 @@ from fastapi.openapi.models import OAuthFlowClientCredentials, OAuthFlowPassword
 from fastapi.security import APIKeyCookie, OAuth2, SecurityScopes
 
 from thorax.errors import Code, CodedError
+from thorax.http.database import ACTOR
 from thorax.identity import JwksCache, Principal, Scope, TokenVerifier, key_id, unauthenticated
 
 ACCESS_COOKIE = "thorax_access"
@@ -108,6 +109,7 @@ async def principal(
     caller = await authenticator.authenticate(request)
     for scope in needed.scopes:
         caller.require(Scope(scope))
+    ACTOR.set(caller.subject)
     return caller
 
 

@@ -7,6 +7,7 @@ that another client has just left, and the other way round.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any, Self
 from uuid import UUID
 
@@ -16,7 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from thorax.database import check_connections, options
 
-_CONFINE = "select set_config('thorax.tenant', {}, true)"
+ACTOR: ContextVar[str] = ContextVar("actor", default="")
+"""Who asks, for the audit: an account's or a client's id."""
+
+_CONFINE = "select set_config('thorax.tenant', {}, true), set_config('thorax.actor', {}, true)"
 
 
 class _TenantCursor(psycopg.AsyncCursor[Any]):
@@ -27,7 +31,9 @@ class _TenantCursor(psycopg.AsyncCursor[Any]):
         if tenant is None:
             return await super().execute(*statement, **how)
         async with self.connection.pipeline():
-            await psycopg.AsyncCursor(self.connection).execute(_CONFINE.format("%s"), [tenant])
+            await psycopg.AsyncCursor(self.connection).execute(
+                _CONFINE.format("%s", "%s"), [tenant, ACTOR.get()]
+            )
             await super().execute(*statement, **how)
         return self
 
@@ -46,7 +52,8 @@ def async_engine(url: str, *, pooled: bool = False, pool_size: int = 10) -> Asyn
 async def tenant_scope(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """One transaction that row-level security confines to a tenant; commits when the block ends well."""
     async with engine.begin() as connection:
-        await connection.execute(text(_CONFINE.format(":tenant")), {"tenant": str(tenant_id)})
+        values = {"tenant": str(tenant_id), "actor": ACTOR.get()}
+        await connection.execute(text(_CONFINE.format(":tenant", ":actor")), values)
         yield connection
 
 

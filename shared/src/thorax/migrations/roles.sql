@@ -1,16 +1,6 @@
 -- One role per service, with no more rights than it needs; tenants kept apart by row-level security. Lists of columns
 -- keep names, titles and owners from the processes that touch hostile bytes.
 
-do $$
-declare service text;
-begin
-  foreach service in array array['thorax_auth', 'thorax_gateway', 'thorax_worker', 'thorax_aggregator'] loop
-    begin
-      execute 'create role ' || quote_ident(service) || ' nologin';
-    exception when duplicate_object or unique_violation then null;
-    end;
-  end loop;
-end $$;
 grant usage on schema public to thorax_gateway, thorax_worker, thorax_aggregator, thorax_auth;
 
 -- auth-service: its own schema, and a note for the sweeper.

@@ -157,7 +157,8 @@ create table idempotency_keys (
 create index idempotency_keys_job on idempotency_keys (job_id);
 
 -- What the sweeper has to erase: blobs of deleted instances, and all data of tenants whose last user has left.
-create table blobs_pending_deletion (instance_id uuid primary key, queued_at timestamptz not null default now());
+create table blobs_pending_deletion (
+  instance_id uuid primary key, queued_at timestamptz not null default now(), tenant_id uuid, study_id uuid);
 create table tenants_pending_deletion (tenant_id uuid primary key, queued_at timestamptz not null default now());
 
 create table workers (

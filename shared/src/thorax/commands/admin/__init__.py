@@ -1,0 +1,1 @@
+"""`thorax admin`: what an operator does, beside bundles and backups."""

@@ -1,0 +1,15 @@
+"""`thorax admin`: one door to accounts, failed work, retention and the audit."""
+
+import click
+
+from thorax.commands.admin.audit import audit
+from thorax.commands.bundles import bundle
+
+
+@click.group()
+def admin() -> None:
+    """Operate the platform: bundles, audit."""
+
+
+admin.add_command(audit)
+admin.add_command(bundle, "bundles")
