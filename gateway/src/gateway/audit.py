@@ -54,7 +54,9 @@ class AuditRow(BaseModel):
     id: int
     tenant_id: UUID = Field(description="Whose it is; only zeros: the platform's.")
     at: datetime
-    actor: str = Field(description="An account's or a client's id, `link` for an open link, or a service's database login.")
+    actor: str = Field(
+        description="An account's or a client's id, `link` for an open link, or a service's database login."
+    )
     action: str = Field(examples=["looked"])
     subject: str = Field(description="The id of what it was done to.")
     detail: dict[str, Any]

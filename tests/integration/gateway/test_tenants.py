@@ -124,6 +124,7 @@ def test_no_request_runs_as_the_tenant_of_the_one_before(platform: Platform, don
             async def ask(number: int) -> None:
                 tenant, other = tenants[number % 5], tenants[(number + 1 + number // 5 % 4) % 5]
                 mine = await client.get("/v1/jobs", headers=tokens[tenant])
+                assert mine.status_code == 200, mine.text
                 assert [item["id"] for item in mine.json()["items"]] == [jobs[tenant]]
                 assert (
                     await client.get(f"/v1/jobs/{jobs[tenant]}", headers=tokens[tenant])

@@ -5,6 +5,7 @@ import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, plural, when } from "../ui/words";
+import { Audit } from "./audit";
 import { Platform } from "./platform";
 import { Readings } from "./readings";
 
@@ -20,6 +21,7 @@ export function Admin() {
       <Platform />
       <Failed />
       <Users />
+      <Audit />
     </div>
   );
 }

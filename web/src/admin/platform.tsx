@@ -72,7 +72,7 @@ function inWords({ queue, workers, disk }: Schemas["PlatformView"]): string {
 
 type TableProps = { name: string; head: string[]; rows: ReactNode[][] };
 
-function Table({ name, head, rows }: TableProps) {
+export function Table({ name, head, rows }: TableProps) {
   if (!rows.length) return <p className="muted">{name}: nothing now.</p>;
   return (
     <section className="scroll-x" tabIndex={0} aria-label={name}>

@@ -1,0 +1,49 @@
+/** What was done and by whom, in all tenants, the latest first. */
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { api, unwrap } from "../api/client";
+import { Button } from "../ui/controls";
+import { ErrorNote, Loading } from "../ui/states";
+import { when } from "../ui/words";
+import { Table } from "./platform";
+
+export function Audit() {
+  const audit = useInfiniteQuery({
+    queryKey: ["audit"],
+    queryFn: ({ pageParam }) =>
+      unwrap(api.GET("/v1/admin/audit", { params: { query: { before: pageParam ?? undefined } } })),
+    initialPageParam: null as number | null,
+    getNextPageParam: ({ next }) => next,
+  });
+  const rows = audit.data?.pages.flatMap(({ items }) => items);
+  return (
+    <section className="card">
+      <h2>Audit</h2>
+      <ErrorNote error={audit.error} />
+      {!rows && !audit.error && <Loading what="Loading…" />}
+      {rows && (
+        <Table
+          name="What was done"
+          head={["When", "Who", "What", "To what", "Details"]}
+          rows={rows.map(({ id, at, actor, action, subject, detail, place }) => [
+            <time key={id} dateTime={at} title={place === null ? "not linked yet" : `place ${place}`}>
+              {when(at)}
+            </time>,
+            <code key="actor">{actor.slice(0, 8)}</code>,
+            action.replaceAll("_", " "),
+            <code key="subject" title={subject}>
+              {subject.slice(0, 8)}
+            </code>,
+            inWords(detail),
+          ])}
+        />
+      )}
+      {audit.hasNextPage && <Button onPress={() => audit.fetchNextPage()}>Show more</Button>}
+    </section>
+  );
+}
+
+function inWords(detail: Record<string, unknown>): string {
+  return Object.entries(detail)
+    .map(([name, value]) => `${name} ${typeof value === "string" ? value.slice(0, 20) : JSON.stringify(value)}`)
+    .join(", ");
+}
