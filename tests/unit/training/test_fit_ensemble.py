@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from training import metrics
-from training.fit_ensemble import apply_platt, fit, forward, platt, weigh, weigh_candidates
+from training.fit_ensemble import apply_platt, fit, platt, weigh, weigh_candidates
 
 rng = np.random.default_rng(5)
 LABELS = (rng.random((400, 5)) < 0.25).astype(float)
@@ -51,11 +51,6 @@ def test_given_weights_are_kept() -> None:
 def test_weights_lie_half_way_to_uniform_at_most() -> None:
     weights = weigh(LABELS, np.stack([GOOD, NOISE]), np.arange(400))
     assert weights.min() >= 0.25
-
-
-def test_members_are_added_one_by_one_best_first() -> None:
-    steps = forward(LABELS, np.stack([NOISE, GOOD]), ["a", "b"])
-    assert list(steps) == ["b", "b + a"]
 
 
 def test_ways_of_weighing_are_compared_on_patients_left_out() -> None:

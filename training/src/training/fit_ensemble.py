@@ -97,31 +97,17 @@ def weigh(
     and what fits one hospital's split best need not hold elsewhere.
     """
     members = len(probabilities)
-    rng = np.random.default_rng(seed)
     weights = np.empty((members, len(FINDINGS)))
-    order = np.argsort(patients, kind="stable")
-    of_patient = np.split(order, np.flatnonzero(np.diff(patients[order])) + 1)
+    draws = metrics.draws_of_patients(patients, 1_000_000, seed)
     for i in range(len(FINDINGS)):
         chosen = []
         while len(chosen) < 10:
-            drawn = np.concatenate([of_patient[k] for k in rng.integers(0, len(of_patient), len(of_patient))])
+            drawn = next(draws)
             rows = drawn[~np.isnan(labels[drawn, i])]
             if 0 < labels[rows, i].sum() < len(rows):
                 chosen.append(_select(labels[rows, i], probabilities[:, rows, i]))
         weights[:, i] = np.mean(chosen, axis=0)
     return shrink / members + (1 - shrink) * weights
-
-
-def forward(labels: Floats, probabilities: Floats, names: list[str]) -> dict[str, Report]:
-    """`brief` of the uniform mean of one, two, ... members, at each step the one added that raises the mean AUC most."""
-    left, taken, steps = list(range(len(names))), list[int](), dict[str, Report]()
-    while left:
-        tried = {m: brief(labels, probabilities[[*taken, m]].mean(0)) for m in left}
-        best = max(left, key=lambda m: tried[m]["mean_auc"] or 0.0)
-        taken.append(best)
-        left.remove(best)
-        steps[" + ".join(names[m] for m in taken)] = tried[best]
-    return steps
 
 
 def _select(labels: Floats, scores: Floats, picks: int = 10) -> Floats:

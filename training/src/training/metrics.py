@@ -1,5 +1,7 @@
 """The figures: AUC with its interval, average precision, calibration error, thresholds. numpy alone."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,17 +28,19 @@ def auc_interval(
     """Percentile bootstrap, 95 % (Efron 1979); NaN if one of the classes is missing. With `groups` [N], whole patients are drawn, not images."""
     if len(np.unique(labels)) < 2:
         return float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
     groups = np.arange(len(labels)) if groups is None else groups
-    rows = np.argsort(groups, kind="stable")
-    edges = np.flatnonzero(np.diff(groups[rows])) + 1
-    patients = np.split(rows, edges)
-    drawn = []
-    for _ in range(rounds):
-        picked = np.concatenate([patients[i] for i in rng.integers(0, len(patients), len(patients))])
-        drawn.append(auc(labels[picked], scores[picked]))
+    drawn = [auc(labels[rows], scores[rows]) for rows in draws_of_patients(groups, rounds, seed)]
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+def draws_of_patients(patients: NDArray[np.int64], rounds: int, seed: int = 0) -> Iterator[NDArray[np.int64]]:
+    """Rows of so many bootstrap samples of `patients` [N]: whole patients are drawn, not images."""
+    rng = np.random.default_rng(seed)
+    order = np.argsort(patients, kind="stable")
+    rows = np.split(order, np.flatnonzero(np.diff(patients[order])) + 1)
+    for _ in range(rounds):
+        yield np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
 
 
 def average_precision(labels: Floats, scores: Floats) -> float:

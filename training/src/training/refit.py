@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from thorax.bundle import GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Manifest, load_bundle
 from thorax.errors import CodedError
 from thorax.heatmaps import add_up
+from training import subsets
 from training.card import write_card
 from training.datasets import Table, read_table
 from training.evaluate import measure, part_of, summary
-from training.fit_ensemble import fit, forward, weigh_candidates
+from training.fit_ensemble import fit, weigh_candidates
 from training.metrics import Floats
 from training.points import map_scale
 from training.predict import Predictions, predict_files
@@ -64,12 +65,6 @@ def patients_of(table: Table) -> NDArray[np.int64]:
     return np.asarray(np.unique(np.array(table.patients), return_inverse=True)[1], np.int64)
 
 
-def ways_of_weighing(table: Table, seen: Predictions, names: list[str]) -> dict[str, Report]:
-    """What the card compares: uniform, by hand, fitted out of fold, and one member after another."""
-    labels, stacked = table.labels.astype(np.float64), stack(seen, names)
-    return {**weigh_candidates(labels, stacked, patients_of(table), names), **forward(labels, stacked, names)}
-
-
 def write_refitted(
     bundle: Bundle, out: Path, manifest: Manifest, tables: dict[str, Table], seen: dict[str, Predictions], notes: str, pointing: Report | None
 ) -> Bundle:  # fmt: skip
@@ -86,8 +81,11 @@ def write_refitted(
         manifest = manifest.model_copy(update={"metrics": metrics})
         (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
     names = [spec.name for spec in manifest.backbones]
-    compared = ways_of_weighing(tables["val"], seen["val"], names)
-    write_card(out, manifest, figures, compared, notes, pointing=pointing)
+    labels, stacked = tables["val"].labels.astype(np.float64), stack(seen["val"], names)
+    patients = patients_of(tables["val"])
+    ways = weigh_candidates(labels, stacked, patients, names)
+    every = subsets.compare(labels, stacked, patients, names)
+    write_card(out, manifest, figures, ways, every, subsets.costs(written), notes, pointing=pointing)
     print("\n\n".join(f"{part}\n{summary(report)}" for part, report in figures.items()))
     return load_bundle(out)
 

@@ -102,13 +102,10 @@ def mean_interval(
     labels: Floats, probabilities: Floats, groups: NDArray[np.int64]
 ) -> tuple[float, float] | None:
     """95 % percentile bootstrap of the mean AUC, 300 draws of whole patients."""
-    rng = np.random.default_rng(0)
-    order = np.argsort(groups, kind="stable")
-    patients = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    means = []
-    for _ in range(300):
-        rows = np.concatenate([patients[i] for i in rng.integers(0, len(patients), len(patients))])
-        means.append(brief(labels[rows], probabilities[rows])["mean_auc"])
+    means = [
+        brief(labels[rows], probabilities[rows])["mean_auc"]
+        for rows in metrics.draws_of_patients(groups, 300)
+    ]
     defined = [m for m in means if m is not None]
     if not defined:
         return None
