@@ -141,7 +141,9 @@ def test_two_patients_make_no_study_and_no_prior(client: httpx.Client) -> None:
 
 def test_two_patients_that_only_a_worker_can_tell_are_no_known_patient(client: httpx.Client) -> None:
     known = analysed(client, of_patient("Z-5", 4))
-    hidden = of_patient("Z-6", 5, RecordKey=bytes(1_500_000))  # what the door reads of a file ends before its patient
+    hidden = of_patient(
+        "Z-6", 5, RecordKey=bytes(1_500_000)
+    )  # what the door reads of a file ends before its patient
     mixed = analysed(client, of_patient("Z-5", 6), hidden)
     assert client.get(f"/v1/jobs/{mixed['id']}/priors").json() == {"patient_known": False, "items": []}
     assert mixed["id"] not in priors(client, known)
