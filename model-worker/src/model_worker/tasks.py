@@ -20,7 +20,8 @@ from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.metrics import BATCH_IMAGES, IMAGES_REFUSED, PREDICT_SECONDS
-from model_worker.sandbox.client import CODES, Decoded, decode, make_forms, pixel_digest
+from model_worker.sandbox.answers import CODES, Decoded
+from model_worker.sandbox.client import decode, make_forms, pixel_digest
 from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
 from thorax.forms import Forms

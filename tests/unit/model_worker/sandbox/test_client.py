@@ -15,7 +15,8 @@ import pytest
 from tests.factories.hostile import DICOM, PNG, dicom, png_of
 
 from model_worker.sandbox import client
-from model_worker.sandbox.client import Decoded
+from model_worker.sandbox.answers import Decoded
+from model_worker.sandbox.fork_servers import ForkServer, server_of
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 from thorax.image_warnings import WarningCode
@@ -93,9 +94,9 @@ def test_descriptors_do_not_leak() -> None:
 
 
 def test_the_sandbox_has_no_secrets_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    client._server().stop()
+    server_of(PNG).stop()
     monkeypatch.setenv("THORAX_DATABASE_URL", "postgresql://secret")
-    server = Path(f"/proc/{client._server()._process.pid}")
+    server = Path(f"/proc/{server_of(PNG)._process.pid}")
     assert b"THORAX" not in (server / "environ").read_bytes()
     try:
         ours, its = (os.readlink(p / "ns/net") for p in (Path("/proc/self"), server))  # noqa: PTH115
@@ -134,22 +135,22 @@ def test_an_answer_that_our_code_did_not_write_is_refused(
     def answer(self: object, limits: object, upload: int, connection: socket.socket) -> None:
         connection.sendall(sent)
 
-    monkeypatch.setattr(client._ForkServer, "fork", answer)
+    monkeypatch.setattr(ForkServer, "fork", answer)
     with pytest.raises(CodedError) as caught:
         decode(b"", PNG, [])
     assert caught.value.code is Code.DECODE_LIMIT
 
 
 def test_a_child_that_somebody_else_killed_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    fork, calls = client._ForkServer.fork, []
+    fork, calls = ForkServer.fork, []
 
     def killed_once(
-        self: client._ForkServer, limits: dict[str, float], upload: int, connection: socket.socket
+        self: ForkServer, limits: dict[str, float], upload: int, connection: socket.socket
     ) -> None:
         calls.append(time.monotonic())
         if len(calls) > 1:
             fork(self, limits, upload, connection)
 
-    monkeypatch.setattr(client._ForkServer, "fork", killed_once)
+    monkeypatch.setattr(ForkServer, "fork", killed_once)
     assert decode(png_of(PICTURE), PNG, []).rows == 300
     assert len(calls) == 2

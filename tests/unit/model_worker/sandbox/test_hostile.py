@@ -20,6 +20,9 @@ from tests.factories.hostile import BOMBS, DICOM, JPEG, PNG, dicom, png, png_of
 
 from model_worker.sandbox import client as decoding
 from model_worker.sandbox import seccomp
+from model_worker.sandbox.answers import CODES, Decoded
+from model_worker.sandbox.children import Child
+from model_worker.sandbox.fork_servers import server_of
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
@@ -37,7 +40,7 @@ def _warm() -> None:
 def code_of(data: bytes, media_type: str) -> Code:
     with pytest.raises(CodedError) as caught:
         decoding.decode(data, media_type, [InputSpec()])
-    assert caught.value.code in decoding.CODES
+    assert caught.value.code in CODES
     assert caught.value.detail.endswith(".")
     return caught.value.code
 
@@ -131,12 +134,12 @@ def test_no_patient_data_in_errors_or_attributes() -> None:
 def test_a_decoder_that_never_returns_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding, "GRACE_S", 60)
     slow = png_of(np.zeros((6000, 6000), np.uint16))
-    server, started = decoding._server(), time.monotonic()
+    server, started = server_of(PNG), time.monotonic()
     with pytest.raises(CodedError) as caught:
         decode(slow, PNG, [InputSpec()], timeout_s=0.02)
     assert caught.value.code is Code.DECODE_LIMIT
     assert time.monotonic() - started < 30, "by its own alarm, not by our deadline"
-    assert decoding._server() is server
+    assert server_of(PNG) is server
     deadline = time.monotonic() + 30
     while _children():
         assert time.monotonic() < deadline
@@ -144,7 +147,7 @@ def test_a_decoder_that_never_returns_is_stopped(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_fork_server_can_gain_no_privileges() -> None:
-    status = Path(f"/proc/{decoding._server()._process.pid}/status").read_text()
+    status = Path(f"/proc/{server_of(PNG)._process.pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status
 
 
@@ -182,17 +185,17 @@ def test_a_decoding_child_is_confined() -> None:
 
 
 def test_a_killed_fork_server_is_replaced() -> None:
-    server = decoding._server()
+    server = server_of(PNG)
     os.kill(server._process.pid, 9)
     assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200
-    assert decoding._server() is not server
+    assert server_of(PNG) is not server
 
 
 def test_a_file_is_not_blamed_when_server_and_child_are_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """As an operator's `pkill`, or the chaos test, does: the file is not at fault, and is decoded in the end."""
     ask, killed = decoding._ask, 0
 
-    def under_fire(child: decoding._Child, *rest: Any) -> decoding.Decoded | None:
+    def under_fire(child: Child, *rest: Any) -> Decoded | None:
         nonlocal killed
         if killed < 3:
             killed += 1
@@ -226,7 +229,7 @@ def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
 
 def _children() -> list[psutil.Process]:
     """Children of the fork server that still run."""
-    return [child for child in psutil.Process(decoding._server()._process.pid).children() if _runs(child)]
+    return [child for child in psutil.Process(server_of(PNG)._process.pid).children() if _runs(child)]
 
 
 def _runs(process: psutil.Process) -> bool:

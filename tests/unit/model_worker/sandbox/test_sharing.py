@@ -9,7 +9,10 @@ import pytest
 from tests.factories.hostile import DICOM, PNG, dicom, png_of
 from tests.factories.images import SAMPLE, grey
 
+from model_worker.sandbox import children as sharing
 from model_worker.sandbox import client, server
+from model_worker.sandbox.answers import Decoded
+from model_worker.sandbox.fork_servers import server_of
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 
@@ -18,24 +21,24 @@ NOISE = np.random.default_rng(0).integers(0, 255, (200, 200), dtype=np.uint8)
 
 
 @pytest.fixture
-def children(monkeypatch: pytest.MonkeyPatch) -> list[client._Child]:
+def children(monkeypatch: pytest.MonkeyPatch) -> list[sharing.Child]:
     """The children that are made from now on."""
-    made = list[client._Child]()
+    made = list[sharing.Child]()
 
-    class Child(client._Child):
+    class Child(sharing.Child):
         def __init__(self, *rest: object, **how: bool) -> None:
             super().__init__(*rest, **how)  # type: ignore[arg-type]
             made.append(self)
 
-    monkeypatch.setattr(client, "_Child", Child)
+    monkeypatch.setattr(sharing, "Child", Child)
     return made
 
 
-def decode(tenant: UUID | None, data: bytes = CHEST, media_type: str = PNG, **how: bool) -> client.Decoded:
+def decode(tenant: UUID | None, data: bytes = CHEST, media_type: str = PNG, **how: bool) -> Decoded:
     return client.decode(data, media_type, [InputSpec()], tenant=tenant, **how)
 
 
-def test_files_of_a_tenant_share_a_child_and_come_out_alike(children: list[client._Child]) -> None:
+def test_files_of_a_tenant_share_a_child_and_come_out_alike(children: list[sharing.Child]) -> None:
     tenant = uuid4()
     alone = decode(None)
     for _ in range(3):
@@ -45,7 +48,7 @@ def test_files_of_a_tenant_share_a_child_and_come_out_alike(children: list[clien
     assert len(children) == 2
 
 
-def test_each_file_of_a_shared_child_is_its_own(children: list[client._Child]) -> None:
+def test_each_file_of_a_shared_child_is_its_own(children: list[sharing.Child]) -> None:
     """Longer and shorter than the file before."""
     tenant, dark = uuid4(), cv2.imdecode(np.frombuffer(CHEST, np.uint8), cv2.IMREAD_GRAYSCALE) // 2
     pictures = [CHEST, png_of(dark[::2, ::2]), png_of(dark), CHEST]
@@ -56,7 +59,7 @@ def test_each_file_of_a_shared_child_is_its_own(children: list[client._Child]) -
     assert len(set(alone)) == 3
 
 
-def test_tenants_and_files_without_one_never_share(children: list[client._Child]) -> None:
+def test_tenants_and_files_without_one_never_share(children: list[sharing.Child]) -> None:
     one, other = uuid4(), uuid4()
     for tenant in (one, other, None, one, other, None):
         decode(tenant)
@@ -64,35 +67,35 @@ def test_tenants_and_files_without_one_never_share(children: list[client._Child]
 
 
 def test_a_child_serves_so_many_files_and_no_longer(
-    children: list[client._Child], monkeypatch: pytest.MonkeyPatch
+    children: list[sharing.Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client, "FILES", 2)
+    monkeypatch.setattr(sharing, "FILES", 2)
     tenant = uuid4()
     for _ in range(4):
         decode(tenant)
     assert len(children) == 2
-    monkeypatch.setattr(client, "KEPT_S", 0)
+    monkeypatch.setattr(sharing, "KEPT_S", 0)
     decode(tenant)
     decode(tenant)
     assert len(children) == 4
 
 
-def test_a_large_file_has_its_own(children: list[client._Child], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "ROOM", len(CHEST))
+def test_a_large_file_has_its_own(children: list[sharing.Child], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "ROOM", len(CHEST))
     tenant = uuid4()
     decode(tenant)
     decode(tenant)
     assert len(children) == 2
 
 
-def test_after_a_warning_a_new_one_follows(children: list[client._Child]) -> None:
+def test_after_a_warning_a_new_one_follows(children: list[sharing.Child]) -> None:
     tenant = uuid4()
     assert decode(tenant, png_of(NOISE), force=True).warnings
     decode(tenant)
     assert len(children) == 2
 
 
-def test_a_refusal_is_believed_from_a_new_child_only(children: list[client._Child]) -> None:
+def test_a_refusal_is_believed_from_a_new_child_only(children: list[sharing.Child]) -> None:
     tenant = uuid4()
     decode(tenant)
     with pytest.raises(CodedError) as caught:
@@ -114,35 +117,35 @@ def test_memory_that_a_file_leaves_in_use_shows() -> None:
 
 
 def test_a_child_that_does_not_say_that_it_is_clean_is_replaced(
-    children: list[client._Child], monkeypatch: pytest.MonkeyPatch
+    children: list[sharing.Child], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tenant = uuid4()
     decode(tenant)
-    monkeypatch.setattr(client, "CLEAN", b"\2")
+    monkeypatch.setattr(sharing, "CLEAN", b"\2")
     decode(tenant)
     assert len(children) == 2
 
 
-def test_a_child_that_died_waiting_is_nobodys_fault(children: list[client._Child]) -> None:
+def test_a_child_that_died_waiting_is_nobodys_fault(children: list[sharing.Child]) -> None:
     tenant = uuid4()
     decode(tenant)
-    client._server().stop()  # and with it all children
+    server_of(PNG).stop()  # and with it all children
     started = time.monotonic()
     decode(tenant)
     assert len(children) == 2
     assert time.monotonic() - started < 10
 
 
-def test_children_are_kept_for_a_few_tenants(children: list[client._Child]) -> None:
-    tenants = [uuid4() for _ in range(client.KEPT + 1)]
+def test_children_are_kept_for_a_few_tenants(children: list[sharing.Child]) -> None:
+    tenants = [uuid4() for _ in range(sharing.KEPT + 1)]
     for tenant in tenants:
         decode(tenant)
-    assert len(client._kept) == client.KEPT
+    assert len(sharing._kept) == sharing.KEPT
     decode(tenants[-1])
     assert len(children) == len(tenants)
 
 
-def test_dicom_files_share_as_well(children: list[client._Child]) -> None:
+def test_dicom_files_share_as_well(children: list[sharing.Child]) -> None:
     tenant, data = (
         uuid4(),
         dicom(grey().tobytes(), Rows=256, Columns=256, ViewPosition="PA", BodyPartExamined="CHEST"),
