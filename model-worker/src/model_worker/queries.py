@@ -3,13 +3,21 @@
 `PREPARED`, `FAILED`, `PREDICTED` and `INFERRED` are CTEs for `ledger.complete`: they write for the rows of `held` only.
 """
 
+import json
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from model_worker.decoding.attributes import DicomAttributes
+from model_worker.sandbox.answers import Decoded
 from thorax.forms import Forms
+
+Prediction = tuple[NDArray[np.float32], NDArray[np.float16]]  # probabilities [5], maps [5, h, w]
 
 # The default first, the shadow last; a bundle about to become active (`preload_until`) is not a shadow.
 _WANTED = text("""
@@ -62,6 +70,30 @@ INFERRED = (
     .replace("p (id, maps", "p (name, maps")
     .replace("join held on held.id = p.id", "cross join held")
 )
+
+
+def prediction_values(answers: Sequence[Prediction]) -> dict[str, Any]:
+    """The values of `PREDICTED`, in the order of its steps."""
+    return {
+        "predicted": [float(p) for five, _ in answers for p in five],
+        "grids": [maps.tobytes() for _, maps in answers],
+        "shapes": [edge for _, maps in answers for edge in maps.shape],
+    }
+
+
+def image_values(decoded: Decoded) -> dict[str, Any]:
+    """The values of `PREPARED`."""
+    attributes = decoded.dicom_attributes
+    return {
+        "rows": decoded.rows,
+        "columns": decoded.columns,
+        "orientation": decoded.orientation,
+        "warnings": json.dumps([warning._asdict() for warning in decoded.warnings]),
+        "sop": attributes and attributes.sop_instance_uid,
+        "series": attributes and attributes.series_instance_uid,
+        "modality": attributes and attributes.modality,
+        "view": attributes and attributes.view_position,
+    }
 
 
 def wanted_bundles(connection: Connection) -> tuple[list[str], str | None]:

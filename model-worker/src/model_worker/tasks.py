@@ -1,6 +1,5 @@
 """The worker's step handler: `prepare` an upload, `infer` with backbones, record either in one statement."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from time import monotonic
@@ -14,17 +13,16 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from model_worker import queries
-from model_worker.backbone import Backbone
-from model_worker.backbone import Prediction as BatchPrediction
+from model_worker.backbone import Backbone, Prediction
 from model_worker.bundle_cache import BundleCache
+from model_worker.chores import Chores
 from model_worker.config import WorkerSettings
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.metrics import BATCH_IMAGES, IMAGES_REFUSED, PREDICT_SECONDS
 from model_worker.sandbox.answers import CODES, Decoded
-from model_worker.sandbox.client import decode, make_forms, pixel_digest
+from model_worker.sandbox.client import decode
 from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
-from thorax.forms import Forms
 from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import ANONYMOUS_TENANT, OTHER_PIXELS, StepKind
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
@@ -34,7 +32,6 @@ from thorax.work.hints import Hints
 
 GPU_BATCH = 8
 AT_ONCE_S = 5.0  # an image whose preparation took longer is inferred under a lease of its own
-Prediction = tuple[NDArray[np.float32], NDArray[np.float16]]  # probabilities [5], maps [5, h, w]
 _log = structlog.get_logger(__name__)
 
 
@@ -52,6 +49,7 @@ class InferenceHandler:
         self._settings, self._engine, self._blobs = settings, engine, blobs
         self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
         self._bundle_cache, self._hints = bundle_cache, hints
+        self._chores = Chores(engine, blobs, settings.decode_timeout_s)
 
     def capabilities(self) -> ledger.Capabilities:
         """`infer` for the cached bundles' backbones, and `prepare` if the settings say so."""
@@ -87,70 +85,13 @@ class InferenceHandler:
         """Claims of one kind, as `ledger.claim` gives them."""
         if claims[0].kind is StepKind.PREPARE:
             self._prepare(claims[0])
-            with self._engine.connect() as connection:
-                readers, _ = queries.chores(connection)
-            if readers:  # they don't wait until no step is left
-                self._make_forms()
+            self._chores.make_forms_if_awaited()  # readers don't wait until no step is left
         else:
             self._infer(claims)
 
     def tidy(self) -> bool:
-        """Make the forms of an image that a reader waits for, or compare one that came under a known SOP Instance UID."""
-        if not self._settings.prepares:
-            return False
-        with self._engine.connect() as connection:  # nearly always all that it comes to
-            forms, aside = queries.chores(connection)
-        return (forms and self._make_forms()) or (aside and self._compare())
-
-    def _make_forms(self) -> bool:
-        try:
-            with self._transactional.begin() as connection:
-                wanted = queries.wanted_forms(connection)
-                if wanted:
-                    queries.record_forms(connection, wanted, self._forms(wanted))
-        except (OSError, CodedError) as error:
-            _log.warning("forms_not_made", error=type(error).__name__)
-            return False
-        return wanted is not None
-
-    def _forms(self, instance_id: UUID) -> Forms:
-        """What a DICOM file's forms are, which are stored; without any if the file can't be read."""
-        try:
-            forms, blobs = make_forms(
-                self._blobs.get(instance_id, ORIGINAL), timeout_s=self._settings.decode_timeout_s
-            )
-        except FileNotFoundError:  # erased
-            return Forms(error=Code.NOT_FOUND)
-        except CodedError as error:
-            if error.code not in CODES:
-                raise
-            return Forms(error=error.code)
-        for name, data in blobs.items():
-            self._blobs.put(instance_id, name, data)
-        return forms
-
-    def _compare(self) -> bool:
-        try:
-            with self._transactional.begin() as connection:
-                aside = queries.image_aside(connection)
-                if aside:
-                    same = self._pixels_differ(*aside) is False
-                    queries.decide_conflict(connection, aside[0], same=same)
-        except OSError as error:
-            _log.warning("not_compared", error=type(error).__name__)
-            return False
-        return aside is not None
-
-    def _pixels_differ(self, instance_id: UUID, before: UUID) -> bool | None:
-        """Whether two DICOM files show other pixels; None if one of them shows none."""
-        try:
-            ours, theirs = (
-                pixel_digest(self._blobs.get(i, ORIGINAL), timeout_s=self._settings.decode_timeout_s)
-                for i in (instance_id, before)
-            )
-        except FileNotFoundError:  # erased
-            return None
-        return ours != theirs if ours and theirs else None
+        """Do one chore, when no step is left; whether there was one."""
+        return self._settings.prepares and self._chores.do_one()
 
     def _prepare(self, claim: ledger.Claim) -> None:
         assert claim.instance_id
@@ -158,7 +99,7 @@ class InferenceHandler:
         began = monotonic()
         bundle = self._bundle_cache.bundle(claim.bundle_digest)
         try:
-            if claim.contests and self._pixels_differ(claim.instance_id, claim.contests):
+            if claim.contests and self._chores.pixels_differ(claim.instance_id, claim.contests):
                 raise CodedError(Code.INSTANCE_CONFLICT, OTHER_PIXELS)
             decoded = decode(
                 self._blobs.get(claim.instance_id, ORIGINAL),
@@ -192,14 +133,14 @@ class InferenceHandler:
             [claim],
             steps,
             record=queries.PREPARED,
-            values=_image_values(decoded),
+            values=queries.image_values(decoded),
             attributes=decoded.dicom_attributes,
         )
 
     def _infer(self, claims: Sequence[ledger.Claim]) -> None:
         if claims[0].rest:
             self._hints.send([ledger.queue_of(StepKind.INFER, claims[0].backbone)])
-        rows: dict[int, Prediction] = {}
+        rows: dict[int, queries.Prediction] = {}
         read = cache(self._input)  # backbones mostly share one
         for digest, backbone in dict.fromkeys((c.bundle_digest, c.backbone) for c in claims):
             assert backbone
@@ -209,7 +150,7 @@ class InferenceHandler:
             images = np.stack([read(c.instance_id, spec.key, spec.size) for c in batch])
             answer = _measured(session, images)
             rows |= {c.step_id: (answer.probabilities[i], answer.maps[i]) for i, c in enumerate(batch)}
-        values = _prediction_values([rows[c.step_id] for c in claims])
+        values = queries.prediction_values([rows[c.step_id] for c in claims])
         self._complete(claims, record=queries.PREDICTED, values=values)
 
     def _can_all(self, bundle: Bundle) -> bool:
@@ -221,14 +162,18 @@ class InferenceHandler:
         """Run the backbones on an image that was just prepared; a job's only image is answered too (docs/adr/0022)."""
         assert claim.instance_id
         sessions, ran = self._bundle_cache.sessions(claim.bundle_digest), list[ledger.NewStep]()
-        rows: dict[str, Prediction] = {}
+        rows: dict[str, queries.Prediction] = {}
         for name in bundle.names:
             began = monotonic()
             answer = _measured(sessions[name], decoded.inputs[sessions[name].spec.input.key][None])
             rows[name] = answer.probabilities[0], answer.maps[0]
             ran.append(ledger.NewStep(StepKind.INFER, claim.instance_id, name, (began, monotonic())))
         record = f"{queries.PREPARED}, {queries.INFERRED}"
-        values = {**_image_values(decoded), "names": list(rows), **_prediction_values(list(rows.values()))}
+        values = {
+            **queries.image_values(decoded),
+            "names": list(rows),
+            **queries.prediction_values(list(rows.values())),
+        }
         if claim.only:
             began = monotonic()
             probabilities, maps = ({name: row[i] for name, row in rows.items()} for i in (0, 1))
@@ -277,32 +222,8 @@ class InferenceHandler:
         self._hints.send(queue for queue in dict.fromkeys(step.queue for step in added) if queue not in own)
 
 
-def _measured(session: Backbone, images: NDArray[np.uint8]) -> BatchPrediction:
+def _measured(session: Backbone, images: NDArray[np.uint8]) -> Prediction:
     with PREDICT_SECONDS.labels(session.spec.name, session.provider).time():
         answer = session.predict(images)
     BATCH_IMAGES.labels(session.provider).observe(len(images))
     return answer
-
-
-def _prediction_values(answers: Sequence[Prediction]) -> dict[str, Any]:
-    """The values of `queries.PREDICTED`, in the order of its steps."""
-    return {
-        "predicted": [float(p) for five, _ in answers for p in five],
-        "grids": [maps.tobytes() for _, maps in answers],
-        "shapes": [edge for _, maps in answers for edge in maps.shape],
-    }
-
-
-def _image_values(decoded: Decoded) -> dict[str, Any]:
-    """The values of `queries.PREPARED`."""
-    attributes = decoded.dicom_attributes
-    return {
-        "rows": decoded.rows,
-        "columns": decoded.columns,
-        "orientation": decoded.orientation,
-        "warnings": json.dumps([warning._asdict() for warning in decoded.warnings]),
-        "sop": attributes and attributes.sop_instance_uid,
-        "series": attributes and attributes.series_instance_uid,
-        "modality": attributes and attributes.modality,
-        "view": attributes and attributes.view_position,
-    }

@@ -29,7 +29,8 @@ from pydicom.uid import (
     JPEGTransferSyntaxes,
 )
 
-from model_worker.decoding.codestream import Layout, Words, decode_words
+from model_worker.decoding.codecs import Words
+from model_worker.decoding.codestream import Layout, decode_words
 from model_worker.decoding.decoded import Notes
 from model_worker.decoding.greyscale import grey_table
 from model_worker.decoding.raster import through, to_eight_bits

@@ -199,7 +199,8 @@ def test_a_file_is_not_blamed_when_server_and_child_are_killed(monkeypatch: pyte
         nonlocal killed
         if killed < 3:
             killed += 1
-            os.kill(child.server._process.pid, 9)
+            child.server._process.kill()
+            child.server._process.wait()
             return None
         return ask(child, *rest)
 
