@@ -83,11 +83,12 @@ class Housekeeping:
                 connection.execute(_SQL["blobs_erased"], {"ids": erased})
 
     def delete_old(self) -> None:
-        """Old idempotency keys, signs of life, and steps of jobs that have ended."""
+        """Old idempotency keys, tombstones, signs of life, and steps of jobs that have ended."""
         if monotonic() < self._next_old:
             return
         with self._whole.begin() as connection:
             connection.execute(_SQL["delete_old_keys"])
+            connection.execute(_SQL["delete_old_tombstones"])
             connection.execute(_SQL["delete_old_workers"])
             values = {"age_s": self._settings.keep_steps_h * 3600}
             more = connection.execute(_SQL["delete_old_steps"], values).rowcount

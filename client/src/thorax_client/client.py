@@ -137,6 +137,10 @@ class Client(_Common):
         """Start a failed, cancelled or degraded job again."""
         return self._run(self._flows.retry(which))
 
+    def again(self, which: Which) -> Job:
+        """Analyse a job's images again, by the bundle of now: the new job. It must have succeeded; not for the open API."""
+        return self._run(self._flows.again(which))
+
     def create_client(self, name: str) -> Credentials:
         """A new machine client of the person who is logged in; its secret is told only now."""
         return self._run(self._flows.create_client(name))
@@ -256,6 +260,10 @@ class AsyncClient(_Common):
     async def retry(self, which: Which) -> Job:
         """See Client."""
         return await self._run(self._flows.retry(which))
+
+    async def again(self, which: Which) -> Job:
+        """See Client."""
+        return await self._run(self._flows.again(which))
 
     async def create_client(self, name: str) -> Credentials:
         """See Client."""

@@ -145,6 +145,11 @@ class Flows:
         yield from self._call("POST", f"{self._place(which)}/retry", repeatable=False)
         return (yield from self.job(which))
 
+    def again(self, which: "Which") -> Flow[Job]:
+        """Analyse the images of a job that has succeeded again: the new job."""
+        answer = yield from self._call("POST", f"{self._place(which)}/analyse")
+        return Job.model_validate_json(answer.content)
+
     def create_client(self, name: str) -> Flow[Credentials]:
         """A new machine client of the person who asks."""
         answer = yield from self._call("POST", "/auth/clients", repeatable=False, json={"name": name})

@@ -121,7 +121,7 @@ class Job(Base):
     state: Mapped[str]
     priority: Mapped[int]
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
-    supersedes: Mapped[UUID | None]  # the job that analysed fewer images of the same study
+    supersedes: Mapped[UUID | None]  # the job that analysed the same study before
     shadow_of: Mapped[UUID | None]  # the job that a shadow bundle repeats; clients see no such job
     images_below: Mapped[int]  # its images are those of the study at lower positions
     steps_total: Mapped[int]
@@ -239,6 +239,15 @@ class IdempotencyKey(Base):
     job_id: Mapped[UUID]
     answer: Mapped[dict[str, Any]]
     created_at: Mapped[datetime]
+
+
+class ErasedJob(Base):
+    """A job that was erased within the last day."""
+
+    __tablename__ = "erased_jobs"
+    job_id: Mapped[UUID] = mapped_column(primary_key=True)
+    tenant_id: Mapped[UUID]
+    erased_at: Mapped[datetime]
 
 
 class BlobPendingDeletion(Base):

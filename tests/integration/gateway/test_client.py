@@ -107,6 +107,8 @@ def test_analyze_jobs_and_models_say_what_there_is(tmp_path: Path, where: list[s
     ended = run("analyze", SAMPLE, SAMPLE, *where, "--json")
     first, second = (json.loads(line) for line in ended.stdout.splitlines())
     assert first["job"]["id"] == second["job"]["id"], "the same file within a day is one job"
+    newer = json.loads(run("analyze", SAMPLE, *where, "--again", "--json").stdout)["job"]["id"]
+    assert newer != first["job"]["id"], "asked for, a known DICOM image is analysed anew"
     assert first["job"]["id"] in run("jobs", *where).stdout
     assert "tiny 1.0  active" in run("models", *where).stdout
     (tmp_path / "a.png").write_bytes(chest_png(3))

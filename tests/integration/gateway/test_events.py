@@ -1,6 +1,7 @@
 """One stream for all of a tenant's jobs: what it tells, that a gap loses nothing, and who may listen."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,7 @@ def test_after_a_gap_nothing_is_missed(idle: Idle, client: httpx.Client, platfor
             events = until(told, opened)
             assert states(events) == {kept: "queued", ended: "cancelled"}
             assert events[-1]["data"] == {"jobs": [kept]}, "the erased one is not open any more"
+            assert [e["data"]["id"] for e in events if e["event"] == "erased"] == [erased]
     with stream(client) as told:
         assert states(until(told, opened)) == {kept: "queued"}, "without an id only what is open"
 
@@ -109,7 +111,7 @@ def test_the_loss_of_the_listening_connection_loses_no_change(
 
 
 def test_an_unknown_event_id_resets_the_client(client: httpx.Client) -> None:
-    for since in ("x", "9" * 20):
+    for since in ("x", "9" * 20, str(int((time.time() - 90_000) * 1000))):  # the last is too long ago
         with stream(client, since) as told:
             assert [e["event"] for e in until(told, opened)] == ["reset", "open"]
 

@@ -315,6 +315,40 @@ def test_a_cancelled_job_can_be_retried(
     assert finished(client, job)["state"] == "succeeded"
 
 
+def test_a_job_is_done_again_as_a_new_version_of_its_studys_result(
+    client: httpx.Client, platform: Platform
+) -> None:
+    dicom = chest_dicom(7, SOPInstanceUID=f"2.25.{uuid4().int}")
+    first = finished(client, post(client, dicom).headers["location"])
+    assert post(client, dicom).json()["id"] == first["id"], "the same image is the same job"
+    answer = client.post(f"/v1/jobs/{first['id']}/analyse")
+    assert (answer.status_code, answer.json()["supersedes"]) == (202, first["id"]), answer.text
+    second = finished(client, answer.headers["location"])
+    assert second["state"] == "succeeded"
+    assert [one["probability"] for one in second["study"]["findings"]] == [
+        one["probability"] for one in first["study"]["findings"]
+    ]
+    assert second["study"]["id"] == first["study"]["id"]
+    assert client.delete(f"/v1/jobs/{first['id']}").status_code == 204
+    assert client.get(second["images"][0]["links"]["original"]).content == dicom, "its image stays"
+
+
+def test_a_second_click_finds_the_job_that_the_first_one_made(
+    client: httpx.Client, platform: Platform, request: pytest.FixtureRequest
+) -> None:
+    first = finished(client, post(client, chest_png(9, 64)).headers["location"])
+    request.getfixturevalue("standstill")
+    made = [client.post(f"/v1/jobs/{first['id']}/analyse").json() for _ in range(2)]
+    assert (made[0]["state"], made[0]["id"]) == ("queued", made[1]["id"])
+
+
+def test_only_a_result_is_made_again(idle: Idle, client: httpx.Client, platform: Platform) -> None:
+    job = idle().headers["location"]
+    problem(client.post(f"{job}/analyse"), Code.CONFLICT)
+    with platform.client() as stranger:
+        problem(stranger.post(f"{job}/analyse"), Code.NOT_FOUND)
+
+
 def test_stat_overtakes_routine(idle: Idle, client: httpx.Client, platform: Platform) -> None:
     routine = [idle(i).json()["job_id"] for i in range(6)]
     stat = [idle(i, priority="stat").json()["job_id"] for i in range(6, 8)]

@@ -72,8 +72,9 @@ def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(
     quick: Platform, sender: httpx.Client
 ) -> None:
     study, first, second = uid(), uid(), uid()
+    said = {"ViewPosition": "PA", "StudyDate": "20260102", "AccessionNumber": "A-0815"}
     for sop in (first, second):
-        answer = stow(sender, instance(study, sop=sop))
+        answer = stow(sender, instance(study, sop=sop, **said))
         assert (answer.status_code, sops(answer, STORED)) == (200, [sop]), answer.text
         assert answer.headers["content-type"] == "application/dicom+json"
     [job] = jobs(sender, 1)
@@ -81,7 +82,9 @@ def test_a_study_in_several_requests_is_one_job_that_says_where_it_came_from(
     assert job["study"]["study_instance_uid"] == study
     assert job["study"]["source"] == "STOW-RS"
     assert {image["sop_instance_uid"] for image in job["images"]} == {first, second}
-    assert sender.get("/v1/jobs").json()["items"][0]["source"] == "STOW-RS"
+    [row] = sender.get("/v1/jobs", params={"title": "pa 2026-01-02"}).json()["items"]
+    assert (row["source"], row["title"]) == ("STOW-RS", "CR PA 2026-01-02 A-0815")
+    assert job["study"]["title"] == row["title"]
     lines = [line for line in quick.logs().splitlines() if '"job_accepted"' in line and job["id"] in line]
     assert [json.loads(line)["images"] for line in lines] == [2]  # by whichever gateway settled the study
 

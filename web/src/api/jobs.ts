@@ -56,6 +56,10 @@ export const deleteJob = (ref: JobRef, only?: "cancel" | "erase") =>
 
 export const retryJob = (ref: JobRef) => request(`${apiPath(ref)}/retry`, { method: "POST" });
 
+/** The new job. */
+export const analyseAgain = async (ref: JobRef): Promise<Job> =>
+  (await request(`${apiPath(ref)}/analyse`, { method: "POST" })).json();
+
 /** Drops what is cached of a deleted job. */
 export function dropFromCache(client: QueryClient, { kind, key }: JobRef, { images }: Job): void {
   client.removeQueries({ queryKey: ["job", kind, key] });

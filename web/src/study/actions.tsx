@@ -4,15 +4,33 @@ import { Download, FileText, GitCompareArrows, Link2, RotateCw, Trash2 } from "l
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
 import type { Job } from "../api/client";
-import { deleteJob, dropFromCache, isFinal, type JobRef, jobQuery, retryJob, viewPath } from "../api/jobs";
+import {
+  analyseAgain,
+  deleteJob,
+  dropFromCache,
+  isFinal,
+  type JobRef,
+  jobQuery,
+  ownJob,
+  retryJob,
+  viewPath,
+} from "../api/jobs";
 import { Button, Confirm } from "../ui/controls";
 import { ErrorNote } from "../ui/states";
 import { download } from "../ui/words";
 
 export function Actions({ job, at }: { job: Job; at: JobRef }) {
   const client = useQueryClient();
+  const [, go] = useLocation();
   const reload = () => client.invalidateQueries({ queryKey: jobQuery(at).queryKey });
   const retry = useMutation({ mutationFn: () => retryJob(at), onSuccess: reload });
+  const again = useMutation({
+    mutationFn: () => analyseAgain(at),
+    onSuccess: ({ id }) => {
+      void client.invalidateQueries({ queryKey: ["jobs"] });
+      go(viewPath(ownJob(id)));
+    },
+  });
   const done = job.state === "succeeded";
   return (
     <div className="actions">
@@ -37,8 +55,13 @@ export function Actions({ job, at }: { job: Job; at: JobRef }) {
           <RotateCw aria-hidden /> Try again
         </Button>
       )}
+      {done && at.kind === "studies" && (
+        <Button onPress={() => again.mutate()} isPending={again.isPending}>
+          <RotateCw aria-hidden /> Analyse again
+        </Button>
+      )}
       <Remove {...{ job, at, reload }} />
-      <ErrorNote error={retry.error} />
+      <ErrorNote error={retry.error ?? again.error} />
     </div>
   );
 }

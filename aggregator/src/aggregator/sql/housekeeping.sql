@@ -54,6 +54,10 @@ delete from blobs_pending_deletion where instance_id = any(:ids)
 -- Deletes idempotency keys after a day.
 delete from idempotency_keys where created_at < now() - interval '24 hours'
 
+-- delete_old_tombstones --
+-- Forgets after a day which jobs were erased.
+delete from erased_jobs where erased_at < now() - interval '25 hours'
+
 -- delete_old_workers --
 -- Deletes processes that have given no sign of life for ten minutes.
 delete from workers where seen_at < now() - interval '10 minutes'

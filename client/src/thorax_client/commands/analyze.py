@@ -15,7 +15,7 @@ from thorax_client.commands.files import found
 from thorax_client.commands.login import Access, access, platform
 from thorax_client.commands.rows import Outcome, Table, done
 from thorax_client.errors import JobFailedError, ThoraxError
-from thorax_client.models import Job
+from thorax_client.models import Job, Receipt
 
 SOME_REFUSED = 3
 
@@ -52,7 +52,7 @@ class Options:
 @click.option(
     "--again",
     is_flag=True,
-    help="Make new jobs of files that were sent within a day (not of DICOM images with a result).",
+    help="Analyse anew what was sent before, by the bundle that the platform has now.",
 )
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait for each result.")
 @click.option("--at-once", default=8, show_default=True, help="How many files are under way at a time.")
@@ -139,7 +139,9 @@ async def _outcome(thorax: AsyncClient, path: Path, options: Options) -> Outcome
         data, key = await asyncio.to_thread(_content, path)
         if options.again:
             key = None
-        receipt = await thorax.submit((path.name, data), force=options.force, key=key)
+        receipt: Receipt | Job = await thorax.submit((path.name, data), force=options.force, key=key)
+        if options.again and receipt.state == "succeeded":  # a DICOM image that is known
+            receipt = await thorax.again(receipt)
         if not options.wait:
             return Outcome(path, await thorax.job(receipt))
         job = await thorax.wait(receipt, options.timeout_s)

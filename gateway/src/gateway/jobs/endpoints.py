@@ -273,5 +273,28 @@ async def _changes(
             await watch.next(30)
 
 
+@jobs.post(
+    "/{job_id}/analyse",
+    status_code=202,
+    responses={**READ_ERRORS, **responses(Code.CONFLICT, Code.QUOTA_EXCEEDED, Code.OVERLOADED)},
+)
+async def analyse_again(
+    service: Service,
+    caller: Writer,
+    request: Request,
+    response: Response,
+    access: Annotated[Access, Depends(own_job_to_change)],
+) -> JobView | JobChange:
+    """Analyse the images of a job that has succeeded again, by the bundle that the tenant has now.
+
+    The answer is the new job, which supersedes the old one; the old one stays. If the study has an open job, it is that.
+    """
+    acceptance: Acceptance = request.app.state.acceptance
+    await acceptance.check_retry(access.tenant_id)
+    new = await service.again(access, caller.subject)
+    response.headers["Location"] = new.base
+    return await _changed(service, new)
+
+
 add_job_routes(jobs, "/{job_id}", own_job, own_job_to_change)
 add_job_routes(anonymous, "/{secret}", open_job, open_job)

@@ -65,7 +65,7 @@ async def stream_events(
 ) -> Response:
     """Stream every change of the tenant's jobs as server-sent events; `Last-Event-ID` resumes without a gap.
 
-    It begins with all open jobs, and after an id also with those that ended since. It ends with the access token.
+    It begins with all open jobs, and after an id also with those that ended or were erased since, within a day. It ends with the access token.
     """
     notifications: JobNotifications = request.app.state.notifications
     if notifications.watches(caller.tenant_id) >= STREAMS_PER_TENANT:
@@ -123,7 +123,7 @@ class TenantStream:
         """What is open and what has ended since the last event: all that a client needs after a gap."""
         current = await self._worklist.current(self._tenant_id, self._moment)
         events = [] if current.complete else [ServerSentEvent(event="reset", data="{}")]
-        events += self._news(current)
+        events += [*map(_erased, current.erased), *self._news(current)]
         opened = {item.id for item in current.items if not item.state.final}
         if opened != self._open:
             self._open = opened

@@ -25,12 +25,14 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
-from gateway.tables import Arrival, BundleRow, Instance, Job, Study, StudyFinding
+from gateway.tables import Arrival, BundleRow, ErasedJob, Instance, Job, Study, StudyFinding
 from thorax.findings import Finding
 from thorax.states import JobState, Priority
 
 AnyRow = Row[*tuple[Any, ...]]
 COMMITTED_WITHIN = timedelta(seconds=10)
+REMEMBERED = timedelta(hours=24)  # which jobs were erased
+_TITLE = func.study_title(Study.id, Study.title, Study.study_date, Study.accession)
 
 
 class Order(StrEnum):
@@ -45,7 +47,7 @@ class Order(StrEnum):
 def _key(order: Order, finding: str | None) -> ColumnElement[Any]:
     """What an order sorts by; ties are broken by the job's id. With a finding, only that one is suspicious."""
     if order is Order.TITLE:
-        return func.lower(func.left(Study.title, 100))
+        return func.lower(func.left(_TITLE, 100))
     if order is not Order.SUSPICION:
         return Job.created_at.expression
     above = _log_odds(StudyFinding.probability) - _log_odds(StudyFinding.threshold)
@@ -74,7 +76,7 @@ def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     ).where(*own)
     columns = [
         *Job.__table__.columns,
-        *(Study.title, Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),
+        *(_TITLE.label("title"), Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),
         *(BundleRow.name.label("bundle_name"), BundleRow.version.label("bundle_version")),
         func.coalesce(files.scalar_subquery(), literal([], JSONB)).label("files"),
         Arrival.source,
@@ -120,7 +122,7 @@ def _conditions(f: Filters) -> Iterator[ColumnElement[bool]]:
     if f.created_before:
         yield Job.created_at < f.created_before
     if f.title:
-        yield Study.title.icontains(f.title, autoescape=True)
+        yield _TITLE.icontains(f.title, autoescape=True)
     if f.bundle:
         yield or_(BundleRow.digest == f.bundle, BundleRow.name == f.bundle)
     if f.finding:
@@ -158,6 +160,13 @@ async def current(
         wanted = or_(wanted, Job.finished_at > since - COMMITTED_WITHIN)
     query = _jobs().where(Job.tenant_id == tenant_id, wanted)
     return (await connection.execute(query.order_by(Job.finished_at.desc().nulls_first()).limit(limit))).all()
+
+
+async def erased(connection: AsyncConnection, tenant_id: UUID, since: datetime, limit: int) -> Sequence[UUID]:
+    """Jobs that were erased after `since` or shortly before, within `REMEMBERED`."""
+    query = select(ErasedJob.job_id).where(ErasedJob.tenant_id == tenant_id)
+    query = query.where(ErasedJob.erased_at > since - COMMITTED_WITHIN)
+    return (await connection.execute(query.limit(limit))).scalars().all()
 
 
 async def some(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequence[AnyRow]:

@@ -30,7 +30,7 @@ AnyRow = Row[*tuple[Any, ...]]
 
 _VERSION = text("select version, state from jobs where id = :job_id")
 _VIEW = text("""
-select j.*, s.title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
+select j.*, study_title(s.id, s.title, s.study_date, s.accession) as title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i
    where i.study_id = j.study_id and i.position < j.images_below) as images,
   b.manifest->'calibration' as calibration,
@@ -108,6 +108,21 @@ async def map_scale(connection: AsyncConnection, job_id: UUID) -> dict[str, Any]
     return found
 
 
+_AGAIN = text("""
+with old as (
+  select j.*, coalesce((select bundle_digest from tenant_bundles t where t.tenant_id = j.tenant_id),
+    (select digest from bundles where active), j.bundle_digest) as digest
+  from jobs j where j.id = :job_id),
+images as (
+  select i.id, i.position from instances i join old on i.study_id = old.study_id and i.position < old.images_below
+  where i.error_code is distinct from 'instance_conflict'),
+new_job as (
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, images_below, supersedes)
+  select :new_id, tenant_id, study_id, :owner, priority, digest, (select count(*) + 1 from images), images_below, id from old),
+new_steps as (
+  insert into steps (job_id, instance_id, kind, bundle_digest, priority)
+  select :new_id, images.id, 'prepare', digest, priority from images, old order by position)
+select count(*) from images""")
 _PIN_ANEW = statement("""
 update jobs j set bundle_digest = coalesce((select t.bundle_digest from tenant_bundles t where t.tenant_id = j.tenant_id),
   (select digest from bundles where active), j.bundle_digest)
@@ -136,6 +151,18 @@ async def erase(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> li
         await connection.execute(insert(BlobPendingDeletion), [{"instance_id": i} for i in ids])
     await connection.execute(delete(Study).where(Study.id == study_id))
     return ids
+
+
+async def open_job_of(connection: AsyncConnection, study_id: UUID) -> UUID | None:
+    """The job that analyses a study at this moment."""
+    query = select(Job.id).where(Job.study_id == study_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING)))
+    return (await connection.execute(query.limit(1))).scalar()
+
+
+async def again(connection: AsyncConnection, job_id: UUID, *, new_id: UUID, owner: str) -> int:
+    """Add a job of the same images, by the bundle that the tenant has now; how many are to be prepared."""
+    values = {"job_id": job_id, "new_id": new_id, "owner": owner}
+    return int((await connection.execute(_AGAIN, values)).scalar_one())
 
 
 async def restart(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> list[UUID]:

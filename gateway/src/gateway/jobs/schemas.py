@@ -249,7 +249,8 @@ class JobView(BaseModel):
     degraded: bool = Field(description=_DEGRADED, examples=[False])
     missing_backbones: list[str] = Field(examples=[[]])
     supersedes: UUID | None = Field(
-        description="The job that analysed the same study before more of its images came.", examples=[None]
+        description="The job that analysed the same study before: fewer of its images, or before it was analysed again.",
+        examples=[None],
     )
     created_at: Moment
     started_at: Moment | None

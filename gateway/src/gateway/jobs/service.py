@@ -3,9 +3,9 @@
 import asyncio
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import monotonic
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -120,6 +120,26 @@ class JobService:
                 )
             ids = await repository.restart(connection, job.id, job.study_id)
         self._hints.prepare(len(ids))
+
+    async def again(self, access: Access, owner: str) -> Access:
+        """A new job of the same images, which supersedes this one; the one that is open, if the study has one.
+
+        CodedError(CONFLICT) unless this job has succeeded.
+        """
+        new_id, images = uuid4(), 0
+        async with tenant_scope(self._engine, access.tenant_id) as connection:
+            job = await repository.locked_job(connection, access.job_id)
+            if job is None:
+                raise CodedError(Code.NOT_FOUND, "The job does not exist.")
+            if job.state != JobState.SUCCEEDED:
+                what = f"The job is {job.state}. Only a job that has succeeded can be done again; retry any other."
+                raise CodedError(Code.CONFLICT, what)
+            open_id = await repository.open_job_of(connection, job.study_id)
+            if open_id is None:
+                images = await repository.again(connection, job.id, new_id=new_id, owner=owner)
+        self._hints.prepare(images)
+        found = open_id or new_id
+        return replace(access, job_id=found, base=f"/v1/jobs/{found}")
 
     # images
 

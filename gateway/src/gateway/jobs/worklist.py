@@ -21,11 +21,15 @@ MOST_CHANGED = 1000
 
 @dataclass(frozen=True)
 class Current:
-    """Jobs as they were at a moment of the database's clock; not `complete` if there were more than are read at once."""
+    """Jobs as they were at a moment of the database's clock, and those `erased` before.
+
+    Not `complete` if there were more than are read at once, or than are remembered.
+    """
 
     moment: datetime
     items: list[JobSummary]
     complete: bool = True
+    erased: Sequence[UUID] = ()
 
 
 class Worklist:
@@ -48,12 +52,15 @@ class Worklist:
         return JobPage(items=items, next=cursor_of(order, last.key, last.id) if last else None)
 
     async def current(self, tenant_id: UUID, since: datetime | None) -> Current:
-        """The tenant's open jobs, and those that ended since a moment of the database's clock."""
+        """The tenant's open jobs, and those that ended or were erased since a moment of the database's clock."""
         async with tenant_scope(self._engine, tenant_id) as connection:
             moment = await queries.now(connection)
             found = await queries.current(connection, tenant_id, since, MOST_CHANGED + 1)
             items = await _summaries(connection, found[:MOST_CHANGED])
-        return Current(moment, items, len(found) <= MOST_CHANGED)
+            known = since is None or since > moment - queries.REMEMBERED
+            gone = await queries.erased(connection, tenant_id, since, MOST_CHANGED + 1) if since else ()
+        complete = known and max(len(found), len(gone)) <= MOST_CHANGED
+        return Current(moment, items, complete, gone[:MOST_CHANGED])
 
     async def some(self, tenant_id: UUID, job_ids: Sequence[UUID]) -> Current:
         """Those of these jobs that the tenant has."""

@@ -17,7 +17,12 @@ router = APIRouter()
 
 Key = Annotated[
     str | None,
-    Header(alias="Idempotency-Key", min_length=1, max_length=200, description="Makes a repetition safe."),
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        description="Makes a repetition safe, for a day or until the job is erased.",
+    ),
 ]
 Force = Annotated[
     bool,

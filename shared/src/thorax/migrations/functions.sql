@@ -79,6 +79,14 @@ set search_path = public, pg_temp as $$
   from (select distinct uid from unnest(study_uids) u (uid) order by uid) as sorted;
 $$;
 
+-- What a study is called: as its sender called it, else by what tells it from others, e.g. `DX PA 2026-01-02 A-0815`.
+create function study_title(study uuid, title text, study_date date, accession text) returns text language sql stable
+set search_path = public, pg_temp as $$
+  select case when title <> '' then title else (
+    select concat_ws(' ', max(modality), string_agg(distinct view_position, '/' order by view_position), study_date, accession)
+    from instances where study_id = study) end;
+$$;
+
 -- Files one image that a DICOM peer sent, whose bytes are durable already, under its study, and says what became of it:
 -- `filed`; `known` if the same bytes came before under this SOP Instance UID; `conflict` if other bytes did, and then the
 -- image is kept aside until a worker has compared the pixels (`decide_conflict`); `full` if the tenant's quota of open
@@ -97,8 +105,7 @@ begin
     if study is null then
       if open_jobs(tenant) >= (route->>'quota')::bigint then return 'full'; end if;
       study := gen_random_uuid();
-      insert into studies (id, tenant_id, title, study_instance_uid)
-      values (study, tenant, route->>'source', study_uid);
+      insert into studies (id, tenant_id, study_instance_uid) values (study, tenant, study_uid);
     else
       update jobs set images_below = (select max(position) + 1 from instances where study_id = study)
       where study_id = study;
@@ -183,9 +190,10 @@ $$;
 
 -- Tells the gateways of each change of a job that clients can see: its tenant, id, version and state. (The workers, who
 -- make most changes, may not read whose a job is.) Of an erased job: no state.
-create function tell_of_job() returns trigger language plpgsql set search_path = public, pg_temp as $$
+create function tell_of_job() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   if tg_op = 'DELETE' then
+    insert into erased_jobs (job_id, tenant_id) values (old.id, old.tenant_id);
     perform pg_notify(:jobs_channel, concat_ws(' ', old.tenant_id, old.id, old.version, ''));
   else
     perform pg_notify(:jobs_channel, concat_ws(' ', new.tenant_id, new.id, new.version, new.state));

@@ -11,7 +11,8 @@ grant insert on tenants_pending_deletion to thorax_auth;
 -- gateway: the jobs of one tenant at a time.
 grant select, insert, update, delete on studies, arrivals, instances, jobs, steps, idempotency_keys, tenant_readings
   to thorax_gateway;
-grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, workers, failed_work to thorax_gateway;
+grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, workers, failed_work, erased_jobs
+  to thorax_gateway;
 grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
 grant select (id, tenant_id, name, url, created_at), insert, update, delete on destinations to thorax_gateway;
@@ -56,7 +57,7 @@ grant select, update on derivations to thorax_aggregator;
 grant select, insert on derived to thorax_aggregator;
 grant select, delete on destinations to thorax_aggregator;
 grant select, update, delete on deliveries to thorax_aggregator;
-grant select, delete on idempotency_keys to thorax_aggregator;
+grant select, delete on idempotency_keys, erased_jobs to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
 grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
 
@@ -93,6 +94,11 @@ alter table idempotency_keys enable row level security;
 create policy tenant on idempotency_keys to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 create policy services on idempotency_keys to thorax_worker, thorax_aggregator using (true);
+
+alter table erased_jobs enable row level security;
+create policy tenant on erased_jobs to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on erased_jobs to thorax_aggregator using (true);
 
 alter table tenant_bundles enable row level security;
 create policy tenant on tenant_bundles to thorax_gateway

@@ -57,7 +57,7 @@ create index arrivals_due on arrivals (settles_at) where settles_at is not null;
 create index arrivals_bundle on arrivals (bundle_digest) where bundle_digest is not null;
 
 -- `shadow_of`: the job that a shadow bundle repeats. A shadow job belongs to its original's tenant, to be erased with
--- it, but the gateway sees none. `supersedes`: the job that analysed the same study before another image arrived.
+-- it, but the gateway sees none. `supersedes`: the job that analysed the same study before.
 -- `images_below`: its images are those of its study at lower positions; others arrived later.
 create table jobs (
   id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
@@ -160,6 +160,11 @@ create index idempotency_keys_job on idempotency_keys (job_id);
 create table blobs_pending_deletion (
   instance_id uuid primary key, queued_at timestamptz not null default now(), tenant_id uuid, study_id uuid);
 create table tenants_pending_deletion (tenant_id uuid primary key, queued_at timestamptz not null default now());
+
+-- Jobs that were erased, for a day: so that who follows a tenant's jobs and was away learns of it.
+create table erased_jobs (
+  job_id uuid primary key, tenant_id uuid not null, erased_at timestamptz not null default now());
+create index erased_jobs_newest on erased_jobs (tenant_id, erased_at);
 
 create table workers (
   id text primary key, service text not null, kinds text[] not null, backbones text[] not null default '{}',
