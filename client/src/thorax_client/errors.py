@@ -18,7 +18,7 @@ class UnreachableError(ThoraxError):
 
 
 class StillRunningError(ThoraxError):
-    """A job had not ended when the time was up. It goes on; wait for it again by its id."""
+    """A job had not ended when the time was up. It continues; wait for it again by its id."""
 
 
 class ProblemError(ThoraxError):

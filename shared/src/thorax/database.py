@@ -1,7 +1,7 @@
 """Engines for workers and commands. Those of the HTTP services are in `thorax.http.database`.
 
 Nothing relies on what a connection remembers between two transactions, since a pooler may give each transaction
-another server connection. What has to hold for a whole connection (time-outs, a role) goes into the start-up packet,
+another server connection. What has to hold for a whole connection (time-outs, a role) belongs into the start-up packet,
 which not every pooler passes on; `require_usable` refuses to start where it does not.
 """
 

@@ -513,7 +513,7 @@ def test_fuzzed_requests_never_break_the_gateway(data: Any, done: Done) -> None:
     body = data.draw(st.binary(max_size=200))
     content = body if method != "GET" else b""
     with client.stream(method, path, params=query, content=content) as answer:
-        if not answer.headers.get("content-type", "").startswith("text/event-stream"):  # which goes on
+        if not answer.headers.get("content-type", "").startswith("text/event-stream"):  # which does not end
             answer.read()
     assert answer.status_code < 500, (method, path, query)
     if answer.status_code >= 400:

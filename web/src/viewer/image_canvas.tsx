@@ -142,7 +142,7 @@ function scaled(heatmap: Heatmap, { probability, threshold, prevalence }: Findin
   return { ...heatmap, data: heatmap.data.map((level) => level * strength) };
 }
 
-/** What a map shows. It is drawn smooth, and is no finer than what it was made from. */
+/** What a map shows. It is drawn smooth, not finer than what it was made from. */
 function markedWords({ data }: Heatmap, { maps }: Image, cut: number): string {
   const top = data.reduce((most, level) => Math.max(most, level), 0) / 255;
   if (top < FAINTEST) return "Nothing is marked: no region stands out.";

@@ -103,7 +103,7 @@ export const relative = (to: Window, own: Window): ViewState["window"] => ({
   wider: Math.log(to.width / own.width),
 });
 
-/** Window and level by a step; the level goes slower the narrower the window is. */
+/** Window and level by a step; the level changes more slowly the narrower the window is. */
 export function windowed({ window }: ViewState, wider: number, higher: number): Partial<ViewState> {
   const width = Math.min(Math.max(window.wider + wider, -6), 3);
   return { window: { wider: width, higher: window.higher + higher * Math.exp(window.wider) } };

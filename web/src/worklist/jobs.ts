@@ -25,7 +25,7 @@ const isSet = ([name, value]: [string, string]) => value !== NO_FILTERS[name as 
 /** Those that are chosen. */
 export const chosen = (filters: Filters) => Object.fromEntries(Object.entries(filters).filter(isSet));
 
-/** One page of the list. What is no value of a filter the server refuses, in a sentence. */
+/** One page of the list. The server refuses what is not a value of a filter, in a sentence. */
 export function readPage(filters: Filters, cursor: string | null, limit: number) {
   const query: Query = { limit, cursor, ...chosen(filters) };
   return unwrap(api.GET("/v1/jobs", { params: { query } }));

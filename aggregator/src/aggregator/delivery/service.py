@@ -33,13 +33,13 @@ class Deliveries:
 
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
         self._engine, self._blobs = engine, blobs
-        self.duties = (self.bury, self.deliver)
+        self.duties = (self.mark_dead, self.deliver)
 
-    def bury(self) -> None:
+    def mark_dead(self) -> None:
         """Give up what has taken its process along as often as it may."""
         with self._engine.begin() as connection:
             values = {"max_attempts": MAX_ATTEMPTS, "code": str(Code.STEP_DEAD)}
-            connection.execute(_SQL["bury"], values)
+            connection.execute(_SQL["mark_dead"], values)
 
     def deliver(self) -> None:
         """Do what is due."""

@@ -70,7 +70,7 @@ class Filing:
     ) -> Identifiers:
         """Store and record one DICOM file; both are durable on return, and `known` ones are not stored twice.
 
-        What Thorax itself has made is dropped, and is no error: a PACS may send whole studies, and a new analysis with
+        What Thorax itself has made is dropped, which is not an error: a PACS may send whole studies, and a new analysis with
         each of our results would never end. `study`, `sop_class` and `sop` are UIDs that its sender named apart from the
         file, if any. Raises CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for
         other UIDs than were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.

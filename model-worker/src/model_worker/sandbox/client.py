@@ -121,6 +121,6 @@ def _ask(
 
 
 def start() -> None:
-    """Start the fork servers; they load their decoders (about half a second) while the caller goes on."""
+    """Start the fork servers; they load their decoders (about half a second) while the caller continues."""
     for media_type in (PNG, DICOM):
         server_of(media_type)

@@ -90,7 +90,7 @@ $$;
 -- Files one image that a DICOM peer sent, whose bytes are durable already, under its study, and says what became of it:
 -- `filed`; `known` if the same bytes came before under this SOP Instance UID; `conflict` if other bytes did, and then the
 -- image is kept aside until a worker has compared the pixels (`decide_conflict`); `full` if the tenant's quota of open
--- jobs is used up, and then nothing was recorded. A study that an upload by POST /v1/jobs began goes on as that study.
+-- jobs is used up, and then nothing was recorded. A study that an upload by POST /v1/jobs began continues as that study.
 -- Of images of one study that come at once, each sees those before it, as in `open_jobs`.
 create function file_instance(tenant uuid, study_uid text, sop_uid text, image jsonb, route jsonb) returns text
 language plpgsql volatile set search_path = public, pg_temp as $$

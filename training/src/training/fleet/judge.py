@@ -1,4 +1,4 @@
-"""How good a network is on images that it has not learned: AUCs by view, and whether its map is what it goes by."""
+"""How good a network is on images that it has not learned: AUCs by view, and whether its map shows what it looks at."""
 
 from typing import Any
 

@@ -13,7 +13,7 @@ Layers = dict[str, Layer]
 
 
 def read_keras_weights(path: Path) -> Layers:
-    """Every weight in the file. ValueError if it is no such file, or if a weight is not finite."""
+    """Every weight in the file. ValueError if it is not such a file, or if a weight is not finite."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file; fetch the Keras weights and put them there.")
     flat = _from_safetensors(path) if path.suffix == ".safetensors" else _from_h5(path)

@@ -10,7 +10,7 @@ from (
 where d.id = due.id and x.id = d.destination_id
 returning d.id, d.attempts, d.job_id, x.url, x.authorization, d.predecessor_series, d.predecessor_sop
 
--- bury --
+-- mark_dead --
 -- Gives up deliveries whose process never came back.
 update deliveries set state = 'dead', error_code = :code, updated_at = now()
 where state = 'sending' and lease_until < now() and attempts >= :max_attempts
