@@ -38,6 +38,8 @@ redis="${scheme:-redis}://:${password:-$(cat "$folder/valkey/password")}@${cache
 put migrate/thorax_database_url "$(database thorax)"
 put auth-service/thorax_database_url "$(database thorax_auth_login)"
 put auth-service/auth_secret "$(fresh)$(fresh)"
+put gateway/delivery_secret "$(fresh)$(fresh)"
+put sweeper/delivery_secret "$(cat "$folder/gateway/delivery_secret")"
 for service in gateway dimse; do
   put "$service/thorax_database_url" "$(database thorax_gateway_login)"
 done

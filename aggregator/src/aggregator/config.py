@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from thorax.settings import DeliverySecretFile, Networks
 from thorax.work.worker import LedgerSettings
 
 
@@ -16,4 +17,8 @@ class AggregatorSettings(LedgerSettings):
     )
     sweep_s: float = Field(default=1, gt=0, description="seconds between two rounds of the sweeper")
     hint_again_s: float = Field(default=5, gt=0, description="a waiting step is hinted again after this long")
+    delivery_secret_file: DeliverySecretFile = None
+    private_webhooks: Networks = Field(
+        default=(), description="comma-separated networks that webhooks may be in though they are private"
+    )
     keep_steps_h: float = Field(default=72, gt=0, description="how long the steps of ended jobs are kept")

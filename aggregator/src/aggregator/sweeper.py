@@ -9,12 +9,14 @@ import structlog
 from prometheus_client import REGISTRY
 
 from aggregator.config import AggregatorSettings
+from aggregator.delivery.channels import to_archives, to_webhooks
 from aggregator.delivery.service import Deliveries
 from aggregator.derivations import Derivations
 from aggregator.housekeeping import Housekeeping
 from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.recovery import Recovery
 from thorax.leaving import leave
+from thorax.sealing import delivery_seal
 from thorax.settings import load
 from thorax.storage import BlobStore
 from thorax.work.hints import Hints
@@ -23,12 +25,13 @@ from thorax.work.run import Process
 
 HOUSEKEEPING_S = 5.0
 READERS_S = 0.2  # somebody waits
+DELIVERY_S = 0.25  # of the half second that a result may take to its proof
 Duties = Sequence[Callable[[], None]]
 _log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Four threads of rounds: neither a blob store nor a PACS that is slow holds up the ledger's duties."""
+    """Threads of rounds: no blob store, PACS or webhook that is slow holds up the ledger's duties."""
 
     def __init__(self) -> None:
         self._rounds: dict[Duties, float] = {}
@@ -41,21 +44,17 @@ class Sweeper:
     def run(
         self,
         recovery: Duties,
-        housekeeping: Duties,
-        delivery: Duties,
-        derivation: Duties,
-        *,
+        *others: tuple[Duties, float],
         sweep_s: float,
         needed: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Sweep until `stop`; `recovery` only in rounds in which it is `needed`."""
-        rounds = [(housekeeping, HOUSEKEEPING_S), (delivery, sweep_s), (derivation, READERS_S)]
-        others = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in rounds]
-        for other in others:
-            other.start()
+        """Sweep until `stop`; `recovery` only in rounds in which it is `needed`, others each so many seconds."""
+        threads = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in others]
+        for thread in threads:
+            thread.start()
         self._repeat(recovery, sweep_s, needed)
-        for other in others:
-            other.join(5)
+        for thread in threads:
+            thread.join(5)
 
     def busy_since(self) -> float | None:
         """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too."""
@@ -88,7 +87,9 @@ def main() -> None:
     REGISTRY.register(LedgerMetrics(process.engine, blobs))
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, blobs)
-    delivery = Deliveries(process.engine, blobs)
+    seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None
+    archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs))
+    webhooks = Deliveries(process.engine, seal, to_webhooks(process.engine, settings.private_webhooks))
     derivations = Derivations(process.engine, blobs)
     sweeper = Sweeper()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,9 +97,10 @@ def main() -> None:
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
         sweeper.run(
             recovery.duties,
-            housekeeping.duties,
-            delivery.duties,
-            derivations.duties,
+            (housekeeping.duties, HOUSEKEEPING_S),
+            (archives.duties, DELIVERY_S),
+            (webhooks.duties, DELIVERY_S),
+            (derivations.duties, READERS_S),
             sweep_s=settings.sweep_s,
             needed=recovery.needed,
         )

@@ -2,19 +2,12 @@
 
 from datetime import timedelta
 from ipaddress import ip_network
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from thorax.identity import MAX_TOKEN_LIFE_S
-from thorax.settings import Networks, Origins, Port, ReadableFile, Settings
-
-
-def _long_enough(file: Path) -> Path:
-    if len(file.read_text().strip()) < 32:
-        raise ValueError("a file with at least 32 characters")
-    return file
+from thorax.settings import Networks, Origins, Port, ReadableFile, SecretFile, Settings
 
 
 class AuthSettings(Settings):
@@ -23,9 +16,7 @@ class AuthSettings(Settings):
     auth_host: str = "127.0.0.1"
     auth_port: Port = 8081
     grace_s: int = Field(default=5, ge=0, description="seconds that open requests get after SIGTERM")
-    auth_secret_file: Annotated[ReadableFile, AfterValidator(_long_enough)] = Field(
-        description="a file with the secret that encrypts the signing keys"
-    )
+    auth_secret_file: SecretFile = Field(description="a file with the secret that encrypts the signing keys")
     admin_password_file: ReadableFile | None = Field(
         default=None, description="read by `auth-service create-admin`; without it stdin is"
     )

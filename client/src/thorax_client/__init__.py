@@ -20,6 +20,7 @@ from thorax_client.errors import (
 )
 from thorax_client.models import Finding, Image, Job, JobPage, JobSummary, Model, Receipt
 from thorax_client.pictures import Maps
+from thorax_client.webhooks import JobEvent, NotFromThoraxError, job_event
 
 __all__ = [
     "AsyncClient",
@@ -28,14 +29,17 @@ __all__ = [
     "Finding",
     "Image",
     "Job",
+    "JobEvent",
     "JobFailedError",
     "JobPage",
     "JobSummary",
     "Maps",
     "Model",
+    "NotFromThoraxError",
     "ProblemError",
     "Receipt",
     "StillRunningError",
     "ThoraxError",
     "UnreachableError",
+    "job_event",
 ]

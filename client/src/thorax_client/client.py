@@ -78,10 +78,19 @@ class Client(_Common):
         return self._run(self._flows.analyze(files, title, priority, force, key, timeout_s))
 
     def submit(
-        self, *files: File, title: str = "", priority: str = "", force: bool = False, key: str | None = None
+        self,
+        *files: File,
+        title: str = "",
+        priority: str = "",
+        force: bool = False,
+        key: str | None = None,
+        callback_url: str = "",
     ) -> Receipt:
-        """Send the images of one study; all of it is stored durably when this returns."""
-        return self._run(self._flows.submit(files, title, priority, force, key))
+        """Send the images of one study; all of it is stored durably when this returns.
+
+        `callback_url`: told when the job has ended (see `job_event`); of the origin of a webhook of the tenant.
+        """
+        return self._run(self._flows.submit(files, title, priority, force, key, callback_url))
 
     def job(self, which: Which) -> Job:
         """The job as it is now."""
@@ -201,10 +210,16 @@ class AsyncClient(_Common):
         return await self._run(self._flows.analyze(files, title, priority, force, key, timeout_s))
 
     async def submit(
-        self, *files: File, title: str = "", priority: str = "", force: bool = False, key: str | None = None
+        self,
+        *files: File,
+        title: str = "",
+        priority: str = "",
+        force: bool = False,
+        key: str | None = None,
+        callback_url: str = "",
     ) -> Receipt:
         """See Client."""
-        return await self._run(self._flows.submit(files, title, priority, force, key))
+        return await self._run(self._flows.submit(files, title, priority, force, key, callback_url))
 
     async def job(self, which: Which) -> Job:
         """See Client."""

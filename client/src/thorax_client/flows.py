@@ -62,10 +62,18 @@ class Flows:
         self._jobs = "/v1/anonymous/jobs" if credentials.anonymous else "/v1/jobs"
 
     def submit(
-        self, files: Sequence[File], title: str, priority: str, force: bool, key: str | None
+        self,
+        files: Sequence[File],
+        title: str,
+        priority: str,
+        force: bool,
+        key: str | None,
+        callback_url: str = "",
     ) -> Flow[Receipt]:
         """Upload the images of one study."""
-        body, media_type = _multipart(files, {"title": title, "priority": priority})
+        body, media_type = _multipart(
+            files, {"title": title, "priority": priority, "callback_url": callback_url}
+        )
         answer = yield from self._call(
             "POST",
             self._jobs,

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from gateway import admin, audit, auth_proxy, bundles, health
 from gateway.audit import Looks
 from gateway.config import GatewaySettings
+from gateway.deliveries import destinations
 from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
 from gateway.dicomweb import retrieve, search
@@ -83,7 +84,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(uploads.router, dicomweb.router, retrieve.router, search.router, studies.router),
         *(jobs.jobs, events.router, images.jobs, fhir.router),
         *(jobs.anonymous, images.anonymous),
-        *(deliveries.router, bundles.router, readings.own, readings.administration),
+        *(destinations.router, deliveries.router, bundles.router, readings.own, readings.administration),
         *(admin.router, audit.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )

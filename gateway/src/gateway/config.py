@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from thorax.settings import DatabaseUrl, HttpUrl, Networks, Origins, Port, Settings
+from thorax.settings import DatabaseUrl, DeliverySecretFile, HttpUrl, Networks, Origins, Port, Settings
 
 SHORTEST_QUIET_S = 1.0  # and so the longest time between two looks for studies that are due
 
@@ -44,6 +44,8 @@ class GatewaySettings(Settings):
     )
     open_jobs_per_tenant: int = Field(default=500, description="past this, 429")
     high_water_steps: int = Field(default=2_000, description="waiting steps past which uploads get 503")
+
+    delivery_secret_file: DeliverySecretFile = None
 
     anonymous: bool = Field(default=True, description="whether the open API is on")
     anonymous_jobs_per_hour: int = 30

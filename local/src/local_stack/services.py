@@ -22,6 +22,7 @@ class Places:
     redis_url: str
     auth_port: int
     auth_secret_file: Path
+    delivery_secret_file: Path
     dicom_port: int
     dicom_aes: Path
 
@@ -40,6 +41,7 @@ class Services(NamedTuple):
 def services(settings: LocalSettings, places: Places) -> Services:
     """The platform's processes, as `settings` want them. A further service is a further row."""
     auth_url = f"http://{HOST}:{places.auth_port}"
+    sealed = str(places.delivery_secret_file)
     issuer = {"THORAX_ISSUER": f"{settings.base_url}/auth"}
 
     def row(
@@ -74,6 +76,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
         THORAX_PORT=str(settings.port),
         THORAX_AUTH_URL=auth_url,
         THORAX_PAGE=str(settings.page.absolute()),
+        THORAX_DELIVERY_SECRET_FILE=sealed,
         **issuer,
     )
     first, *workers = (
@@ -84,7 +87,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
         gateway,
         first,
         row("aggregator", "thorax_aggregator"),
-        row("sweeper", "thorax_aggregator"),
+        row("sweeper", "thorax_aggregator", THORAX_DELIVERY_SECRET_FILE=sealed),
     ]
     dimse = row(
         "dimse",

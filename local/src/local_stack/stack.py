@@ -62,10 +62,11 @@ class Stack:
         self._targets_file.unlink(missing_ok=True)
 
     def _places(self) -> Places:
-        secret = self._settings.state / "auth-secret"
-        secret_in(secret)
+        auth, delivery = (self._settings.state / f"{what}-secret" for what in ("auth", "delivery"))
+        for secret in (auth, delivery):
+            secret_in(secret)
         databases, redis = self._backing.databases(), self._backing.redis_url()
-        return Places(databases, redis, self._auth_port, secret, self.dicom_port, self._aes)
+        return Places(databases, redis, self._auth_port, auth, delivery, self.dicom_port, self._aes)
 
     async def _migrate(self) -> None:
         """Schema and bundle, as the schema's owner; the workers look for the active bundle when they start."""

@@ -38,7 +38,8 @@ class Code(StrEnum):
     NO_FILES = "no_files", 422, "No image was sent", "Send 1 to 20 images in the field `files`."
     TOO_MANY_FILES = "too_many_files", 422, "The study has too many images", "Send at most 20 images per job."
     SEVERAL_PATIENTS = "several_patients", 422, "The images are of several patients", "Send each patient's images as a job of their own."
-    UNEXPECTED_FIELD = "unexpected_field", 422, "The form has an unknown field", "Use `files`, `title` and `priority` only."
+    UNEXPECTED_FIELD = "unexpected_field", 422, "The form has an unknown field", "Use `files`, `title`, `priority` and `callback_url` only."
+    CALLBACK_NOT_ALLOWED = "callback_not_allowed", 422, "`callback_url` is not at a webhook of this tenant", "Ask an administrator for a webhook of the same origin."
     EMPTY_FILE = "empty_file", 422, "An image is empty", "Check the file, then send it again."
     UNSUPPORTED_MEDIA = "unsupported_media_type", 415, "The file is not DICOM, PNG or JPEG", "Send a DICOM, PNG or JPEG file."
     IMAGE_TOO_LARGE = "image_too_large", 413, "The image has too many pixels", "Send at most 64 megapixels."
@@ -73,6 +74,7 @@ class Code(StrEnum):
     INSTANCE_CONFLICT = "instance_conflict", 409, "Another image has the same SOP Instance UID", "Compare the two images, then correct the wrong one at its source."
     DESTINATION_AWAY = "destination_unavailable", 503, "A destination is not available", "Nothing. It is tried again, with growing pauses."
     DESTINATION_REFUSES = "destination_refuses", 502, "A destination refuses the result", "Correct the destination, then resend the delivery."
+    ADDRESS_NOT_ALLOWED = "address_not_allowed", 422, "The address is private", "Use a public address, or let the operator allow its network."
     CANCELLED = "cancelled", 409, "The job was cancelled", "Send the study again if you need a result."
     # bundles
     BUNDLE_INVALID = "bundle_invalid", 500, "The model bundle is not valid", "Check it with `thorax bundle check`."

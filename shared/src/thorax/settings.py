@@ -26,7 +26,7 @@ SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
 _NAMES = """
 DATABASE_URL DATABASE_POOLED REDIS_URL BLOBS MODELS LOG_FORMAT LOG_LEVEL METRICS_HOST METRICS_PORT SECRETS_DIR
 LEASE_S MAX_ATTEMPTS HEARTBEAT_FILE BACKBONES PREPARES MAX_BATCH CPU_FALLBACK DECODE_TIMEOUT_S LOADED_BUNDLES
-QUORUM DEADLINE_S SWEEP_S HINT_AGAIN_S KEEP_STEPS_H QUIET_S LATEST_S
+QUORUM DEADLINE_S SWEEP_S HINT_AGAIN_S KEEP_STEPS_H QUIET_S LATEST_S DELIVERY_SECRET_FILE PRIVATE_WEBHOOKS
 CORS_ORIGINS HOST PORT GRACE_S AUTH_URL ISSUER TRUSTED_PROXIES DATABASE_DIRECT_URL PAGE MAX_BODY_BYTES MAX_FILES BODY_IDLE_S
 BODY_TOTAL_S MAX_STOW_BYTES OPEN_JOBS_PER_TENANT HIGH_WATER_STEPS ANONYMOUS ANONYMOUS_JOBS_PER_HOUR ANONYMOUS_HOURS
 AUTH_HOST AUTH_PORT AUTH_SECRET_FILE ADMIN_PASSWORD_FILE SIGN_UP COOKIE_SECURE TOKEN_LIFE_S SESSION_DAYS
@@ -94,6 +94,12 @@ def _readable(file: Path) -> Path:
     return file
 
 
+def _long_enough(file: Path) -> Path:
+    if len(file.read_text().strip()) < 32:
+        raise ValueError("a file with at least 32 characters")
+    return file
+
+
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)]
 """Networks with commas between, e.g. `10.0.0.0/8,::1`."""
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_split)]
@@ -102,6 +108,13 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
+SecretFile = Annotated[ReadableFile, AfterValidator(_long_enough)]
+DeliverySecretFile = Annotated[
+    SecretFile | None,
+    Field(
+        description="a file with the secret that encrypts destinations' credentials; the same for gateway and sweeper"
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 

@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import pytest
 from local_stack.roles import login
 from local_stack.stores import Postgres
 from tests.factories.bundles import make_bundle
+from tests.factories.certificates import Authority
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.scp import _shared, scp, start  # noqa: F401 - fixtures
@@ -23,8 +25,18 @@ BODY_IDLE_S, BODY_TOTAL_S = 2, 6  # how long the strict gateway waits for the ne
 
 
 @pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Issues certificates that the platform's sweeper trusts."""
+    return Authority(tmp_path_factory.mktemp("authority"), "authority")
+
+
+@pytest.fixture(scope="session")
 def stage(
-    postgres: Postgres, _template: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+    postgres: Postgres,
+    _template: str,
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    authority: Authority,
 ) -> Stage:
     """`with stage(blobs=…) as platform`: a platform with a database and a Redis database of its own."""
 
@@ -42,12 +54,23 @@ def stage(
             postgres.url_of(name),
             f"{redis_url.rpartition('/')[0]}/{number + 3}",
             workers=1,
-            settings={"THORAX_HINT_AGAIN_S": "1", **settings},
+            settings={"THORAX_HINT_AGAIN_S": "1", **_webhooks(folder, authority), **settings},
         )
         with platform:
             yield platform
 
     return new
+
+
+def _webhooks(folder: Path, authority: Authority) -> dict[str, str]:
+    """What the platform needs to post to a test's own server over TLS."""
+    secret = folder / "delivery-secret"
+    secret.write_text("of the credentials of a test's destinations")
+    return {
+        "SSL_CERT_FILE": str(authority.certificate),
+        "THORAX_DELIVERY_SECRET_FILE": str(secret),
+        "THORAX_PRIVATE_WEBHOOKS": "127.0.0.1",
+    }
 
 
 @pytest.fixture(scope="session")

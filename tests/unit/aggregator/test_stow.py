@@ -10,11 +10,12 @@ import orjson
 import pytest
 
 from aggregator.delivery import stow
-from aggregator.delivery.stow import Item, NotDeliveredError
+from aggregator.delivery.errors import NotDeliveredError
+from aggregator.delivery.items import Item
 from thorax.errors import Code
 
 HEAD = bytes(128) + b"DICM" + b"\x02\x00\x00\x00UL\x04\x00" + (0).to_bytes(4, "little")
-ITEMS = [Item("1.1", f"1.2.{n}", f"1.3.{n}", HEAD + b"data set %d" % n) for n in range(3)]
+ITEMS = [Item("1.1", f"1.2.{n}", f"1.3.{n}", "1.4", HEAD + b"data set %d" % n) for n in range(3)]
 Answer = tuple[int, Any]
 
 
@@ -72,7 +73,7 @@ def peer() -> Iterator[Peer]:
 
 def deliver(peer: Any) -> NotDeliveredError | None:
     try:
-        stow.deliver(peer.url, "Bearer x", ITEMS)
+        assert stow.deliver(peer.url, "Bearer x", ITEMS) == stow.PROOF
     except NotDeliveredError as error:
         return error
     return None

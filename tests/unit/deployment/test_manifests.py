@@ -37,7 +37,7 @@ Told = dict[str, set[str]]
 
 def local() -> Told:
     """Process name to the names of its variables, as `make run` starts them."""
-    places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"), 2, Path("aes"))
+    places = Places(dict.fromkeys(ROLES, "db"), "redis", 1, Path("secret"), Path("secret"), 2, Path("aes"))
     auth, needed, more = services(LocalSettings(model_workers=1), places)
     return {row.name.removesuffix("-1"): set(row.env) for row in [auth, *needed, *more]}
 
@@ -99,7 +99,7 @@ def test_compose_sets_what_make_run_sets() -> None:
         # auth-service sends no hints, and only who loads graphs needs their folder.
         missing = names - told[name] - OF_THE_PLACE - {"THORAX_REDIS_URL", "THORAX_MODELS"}
         assert not missing, (name, missing)
-        assert told[name] - OF_THE_PLACE <= names | {"AUTH_SECRET"}, name
+        assert told[name] - OF_THE_PLACE <= names | {"AUTH_SECRET", "DELIVERY_SECRET"}, name
 
 
 def test_kubernetes_sets_what_make_run_sets(documents: list[dict[str, Any]], secrets: Path) -> None:

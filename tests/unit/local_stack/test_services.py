@@ -15,7 +15,7 @@ from local_stack.settings import LocalSettings
 def rows(**settings: object) -> dict[str, Process]:
     databases = {role: f"postgresql+psycopg://{role}:secret-{role}@127.0.0.1/thorax" for role in ROLES}
     secret, aes = Path("/state/auth-secret"), Path("/state/dicom.toml")
-    places = Places(databases, "redis://:secret@127.0.0.1/0", 8001, secret, 11112, aes)
+    places = Places(databases, "redis://:secret@127.0.0.1/0", 8001, secret, secret, 11112, aes)
     auth, needed, more = services(LocalSettings(**settings), places)
     return {row.name: row for row in [auth, *needed, *more]}
 

@@ -14,38 +14,18 @@ from uuid import uuid4
 
 import httpx
 
-from thorax.errors import Code, CodedError
+from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
+from aggregator.delivery.items import Item
+from thorax.errors import Code
 
+PROOF = "read back over DICOMweb: the data sets are equal"
 JSON = "application/dicom+json"
 WADO = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _REFERENCED, _FAILED, _SOP, _REASON = "00081199", "00081198", "00081155", "00081197"
 _LATER_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
-_OUT_OF_RESOURCES = range(0xA700, 0xA800)  # PS3.4, B.2.3
+OUT_OF_RESOURCES = range(0xA700, 0xA800)  # PS3.4, B.2.3
 ENOUGH_S = 120.0  # for one delivery
 _TIMEOUT = httpx.Timeout(30, connect=5)
-
-
-@dataclass(frozen=True)
-class Item:
-    """An object to deliver: its UIDs and the DICOM file."""
-
-    study: str
-    series: str
-    sop: str
-    file: bytes
-
-    @property
-    def path(self) -> str:
-        """Where a DICOMweb server has it."""
-        return f"studies/{self.study}/series/{self.series}/instances/{self.sop}"
-
-
-class NotDeliveredError(CodedError):
-    """An object that the destination does not have; `may_pass` if another attempt may succeed."""
-
-    def __init__(self, code: Code, detail: str, *, may_pass: bool) -> None:
-        super().__init__(code, detail)
-        self.may_pass = may_pass
 
 
 @dataclass
@@ -57,8 +37,8 @@ class _Told:
     failed: dict[str, int] = field(default_factory=dict)
 
 
-def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> None:
-    """Store objects on a DICOMweb server and read each back. Raises NotDeliveredError."""
+def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> str:
+    """Store objects on a DICOMweb server and read each back; returns the proof. Raises NotDeliveredError."""
     headers = {"Authorization": authorization} if authorization else {}
     try:
         # Not by way of a proxy or redirect: the credentials are for this address.
@@ -67,10 +47,11 @@ def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> None:
             _store(client, items)
             for item in items:
                 if monotonic() > until:
-                    raise _unavailable("The destination is too slow.")
+                    raise unavailable("The destination is too slow.")
                 _prove(client, item)
     except httpx.HTTPError as error:
-        raise _unavailable(f"The destination can't be reached: {type(error).__name__}.") from error
+        raise unavailable(f"The destination can't be reached: {type(error).__name__}.") from error
+    return PROOF
 
 
 def _store(client: httpx.Client, items: Sequence[Item]) -> None:
@@ -111,14 +92,14 @@ def _read(answer: httpx.Response) -> _Told:
     except ValueError:
         return told
     body = body[0] if isinstance(body, list) and body else body
-    for item in _items(body, _REFERENCED):
+    for item in _sequence(body, _REFERENCED):
         told.stored.add(_value(item, _SOP, ""))
-    for item in _items(body, _FAILED):
+    for item in _sequence(body, _FAILED):
         told.failed[_value(item, _SOP, "")] = _value(item, _REASON, 0xFFFF)
     return told
 
 
-def _items(body: Any, tag: str) -> list[Any]:
+def _sequence(body: Any, tag: str) -> list[Any]:
     values = body.get(tag, {}).get("Value", []) if isinstance(body, Mapping) else []
     return [item for item in values if isinstance(item, Mapping)]
 
@@ -130,9 +111,9 @@ def _value(item: Mapping[str, Any], tag: str, default: Any) -> Any:
 
 def _prove(client: httpx.Client, item: Item) -> None:
     """Read an object back and compare the data sets; the file meta information is the destination's own."""
-    answer = client.get(item.path, headers={"Accept": WADO})
+    answer = client.get(_path(item), headers={"Accept": WADO})
     if answer.status_code == 404:
-        raise _unavailable("The destination does not have the object yet.")
+        raise unavailable("The destination does not have the object yet.")
     if answer.status_code != 200:
         raise _refused(answer.status_code)
     if _digest(_first_part(answer)) != _digest(item.file):
@@ -141,6 +122,10 @@ def _prove(client: httpx.Client, item: Item) -> None:
             f"The destination has other content under {item.sop}.",
             may_pass=False,
         )
+
+
+def _path(item: Item) -> str:
+    return f"studies/{item.study}/series/{item.series}/instances/{item.sop}"
 
 
 def _first_part(answer: httpx.Response) -> bytes:
@@ -158,17 +143,12 @@ def _digest(file: bytes) -> str:
 
 
 def _failed(reason: int) -> NotDeliveredError:
-    if reason in _OUT_OF_RESOURCES:
-        return _unavailable(f"The destination has no room (failure reason {reason:04X}).")
-    detail = f"The destination refuses the object (failure reason {reason:04X})."
-    return NotDeliveredError(Code.DESTINATION_REFUSES, detail, may_pass=False)
+    if reason in OUT_OF_RESOURCES:
+        return unavailable(f"The destination has no room (failure reason {reason:04X}).")
+    return refuses(f"The destination refuses the object (failure reason {reason:04X}).")
 
 
 def _refused(status: int) -> NotDeliveredError:
     if status in _LATER_STATUSES:
-        return _unavailable(f"The destination answers {status}.")
-    return NotDeliveredError(Code.DESTINATION_REFUSES, f"The destination answers {status}.", may_pass=False)
-
-
-def _unavailable(detail: str) -> NotDeliveredError:
-    return NotDeliveredError(Code.DESTINATION_AWAY, detail, may_pass=True)
+        return unavailable(f"The destination answers {status}.")
+    return refuses(f"The destination answers {status}.")

@@ -4,16 +4,13 @@ A new key is published first and signs only after `LEAD`, when every JWKS cache 
 its last token has expired. So a rotation is one command and needs no restart.
 """
 
-import base64
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from prometheus_client import Gauge
 from pydantic import SecretStr
 
@@ -21,6 +18,7 @@ from auth_service.models import SigningKey
 from auth_service.tokens import public_jwk
 from thorax.errors import Code, CodedError
 from thorax.identity import LEEWAY_S, MAX_TOKEN_LIFE_S
+from thorax.sealing import Seal
 
 RELOAD_S = 30
 LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus RELOAD_S
@@ -34,12 +32,10 @@ _KEY_SINCE = Gauge(
 
 
 class KeyEncryption:
-    """Encrypts private keys with a key derived from THORAX_AUTH_SECRET_FILE (HKDF, RFC 5869)."""
+    """Encrypts private keys with THORAX_AUTH_SECRET_FILE."""
 
     def __init__(self, secret: SecretStr) -> None:
-        derive = HKDF(hashes.SHA256(), length=32, salt=None, info=b"thorax auth signing keys")
-        key = derive.derive(secret.get_secret_value().encode())
-        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+        self._seal = Seal(secret, "thorax auth signing keys")
 
     def new_key(self, active_from: datetime) -> SigningKey:
         """A fresh RSA-2048 key pair; takes a tenth of a second or more of one core."""
@@ -48,7 +44,7 @@ class KeyEncryption:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         kid = secrets.token_urlsafe(12)
-        encrypted = self._fernet.encrypt(pem)
+        encrypted = self._seal.close(pem)
         return SigningKey(
             kid=kid,
             public_jwk=public_jwk(pem, kid),
@@ -60,8 +56,8 @@ class KeyEncryption:
     def private_pem(self, row: SigningKey) -> SecretStr:
         """The decrypted private key. Raises ValueError when it was encrypted with another secret."""
         try:
-            return SecretStr(self._fernet.decrypt(row.private_key).decode())
-        except InvalidToken as error:
+            return SecretStr(self._seal.open(row.private_key).decode())
+        except ValueError as error:
             raise ValueError(
                 "The signing keys were encrypted with another secret. Restore THORAX_AUTH_SECRET_FILE."
             ) from error

@@ -1,11 +1,11 @@
-"""HTTP for destinations and deliveries. Administrators name a tenant's DICOMweb servers, see what failed, and resend it."""
+"""HTTP for deliveries: what has arrived, what has not, and a second try."""
 
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, Field, SecretStr
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from thorax import queries
@@ -14,44 +14,17 @@ from thorax.http.authentication import Admin, Reader
 from thorax.http.cursors import cursor_of, newest_first
 from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
-from thorax.settings import HttpUrl
 
 router = APIRouter(tags=["DICOM"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _SQL = queries.load(__file__)
-Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="a name for people")]
-
-
-class NewDestination(BaseModel):
-    """A DICOMweb server that takes STOW-RS and answers WADO-RS."""
-
-    url: HttpUrl = Field(max_length=500, examples=["https://pacs.example.org/dicom-web"])
-    authorization: SecretStr | None = Field(
-        default=None,
-        max_length=4000,
-        description="Value of the Authorization header. It can't be read back.",
-        examples=["Basic dGhvcmF4OnNlY3JldA=="],
-    )
-
-
-class Destination(BaseModel):
-    """A destination of a tenant's results."""
-
-    name: str
-    url: str
-    created_at: datetime | None = None
-
-
-class Destinations(BaseModel):
-    """All destinations of a tenant."""
-
-    items: list[Destination]
 
 
 class Delivery(BaseModel):
-    """A job's objects on their way to one destination. `delivered` means proven, as `proof` says."""
+    """What a job says on its way to one destination. `delivered` means proven, as `proof` says."""
 
     destination: str
+    kind: Literal["dicomweb", "dicom", "webhook"]
     state: Literal["waiting", "sending", "delivered", "dead"]
     attempts: int
     proof: str | None
@@ -73,6 +46,7 @@ class DeadDelivery(BaseModel):
     tenant_id: UUID
     job_id: UUID
     destination: str
+    kind: Literal["dicomweb", "dicom", "webhook"]
     attempts: int
     error_code: str | None
     error_detail: str | None
@@ -91,41 +65,6 @@ class Resent(BaseModel):
 
     id: UUID
     state: Literal["waiting"] = "waiting"
-
-
-@router.put("/v1/admin/tenants/{tenant_id}/destinations/{name}", responses=responses(*_ERRORS, Code.CSRF))
-async def put_destination(
-    _: Admin, request: Request, tenant_id: UUID, name: Name, new: NewDestination
-) -> Destination:
-    """Send a tenant's results to a DICOMweb server from now on."""
-    secret = new.authorization.get_secret_value() if new.authorization else None
-    if secret is not None and (not secret.isascii() or not secret.isprintable()):
-        raise CodedError(Code.VALIDATION, "authorization must be printable ASCII.")
-    values = {"tenant": tenant_id, "name": name, "url": new.url, "authorization": secret}
-    async with tenant_autocommit(_engine(request), tenant_id) as connection:
-        await connection.execute(_SQL["put"], values)
-    return Destination(name=name, url=new.url)
-
-
-@router.get("/v1/admin/tenants/{tenant_id}/destinations", responses=responses(*_ERRORS))
-async def list_destinations(_: Admin, request: Request, tenant_id: UUID) -> Destinations:
-    """List a tenant's destinations."""
-    async with tenant_autocommit(_engine(request), tenant_id) as connection:
-        rows = (await connection.execute(_SQL["list"], {"tenant": tenant_id})).all()
-    return Destinations(items=[Destination.model_validate(dict(row._mapping)) for row in rows])
-
-
-@router.delete(
-    "/v1/admin/tenants/{tenant_id}/destinations/{name}",
-    status_code=204,
-    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND),
-)
-async def delete_destination(_: Admin, request: Request, tenant_id: UUID, name: Name) -> None:
-    """Send nothing more to a destination; what waits for it is dropped."""
-    async with tenant_autocommit(_engine(request), tenant_id) as connection:
-        values = {"tenant": tenant_id, "name": name}
-        if (await connection.execute(_SQL["delete"], values)).first() is None:
-            raise CodedError(Code.NOT_FOUND, "The tenant has no such destination.")
 
 
 @router.get("/v1/admin/deliveries", tags=["administration"], responses=responses(*_ERRORS))

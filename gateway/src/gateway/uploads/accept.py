@@ -153,6 +153,9 @@ class Acceptance:
     ) -> tuple[Accepted, int]:
         study_id, job_id = uuid4(), uuid4()
         studies = [image.dicom.study for image in upload.images if image.dicom and not sender.anonymous]
+        url = upload.fields.callback_url
+        if url and (sender.anonymous or not await queries.may_call(connection, sender.tenant_id, url)):
+            raise CodedError(Code.CALLBACK_NOT_ALLOWED)
         quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
         before = await queries.record(
             connection,
@@ -167,6 +170,7 @@ class Acceptance:
                 "owner": sender.owner,
                 "priority": OPEN_PRIORITY if sender.anonymous else upload.fields.priority.rank,
                 "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
+                "callback_url": url,
                 "hours": self._settings.anonymous_hours if sender.anonymous else None,
             },
         )

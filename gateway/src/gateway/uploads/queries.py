@@ -38,15 +38,19 @@ images as (
        order by o.position limit 1))
   from sent s, fit),
 job as (
-  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at)
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at,
+    callback_url)
   select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,
-    now() + make_interval(hours => cast(:hours as integer)) from fit),
+    now() + make_interval(hours => cast(:hours as integer)), :callback_url from fit),
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)
 select (select digest from bundle) as digest, jobs as opened from opened""")
 
 
+_MAY_CALL = text("""
+select exists (select from destinations where tenant_id = :tenant and kind = 'webhook'
+  and origin = substring(cast(:url as text) from '^https://[^/?]+'))""")
 _LOCK_STUDIES = text("select lock_studies(:tenant_id, cast(:uids as text[]))")
 _SAME = text("""
 with sent as (
@@ -82,6 +86,11 @@ async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
     that does not expire.
     """
     return (await connection.execute(_RECORD, values)).one()
+
+
+async def may_call(connection: AsyncConnection, tenant_id: UUID, url: str) -> bool:
+    """Whether the tenant has a webhook of this URL's origin."""
+    return bool((await connection.execute(_MAY_CALL, {"tenant": tenant_id, "url": url})).scalar_one())
 
 
 async def opened(connection: AsyncConnection, tenant_id: UUID) -> int:

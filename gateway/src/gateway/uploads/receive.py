@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.requests import Request
 
 from gateway.config import GatewaySettings
+from gateway.deliveries.addresses import HttpsUrl
 from gateway.metrics import UPLOAD_BYTES
 from gateway.studies import header
 from gateway.studies.header import Identifiers, identified
@@ -33,6 +34,11 @@ class Fields(BaseModel):
         examples=["PA, follow-up"],
     )
     priority: Priority = Priority.ROUTINE
+    callback_url: HttpsUrl | None = Field(
+        default=None,
+        description="Told when the job has ended, in place of the tenant's webhook of the same origin.",
+        examples=["https://ris.example.org/thorax/4711"],
+    )
 
 
 @dataclass(frozen=True)
@@ -106,9 +112,6 @@ class Receiver:
                 _refuse_several_patients(upload.images)
             elif name in Fields.model_fields and part.filename is None and name not in texts:
                 texts[name] = await _text(name, stream.chunks())
-            elif name == "callback_url":
-                what = "`callback_url` is not supported: the platform does not call back. Poll the job or its events."
-                raise CodedError(Code.UNEXPECTED_FIELD, what)
             else:
                 raise CodedError(
                     Code.UNEXPECTED_FIELD,

@@ -212,16 +212,23 @@ begin
 end $$;
 create trigger forgotten after delete on derived for each row execute function forget_derived();
 
--- Queues what a job that has ended says for its tenant's destinations, if its study is a DICOM study. (The workers and the
--- aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered anew; its objects' UIDs differ
+-- Queues what a job that has ended says for its tenant's destinations: webhooks, and, if its study is a DICOM study, those that
+-- take objects. A job's own callback stands for the first webhook (by name) of its origin. (The workers and the aggregator,
+-- who end jobs, may not read whose a job is.) A job that was retried is delivered anew; its objects' UIDs differ
 -- only where their content does.
 create function queue_deliveries() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
 begin
-  insert into deliveries (tenant_id, job_id, destination_id, predecessor_series, predecessor_sop)
-  select new.tenant_id, new.id, x.id, p.report_series, p.report_sop
-  from destinations x join studies s on s.id = new.study_id and s.study_instance_uid is not null
+  insert into deliveries (tenant_id, job_id, destination_id, url, predecessor_series, predecessor_sop)
+  select new.tenant_id, new.id, x.id,
+    case when x.id = (
+      select id from destinations where tenant_id = new.tenant_id and kind = 'webhook'
+        and origin = substring(new.callback_url from '^https://[^/?]+') order by name limit 1) then new.callback_url end,
+    p.report_series, p.report_sop
+  from destinations x join studies s on s.id = new.study_id
   left join deliveries p on p.job_id = new.supersedes and p.destination_id = x.id
-  where x.tenant_id = new.tenant_id
+  where x.tenant_id = new.tenant_id and (x.kind = 'webhook' or s.study_instance_uid is not null)
+    and (x.only_from is null
+      or exists (select from arrivals a where a.study_id = s.id and a.source = 'C-STORE from ' || x.only_from))
   on conflict (job_id, destination_id) do update
     set state = 'waiting', attempts = 0, not_before = now(), proof = null, error_code = null, error_detail = null;
   return null;

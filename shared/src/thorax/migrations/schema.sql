@@ -58,7 +58,8 @@ create index arrivals_bundle on arrivals (bundle_digest) where bundle_digest is 
 
 -- `shadow_of`: the job that a shadow bundle repeats. A shadow job belongs to its original's tenant, to be erased with
 -- it, but the gateway sees none. `supersedes`: the job that analysed the same study before.
--- `images_below`: its images are those of its study at lower positions; others arrived later.
+-- `images_below`: its images are those of its study at lower positions; others arrived later. `callback_url`: where its end is
+-- told, in place of the address of the webhook that has the same origin.
 create table jobs (
   id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
   owner text not null, state text not null default 'queued'
@@ -69,7 +70,7 @@ create table jobs (
   timings jsonb not null default '{}', capability bytea unique, expires_at timestamptz,
   created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz,
   shadow_of uuid references jobs on delete cascade, supersedes uuid references jobs on delete set null,
-  images_below smallint not null default 32767);
+  images_below smallint not null default 32767, callback_url text);
 create index jobs_supersede on jobs (supersedes) where supersedes is not null;
 create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
 create index jobs_study on jobs (study_id);
@@ -117,16 +118,21 @@ create table heatmaps (
   job_id uuid not null references jobs on delete cascade, instance_id uuid not null,
   maps bytea not null, map_shape smallint[] not null, primary key (job_id, instance_id));
 
--- DICOMweb servers that a tenant's results are sent to. `authorization`: a header's value, which only the sweeper reads.
+-- Where a tenant's results are sent: DICOMweb servers, DICOM peers (`dicom://host:port/AE`), and servers that want to be told
+-- of jobs that ended. `sealed`: credentials, encrypted, which only the sweeper reads. `only_from`: the calling AE title of a
+-- peer; studies of other origin are not sent there.
 create table destinations (
-  id uuid primary key default gen_random_uuid(), tenant_id uuid not null, name text not null, url text not null,
-  "authorization" text, created_at timestamptz not null default now(), unique (tenant_id, name));
+  id uuid primary key default gen_random_uuid(), tenant_id uuid not null,
+  kind text not null check (kind in ('dicomweb', 'dicom', 'webhook')), name text not null, url text not null,
+  origin text generated always as (substring(url from '^https://[^/?]+')) stored, sealed bytea, only_from text,
+  created_at timestamptz not null default now(), unique (tenant_id, name));
 
--- One job's objects on their way to one destination; see `queue_deliveries`. `proof`: how it is known that they are there.
+-- What one job says on its way to one destination; see `queue_deliveries`. `proof`: how it is known that it is there. `url`:
+-- in place of the destination's own.
 -- `report_*`: the UIDs of its SR, kept before it is sent. `predecessor_*`: those of the SR of the job that this one supersedes.
 create table deliveries (
   id uuid primary key default gen_random_uuid(), tenant_id uuid not null, job_id uuid not null references jobs on delete cascade,
-  destination_id uuid not null references destinations on delete cascade,
+  destination_id uuid not null references destinations on delete cascade, url text,
   state text not null default 'waiting' check (state in ('waiting', 'sending', 'delivered', 'dead')),
   attempts smallint not null default 0, lease_until timestamptz, not_before timestamptz not null default now(),
   proof text, error_code text, error_detail text, report_series text, report_sop text, predecessor_series text,
@@ -194,7 +200,7 @@ where (j.state = 'failed' or cardinality(j.missing_backbones) > 0) and j.finishe
 
 -- What could not be delivered, in all tenants, as it is seen with its owner's rights: ids, codes and times.
 create view dead_deliveries as
-select d.id, d.tenant_id, d.job_id, x.name as destination, d.attempts, d.error_code, d.error_detail, d.updated_at
+select d.id, d.tenant_id, d.job_id, x.name as destination, x.kind, d.attempts, d.error_code, d.error_detail, d.updated_at
 from deliveries d join destinations x on x.id = d.destination_id where d.state = 'dead';
 
 

@@ -1,23 +1,23 @@
 -- Deliveries: claimed as steps are, by a lease and an attempt number that guards what follows.
 
 -- claim --
--- Takes the delivery that has been due for longest; one whose process did not come back is due when its lease has ended.
+-- Takes the delivery that has been due for longest, to a destination of these kinds that is not `away`; one whose process did
+-- not come back is due when its lease has ended.
 update deliveries d set state = 'sending', attempts = d.attempts + 1, lease_until = now() + make_interval(secs => :lease_s)
 from (
-  select id from deliveries
-  where (state = 'waiting' and not_before <= now()) or (state = 'sending' and lease_until < now() and attempts < :max_attempts)
-  order by not_before limit 1 for update skip locked) due, destinations x
+  select w.id from deliveries w join destinations to_ on to_.id = w.destination_id
+  where to_.kind = any(:kinds) and to_.id <> all(cast(:away as uuid[]))
+    and ((w.state = 'waiting' and w.not_before <= now())
+      or (w.state = 'sending' and w.lease_until < now() and w.attempts < :max_attempts))
+  order by w.not_before limit 1 for update of w skip locked) due, destinations x
 where d.id = due.id and x.id = d.destination_id
-returning d.id, d.attempts, d.job_id, x.url, x.authorization, d.predecessor_series, d.predecessor_sop
+returning d.id, d.attempts, d.job_id, d.destination_id, x.kind, coalesce(d.url, x.url) as url, x.sealed, d.predecessor_series,
+  d.predecessor_sop
 
 -- mark_dead --
 -- Gives up deliveries whose process never came back.
 update deliveries set state = 'dead', error_code = :code, updated_at = now()
 where state = 'sending' and lease_until < now() and attempts >= :max_attempts
-
--- named --
--- Keeps the report's UIDs before it is sent, for the version that may follow.
-update deliveries set report_series = :series, report_sop = :sop where id = :id and attempts = :attempts
 
 -- ended --
 -- Ends an attempt: delivered, dead, or waiting for the next one.

@@ -1,0 +1,37 @@
+"""The ways to a destination, by its kind: PACSs get objects, webhooks are told."""
+
+from collections.abc import Callable, Mapping
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from sqlalchemy import Engine, Row
+
+from aggregator.delivery import stow
+from aggregator.delivery.items import Item, Items
+from aggregator.delivery.service import Channel
+from aggregator.delivery.webhook import Webhooks
+from thorax.storage import BlobStore
+
+PATIENT_S = (30, 120, 480, 1800, 7200)
+"""30 s to two hours: a night's outage of a PACS is the operator's to resend."""
+A_DAY_S = (5, 60, 300, 1800, 7200, 18_000, 28_800, 30_235)
+"""Nine attempts in 24 hours, as developers expect of webhooks."""
+
+
+def to_archives(engine: Engine, blobs: BlobStore) -> Mapping[str, Channel]:
+    """What sends DICOM objects."""
+    items = Items(engine, blobs)
+
+    def by(deliver: Callable[[str, str | None, list[Item]], str]) -> Channel:
+        def send(due: Row[Any], credentials: str | None) -> str | None:
+            made = items.of(due)
+            return deliver(due.url, credentials, made) if made else None
+
+        return Channel(send, PATIENT_S)
+
+    return {"dicomweb": by(stow.deliver)}
+
+
+def to_webhooks(engine: Engine, private: tuple[IPv4Network | IPv6Network, ...]) -> Mapping[str, Channel]:
+    """What tells that a job has ended."""
+    return {"webhook": Channel(Webhooks(engine, private).send, A_DAY_S)}

@@ -1,0 +1,46 @@
+"""What the platform posts to a webhook: verified, then typed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import BaseModel, ValidationError
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from thorax_client.errors import ThoraxError
+
+
+class NotFromThoraxError(ThoraxError):
+    """A request that the platform has not signed with this secret, or more than five minutes ago."""
+
+
+class EndedJob(BaseModel):
+    """A job that has ended; `error_code` of one that failed."""
+
+    job_id: UUID
+    study_id: UUID
+    state: str
+    error_code: str | None
+
+
+class JobEvent(BaseModel):
+    """`type` is `job.succeeded` or `job.failed`. The same event may come again, with the same header `webhook-id`."""
+
+    type: str
+    timestamp: datetime
+    data: EndedJob
+
+
+def job_event(body: bytes, headers: Mapping[str, str], secret: str) -> JobEvent:
+    """The event in a request, whose body is as it was received. Raises NotFromThoraxError; answer 401 then.
+
+    `secret`: `whsec_…`, which an administrator got when the webhook was made.
+    """
+    try:
+        Webhook(secret).verify(body, dict(headers), json_parse=False)
+        return JobEvent.model_validate_json(body)
+    except (WebhookVerificationError, ValidationError, ValueError) as error:
+        # A ValueError is the library's, of a signature that is no base64 or has no version.
+        raise NotFromThoraxError(
+            "The request is not signed with this webhook's secret, or is old."
+        ) from error

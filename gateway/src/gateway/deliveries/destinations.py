@@ -1,0 +1,142 @@
+"""HTTP for destinations: where an administrator lets a tenant's results be sent, and who is told of them."""
+
+from base64 import b64encode
+from datetime import datetime
+from secrets import token_bytes
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, Field, SecretStr
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from gateway.config import GatewaySettings
+from gateway.deliveries.addresses import HttpsUrl
+from thorax import queries
+from thorax.errors import Code, CodedError
+from thorax.http.authentication import Admin
+from thorax.http.database import tenant_autocommit
+from thorax.http.problems import responses
+from thorax.sealing import delivery_seal
+from thorax.settings import HttpUrl
+
+router = APIRouter(prefix="/v1/admin/tenants/{tenant_id}", tags=["DICOM"])
+_ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
+_SQL = queries.load(__file__)
+Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="a name for people")]
+
+
+class NewDestination(BaseModel):
+    """A DICOMweb server that takes STOW-RS and answers WADO-RS."""
+
+    url: HttpUrl = Field(max_length=500, examples=["https://pacs.example.org/dicom-web"])
+    authorization: SecretStr | None = Field(
+        default=None,
+        max_length=4000,
+        description="Value of the Authorization header. It can't be read back.",
+        examples=["Basic dGhvcmF4OnNlY3JldA=="],
+    )
+    only_from: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Only results of studies that the DICOM peer of this AE title sent by C-STORE.",
+        examples=["ORTHANC"],
+    )
+
+
+class NewWebhook(BaseModel):
+    """A server that is told of every job that has ended."""
+
+    url: HttpsUrl = Field(examples=["https://ris.example.org/thorax"])
+
+
+class Destination(BaseModel):
+    """A destination of a tenant's results."""
+
+    name: str
+    kind: Literal["dicomweb", "dicom", "webhook"]
+    url: str
+    only_from: str | None = None
+    created_at: datetime | None = None
+
+
+class Webhook(Destination):
+    """A webhook with its secret, which is told this once."""
+
+    secret: str = Field(
+        description="Signs what is sent (Standard Webhooks).",
+        examples=["whsec_C2FVsBQIhrscChlQIMV-b5sSYspob7oD"],
+    )
+
+
+class Destinations(BaseModel):
+    """All destinations of a tenant."""
+
+    items: list[Destination]
+
+
+@router.put("/destinations/{name}", responses=responses(*_ERRORS, Code.CSRF, Code.FEATURE_OFF))
+async def put_destination(
+    _: Admin, request: Request, tenant_id: UUID, name: Name, new: NewDestination
+) -> Destination:
+    """Send a tenant's results to a DICOMweb server from now on."""
+    secret = new.authorization.get_secret_value() if new.authorization else None
+    if secret is not None and (not secret.isascii() or not secret.isprintable()):
+        raise CodedError(Code.VALIDATION, "authorization must be printable ASCII.")
+    await _put(request, tenant_id, name, "dicomweb", new.url, secret, new.only_from)
+    return Destination(name=name, kind="dicomweb", url=new.url, only_from=new.only_from)
+
+
+@router.put("/webhooks/{name}", tags=["webhooks"], responses=responses(*_ERRORS, Code.CSRF, Code.FEATURE_OFF))
+async def put_webhook(_: Admin, request: Request, tenant_id: UUID, name: Name, new: NewWebhook) -> Webhook:
+    """Tell a server of a tenant's jobs that end from now on, and let uploads name a `callback_url` of its origin.
+
+    The same request again makes a new secret.
+    """
+    secret = f"whsec_{b64encode(token_bytes(32)).decode()}"
+    await _put(request, tenant_id, name, "webhook", new.url, secret, None)
+    return Webhook(name=name, kind="webhook", url=new.url, secret=secret)
+
+
+@router.get("/destinations", responses=responses(*_ERRORS))
+async def list_destinations(_: Admin, request: Request, tenant_id: UUID) -> Destinations:
+    """List a tenant's destinations and webhooks."""
+    async with tenant_autocommit(_engine(request), tenant_id) as connection:
+        rows = (await connection.execute(_SQL["list"], {"tenant": tenant_id})).all()
+    return Destinations(items=[Destination.model_validate(dict(row._mapping)) for row in rows])
+
+
+@router.delete(
+    "/destinations/{name}",
+    status_code=204,
+    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND),
+)
+async def delete_destination(_: Admin, request: Request, tenant_id: UUID, name: Name) -> None:
+    """Send nothing more to a destination or webhook; what waits for it is dropped."""
+    async with tenant_autocommit(_engine(request), tenant_id) as connection:
+        values = {"tenant": tenant_id, "name": name}
+        if (await connection.execute(_SQL["delete"], values)).first() is None:
+            raise CodedError(Code.NOT_FOUND, "The tenant has no such destination.")
+
+
+async def _put(
+    request: Request, tenant: UUID, name: str, kind: str, url: str, secret: str | None, only_from: str | None
+) -> None:
+    settings: GatewaySettings = request.app.state.settings
+    sealed = secret and delivery_seal(settings.delivery_secret_file).close(secret.encode())
+    values = {
+        "tenant": tenant,
+        "name": name,
+        "kind": kind,
+        "url": url,
+        "sealed": sealed,
+        "only_from": only_from,
+    }
+    async with tenant_autocommit(_engine(request), tenant) as connection:
+        await connection.execute(_SQL["put"], values)
+
+
+def _engine(request: Request) -> AsyncEngine:
+    engine: AsyncEngine = request.app.state.engine
+    return engine

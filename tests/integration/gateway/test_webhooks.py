@@ -1,0 +1,152 @@
+"""Webhooks and callbacks, from an upload to a server of the test's own over TLS."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from tests.factories.certificates import Authority
+from tests.factories.https import Receiver, receiver
+from tests.factories.images import chest_png
+from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.problem import problem
+from thorax.errors import Code
+from thorax_client import NotFromThoraxError, job_event
+
+
+@pytest.fixture(scope="module")
+def _served(authority: Authority) -> Iterator[Receiver]:
+    with receiver(authority.issue("webhook")) as served:
+        yield served
+
+
+@pytest.fixture
+def server(_served: Receiver) -> Receiver:
+    _served.status, _served.location = 204, ""
+    return _served
+
+
+@pytest.fixture
+def tenant() -> UUID:
+    return uuid4()
+
+
+@pytest.fixture
+def secret(platform: Platform, tenant: UUID, server: Receiver) -> str:
+    """Of a webhook of the tenant at the server."""
+    with platform.client(scope="admin") as admin:
+        answer = admin.put(f"/v1/admin/tenants/{tenant}/webhooks/ris", json={"url": f"{server.url}/hook"})
+        assert answer.status_code == 200, answer.text
+        told = str(answer.json()["secret"])
+        assert told not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text
+    return told
+
+
+def delivery(client: httpx.Client, job: str, state: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 60
+    while True:
+        items = client.get(f"{job}/deliveries").json()["items"]
+        if items and items[0]["state"] == state and items[0]["attempts"]:
+            return dict(items[0])
+        assert time.monotonic() < deadline, items
+        time.sleep(0.02)
+
+
+def test_a_job_that_ended_is_told_once_signed_and_without_its_result(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    with platform.client(tenant) as client:
+        job = post(client, chest_png(1), data={"title": "Ada"}).headers["location"]
+        path, headers, body = server.posted.get(timeout=60)
+        event = job_event(body, headers, secret)
+        assert (path, event.type, f"/v1/jobs/{event.data.job_id}") == ("/hook", "job.succeeded", job)
+        assert b"Ada" not in body and b"probab" not in body
+        done = delivery(client, job, "delivered")
+        assert (done["kind"], done["proof"]) == ("webhook", "answered 204")
+    with pytest.raises(NotFromThoraxError):
+        job_event(body + b" ", headers, secret)
+    assert server.posted.empty()
+    sealed = platform.sql("select sealed from destinations where tenant_id = %s", tenant)
+    assert secret.encode() not in bytes(sealed[0][0]) and secret not in platform.logs()
+
+
+def test_a_callback_stands_for_the_webhook_of_its_origin_and_no_other_is_taken(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    with platform.client(tenant) as client:
+        refused = post(client, chest_png(2), data={"callback_url": "https://example.org/x"})
+        problem(refused, Code.CALLBACK_NOT_ALLOWED)
+        plain = post(client, chest_png(2), data={"callback_url": server.url.replace("https", "http")})
+        assert "callback_url" in problem(plain, Code.VALIDATION)["detail"]
+        taken = post(client, chest_png(2), data={"callback_url": f"{server.url}/reply?to=4711"})
+        assert taken.status_code == 202, taken.text
+        posted = server.posted.get(timeout=60)
+        assert posted.path == "/reply?to=4711"
+        assert str(job_event(posted.body, posted.headers, secret).data.job_id) == taken.json()["id"]
+    with httpx.Client(base_url=platform.base) as anonymous:
+        data = {"callback_url": f"{server.url}/x"}
+        files = [("files", ("x.png", chest_png(2), "image/png"))]
+        refused = anonymous.post("/v1/anonymous/jobs", files=files, data=data)
+        problem(refused, Code.CALLBACK_NOT_ALLOWED)
+
+
+def test_a_redirect_is_not_followed_and_the_event_keeps_its_id(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    server.status, server.location = 307, f"{server.url}/elsewhere"
+    with platform.client(tenant) as client:
+        job = post(client, chest_png(3)).headers["location"]
+        first = server.posted.get(timeout=60)
+        waits = delivery(client, job, "waiting")
+        assert waits["error_code"] == "destination_unavailable" and "307" in waits["error_detail"]
+        server.status, server.location = 204, ""
+        platform.sql("update deliveries set not_before = now() where tenant_id = %s", tenant)
+        again = server.posted.get(timeout=60)
+        assert first.path == again.path == "/hook"
+        assert first.headers["webhook-id"] == again.headers["webhook-id"]
+        assert delivery(client, job, "delivered")["attempts"] == 2
+
+
+def test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    server.status = 410
+    with platform.client(tenant) as client, platform.client(scope="admin") as admin:
+        job = post(client, chest_png(4)).headers["location"]
+        server.posted.get(timeout=60)
+        delivery(client, job, "dead")
+        items = admin.get("/v1/admin/deliveries").json()["items"]
+        (dead,) = [one for one in items if one["tenant_id"] == str(tenant)]
+        assert (dead["kind"], dead["error_code"]) == ("webhook", "destination_refuses")
+        server.status = 200
+        assert admin.post(f"/v1/admin/deliveries/{dead['id']}/resend").status_code == 202
+        posted = server.posted.get(timeout=60)
+        assert job_event(posted.body, posted.headers, secret).data.state == finished(client, job)["state"]
+
+
+def test_an_untrusted_certificate_is_no_endpoint(
+    platform: Platform, tenant: UUID, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = Authority(tmp_path_factory.mktemp("other"), "other")
+    with (
+        receiver(other.issue("stranger")) as stranger,
+        platform.client(tenant) as client,
+        platform.client(scope="admin") as admin,
+    ):
+        admin.put(f"/v1/admin/tenants/{tenant}/webhooks/ris", json={"url": stranger.url}).raise_for_status()
+        job = post(client, chest_png(5)).headers["location"]
+        assert delivery(client, job, "waiting")["error_code"] == "destination_unavailable"
+        assert stranger.posted.empty()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.org/", "https://a:b@example.org/", "https://example.org/#x", "ftp://x/"]
+)
+def test_a_webhook_is_an_https_address_without_credentials(
+    platform: Platform, tenant: UUID, url: str
+) -> None:
+    with platform.client(scope="admin") as admin:
+        problem(admin.put(f"/v1/admin/tenants/{tenant}/webhooks/x", json={"url": url}), Code.VALIDATION)
