@@ -1,5 +1,6 @@
 """`sweeper`: does its duties round after round. Several may run at once."""
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -83,6 +84,7 @@ def main() -> None:
     """Sweep until told to stop."""
     settings = load(AggregatorSettings)
     process = Process("sweeper", settings)
+    logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
     blobs = BlobStore(settings.blobs)
     REGISTRY.register(LedgerMetrics(process.engine, blobs))
     recovery = Recovery(settings, process.engine, Hints(process.app))

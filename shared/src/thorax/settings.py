@@ -68,7 +68,8 @@ def _broker_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _http_url(url: str) -> str:
+def http_url(url: str) -> str:
+    """The URL, if it is one of http or https. Raises ValueError."""
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -80,7 +81,7 @@ def _http_url(url: str) -> str:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(_http_url(url) if url != "*" else "http://any")
+    parts = urlsplit(http_url(url) if url != "*" else "http://any")
     if parts.path or parts.query or parts.fragment or parts.username:
         raise ValueError("origins, e.g. https://viewer.example.org, or *")
     return url
@@ -106,7 +107,7 @@ Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecod
 """Origins (RFC 6454) with commas between, or `*`."""
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 BrokerUrl = Annotated[SecretStr, AfterValidator(_broker_url)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+HttpUrl = Annotated[str, AfterValidator(http_url)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
 SecretFile = Annotated[ReadableFile, AfterValidator(_long_enough)]
 DeliverySecretFile = Annotated[

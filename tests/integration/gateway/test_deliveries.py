@@ -64,9 +64,11 @@ def tenant() -> UUID:
     return uuid4()
 
 
-def destine(platform: Platform, tenant: UUID, url: str, authorization: str | None) -> None:
+def destine(
+    platform: Platform, tenant: UUID, url: str, authorization: str | None = None, **more: str
+) -> None:
     with platform.client(scope="admin") as admin:
-        body = {"url": url, "authorization": authorization}
+        body = {"url": url, "authorization": authorization, **more}
         answer = admin.put(f"/v1/admin/tenants/{tenant}/destinations/pacs", json=body)
         assert answer.status_code == 200, answer.text
         assert "authorization" not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text
@@ -228,3 +230,65 @@ def test_a_pacs_sends_a_whole_study_with_our_results_over_both_doors(
         assert stow.status_code == 200, stow.text
         assert len(scp.jobs(1)) == 1
         assert len(platform.sql("select 1 from instances where tenant_id = %s", scp.tenant)) == 1
+
+
+@pytest.mark.slow
+def test_a_study_returns_by_c_store_to_the_ae_that_sent_it_and_to_no_other(
+    platform: Platform, scp: Scp, tmp_path: Path
+) -> None:
+    """Orthanc answers C-FIND, and lets no association in that calls it by another title."""
+    peers = {"thorax": [scp.title, "127.0.0.1", scp.port]}
+    settings = {
+        "DicomModalities": peers,
+        "DicomAet": "SCU",
+        "DicomCheckCalledAet": True,
+        "DicomAlwaysAllowFind": True,
+    }
+    with run_orthanc(tmp_path, **settings) as orthanc, platform.client(scp.tenant) as client:
+        port = json.loads((tmp_path / "orthanc.json").read_text())["DicomPort"]
+        destine(platform, scp.tenant, f"dicom://127.0.0.1:{port}/SCU", only_from="SCU")
+        elsewhere = sent(client, chest_dicom(20))
+        orthanc.post("/instances", content=chest_dicom(16)).raise_for_status()
+        (study,) = orthanc.get("/studies").json()
+        orthanc.post("/modalities/thorax/store", json={"Resources": [study]}).raise_for_status()
+        job = next(one for one in scp.jobs(2) if one["study"]["source"] == "C-STORE from SCU")
+        done = delivery(client, f"/v1/jobs/{job['id']}", "delivered", "dead")
+        assert (done["state"], done["kind"]) == ("delivered", "dicom") and "C-FIND" in done["proof"], done
+        series = [
+            orthanc.get(f"/series/{one}").json() for one in orthanc.get(f"/studies/{study}").json()["Series"]
+        ]
+        assert {"SR", "OT", "PR"} < {one["MainDicomTags"]["Modality"] for one in series}
+        assert len(orthanc.get("/patients").json()) == 1
+        assert not client.get(f"{elsewhere}/deliveries").json()["items"]
+        destine(platform, scp.tenant, f"dicom://127.0.0.1:{port}/OTHER")
+        refused = delivery(client, sent(client, chest_dicom(17)), "dead", "delivered")
+        assert refused["error_code"] == "destination_refuses" and "AE title" in refused["error_detail"]
+
+
+@pytest.mark.slow
+def test_storescp_without_c_find_proves_by_status(platform: Platform, tenant: UUID, tmp_path: Path) -> None:
+    if not shutil.which("storescp"):
+        pytest.skip("storescp (dcmtk) is not installed")
+    port = free_port()
+    process = subprocess.Popen(["storescp", "-od", str(tmp_path), str(port)])
+    try:
+        while not answers(port):
+            time.sleep(0.05)
+        destine(platform, tenant, f"dicom://127.0.0.1:{port}/STORESCP")
+        with platform.client(tenant) as client:
+            done = delivery(client, sent(client, chest_dicom(18)), "delivered", "dead")
+        assert done["state"] == "delivered" and "no C-FIND" in done["proof"], done
+        kept = [dcmread(path, force=True) for path in tmp_path.iterdir()]
+        assert sorted(one.Modality for one in kept) == ["OT", "PR", "SR"]
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "url", ["dicom://host/AE", "dicom://h:0/AE", "dicom://h:104/", "dicom://h:104/SEVENTEENLETTERSX", "x:"]
+)
+def test_a_peer_is_a_host_a_port_and_a_title(platform: Platform, tenant: UUID, url: str) -> None:
+    with platform.client(scope="admin") as admin:
+        answer = admin.put(f"/v1/admin/tenants/{tenant}/destinations/pacs", json={"url": url})
+    assert answer.status_code == 422, answer.text

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine, Row
 
-from aggregator.delivery import stow
+from aggregator.delivery import cstore, stow
 from aggregator.delivery.items import Item, Items
 from aggregator.delivery.service import Channel
 from aggregator.delivery.webhook import Webhooks
@@ -29,7 +29,7 @@ def to_archives(engine: Engine, blobs: BlobStore) -> Mapping[str, Channel]:
 
         return Channel(send, PATIENT_S)
 
-    return {"dicomweb": by(stow.deliver)}
+    return {"dicomweb": by(stow.deliver), "dicom": by(cstore.deliver)}
 
 
 def to_webhooks(engine: Engine, private: tuple[IPv4Network | IPv6Network, ...]) -> Mapping[str, Channel]:

@@ -1,8 +1,11 @@
 """Addresses of destinations, in one spelling each."""
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, AnyUrl, TypeAdapter, UrlConstraints
+
+from thorax.settings import http_url
 
 _HTTPS: TypeAdapter[AnyUrl] = TypeAdapter(
     Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"], host_required=True, max_length=500)]
@@ -16,5 +19,20 @@ def _https(text: str) -> str:
     return str(url)
 
 
+_AE = "[A-Za-z0-9._-]{1,16}"
+_DICOM = re.compile(rf"dicom://({_AE}@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{{1,5}})/{_AE}")
+
+
+def _archive(text: str) -> str:
+    if not text.startswith("dicom:"):
+        return http_url(text)
+    match = _DICOM.fullmatch(text)
+    if not match or not 1 <= int(match["port"]) <= 65535:
+        raise ValueError("dicom://host:port/AE")
+    return text
+
+
+ArchiveUrl = Annotated[str, AfterValidator(_archive)]
+"""A DICOMweb server, `http://` or `https://`, or a DICOM peer: `dicom://[our AE title@]host:port/its AE title`."""
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 """An `https://` URL: its host in lower case and ASCII, no standard port, user or fragment."""

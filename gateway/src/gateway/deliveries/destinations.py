@@ -11,25 +11,29 @@ from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import GatewaySettings
-from gateway.deliveries.addresses import HttpsUrl
+from gateway.deliveries.addresses import ArchiveUrl, HttpsUrl
 from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
 from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
 from thorax.sealing import delivery_seal
-from thorax.settings import HttpUrl
 
 router = APIRouter(prefix="/v1/admin/tenants/{tenant_id}", tags=["DICOM"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _SQL = queries.load(__file__)
+Kind = Literal["dicomweb", "dicom", "webhook"]
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="a name for people")]
 
 
 class NewDestination(BaseModel):
-    """A DICOMweb server that takes STOW-RS and answers WADO-RS."""
+    """A DICOMweb server that takes STOW-RS and answers WADO-RS, or a DICOM peer that takes C-STORE."""
 
-    url: HttpUrl = Field(max_length=500, examples=["https://pacs.example.org/dicom-web"])
+    url: ArchiveUrl = Field(
+        max_length=500,
+        description="`https://…` of a DICOMweb server, or `dicom://[our AE title@]host:port/its AE title`.",
+        examples=["https://pacs.example.org/dicom-web", "dicom://10.1.2.3:4242/ORTHANC"],
+    )
     authorization: SecretStr | None = Field(
         default=None,
         max_length=4000,
@@ -55,7 +59,7 @@ class Destination(BaseModel):
     """A destination of a tenant's results."""
 
     name: str
-    kind: Literal["dicomweb", "dicom", "webhook"]
+    kind: Kind
     url: str
     only_from: str | None = None
     created_at: datetime | None = None
@@ -80,12 +84,15 @@ class Destinations(BaseModel):
 async def put_destination(
     _: Admin, request: Request, tenant_id: UUID, name: Name, new: NewDestination
 ) -> Destination:
-    """Send a tenant's results to a DICOMweb server from now on."""
+    """Send a tenant's results to a DICOMweb server or a DICOM peer from now on."""
     secret = new.authorization.get_secret_value() if new.authorization else None
     if secret is not None and (not secret.isascii() or not secret.isprintable()):
         raise CodedError(Code.VALIDATION, "authorization must be printable ASCII.")
-    await _put(request, tenant_id, name, "dicomweb", new.url, secret, new.only_from)
-    return Destination(name=name, kind="dicomweb", url=new.url, only_from=new.only_from)
+    kind: Kind = "dicom" if new.url.startswith("dicom:") else "dicomweb"
+    if secret and kind == "dicom":
+        raise CodedError(Code.VALIDATION, "A DICOM peer takes no authorization.")
+    await _put(request, tenant_id, name, kind, new.url, secret, new.only_from)
+    return Destination(name=name, kind=kind, url=new.url, only_from=new.only_from)
 
 
 @router.put("/webhooks/{name}", tags=["webhooks"], responses=responses(*_ERRORS, Code.CSRF, Code.FEATURE_OFF))
@@ -121,7 +128,7 @@ async def delete_destination(_: Admin, request: Request, tenant_id: UUID, name: 
 
 
 async def _put(
-    request: Request, tenant: UUID, name: str, kind: str, url: str, secret: str | None, only_from: str | None
+    request: Request, tenant: UUID, name: str, kind: Kind, url: str, secret: str | None, only_from: str | None
 ) -> None:
     settings: GatewaySettings = request.app.state.settings
     sealed = secret and delivery_seal(settings.delivery_secret_file).close(secret.encode())

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.deliveries.destinations import Kind
 from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin, Reader
@@ -24,7 +25,7 @@ class Delivery(BaseModel):
     """What a job says on its way to one destination. `delivered` means proven, as `proof` says."""
 
     destination: str
-    kind: Literal["dicomweb", "dicom", "webhook"]
+    kind: Kind
     state: Literal["waiting", "sending", "delivered", "dead"]
     attempts: int
     proof: str | None
@@ -46,7 +47,7 @@ class DeadDelivery(BaseModel):
     tenant_id: UUID
     job_id: UUID
     destination: str
-    kind: Literal["dicomweb", "dicom", "webhook"]
+    kind: Kind
     attempts: int
     error_code: str | None
     error_detail: str | None

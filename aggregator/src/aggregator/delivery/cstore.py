@@ -1,0 +1,105 @@
+"""A Storage SCU (PS3.4, annex B): the status of each object, and C-FIND (annex C) where the peer answers it."""
+
+from collections.abc import Sequence
+from io import BytesIO
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.association import Association
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
+
+from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
+from aggregator.delivery.items import Item
+from aggregator.delivery.stow import OUT_OF_RESOURCES
+from thorax.pacs import OWN_MANUFACTURER
+
+FOUND = "each object stored with success (C-STORE) and found (C-FIND); its content was not compared"
+STORED = "each object stored with success (C-STORE); the peer answers no C-FIND"
+CONNECT_S, ANSWER_S = 5, 30
+_SUCCESS, _WARNINGS = 0x0000, frozenset({0xB000, 0xB006, 0xB007})  # PS3.4, B.2.3: stored, with changes
+_PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4, C.4.1.1.4
+_PERMANENT = 1  # the Result of a rejection (PS3.8, 9.3.4)
+_SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+
+
+def deliver(url: str, _credentials: str | None, items: Sequence[Item]) -> str:
+    """Store objects at a peer, `dicom://[CALLING@]host:port/CALLED`; returns the proof. Raises NotDeliveredError.
+
+    An object that the peer refuses keeps no other from being sent.
+    """
+    association = _associate(urlsplit(url), items)
+    try:
+        failures = [failure for item in items if (failure := _store(association, item))]
+        if failures:
+            raise max(failures, key=lambda failure: failure.may_pass)
+        return FOUND if all(_found(association, item) for item in items) else STORED
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _associate(place: SplitResult, items: Sequence[Item]) -> Association:
+    ae = AE(ae_title=unquote(place.username or OWN_MANUFACTURER))
+    ae.connection_timeout = CONNECT_S
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ANSWER_S
+    for sop_class in dict.fromkeys(item.sop_class for item in items):
+        ae.add_requested_context(sop_class, _SYNTAXES)
+    ae.add_requested_context(Find, _SYNTAXES)
+    association = ae.associate(
+        place.hostname or "", place.port or 104, ae_title=unquote(place.path.strip("/"))
+    )
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        if answer is not None and answer.result == _PERMANENT:
+            raise refuses(f"The peer rejects the association: {answer.reason_str}.")
+        raise unavailable("The peer takes no association at the moment.")
+    if not association.is_established:
+        raise unavailable("The peer can't be reached, or ended the association.")
+    return association
+
+
+def _store(association: Association, item: Item) -> NotDeliveredError | None:
+    """Send one object; None if it is stored. Raises NotDeliveredError if the association has ended."""
+    name = UID(item.sop_class).name
+    try:
+        answer = association.send_c_store(dcmread(BytesIO(item.file)))
+    except ValueError:  # no presentation context was accepted
+        return refuses(f"The peer does not take {name}.")
+    except RuntimeError:
+        answer = Dataset()
+    if "Status" not in answer:
+        raise unavailable(f"The association ended before {name} was stored.")
+    status = int(answer.Status)
+    if status == _SUCCESS or status in _WARNINGS:
+        return None
+    if status in OUT_OF_RESOURCES:
+        return unavailable(f"The peer has no room for {name} (status {status:04X}).")
+    return refuses(f"The peer refuses {name} (status {status:04X}).")
+
+
+def _found(association: Association, item: Item) -> bool:
+    """Whether the peer lists the object; False if it answers no C-FIND. Raises NotDeliveredError if it lists others only."""
+    if not any(context.abstract_syntax == Find for context in association.accepted_contexts):
+        return False
+    wanted = Dataset()
+    wanted.QueryRetrieveLevel = "IMAGE"
+    wanted.StudyInstanceUID, wanted.SeriesInstanceUID, wanted.SOPInstanceUID = (
+        item.study,
+        item.series,
+        item.sop,
+    )
+    found, status = False, None
+    try:
+        for answer, match in association.send_c_find(wanted, Find):
+            status = answer.get("Status")
+            if status in _PENDING and match is not None:
+                found |= str(match.get("SOPInstanceUID", "")) == item.sop
+    except RuntimeError:  # the association has ended
+        status = None
+    if status is None:
+        raise unavailable("The association ended before the peer told what it has.")
+    if status == _SUCCESS and not found:
+        raise unavailable("The peer answered success, and C-FIND does not find the object yet.")
+    return bool(status == _SUCCESS)
