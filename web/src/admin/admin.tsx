@@ -1,16 +1,15 @@
 /** For administrators: how the platform does, failed jobs, users. */
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useInfiniteQuery, useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, unwrap } from "../api/client";
 import { useMe } from "../session/session";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, plural, when } from "../ui/words";
 import { Audit } from "./audit";
+import { Deliveries } from "./deliveries";
 import { Platform } from "./platform";
 import { Readings } from "./readings";
-
-/** The tenant of the open API. */
-const OPEN_API = "00000000-0000-0000-0000-00000000a707";
+import { useTenantNames } from "./tenants";
 
 export function Admin() {
   const { me } = useMe();
@@ -20,6 +19,7 @@ export function Admin() {
       <h1>Administration</h1>
       <Platform />
       <Failed />
+      <Deliveries />
       <Users />
       <Audit />
     </div>
@@ -42,16 +42,7 @@ function Failed() {
       unwrap(api.POST("/v1/admin/jobs/{job_id}/retry", { params: { path: { job_id } } })),
     onSettled: () => client.invalidateQueries({ queryKey: ["failed"] }),
   });
-  const ids = [...new Set(items.map(({ tenant_id }) => tenant_id))].slice(0, 100).sort();
-  const tenants = useQuery({
-    queryKey: ["tenants", ids],
-    queryFn: () => unwrap(api.GET("/auth/tenants", { params: { query: { id: ids } } })),
-    enabled: ids.length > 0,
-  }).data;
-  const name = (id: string) => {
-    if (id === OPEN_API) return "open API";
-    return tenants?.find((tenant) => tenant.id === id)?.name ?? `tenant ${id.slice(0, 8)}`;
-  };
+  const name = useTenantNames(items);
   return (
     <section className="card">
       <h2>Failed jobs</h2>
