@@ -25,7 +25,6 @@ from thorax.work.ledger import Capabilities
 from thorax.work.run import Process
 
 HOUSEKEEPING_S = 5.0
-READERS_S = 0.2  # somebody waits
 DELIVERY_S = 0.25  # of the half second that a result may take to its proof
 Duties = Sequence[Callable[[], None]]
 _log = structlog.get_logger(__name__)
@@ -102,7 +101,7 @@ def main() -> None:
             (housekeeping.duties, HOUSEKEEPING_S),
             (archives.duties, DELIVERY_S),
             (webhooks.duties, DELIVERY_S),
-            (derivations.duties, READERS_S),
+            (derivations.duties, settings.sweep_s),
             sweep_s=settings.sweep_s,
             needed=recovery.needed,
         )

@@ -55,6 +55,10 @@ def found(client: httpx.Client, path: str = "/studies", tag: str = STUDY, **quer
         ({"AccessionNumber": "A?1"}, [SECOND, FIRST]),
         ({"AccessionNumber": "*X*"}, [SECOND]),
         ({"AccessionNumber": "%"}, []),
+        ({"AccessionNumber": "A*"}, [SECOND, FIRST]),
+        ({"AccessionNumber": "A_*"}, [FIRST]),
+        ({"AccessionNumber": "B*"}, []),
+        ({"ModalitiesInStudy": "MR"}, []),
         ({"StudyInstanceUID": f"{FIRST},1.2.3"}, [FIRST]),
         ({"ModalitiesInStudy": "DX"}, [FIRST]),
         ({"StudyDate": "", "fuzzymatching": "false", "includefield": "00081030,00080060"}, [SECOND, FIRST]),
@@ -73,6 +77,7 @@ def test_studies_are_matched(reader: httpx.Client, query: dict[str, Any], expect
         ({"fuzzymatching": "true"}, Code.VALIDATION),
         ({"StudyDate": "yesterday"}, Code.VALIDATION),
         ({"limit": "-1"}, Code.VALIDATION),
+        ({"offset": "10001"}, Code.VALIDATION),
         ({"AccessionNumber": "a\0"}, Code.VALIDATION),
     ],
 )

@@ -23,7 +23,7 @@ _PATIENT = {
 _OPTIONS = ("limit", "offset", "includefield", "fuzzymatching")
 MOST = 1000  # results of one answer
 _USUAL = 100
-_FURTHEST = 100_000
+_FURTHEST = 10_000
 _LONGEST = 8192  # characters of a value
 
 
@@ -55,7 +55,10 @@ def parse(pairs: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> Query:
     if options.get("fuzzymatching", "false").lower() != "false":
         raise CodedError(Code.VALIDATION, "Fuzzy matching is not supported. Leave out `fuzzymatching`.")
     limit, offset = (_number(options, name) for name in ("limit", "offset"))
-    return Query(matches, min(_USUAL if limit is None else limit, MOST), min(offset or 0, _FURTHEST))
+    if offset and offset > _FURTHEST:
+        detail = f"`offset` is at most {_FURTHEST}. Search for a range of dates instead."
+        raise CodedError(Code.VALIDATION, detail)
+    return Query(matches, min(_USUAL if limit is None else limit, MOST), offset or 0)
 
 
 def _unknown(name: str, keys: Mapping[str, str]) -> CodedError:
@@ -98,6 +101,11 @@ def days(value: str) -> tuple[date | None, date | None]:
 def is_pattern(value: str) -> bool:
     """Whether a value has wildcards (PS3.4, C.2.2.2.4)."""
     return "*" in value or "?" in value
+
+
+def prefix(value: str) -> str:
+    """What a value with wildcards begins with."""
+    return re.split(r"[*?]", value.strip(), maxsplit=1)[0]
 
 
 def like(value: str) -> str:

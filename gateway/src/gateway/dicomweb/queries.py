@@ -7,20 +7,21 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.dicomweb.keys import Query, days, is_pattern, like, listed
+from gateway.dicomweb.keys import Query, days, is_pattern, like, listed, prefix
 from gateway.tables import Derived, Instance, Study
 from thorax.errors import Code
 
 AnyRow = Row[*tuple[Any, ...]]
 
 # A study that came several times is several rows: the first stands for them. Subqueries with a limit are answered for one
-# study after the other by an index, where a join would read all of a tenant's.
+# study after the other by an index, where a join would read all of a tenant's. They are booleans, as the planner would take `id = (…)` to
+# match one row, and sort all studies rather than stop at the limit.
 _STUDIES = """
 with shown as (
   select s.study_instance_uid, s.study_date, s.accession from studies s
   where s.tenant_id = :tenant and s.study_instance_uid is not null {conditions}
-    and s.id = (
-      select o.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
+    and (
+      select o.id = s.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
       order by o.created_at, o.id limit 1)
     and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)
   order by s.study_date desc nulls last, s.study_instance_uid limit :limit offset :offset)
@@ -37,13 +38,28 @@ select shown.*, of_it.* from shown cross join lateral (
 order by shown.study_date desc nulls last, shown.study_instance_uid"""
 _CONDITIONS = {
     "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
-    "AccessionNumber": "and s.accession like :accession",
+    "AccessionNumber": "and s.accession = :accession",
     "StudyDate": "and s.study_date between coalesce(cast(:since as date), '-infinity') and coalesce(cast(:until as date), 'infinity')",
-    "ModalitiesInStudy": "and coalesce("
-    "(select true from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])) limit 1), "
-    "(select true from derived d where d.tenant_id = :tenant and d.study_instance_uid = s.study_instance_uid "
-    "and d.modality = any(cast(:modalities as text[])) limit 1))",
+    "ModalitiesInStudy": """and s.id in (
+      select i.study_id from instances i
+      where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[])) and i.transfer_syntax is not null
+      union all
+      select o.id from derived d join studies o on o.tenant_id = :tenant and o.study_instance_uid = d.study_instance_uid
+      where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])))""",
 }
+# Of a modality that many studies have the newest are soon found by looking at one study after the other.
+_COMMON_MODALITY = """and coalesce(
+      (select true from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])) limit 1),
+      (select true from derived d where d.tenant_id = :tenant and d.study_instance_uid = s.study_instance_uid
+       and d.modality = any(cast(:modalities as text[])) limit 1))"""
+_IS_COMMON = text("""
+select count(*) = :many from (
+  select from instances i where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[]))
+    and i.transfer_syntax is not null limit :many) as found""")
+_MANY = 1000
+# `like` may leak what it sees, so that under row-level security no index answers it; a range does not.
+_PATTERN = "and s.accession >= :first and s.accession < :last and s.accession like :accession"
+_GREATEST = "\U0010ffff"
 # What the last job of a study that has ended says is made for whoever looks at it.
 _DERIVE = text("""
 with said as (
@@ -74,19 +90,35 @@ _SERVED = (
 
 async def studies(connection: AsyncConnection, tenant_id: UUID, query: Query) -> Sequence[AnyRow]:
     """Studies that match a query of `STUDY_KEYS`, the newest Study Date first. Raises CodedError(VALIDATION)."""
+    common = False
+    if modalities := query.matches.get("ModalitiesInStudy"):
+        values = {"tenant": tenant_id, "modalities": listed(modalities), "many": _MANY}
+        common = bool((await connection.execute(_IS_COMMON, values)).scalar())
+    statement, values = studies_statement(tenant_id, query, common_modality=common)
+    return (await connection.execute(text(statement), values)).all()
+
+
+def studies_statement(
+    tenant_id: UUID, query: Query, *, common_modality: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """The SQL of `studies`, and its values."""
     values: dict[str, Any] = {"tenant": tenant_id, "limit": query.limit, "offset": query.offset}
     for keyword, value in query.matches.items():
         if keyword == "StudyDate":
             values["since"], values["until"] = days(value)
+        elif keyword == "AccessionNumber" and is_pattern(value):
+            begins = prefix(value)
+            values |= {"accession": like(value), "first": begins, "last": begins + _GREATEST}
         elif keyword == "AccessionNumber":
-            values["accession"] = like(value) if is_pattern(value) else value.strip()
+            values["accession"] = value.strip()
         else:
             values["uids" if keyword == "StudyInstanceUID" else "modalities"] = listed(value)
-    conditions = " ".join(_CONDITIONS[keyword] for keyword in query.matches)
-    if not is_pattern(query.matches.get("AccessionNumber", "")):
-        conditions = conditions.replace("accession like", "accession =")  # which an index answers
-    statement = _STUDIES.format(conditions=conditions)
-    return (await connection.execute(text(statement), values)).all()
+    conditions = dict(_CONDITIONS)
+    if "first" in values:
+        conditions["AccessionNumber"] = _PATTERN
+    if common_modality:
+        conditions["ModalitiesInStudy"] = _COMMON_MODALITY
+    return _STUDIES.format(conditions=" ".join(conditions[keyword] for keyword in query.matches)), values
 
 
 async def instances(

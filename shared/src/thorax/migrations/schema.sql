@@ -20,10 +20,10 @@ create table tenant_readings (
 create table studies (
   id uuid primary key, tenant_id uuid not null, title text not null default '',
   study_instance_uid text, created_at timestamptz not null default now(), patient bytea, study_date date,
-  accession text);
+  accession text collate "C");  -- by bytes, so that a prefix is a range: row-level security lets an index answer that, but not `like`
 create index studies_tenant on studies (tenant_id);
 create index studies_uid on studies (tenant_id, study_instance_uid) where study_instance_uid is not null;
-create index studies_dates on studies (tenant_id, study_date desc nulls last, study_instance_uid)
+create index studies_dates on studies (tenant_id, study_date desc nulls last, study_instance_uid) include (accession, id)
   where study_instance_uid is not null;
 create index studies_accession on studies (tenant_id, accession) where accession is not null;
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
@@ -43,6 +43,7 @@ create table instances (
   sop_class_uid text, transfer_syntax text, forms jsonb, forms_wanted_at timestamptz,
   unique (study_id, position));
 create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
+create index instances_modality on instances (tenant_id, modality, study_id) where transfer_syntax is not null;
 create index instances_forms on instances (forms_wanted_at) where forms_wanted_at is not null;
 create index instances_undecided on instances (id) where state = 'received' and error_code = 'instance_conflict';
 
