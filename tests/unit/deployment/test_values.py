@@ -144,3 +144,28 @@ def test_external_stores_need_the_caches_password(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode != 0 and "VALKEY_PASSWORD" in done.stderr
+
+
+def test_own_authorities_reach_every_process(check: Any, tmp_path: Path) -> None:
+    shutil.copytree(K8S, tmp_path / "k8s")
+    file = tmp_path / "k8s/overlays/managed/kustomization.yaml"
+    file.write_text(file.read_text().replace("../../values", "../../components/own-ca, ../../values"))
+    rendered = check.render(file.parent)
+    assert {*check.broken_rules(rendered)} == {
+        f"{each['kind']} {each['metadata']['name']}: nothing makes ConfigMap ca"
+        for each in rendered.workloads
+    }
+    for workload in rendered.workloads:
+        pod = workload["spec"]["template"]["spec"]
+        for container in (*pod["containers"], *pod.get("initContainers", [])):
+            assert {"name": "ca", "mountPath": "/etc/thorax-ca", "readOnly": True} in container[
+                "volumeMounts"
+            ]
+
+
+def test_the_airgap_list_has_every_image() -> None:
+    done = subprocess.run(
+        ["bash", K8S / "airgap.sh", "list", "."], capture_output=True, text=True, check=True
+    )
+    listed = dict(line.split() for line in done.stdout.splitlines())
+    assert listed == yaml.safe_load((K8S / "values/values.yaml").read_text())["images"]

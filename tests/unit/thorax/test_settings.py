@@ -16,7 +16,15 @@ from thorax.settings import SECRETS_DIR, VARIABLES, Settings, load, variables
 
 ROOT = Path(__file__).parents[3]
 URL = "postgresql+psycopg://user:p%40ss@host:5432/thorax"
-OF_TESTS = {"TEST_DATA", "CHAOS", "PAGE_BUNDLE", "PAGE_SCREENSHOTS", "PAGE_STATE", "POOLER_REQUESTS"}
+OF_TESTS = {
+    "TEST_DATA",
+    "CHAOS",
+    "PAGE_BUNDLE",
+    "PAGE_SCREENSHOTS",
+    "PAGE_STATE",
+    "POOLER_REQUESTS",
+    "TEST_RELEASE",
+}
 
 
 @pytest.fixture(autouse=True)
