@@ -13,9 +13,11 @@ from aggregator.config import AggregatorSettings
 from aggregator.delivery.channels import to_archives, to_webhooks
 from aggregator.delivery.service import Deliveries
 from aggregator.derivations import Derivations
+from aggregator.drift import Drift
 from aggregator.housekeeping import Housekeeping
 from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.recovery import Recovery
+from aggregator.retention import Retention
 from thorax.leaving import leave
 from thorax.sealing import delivery_seal
 from thorax.settings import load
@@ -86,6 +88,7 @@ def main() -> None:
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
     blobs = BlobStore(settings.blobs)
     REGISTRY.register(LedgerMetrics(process.engine, blobs))
+    REGISTRY.register(Drift(process.engine))
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, blobs)
     seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None
@@ -98,7 +101,7 @@ def main() -> None:
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
         sweeper.run(
             recovery.duties,
-            (housekeeping.duties, HOUSEKEEPING_S),
+            ((*housekeeping.duties, *Retention(process.engine, blobs).duties), HOUSEKEEPING_S),
             (archives.duties, DELIVERY_S),
             (webhooks.duties, DELIVERY_S),
             (derivations.duties, settings.sweep_s),

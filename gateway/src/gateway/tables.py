@@ -66,6 +66,7 @@ class Study(Base):
     accession: Mapped[str | None]
     patient: Mapped[bytes | None]
     created_at: Mapped[datetime]
+    held_since: Mapped[datetime | None]
 
 
 class Arrival(Base):
@@ -103,6 +104,7 @@ class Instance(Base):
     orientation: Mapped[int]
     warnings: Mapped[list[dict[str, str]]] = mapped_column(JSONB)
     forced: Mapped[bool]
+    expired: Mapped[list[str]] = mapped_column(ARRAY(Text))
     sop_class_uid: Mapped[str | None]
     transfer_syntax: Mapped[str | None]
     forms: Mapped[dict[str, Any] | None]

@@ -5,7 +5,7 @@ import errno
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -35,6 +35,11 @@ def blob_key(instance_id: UUID, name: str) -> str:
 def input_name(key: str) -> str:
     """The name of the canonical input for `InputSpec.key`: raw uint8 [size, size]."""
     return f"input-{key}.u8"
+
+
+def is_input(name: str) -> bool:
+    """Whether a blob of this name is a canonical input."""
+    return name.startswith("input-")
 
 
 @dataclass(frozen=True)
@@ -136,18 +141,21 @@ class BlobStore:
 
         return pieces()
 
-    def erase(self, instance_id: UUID) -> None:
-        """Delete all blobs of an instance. Erasing twice is not an error."""
+    def erase(self, instance_id: UUID, only: Callable[[str], bool] | None = None) -> None:
+        """Delete all blobs of an instance, or those whose name `only` is true of. Erasing twice is not an error."""
         prefix = f"instances/{instance_id}/"
-        if self._folder:  # includes what a killed process left half written, which obstore does not list
+        if (
+            self._folder and only is None
+        ):  # includes what a killed process left half written, which obstore does not list
             with suppress(FileNotFoundError):
                 shutil.rmtree(self._folder / prefix)
             return
         with _as_os_errors():
             for batch in obstore.list(self._store, prefix):
                 for item in batch:
-                    with suppress(FileNotFoundError):
-                        obstore.delete(self._store, item["path"])
+                    if only is None or only(item["path"].removeprefix(prefix)):
+                        with suppress(FileNotFoundError):
+                            obstore.delete(self._store, item["path"])
 
     def older_than(self, age: timedelta) -> Iterator[UUID]:
         """Instances that have a blob older than `age` (in a folder: to which none was added since), each once.

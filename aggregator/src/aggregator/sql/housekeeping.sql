@@ -15,7 +15,9 @@ where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < :shadow_pri
 -- delete_expired --
 -- Deletes jobs of the open API whose time is over, with their studies.
 with expired as (
-  select id, study_id from jobs where expires_at < now() order by expires_at limit 50 for update skip locked),
+  select id, study_id from jobs where expires_at < now()
+    and not exists (select from studies s where s.id = study_id and held_since is not null)
+  order by expires_at limit 50 for update skip locked),
 deleted as (delete from jobs where id in (select id from expired)),
 images as (
   insert into blobs_pending_deletion (instance_id)
@@ -26,7 +28,8 @@ delete from studies where id in (select study_id from expired) returning id
 -- Deletes what belongs to tenants whose last user has left, open jobs too. A tenant stays on the list until its last
 -- access token has expired, since until then it may still upload.
 with tenants as (select tenant_id from tenants_pending_deletion for update skip locked),
-batch as (select s.id from studies s join tenants t on t.tenant_id = s.tenant_id limit 200),
+batch as (select s.id from studies s join tenants t on t.tenant_id = s.tenant_id
+  where s.held_since is null limit 200),
 images as (
   insert into blobs_pending_deletion (instance_id)
   select i.id from instances i join batch on batch.id = i.study_id on conflict do nothing),

@@ -97,7 +97,11 @@ async def heatmap(connection: AsyncConnection, job_id: UUID, instance_id: UUID) 
 async def prediction_maps(connection: AsyncConnection, job_id: UUID, instance_id: UUID) -> Sequence[AnyRow]:
     """Each backbone's own maps of one image."""
     query = select(PredictionRow.backbone, PredictionRow.maps, PredictionRow.map_shape)
-    where = (PredictionRow.job_id == job_id, PredictionRow.instance_id == instance_id)
+    where = (
+        PredictionRow.job_id == job_id,
+        PredictionRow.instance_id == instance_id,
+        PredictionRow.maps != b"",
+    )
     return (await connection.execute(query.where(*where).order_by(PredictionRow.backbone))).all()
 
 
@@ -138,6 +142,12 @@ async def cancel(connection: AsyncConnection, job_id: UUID) -> Ended | None:
             sync, job_id, JobState.CANCELLED, code=Code.CANCELLED, detail="Cancelled on request."
         )
     )
+
+
+async def held(connection: AsyncConnection, study_id: UUID) -> bool:
+    """Whether a study is under legal hold."""
+    query = select(Study.held_since.is_not(None)).where(Study.id == study_id)
+    return bool((await connection.execute(query)).scalar())
 
 
 async def erase(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> list[UUID]:

@@ -143,13 +143,14 @@ class JobService:
 
     # images
 
-    async def prepared(self, access: Access, instance_id: UUID) -> None:
-        """Refuse an image that has no display picture: CodedError(NOT_FOUND, NOT_READY) or the image's own."""
+    async def prepared(self, access: Access, instance_id: UUID) -> repository.AnyRow:
+        """An image that has a display picture; for any other CodedError(NOT_FOUND, NOT_READY) or the image's own."""
         image = await self.image(access, instance_id)
         if image.state == "failed":
             raise CodedError(Code(image.error_code), image.error_detail or "")
         if image.state != "prepared":
             raise CodedError(Code.NOT_READY, "The image is not prepared yet.", retry_after=1)
+        return image
 
     async def image(self, access: Access, instance_id: UUID) -> repository.AnyRow:
         """An image of the job; CodedError(NOT_FOUND) for any other."""
@@ -161,9 +162,11 @@ class JobService:
 
     async def maps(self, access: Access, instance_id: UUID) -> tuple[bytes, list[int]]:
         """The fused maps of an image, float16 bytes and their shape [5, h, w]."""
-        await self.prepared(access, instance_id)
+        image = await self.prepared(access, instance_id)
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
             row = await repository.heatmap(connection, access.job_id, instance_id)
+        if row is None and "maps" in image.expired:
+            raise CodedError(Code.NOT_FOUND, "The heatmaps were erased.")
         if row is None:
             raise CodedError(Code.NOT_READY, "The heatmaps are not ready yet.", retry_after=1)
         return row.maps, row.map_shape
@@ -190,6 +193,8 @@ async def _erase(connection: AsyncConnection, job_id: UUID, only: str | None) ->
         raise CodedError(Code.CONFLICT, "The job has already ended. Nothing was erased.")
     if only == "erase" and not JobState(job.state).final:
         raise CodedError(Code.CONFLICT, "The job is still open. Nothing was erased.")
+    if await repository.held(connection, job.study_id):
+        raise CodedError(Code.CONFLICT, "The study is under legal hold. Nothing was erased.")
     return await repository.erase(connection, job.id, job.study_id)
 
 

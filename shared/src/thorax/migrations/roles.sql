@@ -48,7 +48,7 @@ grant select (bundle_digest) on tenant_bundles to thorax_worker;
 grant select on predictions, platform to thorax_aggregator;
 grant select, insert, update, delete on study_findings, heatmaps, blobs_pending_deletion to thorax_aggregator;
 grant select, update, delete on tenants_pending_deletion to thorax_aggregator;
-grant select (expires_at, tenant_id), delete on jobs to thorax_aggregator;
+grant select (expires_at, tenant_id, shadow_of), delete on jobs to thorax_aggregator;
 grant select (id, tenant_id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
 grant select (orientation) on instances to thorax_aggregator;

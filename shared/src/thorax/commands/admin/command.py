@@ -3,13 +3,15 @@
 import click
 
 from thorax.commands.admin.audit import audit
+from thorax.commands.admin.retention import retention
 from thorax.commands.bundles import bundle
 
 
 @click.group()
 def admin() -> None:
-    """Operate the platform: bundles, audit."""
+    """Operate the platform: bundles, retention, audit."""
 
 
 admin.add_command(audit)
 admin.add_command(bundle, "bundles")
+admin.add_command(retention)
