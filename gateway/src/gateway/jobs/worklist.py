@@ -1,5 +1,6 @@
 """Lists of jobs: the worklist page by page, and what there is to compare a study with."""
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -79,8 +80,10 @@ class Worklist:
 
 
 async def _summaries(connection: AsyncConnection, jobs: Sequence[AnyRow]) -> list[JobSummary]:
-    findings = await queries.study_findings(connection, [job.id for job in jobs])
-    return [rows.summary(job, [f for f in findings if f.job_id == job.id]) for job in jobs]
+    findings = defaultdict[UUID, list[AnyRow]](list)
+    for finding in await queries.study_findings(connection, [job.id for job in jobs]):
+        findings[finding.job_id].append(finding)
+    return [rows.summary(job, findings[job.id]) for job in jobs]
 
 
 def _place(text: str, order: Order) -> tuple[Any, UUID]:
