@@ -14,7 +14,9 @@ from pathlib import Path
 # starts compiles all its libraries anew, which costs most of the time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Tests speak plain HTTP. httpx loads all CA certificates for each client (57 ms), unless told of a folder of them.
+# Tests speak plain HTTP. httpx loads all CA certificates for each client (57 ms), unless told of a folder of them; where
+# a file of them is named, it takes that first.
+os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
 
 import psycopg

@@ -53,6 +53,7 @@ def test_weights_lie_half_way_to_uniform_at_most() -> None:
     assert weights.min() >= 0.25
 
 
+@pytest.mark.slow
 def test_ways_of_weighing_are_compared_on_patients_left_out() -> None:
     stacked = np.stack([GOOD, NOISE])
     compared = weigh_candidates(LABELS, stacked, np.arange(400), ["xception", "densenet121"])

@@ -14,6 +14,7 @@ from thorax.heatmaps import fuse
 from training import refit
 
 
+@pytest.mark.slow
 def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = make_bundle(tmp_path / "before", 2)
     rng = np.random.default_rng(0)

@@ -74,6 +74,7 @@ def test_orientations_compose() -> None:
 
 
 @needs_data
+@pytest.mark.slow
 def test_real_radiographs_are_taken_as_they_are_and_set_right_when_turned() -> None:
     rows = list(csv.DictReader((DATA / "nih_boxes" / "boxes.csv").open()))  # none of them was trained with
     wrong, missed = 0, 0
