@@ -9,7 +9,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from thorax.bundle import CARD, MANIFEST, BackboneSpec, Bundle, InputSpec, Manifest, load_bundle
+from thorax.bundle import (
+    CARD,
+    MANIFEST,
+    BackboneSpec,
+    Bundle,
+    Calibration,
+    Cascade,
+    InputSpec,
+    Manifest,
+    load_bundle,
+)
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import FindingPoints, OperatingPoint, Rate
 
@@ -55,6 +65,17 @@ def make_bundle(
     (folder / MANIFEST).write_text(Manifest(**{**fields, **manifest}).model_dump_json(indent=2))
     (folder / CARD).write_text("# tiny\nFor tests only.\n")
     return load_bundle(folder)
+
+
+def make_cascade(*first: str, sure: bool, disagreement: float = 1.0) -> Cascade:
+    """These backbones answer first; the rest always run, or (if `sure`) only where these disagree by more."""
+    return Cascade(
+        first=first,
+        weights=dict.fromkeys(first, (1.0,) * 5),
+        calibration=(Calibration(a=2.0),) * 5,
+        bands=((0.0, 0.0 if sure else 1.0),) * 5,
+        disagreement=(disagreement,) * 5,
+    )
 
 
 def finding_points(unlikely: float, likely: float, prevalence: float = 0.05) -> FindingPoints:

@@ -8,15 +8,17 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import text
 
+from aggregator.config import AggregatorSettings
+from aggregator.recovery import Recovery
 from aggregator.tasks import AggregateHandler
 from model_worker.bundle_cache import BundleCache
 from model_worker.config import WorkerSettings
 from model_worker.tasks import InferenceHandler
-from tests.factories.bundles import make_bundle
+from tests.factories.bundles import make_bundle, make_cascade
 from tests.factories.images import SAMPLE
 from tests.integration.test_ledger import JOB, Book
 from thorax import database
-from thorax.bundle import Bundle
+from thorax.bundle import Bundle, Cascade
 from thorax.states import StepKind
 from thorax.storage import ORIGINAL, BlobStore
 from thorax.work import ledger
@@ -26,12 +28,19 @@ from thorax.work.hints import Hints, celery_app
 class House(Book):
     """A database with a tiny bundle, and handlers of both services with their own rights."""
 
-    def __init__(self, tmp_path: Path, owner: str, url_as: Callable[[str], str], redis_url: str) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        owner: str,
+        url_as: Callable[[str], str],
+        redis_url: str,
+        cascade: Cascade | None = None,
+    ) -> None:
         worker, aggregator = (
             database.engine(url_as(role), autocommit=True) for role in ("thorax_worker", "thorax_aggregator")
         )
         super().__init__(database.engine(owner), worker)
-        self.bundle: Bundle = make_bundle(tmp_path / "models" / "tiny", 3)
+        self.bundle: Bundle = make_bundle(tmp_path / "models" / "tiny", 3, cascade=cascade)
         self.blobs = BlobStore(str(tmp_path / "blobs"))
         settings = WorkerSettings(
             database_url=url_as("thorax_worker"),
@@ -42,7 +51,7 @@ class House(Book):
         cache = BundleCache(tmp_path / "models", "all", cpu_fallback=True)
         hints = Hints(celery_app(redis_url))
         self.handler = InferenceHandler(settings, worker, self.blobs, cache, hints)
-        self.aggregating = AggregateHandler(aggregator, quorum=0)
+        self.aggregating = AggregateHandler(aggregator, hints, quorum=0)
         self.do(
             "insert into bundles (digest, name, version, manifest, card) values (:digest, 'n', '2', :manifest, '')",
             digest=self.bundle.digest,
@@ -173,3 +182,65 @@ def test_a_worker_is_not_alone_when_another_could_help(house: House) -> None:
     house.upload()
     house.upload()
     assert [house.take()[0].alone for _ in range(2)] == [True, False]
+
+
+def asked(house: House, job: UUID) -> list[str]:
+    """The backbones that ran, in the order in which the ledger has their steps."""
+    steps = house.do("select backbone from steps where job_id = :job and kind = 'infer' order by id", job=job)
+    return [step.backbone for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("sure", "full", "ran"),
+    [(True, False, 2), (False, False, 3), (True, True, 3)],
+    ids=["sure", "not sure", "all are asked for"],
+)
+def test_of_a_cascade_the_rest_run_where_the_first_are_not_sure(
+    tmp_path: Path,
+    database_url: str,
+    url_as: Callable[[str], str],
+    redis_url: str,
+    sure: bool,
+    full: bool,
+    ran: int,
+) -> None:
+    """At once by one worker, or step by step with a second round that the aggregator asks for: the same answer."""
+    house = House(tmp_path, database_url, url_as, redis_url, make_cascade("tiny_0", "tiny_2", sure=sure))
+    one, other = house.upload(), house.upload()
+    house.do("update jobs set full_ensemble = :full", full=full)
+    house.step_by_step(one)
+    if not sure:
+        assert house.do("select state from jobs where id = :job", job=one) == [("running",)]
+        assert asked(house, one) == ["tiny_0", "tiny_2", "tiny_1"]
+        house.handler.run([c for c in house.take() if c.job_id == one])
+        house.aggregate()
+    house.handler.run(house.take())
+    assert set(asked(house, one)) == set(asked(house, other))
+    assert len(asked(house, one)) == ran
+    assert house.answer(one)[1:4] == house.answer(other)[1:4]
+    rounds = 1 if sure else 2
+    assert house.answer(one)[0] == [("succeeded", 1 + ran + rounds, 1 + ran + rounds, [], None)]
+    assert house.answer(other)[0] == [("succeeded", 2 + ran, 2 + ran, [], None)]
+
+
+def test_where_one_of_the_first_is_lost_the_rest_answer(
+    tmp_path: Path, database_url: str, url_as: Callable[[str], str], redis_url: str
+) -> None:
+    house = House(tmp_path, database_url, url_as, redis_url, make_cascade("tiny_0", "tiny_2", sure=True))
+    house.aggregating = AggregateHandler(house.aggregating._engine, house.aggregating._hints, quorum=2)
+    settings = AggregatorSettings(
+        database_url=url_as("thorax_aggregator"), redis_url=redis_url, quorum=2, deadline_s=1
+    )
+    recovery = Recovery(settings, house.aggregating._engine, house.aggregating._hints)
+    job = house.upload()
+    house.handler.run([replace(house.take()[0], alone=False)])
+    lost, rest = house.take()
+    house.handler.run([rest])
+    house.do("update jobs set started_at = now() - interval '9 seconds'")
+    recovery.degrade()
+    house.aggregate()
+    assert house.do("select state from jobs where id = :job", job=job) == [("running",)]
+    house.handler.run(house.take())
+    house.aggregate()
+    ((state, *_, missing, _),) = house.answer(job)[0]  # type: ignore[misc]
+    assert (state, missing) == ("succeeded", [lost.backbone])

@@ -77,6 +77,18 @@ def book(database_url: str, url_as: Callable[[str], str]) -> Book:
     return Book(database.engine(database_url), *roles)
 
 
+@pytest.mark.parametrize(("full", "asked"), [(False, ["y"]), (True, ["x", "y"])])
+def test_a_shadow_with_a_cascade_asks_its_first(book: Book, full: bool, asked: list[str]) -> None:
+    book.bundle("shadow", INPUT, share=1)
+    book.do(
+        """update bundles set manifest = manifest || '{"cascade"\\: {"first"\\: ["y"]}}' where digest = 'shadow'"""
+    )
+    job = book.job()
+    book.do("update jobs set full_ensemble = :full where id = :job", full=full, job=job)
+    assert book.enqueue() == 1
+    assert [step.backbone for step in book.steps()] == asked
+
+
 def test_without_a_shadow_nothing_is_repeated(book: Book) -> None:
     book.job()
     assert book.enqueue() == 0

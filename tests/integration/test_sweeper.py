@@ -22,7 +22,7 @@ from thorax.storage import ORIGINAL, BlobStore
 from thorax.work.hints import Hints, celery_app
 
 JOB = text("""
-with bundle as (insert into bundles (digest, name, version, manifest, card) values (:digest, 'n', '1', '{}', '') returning digest),
+with bundle as (insert into bundles (digest, name, version, manifest, card) values (:digest, 'n', '1', '{"backbones"\: [{}, {}, {}]}', '') returning digest),
 study as (insert into studies (id, tenant_id) values (:study, :tenant)),
 image as (insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
   values (:image, :study, :tenant, 0, 'x', 'image/png', 1, ''))

@@ -1,20 +1,25 @@
 """The aggregator's handler: when the last prediction is there, the ensemble's findings and heatmaps follow."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine
 
 from thorax import queries
 from thorax.bundle import Manifest
+from thorax.cascade import still_to_ask
 from thorax.errors import Code, CodedError
 from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import StepKind
 from thorax.work import ledger
 from thorax.work.answer import RECORD, ImageResult, result_of, values_of
 from thorax.work.ending import Ended
+from thorax.work.hints import Hints
 
 _SQL = queries.load(__file__)
 _SUCCEED = ledger.completing(f"{RECORD}, {_SQL['succeed'].text}")
@@ -24,8 +29,8 @@ _FAIL = ledger.completing(_SQL["fail"].text)
 class AggregateHandler:
     """Does `aggregate` steps."""
 
-    def __init__(self, engine: Engine, *, quorum: int) -> None:
-        self._engine, self._quorum = engine, quorum
+    def __init__(self, engine: Engine, hints: Hints, *, quorum: int) -> None:
+        self._engine, self._hints, self._quorum = engine, hints, quorum
         self._manifests: dict[str, Manifest] = {}
 
     def capabilities(self) -> ledger.Capabilities:
@@ -37,11 +42,16 @@ class AggregateHandler:
         return False
 
     def run(self, claims: Sequence[ledger.Claim]) -> None:
-        """One job's last step."""
+        """One job's last step, unless the first backbones of a cascade are not sure: then the others are asked before it."""
         (claim,) = claims
         with self._engine.connect() as connection:
             manifest = self._manifest(connection, claim.bundle_digest)
-            results = self._results(connection, claim.job_id, manifest)
+            images = _images(connection, claim.job_id)
+            if more := list(_still_to_ask(manifest, claim.job_id, images)):
+                added = ledger.complete(connection, claims, more).added
+                self._hints.send(step.queue for step in added)
+                return
+            results = [self._result(manifest, image) for image in images]
             statement, values = (
                 (_SUCCEED, values_of(manifest, _reading(connection, claim.job_id), results))
                 if results
@@ -57,23 +67,50 @@ class AggregateHandler:
             self._manifests[digest] = Manifest.model_validate(stored)
         return self._manifests[digest]
 
-    def _results(self, connection: Connection, job_id: UUID, manifest: Manifest) -> list[ImageResult]:
-        """Every image's answer. Raises CodedError(INTERNAL) unless each has exactly the manifest's backbones."""
-        images: dict[UUID, dict[str, Any]] = {}
-        for row in connection.execute(_SQL["predictions"], {"job_id": job_id}):
-            if row.backbone is None:
-                raise CodedError(Code.INTERNAL, "An image lacks all predictions.")
-            images.setdefault(row.instance_id, {})[row.backbone] = row
-        return [
-            result_of(
-                manifest,
-                instance_id,
-                {name: np.array(row.probabilities) for name, row in rows.items()},
-                {n: np.frombuffer(r.maps, np.float16).reshape(r.map_shape) for n, r in rows.items()},
-                allow_missing=self._quorum > 0,
-            )
-            for instance_id, rows in images.items()
-        ]
+    def _result(self, manifest: Manifest, image: "_Image") -> ImageResult:
+        """An image's answer. Raises CodedError(INTERNAL) unless it has exactly the predictions that were asked for."""
+        if not image.predictions:
+            raise CodedError(Code.INTERNAL, "An image lacks all predictions.")
+        allow_missing = self._quorum > 0
+        return result_of(
+            manifest, image.id, image.asked, image.probabilities, image.maps, allow_missing=allow_missing
+        )
+
+
+@dataclass(frozen=True)
+class _Image:
+    """A usable image of a job: the backbones that were asked, and the rows of those that have predicted."""
+
+    id: UUID
+    asked: tuple[str, ...]
+    predictions: tuple[Any, ...]
+
+    @property
+    def probabilities(self) -> dict[str, NDArray[np.floating]]:
+        return {row.backbone: np.array(row.probabilities) for row in self.predictions}
+
+    @property
+    def maps(self) -> dict[str, NDArray[np.floating]]:
+        return {
+            row.backbone: np.frombuffer(row.maps, np.float16).reshape(row.map_shape)
+            for row in self.predictions
+        }
+
+
+def _images(connection: Connection, job_id: UUID) -> list[_Image]:
+    rows = connection.execute(_SQL["predictions"], {"job_id": job_id}).all()
+    return [
+        _Image(image, tuple(asked or ()), tuple(row for row in group if row.backbone))
+        for (image, asked), group in groupby(rows, key=lambda row: (row.instance_id, row.asked))
+    ]
+
+
+def _still_to_ask(
+    manifest: Manifest, job_id: UUID, images: Sequence[_Image]
+) -> Iterator[tuple[UUID, ledger.NewStep]]:
+    for image in images:
+        for name in still_to_ask(manifest, image.asked, image.probabilities):
+            yield job_id, ledger.NewStep(StepKind.INFER, image.id, name)
 
 
 def _reading(connection: Connection, job_id: UUID) -> Reading:

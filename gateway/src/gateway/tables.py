@@ -125,6 +125,7 @@ class Job(Base):
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
     supersedes: Mapped[UUID | None]  # the job that analysed the same study before
     shadow_of: Mapped[UUID | None]  # the job that a shadow bundle repeats; clients see no such job
+    full_ensemble: Mapped[bool]  # all backbones are asked, whatever the bundle's cascade says
     images_below: Mapped[int]  # its images are those of the study at lower positions
     steps_total: Mapped[int]
     steps_done: Mapped[int]

@@ -22,6 +22,7 @@ from model_worker.metrics import BATCH_IMAGES, IMAGES_REFUSED, PREDICT_SECONDS
 from model_worker.sandbox.answers import CODES, Decoded
 from model_worker.sandbox.client import decode
 from thorax.bundle import Bundle
+from thorax.cascade import asked_first, still_to_ask
 from thorax.errors import Code, CodedError
 from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import ANONYMOUS_TENANT, OTHER_PIXELS, StepKind
@@ -120,7 +121,8 @@ class InferenceHandler:
         for key, image in decoded.inputs.items():
             self._blobs.put(claim.instance_id, input_name(key), image.tobytes())
         steps = [
-            (claim.job_id, ledger.NewStep(StepKind.INFER, claim.instance_id, name)) for name in bundle.names
+            (claim.job_id, ledger.NewStep(StepKind.INFER, claim.instance_id, name))
+            for name in asked_first(bundle.manifest, full=claim.full)
         ]
         if claim.shadow:  # it needs the inputs only; its own job has recorded the image
             self._complete([claim], steps)
@@ -163,11 +165,14 @@ class InferenceHandler:
         assert claim.instance_id
         sessions, ran = self._bundle_cache.sessions(claim.bundle_digest), list[ledger.NewStep]()
         rows: dict[str, queries.Prediction] = {}
-        for name in bundle.names:
+        names = list(asked_first(bundle.manifest, full=claim.full))
+        for name in names:  # which grows if the first ones of a cascade are not sure
             began = monotonic()
             answer = _measured(sessions[name], decoded.inputs[sessions[name].spec.input.key][None])
             rows[name] = answer.probabilities[0], answer.maps[0]
             ran.append(ledger.NewStep(StepKind.INFER, claim.instance_id, name, (began, monotonic())))
+            if len(rows) == len(names):
+                names += still_to_ask(bundle.manifest, names, {n: five for n, (five, _) in rows.items()})
         record = f"{queries.PREPARED}, {queries.INFERRED}"
         values = {
             **queries.image_values(decoded),
@@ -177,7 +182,7 @@ class InferenceHandler:
         if claim.only:
             began = monotonic()
             probabilities, maps = ({name: row[i] for name, row in rows.items()} for i in (0, 1))
-            result = answer_of.result_of(bundle.manifest, claim.instance_id, probabilities, maps)
+            result = answer_of.result_of(bundle.manifest, claim.instance_id, names, probabilities, maps)
             record = f"{record}, {answer_of.RECORD}"
             reading = Reading.model_validate(claim.reading) if claim.reading else AS_THE_BUNDLE
             values |= answer_of.values_of(bundle.manifest, reading, [result])

@@ -1,5 +1,6 @@
 """One image file to findings and maps: the workers' sandbox and graphs, the aggregator's ensemble, one after the other."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -8,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_worker.backbone import Backbone
+from model_worker.backbone import Backbone, Prediction
 from model_worker.decoding.attributes import DicomAttributes
-from model_worker.sandbox.client import decode
+from model_worker.sandbox.client import Decoded, decode
 from thorax import bundle as bundles
 from thorax.bundle import Bundle
+from thorax.cascade import answering, asked_first, still_to_ask
 from thorax.ensemble import combine
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
@@ -41,7 +43,7 @@ class Reading:
     """What a bundle says of one image. Arrays have the findings in canonical order (`thorax.findings.FINDINGS`).
 
     `probabilities`: float64 `[5]`, calibrated, 0..1. `maps`: float16 `[5, 28, 28]`, 0..1, the share of the manifest's full
-    value. `backbones`: each network's own probabilities, float32 `[5]`, not calibrated. `display_png`: see `image`.
+    value. `backbones`: the own probabilities of each network that ran, float32 `[5]`, not calibrated. `display_png`: see `image`.
     """
 
     path: Path
@@ -67,17 +69,20 @@ class Reader:
         self.bundle = bundle
         self._backbones = [Backbone(bundle, spec) for spec in bundle.manifest.backbones]
 
-    def predict(self, path: str | PathLike[str], *, force: bool = False) -> Reading:
+    def predict(self, path: str | PathLike[str], *, force: bool = False, full: bool = False) -> Reading:
         """Read a DICOM, PNG or JPEG file of a frontal chest radiograph.
 
         Raises CodedError with the API's codes: UNSUPPORTED_MEDIA, UNREADABLE_IMAGE, NOT_A_CHEST, NOT_FRONTAL, … `force`
-        turns a clinical refusal into a warning.
+        turns a clinical refusal into a warning. `full` asks all backbones, also where the bundle's cascade would not.
         """
         manifest, data = self.bundle.manifest, _bytes(Path(path))
         inputs = [spec.input for spec in manifest.backbones]
         decoded = decode(data, sniff(data[:HEAD_BYTES]), inputs, force=force)
-        answers = {b.spec.name: b.predict(decoded.inputs[b.spec.input.key][None]) for b in self._backbones}
+        answers = self._ask(asked_first(manifest, full=full), decoded)
+        first = {name: answer.probabilities[0] for name, answer in answers.items()}
+        answers |= self._ask(still_to_ask(manifest, first, first), decoded)
         backbones = {name: answer.probabilities[0] for name, answer in answers.items()}
+        manifest = answering(manifest, backbones)
         ensemble = combine(manifest, backbones)
         return Reading(
             Path(path),
@@ -92,6 +97,11 @@ class Reader:
             decoded.dicom_attributes,
             decoded.display_png,
         )
+
+    def _ask(self, names: Collection[str], decoded: Decoded) -> dict[str, Prediction]:
+        """One image's predictions by these backbones, as batches of one."""
+        asked = (b for b in self._backbones if b.spec.name in names)
+        return {b.spec.name: b.predict(decoded.inputs[b.spec.input.key][None]) for b in asked}
 
     def _finding(self, finding: Finding, probability: float, disagreement: float) -> FindingReading:
         manifest = self.bundle.manifest

@@ -6,6 +6,7 @@ bundle digest is pinned to every byte of it. Nothing here runs a graph.
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -14,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS, Finding
-from thorax.operating_points import FindingPoints, ManifestPart, MapScale, Verdict
+from thorax.operating_points import FindingPoints, ManifestPart, MapScale, Share, Verdict
 
 MANIFEST = "manifest.json"
 CARD = "card.md"
@@ -72,6 +73,38 @@ class Calibration(ManifestPart):
         return 0.5 + 0.5 * math.tanh((self.a * math.log(p / (1 - p)) + self.b) / 2)
 
 
+Band = Annotated[tuple[Share, Share], Field(description="from, and below")]
+
+
+class Cascade(ManifestPart):
+    """The backbones that answer first, and when the rest run too: within a finding's band of the first ones' calibrated
+    probability, or where their disagreement is larger. See thorax.cascade."""
+
+    first: tuple[BackboneName, ...] = Field(min_length=1)
+    weights: dict[str, FiveFloats]
+    calibration: tuple[Calibration, Calibration, Calibration, Calibration, Calibration]
+    bands: tuple[Band, Band, Band, Band, Band]
+    disagreement: tuple[Share, Share, Share, Share, Share]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        check_weights(self.weights, self.first)
+        if any(low > high for low, high in self.bands):
+            raise ValueError("a band must not end before it begins")
+        return self
+
+
+def check_weights(weights: dict[str, FiveFloats], names: Sequence[str]) -> None:
+    """ValueError unless `weights` are of exactly these backbones, not negative, and leave no finding without any."""
+    if set(weights) != set(names):
+        raise ValueError(f"weights must name exactly the backbones {', '.join(names)}")
+    if any(w < 0 for row in weights.values() for w in row):
+        raise ValueError("weights must not be negative")
+    for i, finding in enumerate(FINDINGS):
+        if sum(row[i] for row in weights.values()) <= 0:
+            raise ValueError(f"the weights of {finding} sum to 0")
+
+
 class Manifest(ManifestPart):
     """What `manifest.json` says. See docs/reference/bundle-format.md for each field."""
 
@@ -87,6 +120,7 @@ class Manifest(ManifestPart):
     operating_points: tuple[FindingPoints, ...] | None = Field(
         default=None, description="format 2: one per canonical finding"
     )
+    cascade: Cascade | None = None
     metrics: dict[str, Any] = Field(default_factory=dict)
     licence: str
     intended_use: str
@@ -111,13 +145,9 @@ class Manifest(ManifestPart):
             raise ValueError(f"findings must be {', '.join(FINDINGS)}, in this order")
         if len(set(names)) != len(names):
             raise ValueError("two backbones have the same name")
-        if set(self.weights) != set(names):
-            raise ValueError(f"weights must name exactly the backbones {', '.join(names)}")
-        if any(w < 0 for row in self.weights.values() for w in row):
-            raise ValueError("weights must not be negative")
-        for i, finding in enumerate(FINDINGS):
-            if sum(row[i] for row in self.weights.values()) <= 0:
-                raise ValueError(f"the weights of {finding} sum to 0")
+        check_weights(self.weights, names)
+        if self.cascade and not {*self.cascade.first} < {*names}:
+            raise ValueError("the first backbones of a cascade must be some of the bundle's, and not all")
         if len(self.calibration) != len(FINDINGS):
             raise ValueError("calibration must have one entry per finding")
         if any(not 0 <= t <= 1 for t in self.thresholds):

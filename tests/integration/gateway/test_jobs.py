@@ -36,6 +36,7 @@ def test_a_finished_job_says_everything(done: Done) -> None:
             assert view["disagreement"] >= 0
     for image in job["images"]:
         assert (image["rows"], image["columns"], image["state"]) == (256, 256, "prepared")
+        assert image["ran"] == job["backbones"] == ["tiny_0", "tiny_1", "tiny_2"]
         assert all(set(view["backbones"]) == {"tiny_0", "tiny_1", "tiny_2"} for view in image["findings"])
     for place, view in enumerate(job["study"]["findings"]):
         assert view["probability"] == max(image["findings"][place]["probability"] for image in job["images"])
@@ -301,6 +302,15 @@ def test_a_failed_job_can_be_retried(client: httpx.Client, platform: Platform) -
     job = finished(client, receipt["links"]["self"])
     assert (job["state"], job["progress"]) == ("succeeded", {"done": 5, "total": 5})
     problem(client.post(f"{receipt['links']['self']}/retry"), Code.CONFLICT)
+
+
+def test_all_networks_are_asked_for_at_the_upload_or_afterwards(client: httpx.Client) -> None:
+    path = post(client, chest_png(1)).headers["location"]
+    assert finished(client, path)["full"] is False
+    again = client.post(f"{path}/analyse", params={"full": "true"}).headers["location"]
+    assert finished(client, again)["full"] is True
+    uploaded = post(client, chest_png(2), params={"full": "true"}).headers["location"]
+    assert finished(client, uploaded)["full"] is True
 
 
 def test_a_cancelled_job_can_be_retried(

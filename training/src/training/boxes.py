@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.bundle import Bundle
+from thorax.cascade import answering
 from thorax.findings import FINDINGS, Finding
 from thorax.heatmaps import fuse
+from training.cascade import would_run
 from training.datasets import DataError
-from training.predict import predict_files
+from training.predict import each_image, predict_files
 from training.report import Report
 
 SIDE = 112
@@ -103,8 +105,12 @@ def measure_boxes(bundle: Bundle, path: Path, images: Path) -> Report:
     skipped.update(seen.skipped)
     cases = [case for case in cases if case.image in row_of]
     maps: dict[str, NDArray[Any]] = dict(seen.maps)
-    every = [dict(zip(maps, grids, strict=True)) for grids in zip(*maps.values(), strict=True)]
-    maps["ensemble"] = np.stack([fuse(bundle.manifest, one) for one in every])
+    served = []
+    for row, predictions in enumerate(each_image(seen)):
+        ran = would_run(bundle.manifest, predictions)
+        own = {name: seen.maps[name][row] for name in ran}
+        served.append(fuse(answering(bundle.manifest, ran), own))
+    maps["ensemble"] = np.stack(served)
     findings: dict[str, Any] = {}
     for finding in FINDINGS:
         of = [case for case in cases if case.finding == finding]

@@ -30,6 +30,7 @@ def write_card(
         f"**{manifest.intended_use}**",
         notes.strip(),
         *(_test_part(folder, figures["test"], seed) if "test" in figures else []),
+        *(_cascade(manifest, figures, costs) if manifest.cascade else []),
         *(_operating(manifest, figures) if manifest.operating_points else []),
         *(_pointing(manifest, pointing) if pointing else []),
         "## Figures on the validation part",
@@ -59,6 +60,39 @@ def _test_part(folder: Path, figures: Report, seed: int) -> list[str]:
         _auc_table(figures),
         _detail_table(figures),
         _groups(figures),
+    ]
+
+
+def _cascade(manifest: Manifest, figures: dict[str, Report], costs: dict[str, Cost]) -> list[str]:
+    """Which members answer first, and what that saves and loses on each part."""
+    assert manifest.cascade
+    first = manifest.cascade.first
+    spent, whole = sum(costs[name].cpu_ms for name in first), sum(cost.cpu_ms for cost in costs.values())
+    header = [
+        "part",
+        "asked all",
+        "CPU-ms of the graphs",
+        "of all members'",
+        "AUC",
+        "all members",
+        "95 % of the difference",
+    ]
+    lines = [_row(header), _row(["---"] * len(header))]
+    for part, name in (("val", "validation"), ("test", "test")):
+        if part in figures:
+            said, served = figures[part]["all_members"], figures[part]["ensemble"]["mean_auc"]
+            mean = spent + said["asked_all"] * (whole - spent)
+            ends = "{:+.4f} to {:+.4f}".format(*said["difference_95"])
+            aucs = _figure(served, 4), _figure(said["mean_auc"], 4)
+            lines.append(
+                _row([name, f"{said['asked_all']:.1%}", f"{mean:.0f}", f"{mean / whole:.0%}", *aucs, ends])
+            )
+    return [
+        "## The cascade",
+        f"{' and '.join(first)} answer first, with weights and a calibration of their own. The other members run where a finding's\n"
+        "probability is near its threshold of *likely*, or where the first ones disagree. All figures of the ensemble on this card\n"
+        "are those of the cascade, as it is served; `?full=true` asks all members. Differences draw whole patients, the same for both.",
+        "\n".join(lines),
     ]
 
 
@@ -216,8 +250,8 @@ def _members(manifest: Manifest) -> str:
     return "\n".join(lines)
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _figure(value: float | None, places: int = 3) -> str:
+    return "–" if value is None else f"{value:.{places}f}"
 
 
 def _row(cells: list[str]) -> str:

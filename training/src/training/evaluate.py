@@ -4,22 +4,25 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from thorax.bundle import Bundle, Manifest, load_bundle
+from thorax.cascade import answering, asked_first
 from thorax.ensemble import combine
 from thorax.errors import CodedError
 from thorax.findings import FINDINGS
-from training import plots
+from training import metrics, plots
 from training.boxes import measure_boxes, said
+from training.cascade import would_run
 from training.datasets import DataError, Table, read_table
 from training.metrics import Floats
 from training.points import normals_called
-from training.predict import Predictions, predict_files
-from training.report import Report, brief, by_group, ensemble_report
+from training.predict import Predictions, each_image, predict_files
+from training.report import Report, brief, by_group, ensemble_report, mean_auc
 from training.splits import PARTS, split_by_patient
 
 
@@ -54,6 +57,8 @@ def measure(bundle: Bundle, table: Table, predictions: Predictions) -> Scored:
         "ensemble": ensemble_report(labels, fused, manifest.thresholds, table.patients),
         "backbones": {n: brief(labels, p.astype(np.float64)) for n, p in predictions.by_backbone.items()},
     }
+    if manifest.cascade:
+        report["all_members"] = _against_all(manifest, predictions, labels, fused, table.patients)
     if manifest.operating_points and (labels == 0).all(1).any():
         report["normals_called"] = normals_called(labels, fused, manifest.operating_points)
     for column in ("view", "source", "native_px"):
@@ -63,10 +68,32 @@ def measure(bundle: Bundle, table: Table, predictions: Predictions) -> Scored:
 
 
 def fuse(manifest: Manifest, predictions: Predictions) -> Floats:
-    """The calibrated ensemble's probabilities [N, 5], image by image as the aggregator does it."""
-    names = list(predictions.by_backbone)
-    rows = zip(*predictions.by_backbone.values(), strict=True)
-    return np.stack([combine(manifest, dict(zip(names, row, strict=True))).probabilities for row in rows])
+    """The calibrated ensemble's probabilities [N, 5], image by image as they are served: by those that a cascade would ask."""
+    answers = []
+    for row in each_image(predictions):
+        names = would_run(manifest, row)
+        answers.append(combine(answering(manifest, names), {name: row[name] for name in names}))
+    return np.stack([answer.probabilities for answer in answers])
+
+
+def _against_all(
+    manifest: Manifest, predictions: Predictions, labels: Floats, fused: Floats, patients: Sequence[str]
+) -> Report:
+    """What a cascade saves and loses: the share of images that asked all members, and the mean AUC with and without it."""
+    asked = [
+        len(would_run(manifest, row)) > len(asked_first(manifest, full=False))
+        for row in each_image(predictions)
+    ]
+    whole = fuse(manifest.model_copy(update={"cascade": None}), predictions)
+    groups = np.unique(np.array(patients), return_inverse=True)[1]
+    rows = list(metrics.draws_of_patients(groups, 1000))
+    pairs = [[mean_auc(labels[r], p[r]) or 0.0 for p in (fused, whole)] for r in rows]
+    low, high = np.percentile([own - other for own, other in pairs], [2.5, 97.5])
+    return {
+        **brief(labels, whole),
+        "asked_all": float(np.mean(asked)),
+        "difference_95": (float(low), float(high)),
+    }
 
 
 def part_of(table: Table, part: str, seed: int) -> Table:
@@ -134,6 +161,12 @@ def summary(report: Report) -> str:
     for name, row in rows.items():
         aucs = "".join(f"{_text(a):>14}" for a in row["auc"].values())
         lines.append(f"{name:22}{aucs}{_text(row['mean_auc']):>8}{_text(row['ece']):>7}")
+    if whole := report.get("all_members"):
+        low, high = whole["difference_95"]
+        lines.append(
+            f"all members: {_text(whole['mean_auc'])}, asked for {whole['asked_all']:.1%} of the images; "
+            f"95 % of the difference {low:+.4f} to {high:+.4f}"
+        )
     lines.append(f"{report['n']} images of {report['patients']} patients, {len(report['skipped'])} skipped")
     return "\n".join([*lines, *report["skipped"].values()])
 

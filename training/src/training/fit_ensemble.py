@@ -33,13 +33,18 @@ def fit(
     `weights` [members, 5] are kept where they are given.
     """
     weights = weigh(labels, probabilities, patients) if weights is None else weights
-    mean = _mix(weights, probabilities)
-    calibration, scaled = [], np.empty_like(mean)
+    calibration, scaled = calibrate(labels, mix(weights, probabilities))
+    return Fitted(weights, calibration, operating_points(labels, scaled, patients))
+
+
+def calibrate(labels: Floats, mean: Floats) -> tuple[tuple[Calibration, ...], Floats]:
+    """Platt scaling per finding of the means [N, 5], and what it makes of them."""
+    calibration = []
     for i in range(len(FINDINGS)):
         known = ~np.isnan(labels[:, i])
         calibration.append(platt(labels[known, i], mean[known, i]))
-        scaled[:, i] = apply_platt(calibration[-1], mean[:, i])
-    return Fitted(weights, tuple(calibration), operating_points(labels, scaled, patients))
+    scaled = np.stack([apply_platt(scaling, mean[:, i]) for i, scaling in enumerate(calibration)], 1)
+    return tuple(calibration), scaled
 
 
 ORIGINAL = {
@@ -66,7 +71,7 @@ def weigh_candidates(
     if set(names) <= set(ORIGINAL):
         by_hand = np.array([ORIGINAL[name] for name in names]) + 1e-9
         mixes["the original's"] = by_hand / by_hand.sum(0)
-    compared = {name: brief(labels, _mix(mix, probabilities)) for name, mix in mixes.items()}
+    compared = {name: brief(labels, mix(weights, probabilities)) for name, weights in mixes.items()}
     left_out = [_left_out(labels, probabilities, patients, seed) for seed in range(DIVISIONS)]
     compared["fitted (out of fold)"] = mean_report([brief(labels, scores) for scores in left_out])
     return compared
@@ -79,11 +84,12 @@ def _left_out(labels: Floats, probabilities: Floats, patients: NDArray[np.int64]
     for fold in range(FOLDS):
         apart = fold_of[patients] == fold
         weights = weigh(labels[~apart], probabilities[:, ~apart], patients[~apart], seed=seed)
-        scores[apart] = _mix(weights, probabilities[:, apart])
+        scores[apart] = mix(weights, probabilities[:, apart])
     return scores
 
 
-def _mix(weights: Floats, probabilities: Floats) -> Floats:
+def mix(weights: Floats, probabilities: Floats) -> Floats:
+    """The weighted mean [N, 5] of `probabilities` [members, N, 5] by `weights` [members, 5]."""
     return np.asarray(np.einsum("mf,mnf->nf", weights, probabilities))
 
 

@@ -1,7 +1,7 @@
 """Runs a bundle over image files through the code that serves: the worker's pixels and graphs, without torch."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +31,12 @@ class Predictions:
     read: NDArray[np.int64]
     skipped: dict[str, str]
     maps: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+
+
+def each_image(predictions: Predictions) -> Iterator[dict[str, NDArray[np.float32]]]:
+    """Every backbone's probabilities [5] of one image after the other."""
+    for row in zip(*predictions.by_backbone.values(), strict=True):
+        yield dict(zip(predictions.by_backbone, row, strict=True))
 
 
 def read_grey(path: Path) -> Image:

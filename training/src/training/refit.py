@@ -6,53 +6,70 @@ Weights, calibration, operating points and the maps' scale are fitted there; the
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from thorax.bundle import GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Manifest, load_bundle
+from thorax.cascade import answering
 from thorax.errors import CodedError
 from thorax.heatmaps import add_up
 from training import subsets
 from training.card import write_card
+from training.cascade import fit_cascade, would_run
 from training.datasets import Table, read_table
-from training.evaluate import measure, part_of, summary
+from training.evaluate import fuse, measure, part_of, summary
 from training.fit_ensemble import fit, weigh_candidates
 from training.metrics import Floats
-from training.points import map_scale
-from training.predict import Predictions, predict_files
+from training.points import map_scale, operating_points
+from training.predict import Predictions, each_image, predict_files
 from training.report import Report
 from training.splits import PARTS
 
 
 def refit(
-    manifest: Manifest, table: Table, seen: Predictions, unit: str, keep_weights: bool = False
+    manifest: Manifest,
+    table: Table,
+    seen: Predictions,
+    unit: str,
+    keep_weights: bool = False,
+    first: Sequence[str] = (),
 ) -> Manifest:
     """A manifest of format 2 with everything that can be fitted fitted on the table's images, of which `seen` has
-    probabilities and maps in `unit`."""
+    probabilities and maps in `unit`. With `first` these members answer first (thorax.cascade)."""
     names = [spec.name for spec in manifest.backbones]
     labels, stacked = table.labels.astype(np.float64), stack(seen, names)
     kept = np.array([manifest.weights[name] for name in names]) if keep_weights else None
-    fitted = fit(labels, stacked, patients_of(table), kept / kept.sum(0) if kept is not None else None)
-    changed = {
+    patients = patients_of(table)
+    fitted = fit(labels, stacked, patients, kept / kept.sum(0) if kept is not None else None)
+    changed: dict[str, Any] = {
         "format": 2,
         "weights": {name: tuple(map(float, row)) for name, row in zip(names, fitted.weights, strict=True)},
         "calibration": fitted.calibration,
-        "operating_points": fitted.points,
-        "thresholds": tuple(points.likely.threshold for points in fitted.points),
+        "cascade": None,
     }
-    weighed = manifest.model_copy(update=changed)
+    weighed, points = manifest.model_copy(update=changed), fitted.points
+    if first:
+        cascade = fit_cascade(weighed, labels, stacked, patients, first)
+        weighed = weighed.model_copy(update={"cascade": cascade})
+        points = operating_points(labels, fuse(weighed, seen), patients)
+    thresholds = tuple(finding.likely.threshold for finding in points)
+    weighed = weighed.model_copy(update={"operating_points": points, "thresholds": thresholds})
     return weighed.model_copy(update={"maps": map_scale(labels, tops(weighed, seen, unit), unit)})
 
 
 def tops(manifest: Manifest, seen: Predictions, unit: str) -> Floats:
     """Each fused map's maximum, [N, 5], in `unit`."""
-    every = zip(*seen.maps.values(), strict=True)
-    return np.stack(
-        [add_up(manifest, dict(zip(seen.maps, one, strict=True)), unit).max((1, 2)) for one in every]
-    ).astype(np.float64)
+    rows = []
+    for row, predictions in enumerate(each_image(seen)):
+        names = would_run(manifest, predictions)
+        maps = {name: seen.maps[name][row] for name in names}
+        rows.append(add_up(answering(manifest, names), maps, unit).max((1, 2)))
+    return np.stack(rows).astype(np.float64)
 
 
 def stack(seen: Predictions, names: list[str]) -> Floats:
@@ -101,6 +118,9 @@ def main() -> None:
     parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the seeded split")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--keep-weights", action="store_true")
+    parser.add_argument(
+        "--cascade", nargs="+", default=(), metavar="MEMBER", help="members that answer first"
+    )
     parser.add_argument("--notes", type=Path, help="text for the card")
     arguments = parser.parse_args()
     try:
@@ -112,7 +132,7 @@ def main() -> None:
         )
         table = table.take(seen.read)
         unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
-        manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights)
+        manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights, arguments.cascade)
         if arguments.out != arguments.bundle:
             leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
             shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)

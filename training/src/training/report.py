@@ -48,6 +48,11 @@ def brief(labels: Floats, probabilities: Floats) -> Report:
     return {"mean_auc": _mean(aucs), "auc": aucs, "ece": _mean(eces)}
 
 
+def mean_auc(labels: Floats, probabilities: Floats) -> float | None:
+    """The mean AUC over the findings that have both classes; None if none has."""
+    return _mean(per_finding(labels, probabilities, metrics.auc))
+
+
 def _mean(figures: dict[str, float | None]) -> float | None:
     defined = [figure for figure in figures.values() if figure is not None]
     return float(np.mean(defined)) if defined else None
@@ -102,10 +107,7 @@ def mean_interval(
     labels: Floats, probabilities: Floats, groups: NDArray[np.int64]
 ) -> tuple[float, float] | None:
     """95 % percentile bootstrap of the mean AUC, 300 draws of whole patients."""
-    means = [
-        brief(labels[rows], probabilities[rows])["mean_auc"]
-        for rows in metrics.draws_of_patients(groups, 300)
-    ]
+    means = [mean_auc(labels[rows], probabilities[rows]) for rows in metrics.draws_of_patients(groups, 300)]
     defined = [m for m in means if m is not None]
     if not defined:
         return None

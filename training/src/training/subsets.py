@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model_worker.backbone import CPU, Backbone
 from thorax.bundle import Bundle
 from training.metrics import Floats, draws_of_patients
-from training.report import Report, brief
+from training.report import Report, brief, mean_auc
 
 LOSS = 0.002
 """Of the mean AUC: what few members may lose to all of them."""
@@ -70,7 +70,7 @@ def compare(
     drawn: dict[tuple[int, ...], list[float]] = {chosen: [] for chosen in means}
     for rows in draws_of_patients(patients, _ROUNDS):
         for chosen, mean in means.items():
-            drawn[chosen].append(brief(labels[rows], mean[rows])["mean_auc"] or 0.0)
+            drawn[chosen].append(mean_auc(labels[rows], mean[rows]) or 0.0)
     return {
         " + ".join(names[m] for m in chosen): {
             **brief(labels, mean),

@@ -205,6 +205,7 @@ function Earlier({ id }: { id: string }) {
 function Explanation({ job, findings }: { job: Job; findings: Finding[] }) {
   const model = useModel(job.bundle.digest);
   const ece = metricsOf(model).ensemble?.ece;
+  const ran = new Set(job.images.flatMap((image) => image.ran)).size;
   const took = job.finished_at ? (Date.parse(job.finished_at) - Date.parse(job.created_at)) / 1000 : 0;
   const calibration =
     ece === undefined || job.degraded
@@ -217,7 +218,8 @@ function Explanation({ job, findings }: { job: Job; findings: Finding[] }) {
         A probability says how often a finding is present in similar images, not how severe it is.{" "}
         {calibration} A heatmap shows what raised the probability, not the borders of a lesion
         {findings.every(isUnlikely) && "; unlikely findings have none"}. Analysed by{" "}
-        <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link> in {seconds(took)}.{" "}
+        <Link href="/model">{`${job.bundle.name} ${job.bundle.version}`}</Link> in {seconds(took)}
+        {ran > 0 && ran < job.backbones.length && `; ${ran} of ${job.backbones.length} networks ran`}.{" "}
         {readWith(findings, model)}
       </p>
     </>

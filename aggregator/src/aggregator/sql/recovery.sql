@@ -22,19 +22,21 @@ where job_id = :job_id and attempts >= :max_attempts
   and (state = 'waiting' or (state = 'running' and lease_until < now())) returning kind, backbone
 
 -- too_few_left --
--- Tells whether what has died leaves an image fewer backbones than the quorum.
-select instance_id from steps where job_id = :job_id and kind = 'infer'
-group by instance_id having count(*) filter (where state <> 'dead') < :quorum limit 1
+-- Tells whether what has died leaves an image fewer of the bundle's backbones than the quorum.
+select s.instance_id from steps s join bundles b on b.digest = s.bundle_digest
+where s.job_id = :job_id and s.kind = 'infer' group by s.instance_id, b.digest
+having count(*) filter (where s.state = 'dead') > jsonb_array_length(b.manifest->'backbones') - :quorum limit 1
 
 -- late_jobs --
--- Finds jobs past the deadline that fewer backbones may answer: every usable image has `quorum` predictions, and only
--- infer is open.
-select j.id from jobs j where j.state = 'running' and j.started_at < now() - make_interval(secs => :deadline_s)
+-- Finds jobs past the deadline that fewer backbones may answer: of no image more are open than the quorum spares, and
+-- nothing but infer is. (With a cascade the others are asked then.)
+select j.id from jobs j join bundles b on b.digest = j.bundle_digest
+where j.state = 'running' and j.started_at < now() - make_interval(secs => :deadline_s)
   and not exists (select from steps s where s.job_id = j.id and s.kind <> 'infer' and s.state <> 'done')
   and exists (select from steps s where s.job_id = j.id and s.kind = 'infer' and s.state in ('waiting', 'running', 'dead'))
   and not exists (
-    select from instances i where i.study_id = j.study_id and i.position < j.images_below and i.state = 'prepared'
-      and (select count(*) from predictions p where p.job_id = j.id and p.instance_id = i.id) < :quorum)
+    select from steps s where s.job_id = j.id and s.kind = 'infer' and s.state <> 'done' group by s.instance_id
+    having count(*) > jsonb_array_length(b.manifest->'backbones') - :quorum)
 order by j.id limit 100
 
 -- give_up --

@@ -1,11 +1,14 @@
 -- What the last step of a job reads and writes.
 
 -- predictions --
--- A row for each prediction of each usable image, and one without a backbone for an image that has none.
-select i.id as instance_id, p.backbone, p.probabilities, p.maps, p.map_shape
+-- A row for each prediction of each usable image, and one without a backbone for an image that has none. `asked`: the
+-- backbones that have had it to do.
+select i.id as instance_id, (select array_agg(distinct s.backbone) from steps s
+    where s.job_id = j.id and s.instance_id = i.id and s.kind = 'infer') as asked, p.backbone, p.probabilities, p.maps, p.map_shape
 from jobs j join instances i on i.study_id = j.study_id and i.position < j.images_below
   and i.state <> 'failed' and i.error_code is null
 left join predictions p on p.job_id = j.id and p.instance_id = i.id where j.id = :job_id
+order by i.position
 
 -- failed_images --
 -- Why each failed image of a job failed.

@@ -23,6 +23,9 @@ from thorax.http.problems import responses
 from thorax.identity import Scope
 from thorax.states import JobState, Priority
 
+Full = Annotated[
+    bool, Query(description="Ask all of the bundle's networks, also where its cascade would ask only the first.")
+]
 ACCOUNT_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN)
 READ_ERRORS = responses(Code.NOT_FOUND)
 _ETAG = {"ETag": {"description": "The job's version, for `If-None-Match`.", "schema": {"type": "string"}}}
@@ -284,6 +287,7 @@ async def analyse_again(
     request: Request,
     response: Response,
     access: Annotated[Access, Depends(own_job_to_change)],
+    full: Full = False,
 ) -> JobView | JobChange:
     """Analyse the images of a job that has succeeded again, by the bundle that the tenant has now.
 
@@ -291,7 +295,7 @@ async def analyse_again(
     """
     acceptance: Acceptance = request.app.state.acceptance
     await acceptance.check_retry(access.tenant_id)
-    new = await service.again(access, caller.subject)
+    new = await service.again(access, caller.subject, full=full)
     response.headers["Location"] = new.base
     return await _changed(service, new)
 

@@ -40,8 +40,7 @@ select j.*, study_title(s.id, s.title, s.study_date, s.accession) as title, s.st
   (select jsonb_agg(jsonb_build_object(
      'instance_id', p.instance_id, 'backbone', p.backbone, 'probabilities', p.probabilities, 'map_shape', p.map_shape) order by p.backbone)
    from predictions p where p.job_id = j.id and j.state = 'succeeded') as predictions,
-  case when j.state in ('queued', 'running') then (
-    select jsonb_agg(part->>'name') from jsonb_array_elements(b.manifest->'backbones') part) end as backbones,
+  (select jsonb_agg(part->>'name') from jsonb_array_elements(b.manifest->'backbones') part) as backbones,
   case when j.state in ('queued', 'running') then (
     select jsonb_agg(to_jsonb(s)) from (
       select kind, backbone, count(*) filter (where state = 'done') as done,
@@ -59,14 +58,16 @@ async def job_version(connection: AsyncConnection, job_id: UUID) -> AnyRow | Non
 async def whole_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
     """A job with its study, bundle, `images`, `findings` and `predictions` (lists of objects, or None).
 
-    Of an open one also the bundle's `backbones`, and its `steps` counted by kind and backbone.
+    With the bundle's `backbones`; of an open one also its `steps` counted by kind and backbone.
     """
     return (await connection.execute(_VIEW, {"job_id": job_id})).first()
 
 
 async def locked_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
     """A job's id, study, state and missing backbones, held until the transaction ends."""
-    query = select(Job.id, Job.study_id, Job.state, Job.missing_backbones).where(Job.id == job_id)
+    query = select(Job.id, Job.study_id, Job.state, Job.missing_backbones).where(
+        Job.id == job_id
+    )
     return (await connection.execute(query.with_for_update())).first()
 
 
@@ -121,8 +122,9 @@ images as (
   select i.id, i.position from instances i join old on i.study_id = old.study_id and i.position < old.images_below
   where i.error_code is distinct from 'instance_conflict'),
 new_job as (
-  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, images_below, supersedes)
-  select :new_id, tenant_id, study_id, :owner, priority, digest, (select count(*) + 1 from images), images_below, id from old),
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, images_below, supersedes,
+    full_ensemble)
+  select :new_id, tenant_id, study_id, :owner, priority, digest, (select count(*) + 1 from images), images_below, id, :full from old),
 new_steps as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :new_id, images.id, 'prepare', digest, priority from images, old order by position)
@@ -169,9 +171,9 @@ async def open_job_of(connection: AsyncConnection, study_id: UUID) -> UUID | Non
     return (await connection.execute(query.limit(1))).scalar()
 
 
-async def again(connection: AsyncConnection, job_id: UUID, *, new_id: UUID, owner: str) -> int:
+async def again(connection: AsyncConnection, job_id: UUID, *, new_id: UUID, owner: str, full: bool) -> int:
     """Add a job of the same images, by the bundle that the tenant has now; how many are to be prepared."""
-    values = {"job_id": job_id, "new_id": new_id, "owner": owner}
+    values = {"job_id": job_id, "new_id": new_id, "owner": owner, "full": full}
     return int((await connection.execute(_AGAIN, values)).scalar_one())
 
 

@@ -47,10 +47,18 @@ def whole(job: AnyRow, base: str) -> JobView:
             **columns,
             **_derived(columns),
             "stages": _stages(columns["steps"], columns["backbones"]) if columns["steps"] else [],
+            "backbones": columns["backbones"] or [],
+            "full": columns["full_ensemble"],
             "error": error(columns),
             "study": StudyView.model_validate(study),
             "images": [
-                _image(row, findings(row["id"]), _maps(columns, row["id"]), f"{base}/images/{row['id']}")
+                _image(
+                    row,
+                    findings(row["id"]),
+                    list(own.get(row["id"], ())),
+                    _maps(columns, row["id"]),
+                    f"{base}/images/{row['id']}",
+                )
                 for row in images
             ],
             "map_scale": map_scale(columns["map_scale"]),
@@ -169,7 +177,9 @@ def _stages(steps: Sequence[Columns], backbones: Sequence[str]) -> list[Stage]:
     ]
 
 
-def _image(row: Columns, findings: list[FindingView], maps: MapsView | None, base: str) -> ImageView:
+def _image(
+    row: Columns, findings: list[FindingView], ran: list[str], maps: MapsView | None, base: str
+) -> ImageView:
     links = {"original": f"{base}/original"}
     if row["state"] == "prepared":
         links["image"] = f"{base}/image.png"
@@ -177,5 +187,5 @@ def _image(row: Columns, findings: list[FindingView], maps: MapsView | None, bas
         links["heatmaps"] = f"{base}/heatmaps.npz"
         links |= {f"heatmap:{f}": f"{base}/heatmaps/{f}.png" for f in FINDINGS}
         links |= {f"overlay:{f}": f"{base}/overlay/{f}.png" for f in FINDINGS}
-    own = {"error": error(row), "findings": findings, "maps": maps, "links": links}
+    own = {"error": error(row), "findings": findings, "ran": ran, "maps": maps, "links": links}
     return ImageView.model_validate({**row, **own})

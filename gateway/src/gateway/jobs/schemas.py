@@ -149,6 +149,10 @@ class ImageView(BaseModel):
         examples=[1],
     )
     findings: list[FindingView]
+    ran: list[str] = Field(
+        description="The networks that answered: with a cascade the first ones, where these were sure.",
+        examples=[["xception", "densenet121"]],
+    )
     maps: MapsView | None = Field(description="Null before the analysis.")
     links: dict[str, str] = Field(examples=[{"image": f"{_IMAGE_PATH}/image.png"}])
 
@@ -246,6 +250,14 @@ class JobView(BaseModel):
     )
     version: int = Field(description="Grows with every visible change; the ETag.", examples=[5])
     bundle: BundleView
+    backbones: list[str] = Field(
+        description="All networks of the bundle; which of them ran is said per image.",
+        examples=[["xception", "densenet121", "densenet169"]],
+    )
+    full: bool = Field(
+        description="True if all networks were asked for, whatever the bundle's cascade says.",
+        examples=[False],
+    )
     degraded: bool = Field(description=_DEGRADED, examples=[False])
     missing_backbones: list[str] = Field(examples=[[]])
     supersedes: UUID | None = Field(

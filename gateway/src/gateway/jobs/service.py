@@ -121,8 +121,9 @@ class JobService:
             ids = await repository.restart(connection, job.id, job.study_id)
         self._hints.prepare(len(ids))
 
-    async def again(self, access: Access, owner: str) -> Access:
+    async def again(self, access: Access, owner: str, *, full: bool) -> Access:
         """A new job of the same images, which supersedes this one; the one that is open, if the study has one.
+        With `full` it asks all backbones.
 
         CodedError(CONFLICT) unless this job has succeeded.
         """
@@ -136,7 +137,7 @@ class JobService:
                 raise CodedError(Code.CONFLICT, what)
             open_id = await repository.open_job_of(connection, job.study_id)
             if open_id is None:
-                images = await repository.again(connection, job.id, new_id=new_id, owner=owner)
+                images = await repository.again(connection, job.id, new_id=new_id, owner=owner, full=full)
         self._hints.prepare(images)
         found = open_id or new_id
         return replace(access, job_id=found, base=f"/v1/jobs/{found}")

@@ -141,7 +141,9 @@ class Acceptance:
         studies = [image.dicom.study for image in upload.images if image.dicom]
         if studies and not sender.anonymous:
             await queries.lock_studies(connection, sender.tenant_id, studies)
-            known = await queries.job_of_same(connection, sender.tenant_id, _rows(sender, upload))
+            known = await queries.job_of_same(
+                connection, sender.tenant_id, _rows(sender, upload), full=upload.full
+            )
             if known:
                 ids = dict(zip(_different(upload), known.ids, strict=True))
                 own = [ids[image] for image in upload.images]
@@ -171,6 +173,7 @@ class Acceptance:
                 "priority": OPEN_PRIORITY if sender.anonymous else upload.fields.priority.rank,
                 "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
                 "callback_url": url,
+                "full": upload.full,
                 "hours": self._settings.anonymous_hours if sender.anonymous else None,
             },
         )

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
+from gateway.jobs.endpoints import Full
 from gateway.uploads.accept import Acceptance, Accepted, Sender
 from gateway.uploads.rate_limit import UploadRateLimit
 from gateway.uploads.receive import IMAGES, Fields, Receiver
@@ -29,6 +30,10 @@ Force = Annotated[
     Query(
         description="Analyse images although they are refused as no frontal chest radiographs; each result says so."
     ),
+]
+Full = Annotated[
+    bool,
+    Query(description="Ask all of the bundle's networks, also where its cascade would ask only the first."),
 ]
 _CODES = (
     *(Code.MALFORMED_MULTIPART, Code.BODY_TOO_LARGE, Code.BODY_TIMEOUT),
@@ -91,10 +96,17 @@ def _receipt(description: str, **headers: str) -> dict[int | str, dict[str, Any]
     },
 )
 async def post_job(
-    request: Request, response: Response, caller: Writer, key: Key = None, force: Force = False
+    request: Request,
+    response: Response,
+    caller: Writer,
+    key: Key = None,
+    force: Force = False,
+    full: Full = False,
 ) -> Accepted:
     """Upload 1 to 20 images of one patient's study. The answer is sent once all of them are stored durably; then poll the job."""
-    return await _take(request, response, Sender(caller.tenant_id, caller.subject), key, force=force)
+    return await _take(
+        request, response, Sender(caller.tenant_id, caller.subject), key, force=force, full=full
+    )
 
 
 @router.post(
@@ -124,13 +136,19 @@ async def post_anonymous_job(request: Request, response: Response, key: Key = No
 
 
 async def _take(
-    request: Request, response: Response, sender: Sender, key: str | None, *, force: bool = False
+    request: Request,
+    response: Response,
+    sender: Sender,
+    key: str | None,
+    *,
+    force: bool = False,
+    full: bool = False,
 ) -> Accepted:
     receiver: Receiver = request.app.state.receiver
     acceptance: Acceptance = request.app.state.acceptance
     await acceptance.check_capacity(anonymous=sender.anonymous)
     upload = await receiver.receive(request)
-    upload.force = force
+    upload.force, upload.full = force, full
     accepted, room = await acceptance.accept(sender, upload, key)
     if room is not None:
         response.headers.update(open_jobs(receiver.settings.open_jobs_per_tenant, room))

@@ -39,9 +39,9 @@ images as (
   from sent s, fit),
 job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at,
-    callback_url)
+    callback_url, full_ensemble)
   select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,
-    now() + make_interval(hours => cast(:hours as integer)), :callback_url from fit),
+    now() + make_interval(hours => cast(:hours as integer)), :callback_url, :full from fit),
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)
@@ -64,7 +64,7 @@ select j.id, j.study_id, j.state, m.ids from jobs j cross join lateral (
 where j.tenant_id = :tenant_id and j.shadow_of is null and j.state in ('queued', 'running', 'succeeded')
   and j.study_id in (
     select study_id from instances where tenant_id = :tenant_id and sop_instance_uid in (select sop_instance_uid from sent))
-  and m.images = (select count(*) from sent) and cardinality(m.ids) = m.images
+  and (j.full_ensemble or not :full) and m.images = (select count(*) from sent) and cardinality(m.ids) = m.images
 order by j.created_at desc limit 1""")
 
 
@@ -73,9 +73,12 @@ async def lock_studies(connection: AsyncConnection, tenant_id: UUID, uids: list[
     await connection.execute(_LOCK_STUDIES, {"tenant_id": tenant_id, "uids": uids})
 
 
-async def job_of_same(connection: AsyncConnection, tenant_id: UUID, images: str) -> AnyRow | None:
-    """The newest job of exactly these DICOM images (JSON as for `record`) that has not failed: id, study, state, `ids`."""
-    return (await connection.execute(_SAME, {"tenant_id": tenant_id, "images": images})).first()
+async def job_of_same(
+    connection: AsyncConnection, tenant_id: UUID, images: str, *, full: bool
+) -> AnyRow | None:
+    """The newest job of exactly these DICOM images (JSON as for `record`) that has not failed: id, study, state, `ids`;
+    with `full` one that asked all backbones."""
+    return (await connection.execute(_SAME, {"tenant_id": tenant_id, "images": images, "full": full})).first()
 
 
 async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:

@@ -57,17 +57,19 @@ class StoredImage:
 class Upload:
     """What one sender brought at once: images of one study, one twice if it was sent twice.
 
-    `force` overrules clinical refusals of them.
+    `force` overrules clinical refusals of them, `full` asks all backbones.
     """
 
     images: list[StoredImage] = field(default_factory=list)
     fields: Fields = field(default_factory=Fields)
     force: bool = False
+    full: bool = False
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over all that was sent, for Idempotency-Key: fields, `force`, and name and content of each image."""
-        digest = hashlib.sha256(self.fields.model_dump_json().encode() + b"force" * self.force)
+        """sha256 over all that was sent, for Idempotency-Key: fields, `force`, `full`, and each image's name and content."""
+        asked = b"force" * self.force + b"full" * self.full
+        digest = hashlib.sha256(self.fields.model_dump_json().encode() + asked)
         for image in self.images:
             digest.update(f"\0{image.file_name}\0{image.sha256}".encode())
         return digest.hexdigest()

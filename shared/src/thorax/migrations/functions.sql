@@ -13,8 +13,9 @@ with shadow as (
     and (select count(*) from (select from steps where state = 'waiting' and priority = :shadow_priority limit 100) s) < 100
   for no key update skip locked),
 picked as (
-  select j.id as origin, gen_random_uuid() as id, j.tenant_id, j.study_id, j.images_below, j.owner, j.finished_at, shadow.digest,
-    shadow.manifest -> 'backbones' as backbones,
+  select j.id as origin, gen_random_uuid() as id, j.tenant_id, j.study_id, j.images_below, j.full_ensemble, j.owner, j.finished_at, shadow.digest,
+    (select jsonb_agg(b order by place) from jsonb_array_elements(shadow.manifest -> 'backbones') with ordinality as a (b, place)
+     where j.full_ensemble or coalesce(shadow.manifest -> 'cascade' -> 'first' ? (b ->> 'name'), true)) as backbones,
     jsonb_path_query_array(o.manifest, '$.backbones[*].input')
       @> jsonb_path_query_array(shadow.manifest, '$.backbones[*].input') as ready
   from shadow join jobs j on j.state = 'succeeded' and j.shadow_of is null
@@ -37,9 +38,10 @@ todo as (
     from jsonb_array_elements(picked.backbones) with ordinality as a (b, place) where picked.ready
     union all select 'prepare', null, 0 where not picked.ready) as step),
 new_jobs as (
-  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, shadow_of, images_below)
+  insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, shadow_of, images_below,
+    full_ensemble)
   select id, tenant_id, study_id, owner, :shadow_priority, digest,
-    (select count(*) + 1 from todo where todo.id = picked.id), origin, images_below
+    (select count(*) + 1 from todo where todo.id = picked.id), origin, images_below, full_ensemble
   from picked returning id),
 new_steps as (
   insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority, hinted_at)

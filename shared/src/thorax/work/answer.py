@@ -1,6 +1,6 @@
 """From the backbones' predictions to a job's answer: what the last step of a job records, whichever service does it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from thorax import queries
 from thorax.bundle import Manifest
+from thorax.cascade import answering
 from thorax.ensemble import Ensemble, combine, study
 from thorax.findings import FINDINGS
 from thorax.heatmaps import fuse
@@ -31,14 +32,16 @@ class ImageResult:
 def result_of(
     manifest: Manifest,
     instance_id: UUID,
+    asked: Collection[str],
     probabilities: Mapping[str, NDArray[np.floating]],
     maps: Mapping[str, NDArray[np.floating]],
     *,
     allow_missing: bool = False,
 ) -> ImageResult:
-    """One image's answer, of each backbone's `[5]` and `[5, h, w]`. Raises CodedError(INTERNAL) as `combine` does."""
+    """One image's answer, of `[5]` and `[5, h, w]` of each backbone that was asked. Raises CodedError(INTERNAL) as `combine` does."""
     # As they are stored, so that an answer does not depend on whether they were.
     stored = {name: np.asarray(five, np.float32) for name, five in probabilities.items()}
+    manifest = answering(manifest, asked)
     ensemble = combine(manifest, stored, allow_missing=allow_missing)
     return ImageResult(instance_id, ensemble, fuse(manifest, maps, allow_missing=allow_missing))
 

@@ -62,6 +62,7 @@ class Claim:
     only: bool = False  # it is the job's only image
     reading: dict[str, Any] | None = None  # how the instance's tenant reads probabilities, if it has said so
     waited_s: float = 0.0  # since it could have been claimed
+    full: bool = False  # all backbones are asked, whatever a cascade says
 
     @property
     def shadow(self) -> bool:
@@ -204,7 +205,7 @@ def complete(
 
     `record` is SQL, one or more CTEs that write `values` for the rows of `held` (see `HELD`): a claim that was lost
     writes nothing. `follow_ups` are of the claims' jobs. `aggregate` follows by itself where a job has no other step
-    left; `jobs.steps_total` counts it from the beginning. With `conclude`, `follow_ups` are all that the job of one
+    left; `jobs.steps_total` counts it from the beginning, and once more where `aggregate` itself asks for steps. With `conclude`, `follow_ups` are all that the job of one
     image had left, done already, and `record` writes its answer.
     """
     statement = _recording(record, "conclude" if conclude else "complete")

@@ -53,7 +53,7 @@ select claimed.id, claimed.attempts, claimed.job_id, claimed.instance_id, claime
   claimed.bundle_digest, claimed.priority, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests,
   (select size from crew) < 2 as alone, (select steps_total from jobs where id = claimed.job_id) = 2 as only,
-  r.reading, claimed.waited_s
+  r.reading, claimed.waited_s, coalesce((select full_ensemble from jobs where id = claimed.job_id), false) as full_ensemble
 from claimed left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
 
 -- ahead --
@@ -83,13 +83,14 @@ held as (
 
 -- complete --
 -- Follows `held` and `new`, and what records its results: counts the steps and adds what follows, or aggregate after
--- the last one.
+-- the last one. An aggregate that asks for more is followed by another.
 moved as (
   update jobs j set steps_done = j.steps_done + d.done + d.ran, version = j.version + 1,
     state = case when j.state = 'queued' then 'running' else j.state end,
-    steps_total = j.steps_total + d.added
+    steps_total = j.steps_total + d.added + d.asking
   from (select job_id, count(*) as done, (select count(*) from new where new.job_id = held.job_id) as added,
-          (select count(began) from new where new.job_id = held.job_id) as ran
+          (select count(began) from new where new.job_id = held.job_id) as ran,
+          count(*) filter (where instance_id is null) as asking
         from held group by job_id) as d
   where j.id = d.job_id and j.state in ('queued', 'running')
   returning j.id, j.bundle_digest, j.priority, j.steps_done + 1 = j.steps_total as exhausted),
