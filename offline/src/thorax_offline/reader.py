@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from model_worker.backbone import Backbone, Prediction
 from model_worker.decoding.attributes import DicomAttributes
-from model_worker.sandbox.client import Decoded, decode
+from model_worker.sandbox.answers import Decoded
+from model_worker.sandbox.client import decode
 from thorax import bundle as bundles
 from thorax.bundle import Bundle
 from thorax.cascade import answering, asked_first, still_to_ask

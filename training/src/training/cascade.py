@@ -12,7 +12,7 @@ from training.fit_ensemble import calibrate, logit, mix, weigh
 from training.metrics import Floats
 from training.points import likely_thresholds
 
-NEAR, ASKED = 0.04, 0.06
+NEAR, ASKED, _ROUNDS = 0.04, 0.06, 10
 """Shares of the images fitted on that ask the rest: near an operating point, and with those where the first disagree."""
 
 
@@ -30,40 +30,55 @@ def fit_cascade(
     first: Sequence[str],
 ) -> Cascade:
     """The members `first` answer; the rest are asked in bands, equally wide in log odds, around the thresholds of
-    "likely", and where the first disagree most.
+    "likely", and where the first ones disagree most.
 
-    `labels` [N, 5] with NaN left out, `probabilities` [members, N, 5] in the manifest's order, `patients` [N].
+    `labels` [N, 5] with NaN left out, `probabilities` [members, N, 5] in the manifest's order, `patients` [N]. The
+    thresholds are those of what is served, which the bands decide about: they are moved until they hold these.
     """
     names = [b.name for b in manifest.backbones]
     chosen = probabilities[[names.index(name) for name in first]]
     weights = weigh(labels, chosen, patients)
-    scales, scaled = calibrate(labels, mix(weights, chosen))
-    edges = logit(likely_thresholds(labels, scaled))
-    width = float(np.quantile(np.abs(logit(scaled) - edges).min(1), NEAR))
     cascade = Cascade(
         first=tuple(first),
         weights={name: tuple(map(float, row)) for name, row in zip(first, weights, strict=True)},  # type: ignore[misc]
-        calibration=scales,  # type: ignore[arg-type]
-        bands=tuple(zip(_probability(edges - width), _probability(edges + width), strict=True)),  # type: ignore[arg-type]
+        calibration=calibrate(labels, mix(weights, chosen))[0],  # type: ignore[arg-type]
+        bands=((0.0, 0.0),) * 5,
         disagreement=(1.0,) * 5,
     )
-    return cascade.model_copy(update={"disagreement": _limits(manifest, cascade, chosen)})
-
-
-def _probability(log_odds: Floats) -> list[float]:
-    return [float(p) for p in 1 / (1 + np.exp(-log_odds))]
-
-
-def _limits(manifest: Manifest, cascade: Cascade, chosen: Floats) -> tuple[float, ...]:
-    """The disagreement [5] above which the rest are asked: one quantile for all findings, so that ASKED of the images ask."""
-    alone = answering(manifest.model_copy(update={"cascade": cascade}), cascade.first)
-    rows = [dict(zip(cascade.first, row, strict=True)) for row in chosen.swapaxes(0, 1)]
-    answers = [combine(alone, row) for row in rows]
-    apart = np.stack([answer.disagreement for answer in answers])
-    scaled, bands = np.stack([answer.probabilities for answer in answers]), np.array(cascade.bands)
-    near = ((scaled >= bands[:, 0]) & (scaled < bands[:, 1])).any(1)
-    for share in np.linspace(0, ASKED, 61)[::-1]:
-        limits = np.quantile(apart, 1 - share, axis=0)
-        if (near | (apart > limits).any(1)).mean() <= ASKED:
+    alone = answering(manifest.model_copy(update={"cascade": cascade}), first)
+    scaled, apart = _answers(alone, first, chosen)
+    whole, _ = _answers(manifest, names, probabilities)
+    edges = likely_thresholds(labels, scaled)
+    for _ in range(_ROUNDS):
+        bands, limits = _when(scaled, apart, edges)
+        served = np.where(_unsure(scaled, apart, bands, limits)[:, None], whole, scaled)
+        edges = likely_thresholds(labels, served)
+        if ((bands[:, 0] <= edges) & (edges <= bands[:, 1])).all():
             break
-    return tuple(map(float, limits))
+    told = {"bands": tuple(map(tuple, bands.tolist())), "disagreement": tuple(limits.tolist())}
+    return cascade.model_copy(update=told)
+
+
+def _answers(manifest: Manifest, names: Sequence[str], probabilities: Floats) -> tuple[Floats, Floats]:
+    """Calibrated probabilities and disagreement, each [N, 5], of all these members together."""
+    rows = probabilities.swapaxes(0, 1)
+    answers = [combine(manifest, dict(zip(names, row, strict=True))) for row in rows]
+    return np.stack([a.probabilities for a in answers]), np.stack([a.disagreement for a in answers])
+
+
+def _when(scaled: Floats, apart: Floats, edges: Floats) -> tuple[Floats, Floats]:
+    """Bands [5, 2] around `edges` [5] that NEAR of the images are in, and limits of the disagreement [5], one quantile
+    for all findings, so that ASKED of the images are in a band or above a limit."""
+    width = np.quantile(np.abs(logit(scaled) - logit(edges)).min(1), NEAR)
+    bands = 1 / (1 + np.exp(-np.stack([logit(edges) - width, logit(edges) + width], 1)))
+    for share in np.linspace(ASKED, 0, 61):
+        limits = np.quantile(apart, 1 - share, axis=0)
+        if _unsure(scaled, apart, bands, limits).mean() <= ASKED:
+            break
+    return bands, limits
+
+
+def _unsure(scaled: Floats, apart: Floats, bands: Floats, limits: Floats) -> NDArray[np.bool_]:
+    """As `thorax.cascade.still_to_ask` decides, of arrays: [N]."""
+    near = (scaled >= bands[:, 0]) & (scaled < bands[:, 1])
+    return np.asarray((near | (apart > limits)).any(1))

@@ -24,7 +24,8 @@ from thorax.identity import Scope
 from thorax.states import JobState, Priority
 
 Full = Annotated[
-    bool, Query(description="Ask all of the bundle's networks, also where its cascade would ask only the first.")
+    bool,
+    Query(description="Ask all of the bundle's networks, also where its cascade would ask only the first."),
 ]
 ACCOUNT_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN)
 READ_ERRORS = responses(Code.NOT_FOUND)

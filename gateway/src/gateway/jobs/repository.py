@@ -65,9 +65,7 @@ async def whole_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
 
 async def locked_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
     """A job's id, study, state and missing backbones, held until the transaction ends."""
-    query = select(Job.id, Job.study_id, Job.state, Job.missing_backbones).where(
-        Job.id == job_id
-    )
+    query = select(Job.id, Job.study_id, Job.state, Job.missing_backbones).where(Job.id == job_id)
     return (await connection.execute(query.with_for_update())).first()
 
 

@@ -31,10 +31,6 @@ Force = Annotated[
         description="Analyse images although they are refused as no frontal chest radiographs; each result says so."
     ),
 ]
-Full = Annotated[
-    bool,
-    Query(description="Ask all of the bundle's networks, also where its cascade would ask only the first."),
-]
 _CODES = (
     *(Code.MALFORMED_MULTIPART, Code.BODY_TOO_LARGE, Code.BODY_TIMEOUT),
     *(Code.NO_FILES, Code.TOO_MANY_FILES, Code.UNEXPECTED_FIELD, Code.SEVERAL_PATIENTS),
