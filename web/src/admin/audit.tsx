@@ -44,6 +44,8 @@ export function Audit() {
 
 function inWords(detail: Record<string, unknown>): string {
   return Object.entries(detail)
-    .map(([name, value]) => `${name} ${typeof value === "string" ? value.slice(0, 20) : JSON.stringify(value)}`)
+    .map(
+      ([name, value]) => `${name} ${typeof value === "string" ? value.slice(0, 20) : JSON.stringify(value)}`,
+    )
     .join(", ");
 }
