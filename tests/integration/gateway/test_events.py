@@ -116,6 +116,22 @@ def test_an_unknown_event_id_resets_the_client(client: httpx.Client) -> None:
             assert [e["event"] for e in until(told, opened)] == ["reset", "open"]
 
 
+def test_a_burst_of_changes_resets_the_client(idle: Idle, client: httpx.Client, platform: Platform) -> None:
+    job = idle(1).json()["job_id"]
+    with stream(client) as told:
+        until(told, opened)
+        platform.sql(
+            "with s as (insert into studies (id, tenant_id) select gen_random_uuid(), tenant_id from jobs, "
+            "generate_series(1, 2500) where jobs.id = %s returning id) "
+            "insert into jobs (id, tenant_id, study_id, owner, state, bundle_digest, steps_total, finished_at) "
+            "select gen_random_uuid(), j.tenant_id, s.id, '', 'cancelled', bundle_digest, 1, now() from s, jobs j "
+            "where j.id = %s returning 1", job, job,
+        )  # fmt: skip
+        last = idle(2).json()["job_id"]
+        events = until(told, lambda e: e["event"] == "reset" or e["data"].get("id") == last)
+        assert events[-1]["event"] == "reset"
+
+
 def test_listening_needs_the_read_scope(platform: Platform) -> None:
     problem(httpx.get(f"{platform.base}/v1/events"), Code.UNAUTHENTICATED)
     with platform.client(scope="studies:write") as writer:

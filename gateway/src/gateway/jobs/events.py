@@ -14,7 +14,7 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.jobs.notifications import JobNotifications, Watch
 from gateway.jobs.schemas import JobSummary
-from gateway.jobs.worklist import Current, Worklist
+from gateway.jobs.worklist import MOST_CHANGED, Current, Worklist
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Reader
 from thorax.http.methods import only_head
@@ -112,7 +112,7 @@ class TenantStream:
 
     async def _next(self, watch: Watch, timeout_s: float) -> Iterable[ServerSentEvent]:
         changes = await watch.next(timeout_s)
-        if changes is None:
+        if changes is None or len(changes) > MOST_CHANGED:
             return await self._all()
         if not changes:
             return ()
