@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 from training.backbones import ARCHITECTURES, Classifier, build_classifier
-from training.bundle_random import settle_batch_norms
+from training.bundle_random import set_batch_norms
 from training.export import export_graph, open_graph, to_onnx
 from training.quantise import store_int8
 
@@ -42,7 +42,7 @@ def main() -> None:
     )
     for name in arguments.backbones:
         classifier = build_classifier(name)
-        settle_batch_norms(classifier, arguments.size)
+        set_batch_norms(classifier, arguments.size)
         served = open_graph(store_int8(export_graph(classifier, arguments.size)))
         plain = open_graph(
             to_onnx(

@@ -36,7 +36,7 @@ def expected(points: FindingPoints) -> tuple[float, float, float]:
 def psi(counts: Sequence[int], shares: Sequence[float]) -> float:
     """The population stability index (Siddiqi 2006): the sum of (a - e) ln(a / e) over bands, 0 for the same shares.
 
-    Half an image is added to each band, so that an empty one is no infinity.
+    Half an image is added to each band, so that an empty one does not cost infinity.
     """
     total = sum(counts) + len(counts) / 2
     actual = [(count + 0.5) / total for count in counts]

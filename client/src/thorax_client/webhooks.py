@@ -40,7 +40,7 @@ def job_event(body: bytes, headers: Mapping[str, str], secret: str) -> JobEvent:
         Webhook(secret).verify(body, dict(headers), json_parse=False)
         return JobEvent.model_validate_json(body)
     except (WebhookVerificationError, ValidationError, ValueError) as error:
-        # A ValueError is the library's, of a signature that is no base64 or has no version.
+        # A ValueError is the library's, of a signature that is not base64 or has no version.
         raise NotFromThoraxError(
             "The request is not signed with this webhook's secret, or is old."
         ) from error

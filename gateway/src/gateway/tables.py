@@ -42,7 +42,6 @@ class TenantBundle(Base):
     __tablename__ = "tenant_bundles"
     tenant_id: Mapped[UUID] = mapped_column(primary_key=True)
     bundle_digest: Mapped[str] = mapped_column(ForeignKey("bundles.digest"))
-    activated_at: Mapped[datetime]
 
 
 class TenantReading(Base):
@@ -142,26 +141,11 @@ class Job(Base):
 
 
 class Step(Base):
-    """A unit of work in the ledger; see `thorax.work.ledger`."""
+    """A unit of work in the ledger. The gateway only deletes it; see `thorax.work.ledger` for the rest."""
 
     __tablename__ = "steps"
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[UUID] = mapped_column(ForeignKey("jobs.id"))
-    instance_id: Mapped[UUID | None] = mapped_column(ForeignKey("instances.id"))
-    kind: Mapped[str]
-    backbone: Mapped[str | None]
-    bundle_digest: Mapped[str]
-    priority: Mapped[int]
-    state: Mapped[str]
-    attempts: Mapped[int]
-    lease_until: Mapped[datetime | None]
-    not_before: Mapped[datetime]
-    hinted_at: Mapped[datetime]
-    worker: Mapped[str | None]
-    error_code: Mapped[str | None]
-    created_at: Mapped[datetime]
-    started_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
 
 
 class PredictionRow(Base):
@@ -208,8 +192,6 @@ class Derivation(Base):
     __tablename__ = "derivations"
     job_id: Mapped[UUID] = mapped_column(primary_key=True)
     tenant_id: Mapped[UUID]
-    attempts: Mapped[int]
-    made_at: Mapped[datetime | None]
 
 
 class Derived(Base):
@@ -258,7 +240,6 @@ class BlobPendingDeletion(Base):
 
     __tablename__ = "blobs_pending_deletion"
     instance_id: Mapped[UUID] = mapped_column(primary_key=True)
-    queued_at: Mapped[datetime]
 
 
 class WorkerRow(Base):

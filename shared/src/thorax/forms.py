@@ -27,7 +27,7 @@ class Forms:
     `explicit_size`: bytes of `EXPLICIT`, None where the stored file is Explicit VR Little Endian itself. `frames` and `bulk`
     (by tag, such as 7FE00010) lie in that form, `stored_frames` in the stored file: the fragments of each compressed frame
     (PS3.5, A.4), empty where the pixels are stored native. `pictures`: bytes of each of `PICTURES`. `undecodable`: why the
-    pixels can't be decoded. `error`: why there is no form at all.
+    pixels can't be decoded. `error`: why it has no form at all.
     """
 
     explicit_size: int | None = None

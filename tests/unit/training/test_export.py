@@ -9,7 +9,7 @@ from torch import nn  # noqa: E402
 
 from training.backbones import Classifier, build_classifier  # noqa: E402
 from training.backbones.heads import HEADS  # noqa: E402
-from training.bundle_random import settle_batch_norms  # noqa: E402
+from training.bundle_random import set_batch_norms  # noqa: E402
 from training.export import Explained, export_graph, max_gap, run_graph, run_torch  # noqa: E402
 from training.quantise import in_blocks, quantise, store_int8  # noqa: E402
 
@@ -28,7 +28,7 @@ def small(head: str) -> Classifier:
     )
     classifier = Classifier(body, HEADS[head](16), 1 / 255, 0.0)
     for _ in range(3):
-        settle_batch_norms(classifier, 32)
+        set_batch_norms(classifier, 32)
     return classifier.eval()
 
 
@@ -60,7 +60,7 @@ def test_the_graph_answers_as_torch_does_for_any_batch(head: str) -> None:
 def test_a_full_size_graph_has_no_transpose_and_int8_storage_costs_little() -> None:
     torch.manual_seed(0)
     classifier = build_classifier("densenet121")
-    settle_batch_norms(classifier, 64)
+    set_batch_norms(classifier, 64)
     graph = export_graph(classifier, 64)
     assert "Transpose" not in {node.op_type for node in graph.graph.node}
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64), dtype=np.uint8)

@@ -19,7 +19,7 @@ from training.fleet import judge
 from training.fleet.corpus import Corpus, load, named_apart, save
 from training.fleet.lessons import Batch, Lesson, Shares, Teacher
 from training.fleet.parcel import join, pack, split, unpack
-from training.fleet.reopen import as_it_was, reopen, settle
+from training.fleet.reopen import as_it_was, reopen, set_statistics
 from training.fleet.run import Plan, Run, priors
 from training.fleet.views import Views, compress, shrink
 
@@ -195,7 +195,7 @@ def test_an_exported_graph_is_taken_apart_and_answers_as_before(tmp_path: Path) 
             torch.sigmoid(as_it_was(tmp_path / "densenet121.onnx", "densenet121")(images)), wanted, atol=1e-4
         )
         network = GridClassifier("densenet121", "mean")
-        settle(network, reopen(graph, network), images)
+        set_statistics(network, reopen(graph, network), images)
         bias = classifier.head.dense.bias
         cells = network.head.coarse(network.maps(images)[1])
         assert np.allclose(torch.sigmoid(cells.mean((2, 3)) + bias), wanted, atol=1e-4)

@@ -12,7 +12,7 @@ from training.export import export_graph, parameter_count
 from training.quantise import store_int8
 
 
-def settle_batch_norms(classifier: Classifier, size: int = 224) -> None:
+def set_batch_norms(classifier: Classifier, size: int = 224) -> None:
     """Set the running statistics to those of two images of noise, so that no layer dies or explodes."""
     for module in classifier.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d):
@@ -26,7 +26,7 @@ def settle_batch_norms(classifier: Classifier, size: int = 224) -> None:
 def random_member(name: str, size: int, int8: bool) -> Member:
     """A backbone with random weights as a bundle's member."""
     classifier = build_classifier(name)
-    settle_batch_norms(classifier, size)
+    set_batch_norms(classifier, size)
     graph = export_graph(classifier, size)
     said = ARCHITECTURES[name].said
     return Member(name, store_int8(graph) if int8 else graph, said, parameter_count(classifier))

@@ -181,7 +181,7 @@ async def now(connection: AsyncConnection) -> datetime:
 
 
 async def patient_known(connection: AsyncConnection, job_id: UUID) -> bool | None:
-    """Whether the job's study says, by one id, of whom it is; None if there is no such job."""
+    """Whether the job's study says, by one id, of whom it is; None if the job is not known."""
     query = select(func.coalesce(func.octet_length(Study.patient), 0) > 0)
     return (await connection.execute(query.join(Job).where(Job.id == job_id))).scalar()
 

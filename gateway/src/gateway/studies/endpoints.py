@@ -39,7 +39,7 @@ async def analyse_study(
         study_id = await queries.hurry(connection, caller.tenant_id, study_instance_uid)
     if study_id is None:
         raise CodedError(Code.NOT_FOUND, "No DICOM peer has sent this study.")
-    await settling.settle()
+    await settling.add_due_jobs()
     async with tenant_autocommit(engine, caller.tenant_id) as connection:
         job_id = await queries.newest_job(connection, study_id)
     if job_id is None:

@@ -1,4 +1,4 @@
-"""SQL about studies that arrive image by image. Confined to one tenant, but for `settle`."""
+"""SQL about studies that arrive image by image. Confined to one tenant, but for `add_due_jobs`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class Settled:
     images: int
 
 
-async def settle(connection: AsyncConnection, at_most: int) -> tuple[list[Settled], float]:
+async def add_due_jobs(connection: AsyncConnection, at_most: int) -> tuple[list[Settled], float]:
     """Add a job for each study that is quiet, in any tenant.
 
     Returns the jobs, and in how many seconds the next study is due (infinity: none waits).

@@ -22,10 +22,10 @@ class Settling:
     def __init__(self, engine: AsyncEngine, hints: HintSender) -> None:
         self._engine, self._hints = engine, hints
 
-    async def settle(self) -> float:
+    async def add_due_jobs(self) -> float:
         """Add the jobs that are due now; seconds until the next study is due."""
         async with autocommit(self._engine) as connection:
-            jobs, next_in_s = await queries.settle(connection, AT_ONCE)
+            jobs, next_in_s = await queries.add_due_jobs(connection, AT_ONCE)
         for settled in jobs:
             tell_of_accepted(settled.job, settled.tenant, settled.images)
         if jobs:
@@ -33,11 +33,11 @@ class Settling:
         return next_in_s
 
     async def run(self) -> None:
-        """Settle studies until cancelled. Any that arrives during a sleep is due after it."""
+        """Add jobs until cancelled. A study that arrives during a sleep is due after it."""
         while True:
             wait_s = SHORTEST_QUIET_S
             try:
-                wait_s = min(await self.settle(), wait_s)
+                wait_s = min(await self.add_due_jobs(), wait_s)
             except (SQLAlchemyError, OSError) as error:
                 _log.warning("settling_later", error=type(error).__name__)
             await asyncio.sleep(wait_s)

@@ -59,7 +59,7 @@ def _form() -> dict[str, Any]:
 def open_jobs(quota: int, room: int) -> dict[str, str]:
     """How many jobs more a tenant may have open, as draft-ietf-httpapi-ratelimit-headers says it.
 
-    There is no window, and so no `t`: there is more room when a job ends.
+    It names no window `t`: room is made when a job ends.
     """
     policy = f'"open-jobs";q={quota};qu="concurrent-requests"'
     return {"RateLimit-Policy": policy, "RateLimit": f'"open-jobs";r={room}'}

@@ -25,7 +25,7 @@ _CODES = {
 _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes.split()}
 
 # View Position (PS3.3 C.8.1.1, C.8.11.5) and what is written there instead. A decubitus view is frontal.
-# The words are what "lateral view" (SNOMED CT 399067008) is called in ordinary use: there is no published list of them.
+# The words are what "lateral view" (SNOMED CT 399067008) is called in ordinary use; nobody publishes a list of them.
 _LATERAL_WORDS = {
     "English, Latin": "(L|R|LEFT|RIGHT)?(LATERO|TRANS)?LAT(ERAL(E|ES|IS)?)?(L|R|LEFT|RIGHT)?|[XH]LAT",
     "German": "SEITL(ICHE?)?|SEITENBILD|SEITAUFNAHME|SEITENAUFNAHME",

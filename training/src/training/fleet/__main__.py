@@ -1,6 +1,6 @@
 """`python -m training.fleet`: trains all five networks at once on a GPU, or one after another on a CPU, resumably.
 
-All pixels lie on the device as uint8, so there is no data loader. On a GPU each network has a process of its own: cuDNN
+All pixels lie on the device as uint8, so it needs no data loader. On a GPU each network has a process of its own: cuDNN
 takes half a minute of one core to prepare for a network's hundreds of convolutions, and the others use the GPU meanwhile.
 Starting weights are graphs of a bundle (`training.fleet.reopen`); some of its members are the teacher of all.
 """

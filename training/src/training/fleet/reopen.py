@@ -53,7 +53,7 @@ def reopen(graph: onnx.ModelProto, network: GridClassifier) -> Folded:
     return folded
 
 
-def settle(network: GridClassifier, folded: Folded, images: Tensor) -> None:
+def set_statistics(network: GridClassifier, folded: Folded, images: Tensor) -> None:
     """Give the identities their statistics: one pass of images, uint8 or float [N, s, s], in evaluation mode.
 
     Filters are made of length 1 on the way, so that a learning rate means the same in every layer.
@@ -126,9 +126,9 @@ def _fill(into: Tensor, values: NDArray[Any]) -> None:
 
 
 def reopened(path: Path, name: str, pool: str, images: Tensor) -> GridClassifier:
-    """A network with the weights of a bundle's graph, its batch norms settled on `images`, uint8 [N, s, s]."""
+    """A network with the weights of a bundle's graph, its batch norms set by `images`, uint8 [N, s, s]."""
     network = GridClassifier(name, pool)
-    settle(network, reopen(onnx.load(str(path)), network), images)
+    set_statistics(network, reopen(onnx.load(str(path)), network), images)
     return network
 
 

@@ -81,7 +81,7 @@ async def problems() -> HTMLResponse:
 async def problem(code: str) -> Response:
     """One error code: where the `type` of a problem document leads."""
     if code not in list(Code):
-        raise CodedError(Code.NOT_FOUND, "There is no such error code.")
+        raise CodedError(Code.NOT_FOUND, "Error code not found.")
     return _shown(Code(code).title, f'{_row(Code(code))}<p><a href="/problems">All error codes</a></p>')
 
 

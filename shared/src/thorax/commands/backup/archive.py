@@ -75,7 +75,7 @@ class Archive:
         for found in reversed(self.snapshots()):
             if name in (None, found.name):
                 return found
-        raise click.ClickException(f"There is no backup {name or ''} in {self._snapshots.parent}.")
+        raise click.ClickException(f"{name or 'A backup'} was not found in {self._snapshots.parent}.")
 
     def begin(self) -> Path:
         """A folder for a snapshot that becomes one by `finish`. What an interrupted backup left is removed."""
