@@ -88,7 +88,7 @@ def delivery(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
         items = client.get(f"{job}/deliveries").json()["items"]
         if items and items[0]["state"] in states and items[0]["attempts"]:
             return dict(items[0])
-        assert time.monotonic() < deadline, items
+        assert time.monotonic() < deadline, str(items)
         time.sleep(0.1)
 
 

@@ -40,12 +40,13 @@ ITEMS = [item(1, ComprehensiveSRStorage), item(2, SecondaryCaptureImageStorage)]
 
 
 class Peer:
-    """A Storage SCP: `status` by SOP Instance UID, `kept` what it has; `finds` false: it answers no C-FIND."""
+    """A Storage SCP: `status` by SOP Instance UID, `kept` what it has; `finds` None: it ends the association at C-FIND."""
 
     def __init__(self) -> None:
         self.status: dict[str, int] = {}
         self.kept: dict[str, Dataset] = {}
-        self.finds, self.lists = 0x0000, True
+        self.finds: int | None = 0x0000
+        self.lists = True
 
     def store(self, event: Any) -> int:
         sop = str(event.request.AffectedSOPInstanceUID)
@@ -57,7 +58,9 @@ class Peer:
     def find(self, event: Any) -> Iterator[Any]:
         if self.lists and event.identifier.SOPInstanceUID in self.kept:
             yield 0xFF00, event.identifier
-        if self.finds:
+        if self.finds is None:
+            event.assoc.abort()
+        elif self.finds:
             yield self.finds, None
 
 
@@ -92,10 +95,10 @@ def test_stored_and_found_says_so(peer: Any) -> None:
     assert sorted(peer.kept) == ["1.3.1", "1.3.2"] and peer.kept["1.3.1"].PatientComments == "x" * 100
 
 
-@pytest.mark.parametrize("contexts", [[], [Find]])
-def test_without_c_find_the_proof_is_the_status(contexts: list[Any]) -> None:
+@pytest.mark.parametrize(("contexts", "finds"), [([], 0xC000), ([Find], 0xC000), ([Find], None)])
+def test_without_c_find_the_proof_is_the_status(contexts: list[Any], finds: int | None) -> None:
     peer: Any = Peer()
-    peer.finds = 0xC000
+    peer.finds, peer.lists = finds, False
     server = serve(
         peer, [ComprehensiveSRStorage, SecondaryCaptureImageStorage, *contexts], ImplicitVRLittleEndian
     )

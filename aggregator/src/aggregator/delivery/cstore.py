@@ -29,12 +29,13 @@ def deliver(url: str, _credentials: str | None, items: Sequence[Item]) -> str:
 
     An object that the peer refuses keeps no other from being sent.
     """
-    association = _associate(urlsplit(url), items)
+    place = urlsplit(url)
+    association = _associate(place, items)
     try:
         failures = [failure for item in items if (failure := _store(association, item))]
         if failures:
             raise max(failures, key=lambda failure: failure.may_pass)
-        return FOUND if all(_found(association, item) for item in items) else STORED
+        return FOUND if all(_found(association, place, item) for item in items) else STORED
     finally:
         if association.is_established:
             association.release()
@@ -79,7 +80,7 @@ def _store(association: Association, item: Item) -> NotDeliveredError | None:
     return refuses(f"The peer refuses {name} (status {status:04X}).")
 
 
-def _found(association: Association, item: Item) -> bool:
+def _found(association: Association, place: SplitResult, item: Item) -> bool:
     """Whether the peer lists the object; False if it answers no C-FIND. Raises NotDeliveredError if it lists others only."""
     if not any(context.abstract_syntax == Find for context in association.accepted_contexts):
         return False
@@ -98,8 +99,10 @@ def _found(association: Association, item: Item) -> bool:
                 found |= str(match.get("SOPInstanceUID", "")) == item.sop
     except RuntimeError:  # the association has ended
         status = None
-    if status is None:
-        raise unavailable("The association ended before the peer told what it has.")
+    if (
+        status is None
+    ):  # Orthanc refuses so, to an AE that it does not know; a peer that is away is tried again
+        _associate(place, ()).release()
     if status == _SUCCESS and not found:
         raise unavailable("The peer answered success, and C-FIND does not find the object yet.")
-    return bool(status == _SUCCESS)
+    return status == _SUCCESS
