@@ -30,11 +30,11 @@ class Times:
 class Client:
     """One connection that uploads, waits for the result, and starts again."""
 
-    def __init__(self, base: str, token: str, image: bytes) -> None:
+    def __init__(self, base: str, token: str, image: bytes, *, full: bool = False) -> None:
         place = urlsplit(base)
         self._host, self._port = place.hostname, place.port
         self._head = f"Host: {place.netloc}\r\nAuthorization: Bearer {token}\r\n".encode()
-        self._upload = self._posting(image)
+        self._upload = self._posting(image, b"?full=true" if full else b"")
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
@@ -45,7 +45,7 @@ class Client:
     ) -> None:
         self._writer.close()
 
-    def _posting(self, image: bytes) -> bytes:
+    def _posting(self, image: bytes, query: bytes) -> bytes:
         mark = uuid4().hex.encode()
         part = (
             b'Content-Disposition: form-data; name="files"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n'
@@ -53,7 +53,7 @@ class Client:
         body = b"--" + mark + b"\r\n" + part + b"\r\n" + image + b"\r\n--" + mark + b"--\r\n"
         kind = b"Content-Type: multipart/form-data; boundary=" + mark
         length = f"\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        return b"POST /v1/jobs HTTP/1.1\r\n" + self._head + kind + length + body
+        return b"POST /v1/jobs" + query + b" HTTP/1.1\r\n" + self._head + kind + length + body
 
     async def _ask(self, request: bytes, status: bytes) -> tuple[bytes, bytes]:
         self._writer.write(request)

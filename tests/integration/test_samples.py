@@ -10,6 +10,7 @@ import pytest
 from model_worker.backbone import Backbone
 from model_worker.decoding.images import DICOM, canonical, read_image
 from thorax.bundle import load_bundle
+from thorax.cascade import answering, asked_first, still_to_ask
 from thorax.ensemble import combine
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import Verdict
@@ -40,7 +41,9 @@ def test_the_default_bundle_reads_a_sample_as_it_is_drawn(
     for spec in manifest.backbones:
         backbone = Backbone(load_bundle(BUNDLE), spec)
         single[spec.name] = backbone.predict(canonical(grey, spec.input)[None]).probabilities[0]
-    probabilities = combine(manifest, single).probabilities
+    names = asked_first(manifest, full=False)
+    names += still_to_ask(manifest, names, {name: single[name] for name in names})
+    probabilities = combine(answering(manifest, names), {n: single[n] for n in names}).probabilities
     verdicts = {f: manifest.verdict(f, float(p)) for f, p in zip(FINDINGS, probabilities, strict=True)}
     assert {finding for finding, verdict in verdicts.items() if verdict is Verdict.LIKELY} == likely
 
