@@ -43,7 +43,8 @@ def main() -> None:
         def cost(images: list[bytes], full: bool) -> float:
             token = platform.issuer.token(uuid4())
             before = sum(family_cpu(families).values())
-            load([Client(platform.base, token, image, full=full) for image in images], len(images))
+            query = "?force=true&full=true" if full else "?force=true"
+            load([Client(platform.base, token, image, query) for image in images], len(images))
             return (sum(family_cpu(families).values()) - before) / len(images) * 1000
 
         for number in range(options.rounds + 1):

@@ -30,11 +30,11 @@ class Times:
 class Client:
     """One connection that uploads, waits for the result, and starts again."""
 
-    def __init__(self, base: str, token: str, image: bytes, *, full: bool = False) -> None:
+    def __init__(self, base: str, token: str, image: bytes, query: str = "") -> None:
         place = urlsplit(base)
         self._host, self._port = place.hostname, place.port
         self._head = f"Host: {place.netloc}\r\nAuthorization: Bearer {token}\r\n".encode()
-        self._upload = self._posting(image, b"?full=true" if full else b"")
+        self._upload = self._posting(image, query.encode())
 
     async def __aenter__(self) -> Self:
         self._reader, self._writer = await asyncio.open_connection(self._host, self._port)

@@ -36,6 +36,7 @@ def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.M
     assert points is not None and maps is not None
     assert after.manifest.thresholds[0] == points[0].likely.threshold
     assert "## Likely, uncertain, unlikely" in after.card
+    assert after.manifest.cascade is None
     # the same evidence is drawn the same, whatever else the image shows
     grids = {name: np.full((5, 7, 7), 0.001, np.float16) for name in after.names}
     assert 0 < fuse(after.manifest, grids)[0].max() < 1

@@ -12,7 +12,7 @@ from training.fit_ensemble import calibrate, logit, mix, weigh
 from training.metrics import Floats
 from training.points import likely_thresholds
 
-NEAR, ASKED, _ROUNDS = 0.04, 0.06, 10
+NEAR, ASKED, _ROUNDS = 0.06, 0.08, 10
 """Shares of the images fitted on that ask the rest: near an operating point, and with those where the first disagree."""
 
 
@@ -33,7 +33,8 @@ def fit_cascade(
     "likely", and where the first ones disagree most.
 
     `labels` [N, 5] with NaN left out, `probabilities` [members, N, 5] in the manifest's order, `patients` [N]. The
-    thresholds are those of what is served, which the bands decide about: they are moved until they hold these.
+    thresholds are those of what is served, which the bands decide about: of some rounds of moving the bands half of the way
+    towards them, that one is taken in which they lie nearest to the middle of their bands.
     """
     names = [b.name for b in manifest.backbones]
     chosen = probabilities[[names.index(name) for name in first]]
@@ -48,14 +49,15 @@ def fit_cascade(
     alone = answering(manifest.model_copy(update={"cascade": cascade}), first)
     scaled, apart = _answers(alone, first, chosen)
     whole, _ = _answers(manifest, names, probabilities)
-    edges = likely_thresholds(labels, scaled)
+    edges, tried = logit(likely_thresholds(labels, scaled)), []
     for _ in range(_ROUNDS):
-        bands, limits = _when(scaled, apart, edges)
+        width, bands, limits = _when(scaled, apart, edges)
         served = np.where(_unsure(scaled, apart, bands, limits)[:, None], whole, scaled)
-        edges = likely_thresholds(labels, served)
-        if ((bands[:, 0] <= edges) & (edges <= bands[:, 1])).all():
-            break
-    told = {"bands": tuple(map(tuple, bands.tolist())), "disagreement": tuple(limits.tolist())}
+        settled = logit(likely_thresholds(labels, served))
+        tried.append((float(np.abs(settled - edges).max() / width), bands.tolist(), limits.tolist()))
+        edges = (edges + settled) / 2
+    _, best, limit = min(tried)
+    told = {"bands": tuple(map(tuple, best)), "disagreement": tuple(limit)}
     return cascade.model_copy(update=told)
 
 
@@ -66,16 +68,16 @@ def _answers(manifest: Manifest, names: Sequence[str], probabilities: Floats) ->
     return np.stack([a.probabilities for a in answers]), np.stack([a.disagreement for a in answers])
 
 
-def _when(scaled: Floats, apart: Floats, edges: Floats) -> tuple[Floats, Floats]:
-    """Bands [5, 2] around `edges` [5] that NEAR of the images are in, and limits of the disagreement [5], one quantile
+def _when(scaled: Floats, apart: Floats, edges: Floats) -> tuple[float, Floats, Floats]:
+    """Half the width, and bands [5, 2] around `edges` [5], log odds, that NEAR of the images are in, and limits of the disagreement [5], one quantile
     for all findings, so that ASKED of the images are in a band or above a limit."""
-    width = np.quantile(np.abs(logit(scaled) - logit(edges)).min(1), NEAR)
-    bands = 1 / (1 + np.exp(-np.stack([logit(edges) - width, logit(edges) + width], 1)))
+    width = float(np.quantile(np.abs(logit(scaled) - edges).min(1), NEAR))
+    bands = 1 / (1 + np.exp(-np.stack([edges - width, edges + width], 1)))
     for share in np.linspace(ASKED, 0, 61):
         limits = np.quantile(apart, 1 - share, axis=0)
         if _unsure(scaled, apart, bands, limits).mean() <= ASKED:
             break
-    return bands, limits
+    return width, bands, limits
 
 
 def _unsure(scaled: Floats, apart: Floats, bands: Floats, limits: Floats) -> NDArray[np.bool_]:

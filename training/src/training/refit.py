@@ -62,6 +62,16 @@ def refit(
     return weighed.model_copy(update={"maps": map_scale(labels, tops(weighed, seen, unit), unit)})
 
 
+def enough(bundle: Bundle, table: Table, seen: Predictions) -> list[str]:
+    """The cheapest members whose plain mean loses little to the fitted ensemble on patients left out."""
+    names = list(bundle.names)
+    labels, stacked, patients = table.labels.astype(np.float64), stack(seen, names), patients_of(table)
+    goal = weigh_candidates(labels, stacked, patients, names)["fitted (out of fold)"]["mean_auc"] or 0.0
+    spent = {name: cost.cpu_ms for name, cost in subsets.costs(bundle).items()}
+    chosen = subsets.few(subsets.compare(labels, stacked, patients, names), spent, goal)
+    return chosen if len(chosen) < len(names) else []
+
+
 def tops(manifest: Manifest, seen: Predictions, unit: str) -> Floats:
     """Each fused map's maximum, [N, 5], in `unit`."""
     rows = []
@@ -119,7 +129,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--keep-weights", action="store_true")
     parser.add_argument(
-        "--cascade", nargs="+", default=(), metavar="MEMBER", help="members that answer first"
+        "--cascade",
+        nargs="*",
+        metavar="MEMBER",
+        help="members that answer first; without names the cheapest that do",
     )
     parser.add_argument("--notes", type=Path, help="text for the card")
     arguments = parser.parse_args()
@@ -132,7 +145,8 @@ def main() -> None:
         )
         table = table.take(seen.read)
         unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
-        manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights, arguments.cascade)
+        first = arguments.cascade or (() if arguments.cascade is None else enough(bundle, table, seen))
+        manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights, first)
         if arguments.out != arguments.bundle:
             leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
             shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)
