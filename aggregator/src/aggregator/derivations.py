@@ -4,13 +4,12 @@ import hashlib
 from typing import Any
 from uuid import UUID, uuid4
 
-from pydicom import Dataset
 from sqlalchemy import Engine
 
 from aggregator.delivery.answers import answer_of
 from aggregator.objects import objects
 from aggregator.objects.answer import Predecessor
-from aggregator.objects.identity import encoded
+from aggregator.objects.identity import Sealed
 from thorax import queries
 from thorax.storage import ORIGINAL, BlobStore
 
@@ -41,15 +40,15 @@ class Derivations:
             before = connection.execute(_SQL["predecessor"], {"job_id": job_id}).first()
             predecessor = Predecessor(before.series, before.sop) if before else None
             answer = answer_of(connection, self._blobs, job_id, predecessor)
-        kept = [self._stored(made) for made in objects(answer)] if answer else []
+        kept = [self._stored(sealed) for sealed in objects(answer)] if answer else []
         with self._engine.begin() as connection:
             if connection.execute(_SQL["made"], {"job_id": job_id}).first():
                 for row in kept:
                     connection.execute(_SQL["keep"], {**row, "job_id": job_id, "tenant_id": tenant_id})
 
-    def _stored(self, made: Dataset) -> dict[str, Any]:
+    def _stored(self, sealed: Sealed) -> dict[str, Any]:
         """The row of an object whose bytes are stored. Without the row the sweeper erases them as it does any orphan."""
-        data, id_ = encoded(made), uuid4()
+        made, data, id_ = sealed.dataset, sealed.file, uuid4()
         self._blobs.put(id_, ORIGINAL, data)
         return {
             "id": id_,

@@ -46,7 +46,7 @@ def made(job: dict[str, Any], platform: Platform) -> dict[str, Dataset]:
         answer = answer_of(connection, BlobStore(str(platform.folder / "blobs")), job["id"], None)
     engine.dispose()
     assert answer is not None
-    return {str(one.Modality): one for one in objects(answer)}
+    return {str(one.dataset.Modality): one.dataset for one in objects(answer)}
 
 
 def in_json(job: dict[str, Any]) -> Told:

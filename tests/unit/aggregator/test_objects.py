@@ -16,7 +16,7 @@ from pydicom.dataelem import DataElement
 
 from aggregator.objects import objects
 from aggregator.objects.answer import AnalysedImage, Answer, Predecessor, Said
-from aggregator.objects.identity import encoded
+from aggregator.objects.identity import Sealed
 from aggregator.objects.regions import regions
 from aggregator.objects.source import read_header
 from model_worker.decoding.orientation import upright
@@ -77,27 +77,27 @@ ANSWERS = {
 
 
 @pytest.fixture(params=ANSWERS)
-def made(request: pytest.FixtureRequest) -> list[Dataset]:
+def made(request: pytest.FixtureRequest) -> list[Sealed]:
     return list(objects(ANSWERS[request.param]()))
 
 
-def read_back(item: Dataset) -> Dataset:
-    return dcmread(BytesIO(encoded(item)))
+def read_back(item: Sealed) -> Dataset:
+    return dcmread(BytesIO(item.file))
 
 
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dicom3tools is not installed")
-def test_they_conform(made: list[Dataset], tmp_path: Path) -> None:
+def test_they_conform(made: list[Sealed], tmp_path: Path) -> None:
     for number, item in enumerate(made):
         file = tmp_path / f"{number}.dcm"
-        file.write_bytes(encoded(item))
+        file.write_bytes(item.file)
         ran = subprocess.run(["dciodvfy", file], check=False, capture_output=True, text=True)
         assert "Error" not in ran.stderr and ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.skipif(not shutil.which("dsrdump"), reason="dcmtk is not installed")
-def test_dcmtk_reads_the_report(made: list[Dataset], tmp_path: Path) -> None:
+def test_dcmtk_reads_the_report(made: list[Sealed], tmp_path: Path) -> None:
     file = tmp_path / "sr.dcm"
-    file.write_bytes(encoded(made[0]))
+    file.write_bytes(made[0].file)
     ran = subprocess.run(["dsrdump", file], capture_output=True, text=True, check=True)
     assert "Status of the analysis" in ran.stdout and not ran.stderr
 
@@ -127,7 +127,7 @@ def test_the_report_tells_probability_threshold_and_region_in_stored_pixels() ->
 
 
 def test_a_report_names_the_one_before() -> None:
-    report = next(objects(ANSWERS["new version"]()))
+    report = next(objects(ANSWERS["new version"]())).dataset
     (study,) = report.PredecessorDocumentsSequence
     (series,) = study.ReferencedSeriesSequence
     assert (series.SeriesInstanceUID, series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) == (
@@ -137,11 +137,11 @@ def test_a_report_names_the_one_before() -> None:
 
 
 def test_the_same_content_has_the_same_uid_and_bytes_and_other_content_another() -> None:
-    first, again = ([encoded(o) for o in objects(ANSWERS["found"]())] for _ in range(2))
+    first, again = ([o.file for o in objects(ANSWERS["found"]())] for _ in range(2))
     assert first == again
     header = source()
     uids = [
-        {o.SOPInstanceUID for o in objects(answer(analysed(header, Finding.EDEMA, probability=p)))}
+        {o.dataset.SOPInstanceUID for o in objects(answer(analysed(header, Finding.EDEMA, probability=p)))}
         for p in (0.91, 0.92)
     ]
     assert len(uids[0] | uids[1]) == 6
@@ -186,7 +186,7 @@ def test_patient_and_study_are_the_sources_and_nothing_else(changed: dict[str, o
 
 def test_our_times_are_at_the_sources_offset() -> None:
     header = source(TimezoneOffsetFromUTC="-0330")
-    for item in objects(answer(analysed(header))):
+    for item in map(read_back, objects(answer(analysed(header)))):
         assert (item.InstanceCreationDate, item.InstanceCreationTime) == ("20261127", "090000.000000")
 
 
@@ -202,7 +202,7 @@ def test_what_derives_from_a_lossy_image_says_so(syntax: str) -> None:
     )
     buffer = BytesIO()
     file.save_as(buffer)
-    _, capture, _ = objects(answer(analysed(read_header(buffer.getvalue()))))
+    _, capture, _ = map(read_back, objects(answer(analysed(read_header(buffer.getvalue())))))
     assert capture.LossyImageCompression == "01"
     assert capture.LossyImageCompressionMethod == ("ISO_10918_1" if syntax.endswith("50") else "ISO_15444_1")
     assert float(capture.LossyImageCompressionRatio) > 1
@@ -210,11 +210,11 @@ def test_what_derives_from_a_lossy_image_says_so(syntax: str) -> None:
 
 def test_the_capture_says_what_it_is_and_shows_a_panel_per_likely_finding() -> None:
     header = source()
-    _, capture, _ = objects(ANSWERS["found"]())
+    _, capture, _ = map(read_back, objects(ANSWERS["found"]()))
     assert list(capture.ImageType[:2]) == ["DERIVED", "SECONDARY"] and capture.BurnedInAnnotation == "YES"
     assert capture.Manufacturer == "THORAX" and capture.LossyImageCompression == "00"
     assert capture.SourceImageSequence[0].ReferencedSOPInstanceUID == header.SOPInstanceUID
-    pixels = read_back(capture).pixel_array
+    pixels = capture.pixel_array
     panels = [pixels[40:512, n * 384 : (n + 1) * 384].astype(int) for n in range(3)]
     coloured = [bool((panel.max(axis=2) - panel.min(axis=2)).max() > 30) for panel in panels]
     assert coloured == [False, True, True]
@@ -222,7 +222,7 @@ def test_the_capture_says_what_it_is_and_shows_a_panel_per_likely_finding() -> N
 
 def test_the_presentation_state_has_the_contours_and_keeps_the_window() -> None:
     header = source(WindowCenter=100, WindowWidth=200)
-    *_, state = objects(answer(analysed(header, Finding.EDEMA)))
+    *_, state = map(read_back, objects(answer(analysed(header, Finding.EDEMA))))
     (annotation,) = state.GraphicAnnotationSequence
     assert len(annotation.GraphicObjectSequence) == 1
     assert "NOT FOR DIAGNOSTIC USE" in annotation.TextObjectSequence[0].UnformattedTextValue

@@ -8,7 +8,6 @@ from sqlalchemy import Engine, Row
 from aggregator.delivery.answers import answer_of
 from aggregator.objects import objects
 from aggregator.objects.answer import Predecessor
-from aggregator.objects.identity import encoded
 from thorax import queries
 from thorax.storage import BlobStore
 
@@ -41,11 +40,11 @@ class Items:
             return []
         items = [
             Item(
-                str(made.StudyInstanceUID),
-                str(made.SeriesInstanceUID),
-                str(made.SOPInstanceUID),
-                str(made.SOPClassUID),
-                encoded(made),
+                str(made.dataset.StudyInstanceUID),
+                str(made.dataset.SeriesInstanceUID),
+                str(made.dataset.SOPInstanceUID),
+                str(made.dataset.SOPClassUID),
+                made.file,
             )
             for made in objects(answer)
         ]

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 
-from pydicom import Dataset
-
 from aggregator.objects.answer import Answer
 from aggregator.objects.capture import capture
+from aggregator.objects.identity import Sealed
 from aggregator.objects.presentation import presentation
 from aggregator.objects.report import report
 
 
-def objects(answer: Answer) -> Iterator[Dataset]:
-    """The SR of the study, then an SC of each image, then a GSPS of each image that was analysed; each ready to be written."""
+def objects(answer: Answer) -> Iterator[Sealed]:
+    """The SR of the study, then an SC of each image, then a GSPS of each image that was analysed."""
     yield report(answer)
     for number, image in enumerate(answer.images, 1):
         yield capture(answer, image, number)

@@ -2,13 +2,12 @@
 
 import cv2
 import numpy as np
-from highdicom.base import SOPClass
 from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom import Dataset
 
 from aggregator.objects.answer import AnalysedImage, Answer
-from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, seal, series_uid
+from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, Sealed, seal, series_uid
 from aggregator.objects.presentation import caption
 from aggregator.objects.source import evidence, reference
 from thorax.findings import FINDINGS
@@ -21,7 +20,7 @@ _WHITE, _GREY = (255, 255, 255), (170, 170, 170)
 Picture = NDArray[np.uint8]
 
 
-def capture(answer: Answer, image: AnalysedImage, number: int) -> SOPClass:
+def capture(answer: Answer, image: AnalysedImage, number: int) -> Sealed:
     """The SC of one image: a panel per likely finding beside the image itself; of a refused image the reason only."""
     source = evidence(image.source)
     made = SCImage(

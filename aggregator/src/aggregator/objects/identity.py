@@ -5,12 +5,14 @@ two contents. It is made of the content's digest, under the root for UUIDs (PS3.
 """
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from io import BytesIO
 from uuid import UUID
 
 from highdicom.base import SOPClass
 from pydicom import Dataset, config
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from aggregator.objects.answer import Answer
@@ -39,7 +41,15 @@ def series_uid(answer: Answer, kind: str) -> UID:
     return uid_of(kind, study, answer.digest, answer.ready_at.isoformat())
 
 
-def seal(made: SOPClass, answer: Answer, header: Dataset) -> SOPClass:
+@dataclass(frozen=True)
+class Sealed:
+    """An object that is complete, and its DICOM file (PS3.10)."""
+
+    dataset: SOPClass
+    file: bytes
+
+
+def seal(made: SOPClass, answer: Answer, header: Dataset) -> Sealed:
     """Complete an object whose content is done: patient and study, equipment, times, and at last its UID."""
     take_over(header, made)
     made.Manufacturer, made.ManufacturerModelName = OWN_MANUFACTURER, MODEL_NAME
@@ -49,12 +59,19 @@ def seal(made: SOPClass, answer: Answer, header: Dataset) -> SOPClass:
         made.Laterality = ""  # of a chest it is unknown, and its place must not be missing (PS3.3 C.7.3.1)
     _date(made, _local(answer.ready_at, str(header.get("TimezoneOffsetFromUTC") or "")))
     made.file_meta.ImplementationVersionName = f"THORAX_{VERSION}"[:16]
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = uid_of(encoded(made))
-    return made
+    unsealed, begin = _encoded(made), len(_encoded(_first(made)))
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = uid_of(unsealed)
+    return Sealed(made, _encoded(_first(made)) + unsealed[begin:])
 
 
-def encoded(made: Dataset) -> bytes:
-    """The object as a DICOM file (PS3.10)."""
+def _first(made: SOPClass) -> Dataset:
+    """The data set up to its UID, which is all that differs when this is known: the rest is encoded once."""
+    first = made[: Tag("SOPInstanceUID") + 1]
+    first.file_meta = made.file_meta
+    return first
+
+
+def _encoded(made: Dataset) -> bytes:
     buffer = BytesIO()
     with config.disable_value_validation():
         made.save_as(buffer, enforce_file_format=True)

@@ -1,10 +1,9 @@
 """The presentation state (GSPS): contours over the source image, in a layer that hides; the reader keeps the image."""
 
 from highdicom import pr
-from highdicom.base import SOPClass
 
 from aggregator.objects.answer import AnalysedImage, Answer
-from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, seal, series_uid
+from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, Sealed, seal, series_uid
 from aggregator.objects.regions import regions
 from aggregator.objects.source import evidence
 from thorax.coding import conclusion
@@ -17,7 +16,7 @@ _WINDOW = ("RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "W
     "VOILUTFunction", "ModalityLUTSequence", "VOILUTSequence")  # fmt: skip
 
 
-def presentation(answer: Answer, image: AnalysedImage, number: int) -> SOPClass:
+def presentation(answer: Answer, image: AnalysedImage, number: int) -> Sealed:
     """The GSPS of one analysed image: the contours of each likely finding, and a line of text that says what it is."""
     shown = evidence(image.source)
     for keyword in (*_GREYSCALE, *_WINDOW):

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 from highdicom import sr
-from highdicom.base import SOPClass
 from pydicom import Dataset
 from pydicom.uid import ComprehensiveSRStorage
 
 from aggregator.objects.answer import AnalysedImage, Answer, Predecessor, Said
 from aggregator.objects.codes import DEVICE, TITLE, code
-from aggregator.objects.identity import MODEL_NAME, UNSEALED, seal, series_uid, uid_of
+from aggregator.objects.identity import MODEL_NAME, UNSEALED, Sealed, seal, series_uid, uid_of
 from aggregator.objects.regions import regions
 from aggregator.objects.source import evidence
 from thorax import coding
@@ -21,7 +20,7 @@ SERIES_NUMBER = 9901
 Group = sr.MeasurementsAndQualitativeEvaluations | sr.PlanarROIMeasurementsAndQualitativeEvaluations
 
 
-def report(answer: Answer) -> SOPClass:
+def report(answer: Answer) -> Sealed:
     """The SR of a study: per image its status, and per finding the probability, threshold, verdict and largest region."""
     images = [evidence(image.source) for image in answer.images]
     observer = sr.ObserverContext(
@@ -39,6 +38,8 @@ def report(answer: Answer) -> SOPClass:
         imaging_measurements=[group for image in answer.images for group in _groups(answer, image)],
         title=TITLE,
     )
+    (root,) = content
+    tree, root.ContentSequence = root.ContentSequence, []  # the library copies it, and searches it four times
     made = sr.ComprehensiveSR(
         evidence=images,
         content=content,
@@ -49,6 +50,7 @@ def report(answer: Answer) -> SOPClass:
         is_complete=True,
         previous_versions=[_previous(answer, answer.predecessor)] if answer.predecessor else None,
     )
+    made.ContentSequence = tree
     return seal(made, answer, answer.images[0].source)
 
 
