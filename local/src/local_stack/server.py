@@ -11,13 +11,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-from local_stack.process import Child, Process
+from local_stack.process import Child, Process, StartError
 
 HOST = "127.0.0.1"
-
-
-class ServerError(Exception):
-    """A server did not start; one sentence says why, with the last lines of its log."""
 
 
 def free_port() -> int:
@@ -42,7 +38,7 @@ def free_port_from(first: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((HOST, port))
             return port
-    raise ServerError(f"No port from {first} on is free.")
+    raise StartError(f"No port from {first} on is free.")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -100,7 +96,7 @@ class Server(ABC):
         return self._child.pid
 
     def start(self, timeout: float = 30.0) -> Self:
-        """Start and wait until ready. Raises ServerError if it does not start. A port lost in a race is replaced."""
+        """Start and wait until ready. Raises StartError if it does not start. A port lost in a race is replaced."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{self.name}.log"
         for attempt in range(3):
@@ -114,7 +110,7 @@ class Server(ABC):
             else:  # or the port was taken
                 self.port = free_port()
         tail = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
-        raise ServerError(f"{self.name} in {self.folder} does not start: {tail}")
+        raise StartError(f"{self.name} in {self.folder} does not start: {tail}")
 
     def _wait(self, deadline: float) -> bool:
         while self._child is not None and self._child.running and time.monotonic() < deadline:

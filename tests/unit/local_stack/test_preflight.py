@@ -9,9 +9,9 @@ import pytest
 from tests.factories.bundles import make_bundle
 
 from local_stack import preflight
+from local_stack.process import StartError
 from local_stack.server import HOST, free_port
 from local_stack.settings import LocalSettings
-from local_stack.supervisor import StartError
 
 
 @pytest.fixture

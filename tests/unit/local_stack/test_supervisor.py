@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from local_stack.logs import Log
-from local_stack.process import Process
-from local_stack.supervisor import KILL_S, SERVICES_STOP_S, StartError, Supervisor
+from local_stack.process import Process, StartError
+from local_stack.supervisor import KILL_S, SERVICES_STOP_S, Supervisor
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 FAMILY = """
