@@ -10,7 +10,7 @@ pytest.importorskip("tqdm", reason="the training extra (tqdm) is not installed")
 from training.augment import Augmentation  # noqa: E402
 from training.axes import AXES, Axes  # noqa: E402
 from training.backbones import ARCHITECTURES, build_classifier  # noqa: E402
-from training.distil import see  # noqa: E402
+from training.distil import answers  # noqa: E402
 from training.targets import map_loss  # noqa: E402
 
 
@@ -41,7 +41,7 @@ def test_axes_keep_the_directions_that_vary_most() -> None:
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_backbone_can_teach(name: str) -> None:
     classifier = build_classifier(name).eval()
-    seen = see(classifier, np.random.default_rng(0).integers(0, 256, (3, 96, 96), dtype=np.uint8))
+    seen = answers(classifier, np.random.default_rng(0).integers(0, 256, (3, 96, 96), dtype=np.uint8))
     assert {key: value.shape[:2] for key, value in seen.items()} == {
         "probabilities": (3, 5),
         "middle": (3, AXES),

@@ -19,7 +19,7 @@ from training.fleet import judge
 from training.fleet.corpus import Corpus, load, named_apart, save
 from training.fleet.lessons import Batch, Lesson, Shares, Teacher
 from training.fleet.parcel import join, pack, split, unpack
-from training.fleet.reopen import as_it_was, reopen, set_statistics
+from training.fleet.reopen import build_teacher, reopen, set_statistics
 from training.fleet.run import Plan, Run, priors
 from training.fleet.views import Views, compress, shrink
 
@@ -192,7 +192,9 @@ def test_an_exported_graph_is_taken_apart_and_answers_as_before(tmp_path: Path) 
     wanted = run_graph(graph, images.numpy())[0]
     with torch.no_grad():
         assert np.allclose(
-            torch.sigmoid(as_it_was(tmp_path / "densenet121.onnx", "densenet121")(images)), wanted, atol=1e-4
+            torch.sigmoid(build_teacher(tmp_path / "densenet121.onnx", "densenet121")(images)),
+            wanted,
+            atol=1e-4,
         )
         network = GridClassifier("densenet121", "mean")
         set_statistics(network, reopen(graph, network), images)

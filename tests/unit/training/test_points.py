@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from training.points import map_scale, normals_called, operating_points, point, specific_threshold
+from training.points import map_scale, normals_called, operating_point, operating_points, specific_threshold
 
 rng = np.random.default_rng(3)
 PRESENT = rng.random(500) < 0.1
@@ -19,13 +19,15 @@ def test_the_threshold_is_the_lowest_that_keeps_the_specificity() -> None:
 
 
 def test_rates_by_hand() -> None:
-    found = point(np.array([True, True, False, False]), np.array([0.9, 0.1, 0.8, 0.2]), 0.5, np.arange(4))
+    found = operating_point(
+        np.array([True, True, False, False]), np.array([0.9, 0.1, 0.8, 0.2]), 0.5, np.arange(4)
+    )
     assert found.sensitivity.value == found.specificity.value == 0.5
     assert found.ppv is not None and found.ppv.value == 0.5
 
 
 def test_a_threshold_that_nothing_reaches_has_a_null_predictive_value() -> None:
-    assert point(np.array([True, False]), np.array([0.1, 0.2]), 0.9, np.arange(2)).ppv is None
+    assert operating_point(np.array([True, False]), np.array([0.1, 0.2]), 0.9, np.arange(2)).ppv is None
 
 
 def test_points_and_scale_of_a_whole_set() -> None:

@@ -21,7 +21,7 @@ _SAMPLE = 512
 """Images whose maps the main axes are found on: at 224 px, 100,000 places of the finer map."""
 
 
-def look(classifier: Classifier, pixels: Images) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def batches(classifier: Classifier, pixels: Images) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """By batches: probabilities [N, 5], the middle and the final maps of uint8 [N, s, s] images, all float."""
     device = next(classifier.parameters()).device
     with torch.inference_mode():
@@ -31,14 +31,16 @@ def look(classifier: Classifier, pixels: Images) -> Iterator[tuple[Tensor, Tenso
             yield classifier.probabilities(classifier.answer(final)[0]), middle, final
 
 
-def see(classifier: Classifier, pixels: Images) -> dict[str, NDArray[np.generic]]:
+def answers(classifier: Classifier, pixels: Images) -> dict[str, NDArray[np.generic]]:
     """What `targets.load_teacher` reads, all but the images' names."""
     step = max(1, len(pixels) // _SAMPLE)
-    _, *samples = (torch.cat(part) for part in zip(*look(classifier, pixels[::step]), strict=True))
+    _, *samples = (torch.cat(part) for part in zip(*batches(classifier, pixels[::step]), strict=True))
     middle_axes, final_axes = (Axes(sample) for sample in samples)
     seen = [
         (probabilities.cpu().numpy(), middle_axes(middle), final_axes(final))
-        for probabilities, middle, final in tqdm(look(classifier, pixels), "looking", -(-len(pixels) // 32))
+        for probabilities, middle, final in tqdm(
+            batches(classifier, pixels), "looking", -(-len(pixels) // 32)
+        )
     ]
     return {
         name: np.concatenate(part)
@@ -62,7 +64,7 @@ def main() -> None:
     classifier = averaged_classifier(load_checkpoint(arguments.checkpoint))
     classifier.mixed = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    np.savez(arguments.out, images=table.images, **see(classifier.to(device), pixels))  # type: ignore[arg-type]
+    np.savez(arguments.out, images=table.images, **answers(classifier.to(device), pixels))  # type: ignore[arg-type]
     print(f"wrote {arguments.out}: {len(table)} images")
 
 

@@ -31,7 +31,7 @@ def operating_points(
         likely = float(edges[i])
         unlikely = min(likely, metrics.threshold_at(y.astype(float), p, SENSITIVITY))
         balanced = metrics.youden_threshold(y.astype(float), p)
-        at = [point(y, p, threshold, of) for threshold in (likely, unlikely, balanced)]
+        at = [operating_point(y, p, threshold, of) for threshold in (likely, unlikely, balanced)]
         points.append(
             FindingPoints(
                 prevalence=float(y.mean()),
@@ -68,7 +68,7 @@ def specific_threshold(present: NDArray[np.bool_], scores: Floats, specificity: 
     return float(above.min()) if len(above) else 1.0
 
 
-def point(
+def operating_point(
     present: NDArray[np.bool_], scores: Floats, threshold: float, patients: NDArray[np.int64]
 ) -> OperatingPoint:
     """What calling all scores from `threshold` on positive amounts to, with intervals that draw whole patients."""

@@ -32,7 +32,7 @@ HELD_OUT_DRAWINGS = ("page",)
 """A kind of drawing that only measures."""
 
 
-def network() -> nn.Sequential:
+def build_network() -> nn.Sequential:
     """The trained form; batch normalisation is folded away in `exported`."""
     layers: list[nn.Module] = []
     before = 1
@@ -115,7 +115,7 @@ def something_else(chests: Grey, others: Sequence[Grey], rng: Random) -> Grey:
 def train(chests: Grey, others: Sequence[Grey], epochs: int, seed: int) -> nn.Sequential:
     """AdamW on fresh pictures each epoch, with the learning rate in one cycle."""
     torch.manual_seed(seed)
-    rng, model = np.random.default_rng(seed), network()
+    rng, model = np.random.default_rng(seed), build_network()
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, 4e-3, total_steps=epochs * (int(3 * SHARE * len(chests)) // 128 + 2)

@@ -22,7 +22,7 @@ from training.fleet import judge
 from training.fleet.corpus import Corpus, load
 from training.fleet.lessons import Teacher
 from training.fleet.parcel import pack
-from training.fleet.reopen import as_it_was, reopened
+from training.fleet.reopen import build_reopened, build_teacher
 from training.fleet.run import Plan, Run
 from training.fleet.views import shrink
 
@@ -79,7 +79,7 @@ class Fleet:
 
     @cached_property
     def _teacher(self) -> Teacher:
-        networks = [as_it_was(self._found(name), name) for name in TEACHERS]
+        networks = [build_teacher(self._found(name), name) for name in TEACHERS]
         shares = torch.tensor(list(TEACHERS.values()), device=self.device)[:, None].expand(
             -1, self.corpus.labels.shape[1]
         )
@@ -113,7 +113,7 @@ class Fleet:
 
     def _start(self, name: str, pool: str) -> GridClassifier:
         sample = shrink(self.pixels[:: max(1, len(self.pixels) // 64)].cpu(), TEACHER_SIZE)
-        return reopened(self._found(name), name, pool, sample).to(self.device)
+        return build_reopened(self._found(name), name, pool, sample).to(self.device)
 
     def _found(self, name: str) -> Path:
         path = self.start / f"{name}.onnx"

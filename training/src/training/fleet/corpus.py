@@ -95,7 +95,9 @@ def _decode(data: bytes, lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
     return pixels
 
 
-def make(data: Path, images: Path, soft: Path | None, seed: int, cache: Path, apart: Path | None) -> Corpus:
+def read_corpus(
+    data: Path, images: Path, soft: Path | None, seed: int, cache: Path, apart: Path | None
+) -> Corpus:
     """Read a labelled set's parts `train` and `val` (the test part stays at home). Images and patients that the CSV
     `apart` names (boxes to measure with) are left out."""
     from training.datasets import read_table
@@ -147,7 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     try:
-        corpus = make(
+        corpus = read_corpus(
             arguments.data, arguments.images, arguments.soft_labels, arguments.split_seed, arguments.cache, arguments.apart
         )  # fmt: skip
     except ValueError as error:

@@ -125,14 +125,14 @@ def _fill(into: Tensor, values: NDArray[Any]) -> None:
         into.copy_(torch.from_numpy(np.array(values)))
 
 
-def reopened(path: Path, name: str, pool: str, images: Tensor) -> GridClassifier:
+def build_reopened(path: Path, name: str, pool: str, images: Tensor) -> GridClassifier:
     """A network with the weights of a bundle's graph, its batch norms set by `images`, uint8 [N, s, s]."""
     network = GridClassifier(name, pool)
     set_statistics(network, reopen(onnx.load(str(path)), network), images)
     return network
 
 
-def as_it_was(path: Path, name: str) -> GridClassifier:
+def build_teacher(path: Path, name: str) -> GridClassifier:
     """The graph's own answers as a network: mean pooling, its own bias, nothing that the view tells. A teacher."""
     network, graph = GridClassifier(name, "mean"), onnx.load(str(path))
     reopen(graph, network)
