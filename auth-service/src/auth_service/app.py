@@ -26,7 +26,7 @@ from thorax.http.background import background
 from thorax.http.methods import HeadAsGet
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.http.openapi import operation_id
-from thorax.http.parameters import refuse_unknown_parameters
+from thorax.http.parameters import refuse_unknown_parameters, refuse_unprintable_paths
 from thorax.http.sharing import share
 from thorax.identity import AUDIENCE, TokenVerifier
 from thorax.version import VERSION
@@ -46,7 +46,7 @@ def create_app(context: AppContext) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=operation_id,
         lifespan=_lifespan,
-        dependencies=[Depends(refuse_unknown_parameters)],
+        dependencies=[Depends(refuse_unprintable_paths), Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
     app.state.authenticator = Authenticator(TokenVerifier(context.settings.issuer, AUDIENCE, context.keyring))

@@ -42,7 +42,7 @@ from thorax.http.database import async_engine
 from thorax.http.methods import HeadAsGet
 from thorax.http.middleware import BodyLimits, RequestTelemetry
 from thorax.http.openapi import operation_id
-from thorax.http.parameters import refuse_unknown_parameters
+from thorax.http.parameters import refuse_unknown_parameters, refuse_unprintable_paths
 from thorax.http.sharing import GzipJson, share
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
@@ -71,7 +71,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         version=VERSION,
         description=DESCRIPTION,
         lifespan=_lifespan,
-        dependencies=[Depends(refuse_unknown_parameters)],
+        dependencies=[Depends(refuse_unprintable_paths), Depends(refuse_unknown_parameters)],
         redoc_url=None,
         docs_url=None,  # FastAPI's own asks a CDN; this one's is `gateway.site.api_docs`
         openapi_url=None,

@@ -76,7 +76,7 @@ async def list_audit(
     _: Admin,
     request: Request,
     tenant_id: UUID | None = None,
-    before: Annotated[int | None, Query(ge=1, description="Rows with lower ids only.")] = None,
+    before: Annotated[int | None, Query(ge=1, lt=2**63, description="Rows with lower ids only.")] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> AuditPage:
     """List what was done in all tenants, or in one. `thorax admin audit verify` checks the chains."""

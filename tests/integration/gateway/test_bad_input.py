@@ -1,6 +1,7 @@
 """Whatever is sent, the answer is a clear refusal or a failed job with a coded reason: never a 500, never a restart."""
 
 import random
+import re
 import socket
 import struct
 import time
@@ -504,7 +505,7 @@ def test_fuzzed_requests_never_break_the_gateway(data: Any, done: Done) -> None:
     method, path, names = data.draw(st.sampled_from(_OPERATIONS))
     if method == "DELETE":
         known["job_id"] = [str(uuid4())]
-    for name in ("job_id", "instance_id", "finding", "secret"):
+    for name in re.findall(r"{(\w+)}", path):
         value = data.draw(st.sampled_from([*known.get(name, []), ""]) | TEXT)
         path = path.replace("{" + name + "}", quote(value.encode("utf-8", "replace"), safe="") or "x")
     query = data.draw(st.fixed_dictionaries({}, optional=dict.fromkeys(names, TEXT)))
@@ -521,6 +522,24 @@ def test_fuzzed_requests_never_break_the_gateway(data: Any, done: Done) -> None:
 
 
 _OPERATIONS: list[tuple[str, str, list[str]]] = _operations()
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\u202e", str(2**63)])
+def test_what_no_name_and_no_number_can_be_is_refused_wherever_it_stands(
+    platform: Platform, value: str
+) -> None:
+    with platform.client(scope="studies:read studies:write admin") as client:
+        for method, path, names in _OPERATIONS:
+            named = re.sub(r"{\w+}", quote(value), path)
+            if named != path:
+                answer = client.request(method, named)
+                if value.isprintable():
+                    assert answer.status_code < 500, (method, path)
+                else:
+                    refused(answer)
+            for name in names if method == "GET" and "{" not in path else ():
+                with client.stream(method, path, params={name: value}) as answer:
+                    assert answer.status_code < 500, (path, name)
 
 
 def _flipped(image: bytes, flips: list[tuple[int, int]]) -> bytes:

@@ -1,4 +1,7 @@
-"""Query parameters that an endpoint does not have are refused: a filter with a misspelt name would return everything."""
+"""Query parameters that an endpoint does not have are refused: a filter with a misspelt name would return everything.
+
+So are names in a path that nothing can have.
+"""
 
 import re
 from typing import Any
@@ -37,3 +40,10 @@ async def refuse_unknown_parameters(request: Request) -> None:
                 f"{what} is not a parameter here. Known: {', '.join(known) or 'none'}.",
                 parameters=known,
             )
+
+
+async def refuse_unprintable_paths(request: Request) -> None:
+    """A dependency of a whole app: CodedError(NOT_FOUND) if a part of the path holds what no name does, such as NUL,
+    which PostgreSQL's text can't hold."""
+    if not all(str(part).isprintable() for part in request.path_params.values()):
+        raise CodedError(Code.NOT_FOUND, "Nothing has this name.")
