@@ -1,8 +1,10 @@
 """Measures what a person waits for, on a running platform with the built page: results, studies, a long worklist, a drop of files.
 
-`python benchmarks/page.py` beside `make run` (THORAX_STATE as there); needs chromium, which draws in software here.
+`python benchmarks/page.py` beside `make run` (THORAX_STATE as there); `--jobs 500` is a quick look. Needs chromium,
+which draws in software here.
 """
 
+import argparse
 import base64
 import json
 import os
@@ -22,7 +24,7 @@ from local_stack.backing import Backing
 from local_stack.settings import LocalSettings
 
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-STUDIES, FILES, ROUNDS = 10_000, 100, 100
+FILES, ROUNDS, SCROLL_S = 100, 100, 10
 PASSWORD = "a sentence is a good password"
 FILL = """
 with numbers as (select n, gen_random_uuid() as study, gen_random_uuid() as job from generate_series(1, %(count)s) n),
@@ -41,11 +43,12 @@ select job, finding, random(), 0.5, false, 0.1, 'uncertain' from numbers, unnest
   array['atelectasis', 'cardiomegaly', 'consolidation', 'edema', 'pleural_effusion']) finding"""
 EMPTY = "delete from studies where tenant_id = %(tenant)s"
 # Scrolls by 120 px at each frame, and tells how long each frame took and how many rows there were at the end.
-SCROLL = """async (count) => {
+SCROLL = """async (seconds) => {
   const frame = () => new Promise((done) => requestAnimationFrame(done));
   const times = [];
-  let last = await frame();
-  for (let i = 0; i < count; i++) {
+  const began = await frame();
+  let last = began;
+  while (last - began < 1000 * seconds) {
     window.scrollBy(0, 120);
     const now = await frame();
     times.push(now - last);
@@ -104,7 +107,7 @@ def scrolling(page: Page) -> str:
     """Frames of a worklist that loads what comes into sight."""
     page.goto("/studies")
     page.locator(".study-row").nth(20).wait_for()
-    times, rows = page.evaluate(SCROLL, 600)
+    times, rows = page.evaluate(SCROLL, SCROLL_S)
     late = 100 * np.mean(np.array(times) > 25)
     return f"median {np.median(times):.1f} ms, 95 % {np.percentile(times, 95):.1f} ms, late {late:.0f} % ({rows} rows)"
 
@@ -120,6 +123,9 @@ def drop(page: Page) -> float:
 
 def main() -> None:
     """All figures; what was made for them is deleted."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=10_000, help="how many studies the worklist has")
+    count = parser.parse_args().jobs
     settings = LocalSettings()
     about = json.loads((settings.state / "run.json").read_text())
     base, owner = about["base_url"], Backing(settings).running_url(settings.state / "run.json")
@@ -136,7 +142,7 @@ def main() -> None:
     ):
         query = "select tenant_id from auth.users where name = %s"
         [tenant] = database.execute(query, [name]).fetchone() or [None]
-        values: dict[str, Any] = {"tenant": tenant, "count": STUDIES}
+        values: dict[str, Any] = {"tenant": tenant, "count": count}
         browser = program.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_context(viewport={"width": 1600, "height": 1000}, base_url=base).new_page()
         page.set_default_timeout(120_000)
@@ -148,7 +154,7 @@ def main() -> None:
             page.context.request.post("/auth/session", data=body)
             database.execute(FILL, values)  # type: ignore[arg-type]
             database.execute("analyze studies, instances, jobs, study_findings")
-            print(f"first page of {STUDIES} studies: {answers(client)}")
+            print(f"first page of {count} studies: {answers(client)}")
             print(f"scrolling: {scrolling(page)}")
             print(f"{FILES} files dropped are listed after {drop(page):.0f} ms")
         finally:
