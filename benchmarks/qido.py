@@ -17,7 +17,7 @@ import psycopg
 from sqlalchemy import text
 
 from gateway.dicomweb import queries
-from gateway.dicomweb.keys import STUDY_KEYS, parse
+from gateway.dicomweb.keys import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, parse
 from local_stack.roles import login
 from local_stack.stores import Postgres
 from thorax.http.database import async_engine, tenant_autocommit
@@ -47,6 +47,12 @@ QUERIES = {
     "MR (none)": {"ModalitiesInStudy": "MR"},
     "offset 1000": {"offset": "1000"},
     "offset 10000": {"offset": "10000"},
+    "series": {},
+    "series DX": {"Modality": "DX"},
+    "series MR": {"Modality": "MR"},
+    "series one": {"SeriesInstanceUID": "1.2.3"},
+    "instance": {},
+    "instance one": {"SOPInstanceUID": "1.2.3"},
 }
 
 
@@ -55,19 +61,20 @@ async def measure(url: str, tenant: UUID, names: Sequence[str], rounds: int, *, 
     engine = async_engine(url, pooled=False)
     print(f"{'query':14} {'found':>6} {'p50 ms':>8} {'p95 ms':>8}")
     for name in names:
-        query = parse(list(QUERIES[name].items()), STUDY_KEYS)
+        level = name.split()[0] if name.startswith(("series", "instance")) else "study"
+        query = parse(list(QUERIES[name].items()), STUDY_KEYS | SERIES_KEYS | INSTANCE_KEYS)
         times, found = list[float](), 0
         for _ in range(rounds):
             began = time.perf_counter()
             async with tenant_autocommit(engine, tenant) as connection:
-                found = len(await queries.studies(connection, tenant, query))
+                found = len(await queries.search(connection, tenant, level, query))
             times.append((time.perf_counter() - began) * 1e3)
         print(
             f"{name:14} {found:6} {statistics.median(times):8.1f} {statistics.quantiles(times, n=20)[-1]:8.1f}",
             flush=True,
         )
         if explain:
-            statement, values = queries.studies_statement(tenant, query)
+            statement, values = queries.statement_of(tenant, level, query)
             async with tenant_autocommit(engine, tenant) as connection:
                 plan: Sequence[str] = (
                     (await connection.execute(text(f"explain (analyze, buffers) {statement}"), values))

@@ -18,19 +18,21 @@ FIRST, SECOND = f"{uid()}", f"{uid()}"
 @pytest.fixture(scope="module")
 def reader(platform: Platform) -> Iterator[httpx.Client]:
     """A client of a tenant with two studies: of two series, and of one."""
+    first = {"StudyDate": "20260301", "AccessionNumber": "A_1"}
+    second = {"StudyDate": "20260401", "AccessionNumber": "AX1"}
     with platform.client() as client:
+        send(client, *(new(seed, FIRST, **first) for seed in (1, 2)))
         send(
-            client, new(1, FIRST), new(2, FIRST), new(3, FIRST, SeriesInstanceUID=f"{FIRST}.2", Modality="DX")
+            client,
+            new(3, FIRST, SeriesInstanceUID=f"{FIRST}.2", Modality="DX", **first),
+            new(4, SECOND, **second),
         )
-        send(client, new(4, SECOND))
-        platform.sql(
-            "update studies set study_date = '2026-03-01', accession = 'A_1' where study_instance_uid = %s",
-            FIRST,
-        )
-        platform.sql(
-            "update studies set study_date = '2026-04-01', accession = 'AX1' where study_instance_uid = %s",
-            SECOND,
-        )
+        for study, elements in ((FIRST, first), (SECOND, second)):  # as a worker does, later
+            platform.sql(
+                "update studies set study_date = %s::date, accession = %s where study_instance_uid = %s",
+                *elements.values(),
+                study,
+            )
         yield client
 
 
@@ -79,6 +81,7 @@ def test_studies_are_matched(reader: httpx.Client, query: dict[str, Any], expect
         ({"limit": "-1"}, Code.VALIDATION),
         ({"offset": "10001"}, Code.VALIDATION),
         ({"AccessionNumber": "a\0"}, Code.VALIDATION),
+        ({"includefield": "Study Date"}, Code.VALIDATION),
     ],
 )
 def test_what_is_not_matched_is_refused(reader: httpx.Client, query: dict[str, str], code: Code) -> None:
@@ -108,6 +111,69 @@ def test_series_and_instances_of_a_study_are_listed(reader: httpx.Client) -> Non
     assert found(reader, f"{path}/instances", SOP, SOPInstanceUID=all_[1]) == [all_[1]]
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({}, [f"{SECOND}.1", f"{FIRST}.1", f"{FIRST}.2"]),
+        ({"limit": 1, "offset": 1}, [f"{FIRST}.1"]),
+        ({"Modality": "DX"}, [f"{FIRST}.2"]),
+        ({"Modality": "CR", "StudyDate": "20260301"}, [f"{FIRST}.1"]),
+        ({"SeriesInstanceUID": f"{FIRST}.2,1.2.3"}, [f"{FIRST}.2"]),
+        ({"SeriesInstanceUID": "1.2.3"}, []),
+        ({"ModalitiesInStudy": "DX", "Modality": "CR"}, [f"{FIRST}.1"]),
+        ({"StudyInstanceUID": SECOND}, [f"{SECOND}.1"]),
+    ],
+)
+def test_series_of_all_studies_are_matched(
+    reader: httpx.Client, query: dict[str, Any], expected: list[str]
+) -> None:
+    came = [uid for uid in found(reader, "/series", SERIES, **query) if uid.startswith((FIRST, SECOND))]
+    assert came == expected
+
+
+def test_instances_of_all_studies_are_matched(reader: httpx.Client) -> None:
+    assert len(found(reader, "/instances", SOP, Modality="CR")) == 3
+    [one] = found(reader, "/instances", SOP, SeriesInstanceUID=f"{SECOND}.1")
+    assert found(reader, "/instances", SOP, SOPInstanceUID=one) == [one]
+    assert found(reader, "/instances", STUDY, SOPInstanceUID=one, StudyDate="20260301") == []
+    assert found(reader, "/instances", SOP, SOPClassUID="1.2.3") == []
+
+
+def test_an_answer_has_the_levels_above_where_the_path_does_not_say_them(reader: httpx.Client) -> None:
+    study, of_series, rows = "00080020", "00201209", "00280010"
+    path = f"/dicomweb/studies/{FIRST}"
+    whole = {"Modality": "CR", "StudyDate": "20260301"}
+    [series] = reader.get("/dicomweb/series", params=whole).json()
+    assert (series[study]["Value"], series[of_series]["Value"]) == (["20260301"], [2])
+    assert series["00081190"]["Value"][0].endswith(f"/series/{FIRST}.1")
+    instance = reader.get("/dicomweb/instances", params=whole).json()[0]
+    assert instance.keys() >= {study, of_series, "00080018"}
+    assert reader.get(f"{path}/instances").json()[0].keys() & {study, of_series} == {of_series}
+    assert not reader.get(f"{path}/series/{FIRST}.1/instances").json()[0].keys() & {study, of_series}
+    assert rows not in series
+
+
+@pytest.mark.parametrize(
+    ("fields", "more"),
+    [
+        ("StudyDate", {"00080020"}),
+        ("00080020,ModalitiesInStudy", {"00080020", "00080061"}),
+        (["StudyDate", "0020000e"], {"00080020"}),
+        ("Rows,PatientComments,RequestAttributesSequence.StudyInstanceUID", set()),
+        ("all", {"00080020", "00080061", "00100010", "00201206", "00201208"}),
+    ],
+)
+def test_includefield_adds_what_is_known_of_the_levels_above(
+    reader: httpx.Client, fields: str | list[str], more: set[str]
+) -> None:
+    path, one = f"/dicomweb/studies/{FIRST}/series", {"Modality": "DX"}
+    [usual] = reader.get(path, params=one).json()
+    [asked] = reader.get(path, params={**one, "includefield": fields}).json()
+    assert asked.keys() - usual.keys() >= more
+    assert fields == "all" or asked.keys() - usual.keys() == more
+    assert asked | usual == asked
+
+
 def test_a_study_that_came_twice_is_listed_once(reader: httpx.Client, platform: Platform) -> None:
     platform.sql(
         "insert into studies (id, tenant_id, study_instance_uid) select gen_random_uuid(), tenant_id, study_instance_uid"
@@ -122,9 +188,14 @@ def test_dicomweb_client_searches(reader: httpx.Client, platform: Platform) -> N
     assert len(dicomweb.search_for_studies(search_filters={"StudyDate": "20260301"})) == 1
     assert len(dicomweb.search_for_series(FIRST)) >= 2
     assert len(dicomweb.search_for_instances(FIRST, f"{FIRST}.1")) == 2
+    everywhere = {"search_filters": {"Modality": "CR"}, "fields": ["StudyDate", "00080061"], "limit": 2}
+    assert [one[STUDY]["Value"] for one in dicomweb.search_for_series(**everywhere)] == [[SECOND], [FIRST]]
+    assert len(dicomweb.search_for_instances(**everywhere, get_remaining=True)) == 3
 
 
 def test_other_tenants_find_nothing(reader: httpx.Client, platform: Platform) -> None:
     with platform.client() as stranger:
         for path in ("", f"/{FIRST}/series", f"/{FIRST}/instances", f"/{FIRST}/series/{FIRST}.1/instances"):
             assert found(stranger, f"/studies{path}") == []
+        for path in ("/series", "/instances", "/studies/1.2,1.3/series", "/studies/a%00/instances"):
+            assert found(stranger, path) == []

@@ -25,6 +25,8 @@ WITHOUT_ID = {
     ("post", "/dicomweb/studies"),  # it shows what the sender has sent
     ("post", "/dicomweb/studies/{study}"),
     ("get", "/dicomweb/studies"),  # test_qido: of the tenant and of no other
+    ("get", "/dicomweb/series"),
+    ("get", "/dicomweb/instances"),
     ("get", "/dicomweb/studies/{study}/series"),  # an empty list, as DICOMweb has it
     ("get", "/dicomweb/studies/{study}/instances"),
     ("get", "/dicomweb/studies/{study}/series/{series}/instances"),

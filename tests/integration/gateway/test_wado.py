@@ -221,6 +221,52 @@ def test_pictures_are_jpeg_by_default_and_thumbnails_small(
         assert pixels(answer.content).shape == (96, 96)
 
 
+def test_each_call_of_dicomweb_client_that_retrieves_is_answered(
+    platform: Platform, reader: httpx.Client
+) -> None:
+    study = uid()
+    native, packed = send(reader, new(1, study), without_loss(new(2, study, SeriesInstanceUID=f"{study}.2")))
+    web, one = viewer(platform, reader), packed.uids
+    assert {ds.SOPInstanceUID for ds in web.iter_study(study)} >= {native.uids[2], one[2]}
+    assert [ds.SOPInstanceUID for ds in web.iter_series(*one[:2])] == [one[2]]
+    [found] = web.retrieve_series_metadata(*one[:2])
+    assert found["7FE00010"]["BulkDataURI"].endswith("/bulkdata/7FE00010")
+    link = f"{platform.base}{packed.path}/bulkdata/7FE00010"  # its Host header lacks the port, and so do the links that it gets
+    assert [*web.iter_bulkdata(link)] == [packed.ds.pixel_array.tobytes()]
+    assert [*web.iter_instance_frames(*one, [1])] == [packed.ds.pixel_array.tobytes()]
+    frame = get_frame(packed.ds.PixelData, 0, number_of_frames=1)
+    assert web.retrieve_instance_frames(*one, [1], ("image/jp2",)) == [frame]
+    for picture in (
+        web.retrieve_series_rendered(*one[:2]),
+        web.retrieve_series_rendered(*one[:2], ("image/png",)),
+        web.retrieve_instance_frames_rendered(*one, [1]),
+        web.retrieve_instance_frames_rendered(*one, [1], ("image/jpeg",)),
+    ):
+        assert pixels(picture).shape == (96, 96)
+
+
+def test_of_a_study_all_images_are_rendered_in_one_answer(reader: httpx.Client) -> None:
+    study = uid()
+    first, second = send(reader, new(1, study), new(2, study))
+    path = f"/dicomweb/studies/{study}/series/{study}.1"
+    for accept in (
+        'multipart/related; type="image/png"',
+        "multipart/related; type=image/png; q=0.5, image/gif",
+    ):
+        answer = reader.get(f"{path}/rendered", headers={"Accept": accept})
+        assert answer.headers["content-type"].startswith('multipart/related; type="image/png"')
+        boundary = answer.headers["content-type"].partition("boundary=")[2].encode()
+        bodies = [body.partition(b"\r\n\r\n")[2] for body in answer.content.split(b"--" + boundary)[1:-1]]
+        assert len(bodies) == 2
+        alone = {
+            reader.get(f"{sent.path}/rendered", headers={"Accept": "image/png"}).content
+            for sent in (first, second)
+        }
+        assert {body.removesuffix(b"\r\n") for body in bodies} == alone
+    problem(reader.get(f"{path}/rendered", headers={"Accept": "image/jpeg"}), Code.NOT_ACCEPTABLE)
+    problem(reader.get(f"/dicomweb/studies/{uid()}/rendered"), Code.NOT_FOUND)
+
+
 @pytest.mark.parametrize(
     ("path", "accept", "code"),
     [

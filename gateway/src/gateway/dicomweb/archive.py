@@ -53,7 +53,9 @@ class Archive:
         """The instances of a target, at least one. Raises CodedError(NOT_FOUND)."""
         if not all(is_uid(uid) for uid in (target.study, target.series, target.sop) if uid is not None):
             raise CodedError(Code.NOT_FOUND)
-        rows = await self.rows(tenant_id, target)
+        await self.derived(tenant_id, target)
+        async with tenant_autocommit(self._engine, tenant_id) as connection:
+            rows = await queries.instances(connection, tenant_id, target.study, target.series, target.sop)
         if not rows:
             raise CodedError(Code.NOT_FOUND)
         return [
@@ -69,19 +71,15 @@ class Archive:
             for row in rows
         ]
 
-    async def rows(self, tenant_id: UUID, target: Target) -> Sequence[queries.AnyRow]:
-        """The rows of a target; of a whole study with our own objects, which are made when somebody looks for the first time."""
-        if target.series is None:
-            await self._derived(tenant_id, target.study)
-        async with tenant_autocommit(self._engine, tenant_id) as connection:
-            return await queries.instances(connection, tenant_id, target.study, target.series, target.sop)
-
-    async def _derived(self, tenant_id: UUID, study: str) -> None:
-        """Returns once a study's answers are there as DICOM objects, or have not come in time."""
+    async def derived(self, tenant_id: UUID, target: Target) -> None:
+        """Returns once our own objects of a whole study are there, which are made when somebody looks for the first time,
+        or have not come in time."""
+        if target.series is not None:
+            return
         deadline = monotonic() + DERIVE_WAIT_S
         while monotonic() < deadline:
             async with tenant_autocommit(self._engine, tenant_id) as connection:
-                if not await queries.derivation_open(connection, tenant_id, study):
+                if not await queries.derivation_open(connection, tenant_id, target.study):
                     return
             await asyncio.sleep(LOOK_AGAIN_S)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from gateway.dicomweb.results import fields
 from thorax.errors import Code, CodedError
 
 STUDY_KEYS: Final = {
@@ -34,6 +35,7 @@ class Query:
     matches: Mapping[str, str]
     limit: int = _USUAL
     offset: int = 0
+    fields: frozenset[str] = frozenset()  # keywords of `includefield`
 
 
 def parse(pairs: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> Query:
@@ -42,11 +44,13 @@ def parse(pairs: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> Query:
     Raises CodedError: UNKNOWN_PARAMETER for another key, VALIDATION for a value that can't be matched.
     """
     keyword_of = {name: keyword for keyword, tag in keys.items() for name in (keyword, tag)}
-    matches, options = dict[str, str](), dict[str, str]()
+    matches, options, included = dict[str, str](), dict[str, str](), list[str]()
     for name, value in pairs:
         if len(value) > _LONGEST or "\0" in value:
             raise CodedError(Code.VALIDATION, "A value of the query is too long, or not text.")
-        if name in _OPTIONS:
+        if name == "includefield":
+            included.append(value)
+        elif name in _OPTIONS:
             options[name] = value
         elif name in keyword_of:
             matches |= {keyword_of[name]: value} if value.strip("*") else {}  # PS3.4, C.2.2.2.3: universal
@@ -58,7 +62,7 @@ def parse(pairs: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> Query:
     if offset and offset > _FURTHEST:
         detail = f"`offset` is at most {_FURTHEST}. Search for a range of dates instead."
         raise CodedError(Code.VALIDATION, detail)
-    return Query(matches, min(_USUAL if limit is None else limit, MOST), offset or 0)
+    return Query(matches, min(_USUAL if limit is None else limit, MOST), offset or 0, fields(included))
 
 
 def _unknown(name: str, keys: Mapping[str, str]) -> CodedError:

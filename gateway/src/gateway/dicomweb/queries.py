@@ -16,26 +16,66 @@ AnyRow = Row[*tuple[Any, ...]]
 # A study that came several times is several rows: the first stands for them. Subqueries with a limit are answered for one
 # study after the other by an index, where a join would read all of a tenant's. They are booleans, as the planner would take `id = (…)` to
 # match one row, and sort all studies rather than stop at the limit.
-_STUDIES = """
-with shown as (
+_SHOWN = """
   select s.study_instance_uid, s.study_date, s.accession from studies s
   where s.tenant_id = :tenant and s.study_instance_uid is not null {conditions}
     and (
       select o.id = s.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
       order by o.created_at, o.id limit 1)
-    and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)
-  order by s.study_date desc nulls last, s.study_instance_uid limit :limit offset :offset)
-select shown.*, of_it.* from shown cross join lateral (
-  select count(distinct sop_instance_uid) as instances, count(distinct series_instance_uid) as series,
-    array_agg(distinct modality) as modalities
-  from (
-    select i.sop_instance_uid, i.series_instance_uid, i.modality from studies o join instances i on i.study_id = o.id
+    and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)"""
+# Of a UID that came several times it is the image that came first.
+_MEMBERS = """(
+    select distinct on (i.sop_instance_uid) i.sop_instance_uid, i.series_instance_uid, i.modality, i.sop_class_uid,
+      i.transfer_syntax, i.rows, i.columns, false as made
+    from studies o join instances i on i.study_id = o.id
     where o.tenant_id = :tenant and o.study_instance_uid = shown.study_instance_uid
       and i.transfer_syntax is not null and i.error_code is distinct from 'instance_conflict'
+    order by i.sop_instance_uid, i.contests is not null, o.created_at)
     union all
-    select d.sop_instance_uid, d.series_instance_uid, d.modality from derived d
-    where d.tenant_id = :tenant and d.study_instance_uid = shown.study_instance_uid) as member) as of_it
-order by shown.study_date desc nulls last, shown.study_instance_uid"""
+    select d.sop_instance_uid, d.series_instance_uid, d.modality, d.sop_class_uid, d.transfer_syntax, null, null, true
+    from derived d where d.tenant_id = :tenant and d.study_instance_uid = shown.study_instance_uid"""
+_OF_STUDY = """
+    select count(*) as study_instances, count(distinct series_instance_uid) as study_series,
+      array_agg(distinct modality) as modalities from"""
+_OF_SERIES = """
+    select series_instance_uid, min(modality) as modality, count(*) as series_instances, bool_or(made) as made
+    from member where series_instance_uid is not null group by series_instance_uid"""
+
+
+def _below(columns: str, order: str) -> str:
+    """What studies have below them; of the newest studies, as far as the limit."""
+    return f"""
+select shown.*, of_it.* from ({_SHOWN}) as shown cross join lateral (
+  with member as materialized ({_MEMBERS}), of_study as ({_OF_STUDY} member), of_series as ({_OF_SERIES})
+  select of_study.*, of_series.modality as series_modality, of_series.series_instances, {columns} where true {{within}}) as of_it
+order by shown.study_date desc nulls last, shown.study_instance_uid, of_it.made, {order} limit :limit offset :offset"""  # noqa: S608 - made of constants
+
+
+_STATEMENTS = {
+    "study": f"""
+with shown as ({_SHOWN} order by s.study_date desc nulls last, s.study_instance_uid limit :limit offset :offset)
+select shown.*, of_it.* from shown cross join lateral ({_OF_STUDY} ({_MEMBERS}) as member) as of_it
+order by shown.study_date desc nulls last, shown.study_instance_uid""",  # noqa: S608
+    "series": _below(
+        "of_series.series_instance_uid, of_series.made from of_study, of_series", "of_it.series_instance_uid"
+    ),
+    "instance": _below(
+        "member.* from of_study, of_series join member using (series_instance_uid)",
+        "of_it.series_instance_uid, of_it.sop_instance_uid",
+    ),
+}
+_TABLE = {"series": "of_series", "instance": "member"}
+_COLUMNS = {
+    "SeriesInstanceUID": "series_instance_uid",
+    "SOPInstanceUID": "sop_instance_uid",
+    "SOPClassUID": "sop_class_uid",
+    "Modality": "modality",
+}
+_HOLDING = """and s.study_instance_uid in (
+      select o.study_instance_uid from instances i join studies o on o.id = i.study_id
+      where i.tenant_id = :tenant and i.{column} = any(cast(:{column} as text[])) and i.transfer_syntax is not null
+      union all
+      select d.study_instance_uid from derived d where d.tenant_id = :tenant and d.{column} = any(cast(:{column} as text[])))"""
 _CONDITIONS = {
     "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
     "AccessionNumber": "and s.accession = :accession",
@@ -88,37 +128,55 @@ _SERVED = (
 )
 
 
-async def studies(connection: AsyncConnection, tenant_id: UUID, query: Query) -> Sequence[AnyRow]:
-    """Studies that match a query of `STUDY_KEYS`, the newest Study Date first. Raises CodedError(VALIDATION)."""
+async def search(connection: AsyncConnection, tenant_id: UUID, level: str, query: Query) -> Sequence[AnyRow]:
+    """What matches of a level (study, series or instance), that of the newest Study Date first. Raises CodedError(VALIDATION)."""
     common = False
-    if modalities := query.matches.get("ModalitiesInStudy"):
+    if modalities := _modalities(query):
         values = {"tenant": tenant_id, "modalities": listed(modalities), "many": _MANY}
         common = bool((await connection.execute(_IS_COMMON, values)).scalar())
-    statement, values = studies_statement(tenant_id, query, common_modality=common)
+    statement, values = statement_of(tenant_id, level, query, common_modality=common)
     return (await connection.execute(text(statement), values)).all()
 
 
-def studies_statement(
-    tenant_id: UUID, query: Query, *, common_modality: bool = False
+def statement_of(
+    tenant_id: UUID, level: str, query: Query, *, common_modality: bool = False
 ) -> tuple[str, dict[str, Any]]:
-    """The SQL of `studies`, and its values."""
+    """The SQL of `search`, and its values."""
     values: dict[str, Any] = {"tenant": tenant_id, "limit": query.limit, "offset": query.offset}
+    conditions, within = list[str](), list[str]()
     for keyword, value in query.matches.items():
-        if keyword == "StudyDate":
-            values["since"], values["until"] = days(value)
-        elif keyword == "AccessionNumber" and is_pattern(value):
-            begins = prefix(value)
-            values |= {"accession": like(value), "first": begins, "last": begins + _GREATEST}
-        elif keyword == "AccessionNumber":
-            values["accession"] = value.strip()
-        else:
-            values["uids" if keyword == "StudyInstanceUID" else "modalities"] = listed(value)
-    conditions = dict(_CONDITIONS)
-    if "first" in values:
-        conditions["AccessionNumber"] = _PATTERN
-    if common_modality:
-        conditions["ModalitiesInStudy"] = _COMMON_MODALITY
-    return _STUDIES.format(conditions=" ".join(conditions[keyword] for keyword in query.matches)), values
+        if column := _COLUMNS.get(keyword):
+            values[column] = listed(value)
+            within.append(f"and {_TABLE[level]}.{column} = any(cast(:{column} as text[]))")
+            if keyword != "Modality" and "StudyInstanceUID" not in query.matches:
+                conditions.append(_HOLDING.format(column=column))
+        elif keyword != "ModalitiesInStudy":
+            condition, own = _of_study(keyword, value)
+            conditions.append(condition)
+            values |= own
+    if modalities := _modalities(query):
+        values["modalities"] = listed(modalities)
+        conditions.append(_COMMON_MODALITY if common_modality else _CONDITIONS["ModalitiesInStudy"])
+    return _STATEMENTS[level].format(conditions=" ".join(conditions), within=" ".join(within)), values
+
+
+def _modalities(query: Query) -> str | None:
+    """Of which a study has one; those of a series as well, unless the study is known anyhow."""
+    of_series = None if "StudyInstanceUID" in query.matches else query.matches.get("Modality")
+    return query.matches.get("ModalitiesInStudy", of_series)
+
+
+def _of_study(keyword: str, value: str) -> tuple[str, dict[str, Any]]:
+    """A condition, and its values."""
+    if keyword == "StudyDate":
+        since, until = days(value)
+        return _CONDITIONS[keyword], {"since": since, "until": until}
+    if keyword == "StudyInstanceUID":
+        return _CONDITIONS[keyword], {"uids": listed(value)}
+    if is_pattern(value):
+        begins = prefix(value)
+        return _PATTERN, {"accession": like(value), "first": begins, "last": begins + _GREATEST}
+    return _CONDITIONS[keyword], {"accession": value.strip()}
 
 
 async def instances(

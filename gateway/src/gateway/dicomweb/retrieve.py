@@ -157,6 +157,16 @@ def _add_level(level: str, path: str, target_of: Any) -> None:
         [(stored, forms)] = await asked.archive.with_forms(asked.tenant_id, [first])
         return await single(asked.blobs, _picture(stored, forms, THUMBNAIL, JPEG))
 
+    @router.get(
+        f"{path}/rendered",
+        name=f"retrieve_{level}_rendered",
+        responses=_binary(JPEG, PNG, f'multipart/related; type="{JPEG}"'),
+        response_class=Response,
+    )
+    async def rendered(asked: Asked, target: Wanted) -> StreamingResponse:
+        """Fetch the images as they are shown: with the file's VOI LUT or window, and MONOCHROME1 inverted."""
+        return await _rendered(asked, target)
+
 
 for _level in LEVELS:
     _add_level(*_level)
@@ -191,20 +201,32 @@ async def retrieve_frames(asked: Asked, target: Instance, frames: Frames) -> Str
     return await related(asked.blobs, bodies)
 
 
-@router.get(f"{INSTANCE}/rendered", responses=_binary(JPEG, PNG), response_class=Response)
-async def retrieve_rendered(asked: Asked, target: Instance) -> StreamingResponse:
-    """Fetch the image as it is shown: with the file's VOI LUT or window, and MONOCHROME1 inverted."""
-    chosen = accepted(asked.accept, JPEG, PNG)
-    blob = RENDERED_JPEG if chosen == JPEG else RENDERED_PNG
-    return await single(asked.blobs, _picture(*await asked.one(target), blob, chosen))
-
-
 @router.get(f"{INSTANCE}/frames/{{frames}}/rendered", responses=_binary(JPEG, PNG), response_class=Response)
 async def retrieve_rendered_frames(asked: Asked, target: Instance, frames: Frames) -> StreamingResponse:
     """Fetch the first frame as it is shown."""
     if _numbers(frames, _MOST_FRAMES) != [1]:
         raise not_acceptable("Of the frames the first is rendered.")
-    return await retrieve_rendered(asked, target)
+    return await _rendered(asked, target)
+
+
+async def _rendered(asked: Retrieval, target: Target) -> StreamingResponse:
+    """The pictures of all images of a target: one alone, where that is accepted, and several as parts (PS3.18, 8.7.4).
+
+    What is not an image, or can't be decoded, has none, unless there is nothing else.
+    """
+    media_type = accepted(asked.accept, JPEG, PNG)
+    blob = RENDERED_JPEG if media_type == JPEG else RENDERED_PNG
+    wish = next(wish for wish in wishes(asked.accept) if wish.takes(media_type))
+    found = await asked.archive.with_forms(asked.tenant_id, await asked.found(target))
+    shown = [(one, forms) for one, forms in found if forms.pictures and not forms.undecodable] or found[:1]
+    bodies = [_picture(one, forms, blob, media_type) for one, forms in shown]
+    if len(bodies) == 1 and not wish.multipart:
+        return await single(asked.blobs, bodies[0])
+    if not wish.multipart and wish.media_type != "*/*":
+        raise not_acceptable(
+            f'There are {len(bodies)} images. Accept `multipart/related; type="{media_type}"`.'
+        )
+    return await related(asked.blobs, bodies)
 
 
 @router.get(f"{INSTANCE}/bulkdata/{{tag}}", responses=_binary(OCTETS), response_class=Response)
