@@ -28,10 +28,10 @@ export function Audit() {
             <time key={id} dateTime={at} title={place === null ? "not linked yet" : `place ${place}`}>
               {when(at)}
             </time>,
-            <code key="actor">{actor.slice(0, 8)}</code>,
+            <code key="actor">{short(actor)}</code>,
             action.replaceAll("_", " "),
             <code key="subject" title={subject}>
-              {subject.slice(0, 8)}
+              {short(subject)}
             </code>,
             inWords(detail),
           ])}
@@ -41,6 +41,9 @@ export function Audit() {
     </section>
   );
 }
+
+/** The beginning of an id or digest; names of services are whole. */
+const short = (id: string) => id.replace(/^([0-9a-f]{8})[0-9a-f-]+$/, "$1");
 
 function inWords(detail: Record<string, unknown>): string {
   return Object.entries(detail)

@@ -65,7 +65,7 @@ export function followJobs(client: QueryClient): () => void {
   };
 }
 
-export const jobKey = (id: string) => ["job", "studies", id];
+const jobKey = (id: string) => ["job", "studies", id];
 export const rowKey = (id: string) => ["row", id];
 
 function changed(client: QueryClient, row: JobSummary): void {

@@ -17,7 +17,7 @@ const RATES = [
 ] as const;
 
 /** “0.72 (0.54–0.85)”. */
-export function rate(of: Schemas["Rate"] | null | undefined): string {
+function rate(of: Schemas["Rate"] | null | undefined): string {
   if (!of) return "—";
   const interval = of.low == null || of.high == null ? "" : ` (${of.low.toFixed(2)}–${of.high.toFixed(2)})`;
   return of.value.toFixed(2) + interval;

@@ -67,7 +67,7 @@ export function Actions({ job, at }: { job: Job; at: JobRef }) {
 }
 
 /** A file that can't be analysed stays one: only what may have another outcome can be tried again. */
-export function mayRetry({ state, error, images }: Job): boolean {
+function mayRetry({ state, error, images }: Job): boolean {
   if (state !== "failed") return state === "cancelled";
   return ![error, ...images.map((image) => image.error)].every((one) => !one || one.permanent);
 }

@@ -8,7 +8,7 @@ import { type ColorMap, lookup } from "./colormaps";
 import type { Pixels, Window } from "./pixels";
 
 /** Image pixel at the middle of the pane, and CSS pixels per image pixel. */
-export type View = { x: number; y: number; scale: number };
+type View = { x: number; y: number; scale: number };
 export type Split = "single" | "side" | "swipe";
 
 /** What to draw of one image. */
