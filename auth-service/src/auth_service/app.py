@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import structlog
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -19,15 +19,9 @@ from auth_service.keys.keyring import RELOAD_S
 from auth_service.keys.service import load_keys
 from auth_service.sessions import endpoints as sessions
 from auth_service.sessions import oauth
-from thorax.http import openapi as http_document
-from thorax.http import problems
+from thorax.http.app import add_middleware, new_app
 from thorax.http.authentication import Authenticator
 from thorax.http.background import background
-from thorax.http.methods import HeadAsGet
-from thorax.http.middleware import BodyLimits, RequestTelemetry
-from thorax.http.openapi import operation_id
-from thorax.http.parameters import refuse_unknown_parameters, refuse_unprintable_paths
-from thorax.http.sharing import share
 from thorax.identity import AUDIENCE, TokenVerifier
 from thorax.version import VERSION
 
@@ -37,28 +31,17 @@ _log = structlog.get_logger(__name__)
 
 def create_app(context: AppContext) -> FastAPI:
     """The app. It connects to the database at its start, and retries while the database is unreachable."""
-    app = FastAPI(
-        title="Thorax auth-service",
-        description="Accounts, sessions, machine clients and signing keys.",
-        version=VERSION,
+    app = new_app(
+        "Thorax auth-service",
+        "Accounts, sessions, machine clients and signing keys.",
+        _lifespan,
+        [room.router for room in (oauth, keys, sessions, accounts, clients, administration)],
         openapi_url="/auth/openapi.json",
-        docs_url=None,
-        redoc_url=None,
-        generate_unique_id_function=operation_id,
-        lifespan=_lifespan,
-        dependencies=[Depends(refuse_unprintable_paths), Depends(refuse_unknown_parameters)],
     )
     app.state.context = context
     app.state.authenticator = Authenticator(TokenVerifier(context.settings.issuer, AUDIENCE, context.keyring))
-    for room in (oauth, keys, sessions, accounts, clients, administration):
-        app.include_router(room.router)
     _add_probes(app)
-    problems.install(app)
-    http_document.install(app)
-    app.add_middleware(BodyLimits)
-    app.add_middleware(RequestTelemetry)
-    app.add_middleware(HeadAsGet)
-    share(app, context.settings.cors_origins)
+    add_middleware(app, context.settings.cors_origins)
     return app
 
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from thorax.identity import MAX_TOKEN_LIFE_S
 from thorax.settings import Networks, Origins, Port, ReadableFile, SecretFile, Settings
@@ -51,7 +51,3 @@ class AuthSettings(Settings):
     def session_idle(self) -> timedelta:
         """How long a login lasts unused."""
         return timedelta(days=self.session_idle_days)
-
-    def auth_secret(self) -> SecretStr:
-        """The secret in `auth_secret_file`."""
-        return SecretStr(self.auth_secret_file.read_text().strip())

@@ -8,6 +8,7 @@ from typing import TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
+from pydantic import SecretStr
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, SessionTransaction
@@ -83,7 +84,7 @@ def _name_actor(db: Session, _transaction: SessionTransaction | None, connection
 def build(settings: AuthSettings) -> AppContext:
     """The context of an app; it does not connect yet."""
     engine = async_engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
-    encryption = KeyEncryption(settings.auth_secret())
+    encryption = KeyEncryption(SecretStr(settings.auth_secret_file.read_text().strip()))
     keyring = Keyring(encryption)
     signer = TokenSigner(settings.issuer, keyring.signing, settings.token_life_s)
     passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)

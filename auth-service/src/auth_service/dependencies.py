@@ -12,7 +12,7 @@ from auth_service.sessions import queries as sessions
 from thorax.errors import Code, CodedError
 from thorax.http.address import client_address, rate_limit_key
 from thorax.http.authentication import Caller
-from thorax.identity import Principal, Scope, unauthenticated
+from thorax.identity import Scope, unauthenticated
 
 
 async def _transaction(request: Request) -> AsyncIterator[Transaction]:
@@ -29,7 +29,7 @@ async def _address(request: Request, tx: Tx) -> str:
     return rate_limit_key(client_address(request, tx.app.settings.trusted_proxies))
 
 
-async def live_user(caller: Principal, tx: Transaction) -> User:
+async def live_user(caller: Caller, tx: Tx) -> User:
     """The user behind a token as of now: a token outlives its session or account by up to ten minutes elsewhere,
     but not here. Raises CodedError: UNAUTHENTICATED, or FORBIDDEN for a machine client."""
     if caller.kind != "user" or caller.session is None:
@@ -41,10 +41,6 @@ async def live_user(caller: Principal, tx: Transaction) -> User:
     return user
 
 
-async def _user(caller: Caller, tx: Tx) -> User:
-    return await live_user(caller, tx)
-
-
 async def _administrator(caller: Caller, tx: Tx) -> User:
     caller.require(Scope.ADMIN)
     user = await live_user(caller, tx)
@@ -54,6 +50,6 @@ async def _administrator(caller: Caller, tx: Tx) -> User:
 
 
 Address = Annotated[str, Depends(_address)]
-CurrentUser = Annotated[User, Depends(_user)]
+CurrentUser = Annotated[User, Depends(live_user)]
 Administrator = Annotated[User, Depends(_administrator)]
 UserAgent = Annotated[str, Header(alias="User-Agent", include_in_schema=False)]

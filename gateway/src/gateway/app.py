@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from redis.asyncio import Redis
 
 from gateway import admin, audit, auth_proxy, bundles, health
@@ -34,19 +34,13 @@ from gateway.uploads import endpoints as uploads
 from gateway.uploads.accept import Acceptance
 from gateway.uploads.rate_limit import UploadRateLimit
 from gateway.uploads.receive import Receiver
-from thorax.http import openapi as http_document
-from thorax.http import problems
+from thorax.http.app import add_middleware, new_app
 from thorax.http.authentication import Authenticator
 from thorax.http.background import background
 from thorax.http.database import async_engine
-from thorax.http.methods import HeadAsGet
-from thorax.http.middleware import BodyLimits, RequestTelemetry
-from thorax.http.openapi import operation_id
-from thorax.http.parameters import refuse_unknown_parameters, refuse_unprintable_paths
-from thorax.http.sharing import GzipJson, share
+from thorax.http.sharing import GzipJson
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
-from thorax.version import VERSION
 from thorax.work.hints import Hints, celery_app
 
 DESCRIPTION = f"""Send chest X-rays, poll the job, get five findings with a heatmap each.
@@ -66,20 +60,6 @@ here and answers with `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) six month
 
 def create_app(settings: GatewaySettings) -> FastAPI:
     """Build the app. Nothing is opened before the server starts it."""
-    app = FastAPI(
-        title="Thorax",
-        version=VERSION,
-        description=DESCRIPTION,
-        lifespan=_lifespan,
-        dependencies=[Depends(refuse_unprintable_paths), Depends(refuse_unknown_parameters)],
-        redoc_url=None,
-        docs_url=None,  # FastAPI's own asks a CDN; this one's is `gateway.site.api_docs`
-        openapi_url=None,
-        servers=[{"url": "/", "description": "This server."}],
-        generate_unique_id_function=operation_id,
-    )
-    app.state.settings = settings
-    app.state.notifications = JobNotifications(settings.listen_url)
     routers = (
         *(uploads.router, dicomweb.router, retrieve.router, search.router, studies.router),
         *(jobs.jobs, events.router, images.jobs, fhir.router),
@@ -88,23 +68,17 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(admin.router, audit.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )
-    for router in routers:
-        app.include_router(router)
-    problems.install(app)
-    http_document.install(app)
+    servers = [{"url": "/", "description": "This server."}]
+    app = new_app("Thorax", DESCRIPTION, _lifespan, routers, openapi_url=None, servers=servers)
+    app.state.settings = settings
+    app.state.notifications = JobNotifications(settings.listen_url)
     app.add_middleware(GzipJson, secret=("/v1/anonymous/", "/auth/"))
-    app.add_middleware(
-        BodyLimits,
-        limits={
-            **dict.fromkeys(("/v1/jobs", "/v1/anonymous/jobs"), settings.max_body_bytes),
-            **dict.fromkeys(("/dicomweb/studies", "/dicomweb/studies/"), settings.max_stow_bytes),
-        },
-        idle_s=settings.body_idle_s,
-        total_s=settings.body_total_s,
-    )
-    app.add_middleware(RequestTelemetry)
-    app.add_middleware(HeadAsGet)
-    share(app, settings.cors_origins)
+    bytes_of = {
+        **dict.fromkeys(("/v1/jobs", "/v1/anonymous/jobs"), settings.max_body_bytes),
+        **dict.fromkeys(("/dicomweb/studies", "/dicomweb/studies/"), settings.max_stow_bytes),
+    }
+    limits = {"limits": bytes_of, "idle_s": settings.body_idle_s, "total_s": settings.body_total_s}
+    add_middleware(app, settings.cors_origins, limits)
     return app
 
 

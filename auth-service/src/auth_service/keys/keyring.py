@@ -22,9 +22,8 @@ from thorax.sealing import Seal
 
 RELOAD_S = 30
 LEAD = timedelta(minutes=10)  # longer than a JWKS cache's max_age (300 s) plus RELOAD_S
-OVERLAP = timedelta(
-    seconds=MAX_TOKEN_LIFE_S + LEEWAY_S + 2 * RELOAD_S
-)  # until the old key's last token is refused
+# Until the old key's last token is refused:
+OVERLAP = timedelta(seconds=MAX_TOKEN_LIFE_S + LEEWAY_S + 2 * RELOAD_S)
 
 _KEY_SINCE = Gauge(
     "thorax_signing_key_since_seconds", "When the newest signing key became active (Unix time); 0: none"
