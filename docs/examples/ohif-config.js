@@ -10,6 +10,17 @@ window.config = {
   strictZSpacingForVolumeViewport: true,
   studyPrefetcher: { enabled: false },
   defaultDataSourceName: "thorax",
+  customizationService: [
+    {
+      // OHIF 3.13 opens no report in which a measurement group has no region, as those of an unlikely finding.
+      onBeforeSRAddMeasurement: {
+        $set: ({ measurement }) => {
+          if (measurement.coords.length === 0) measurement.coords.push({});
+          return measurement;
+        },
+      },
+    },
+  ],
   dataSources: [
     {
       namespace: "@ohif/extension-default.dataSourcesModule.dicomweb",

@@ -1,6 +1,6 @@
 """The structured report: Comprehensive SR with TID 1500 as its root (PS3.16)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,9 @@ def report(answer: Answer) -> Sealed:
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=code(coding.PROCEDURE),
-        imaging_measurements=[group for image in answer.images for group in _groups(answer, image)],
+        imaging_measurements=_with_regions_first(
+            group for image in answer.images for group in _groups(answer, image)
+        ),
         title=TITLE,
     )
     (root,) = content
@@ -52,6 +54,13 @@ def report(answer: Answer) -> Sealed:
     )
     made.ContentSequence = tree
     return seal(made, answer, answer.images[0].source)
+
+
+def _with_regions_first(groups: Iterable[Group]) -> list[Group]:
+    """As OHIF opens a report at its first group, and draws nothing where that has no region."""
+    return sorted(
+        groups, key=lambda group: not isinstance(group, sr.PlanarROIMeasurementsAndQualitativeEvaluations)
+    )
 
 
 def _groups(answer: Answer, image: AnalysedImage) -> Iterator[Group]:
