@@ -48,6 +48,7 @@ OTHER: dict[str, Any] = {
     },
     "dicom": {"port": 104, "networks": [{"ipBlock": {"cidr": "192.0.2.48/28"}}]},
     "pacs": {"ports": [{"port": 8443}], "networks": [{"ipBlock": {"cidr": "192.0.2.64/28"}}]},
+    "webhooks": {"ports": [{"port": 8444}], "networks": [{"ipBlock": {"cidr": "192.0.2.80/28"}}]},
     "monitoring": {"team": "watching"},
     "settings": {"HTTPS_PROXY": "http://proxy.hospital.test:9000", "THORAX_LOG_LEVEL": "WARNING"},
 }
