@@ -1,6 +1,7 @@
 """Results delivered to a real Orthanc over DICOMweb, and to peers that lie, refuse or are away."""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -173,6 +174,8 @@ def test_what_thorax_made_starts_no_analysis_when_it_comes_back(platform: Platfo
     assert not platform.sql("select 1 from studies where tenant_id = %s", tenant)
 
 
+CIRCLE_S = float(os.environ.get("CIRCLE_S", "10"))
+"""Ten times as long as a study of this tenant waits for another image."""
 FORWARD = """
 function OnStoredInstance(id, tags, metadata, origin)
   SendToModality(id, 'thorax')
@@ -181,14 +184,19 @@ end
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("back", ["DICOMweb", "C-STORE"])
 def test_a_pacs_that_forwards_all_it_gets_starts_no_circle(
-    platform: Platform, scp: Scp, tmp_path: Path
+    platform: Platform, scp: Scp, tmp_path: Path, back: str
 ) -> None:
     (tmp_path / "forward.lua").write_text(FORWARD)
     peers = {"thorax": [scp.title, "127.0.0.1", scp.port]}
-    settings = {"LuaScripts": [str(tmp_path / "forward.lua")], "DicomModalities": peers, "DicomAet": "SCU"}
+    port = free_port()
+    settings = {"LuaScripts": [str(tmp_path / "forward.lua")], "DicomModalities": peers, "DicomAet": "SCU", "DicomPort": port}  # fmt: skip
     with run_orthanc(tmp_path, **settings) as orthanc, platform.client(scp.tenant) as client:
-        destine(platform, scp.tenant, f"{orthanc.base_url}/dicom-web", BASIC)
+        if back == "C-STORE":
+            destine(platform, scp.tenant, f"dicom://127.0.0.1:{port}/SCU")
+        else:
+            destine(platform, scp.tenant, f"{orthanc.base_url}/dicom-web", BASIC)
         orthanc.post("/instances", content=chest_dicom(15)).raise_for_status()
         (job,) = scp.jobs(1)
         assert delivery(client, f"/v1/jobs/{job['id']}", "delivered", "dead")["state"] == "delivered"
@@ -197,7 +205,7 @@ def test_a_pacs_that_forwards_all_it_gets_starts_no_circle(
             for one in orthanc.get("/jobs", params={"expand": ""}).json()
         ):
             time.sleep(0.2)
-        time.sleep(10)  # ten times as long as a study of this tenant waits for another image
+        time.sleep(CIRCLE_S)
         assert len(scp.jobs(1)) == 1 and len(orthanc.get("/instances").json()) == 4
 
 
