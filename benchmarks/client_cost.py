@@ -62,7 +62,12 @@ def answers() -> tuple[bytes, bytes]:
             "error": None,
             "warnings": [],
         },
-        **{"orientation": 1, "findings": five, "links": {f"overlay:{name}": "/x" * 40 for name in FINDINGS}},
+        **{
+            "orientation": 1,
+            "findings": five,
+            "ran": ["x"],
+            "links": {f"overlay:{name}": "/x" * 40 for name in FINDINGS},
+        },
     }
     study = {
         "id": ID,
@@ -82,6 +87,8 @@ def answers() -> tuple[bytes, bytes]:
         },
         **{
             "bundle": {"name": "b", "version": "1", "digest": "d"},
+            "backbones": ["x"],
+            "full": False,
             "degraded": False,
             "missing_backbones": [],
         },

@@ -51,7 +51,7 @@ class Warning(Answer):
 
 
 class Image(Answer):
-    """One image of a study; `links` lead to its pictures and maps."""
+    """One image of a study; `links` lead to its pictures and maps. `ran`: the networks that answered."""
 
     id: UUID
     position: int
@@ -66,6 +66,7 @@ class Image(Answer):
     warnings: list[Warning]
     orientation: int
     findings: list[Finding]
+    ran: list[str]
     links: dict[str, str]
 
 
@@ -96,7 +97,7 @@ class Study(Answer):
 
 
 class Job(Answer):
-    """A whole job."""
+    """A whole job. `backbones`: all networks of the bundle; `full`: whether all were asked for."""
 
     id: UUID
     state: str
@@ -104,6 +105,8 @@ class Job(Answer):
     progress: Progress
     version: int
     bundle: Bundle
+    backbones: list[str]
+    full: bool
     degraded: bool
     missing_backbones: list[str]
     created_at: datetime

@@ -22,7 +22,7 @@ COLUMNS = (
     *("image", *FINDINGS),
     *(f"{finding}_verdict" for finding in FINDINGS),
     *(f"{finding}_disagreement" for finding in FINDINGS),
-    *("view", "study_instance_uid", "sop_instance_uid", "warnings", "error", "detail"),
+    *("view", "study_instance_uid", "sop_instance_uid", "warnings", "error", "detail", "networks"),
 )
 Row = dict[str, str]
 
@@ -43,7 +43,12 @@ Row = dict[str, str]
 @click.option(
     "--force", is_flag=True, help="Also analyse what does not look like a frontal chest radiograph."
 )
-def predict(paths: tuple[Path, ...], folder: Path, out: IO[str], force: bool) -> None:
+@click.option(
+    "--full",
+    is_flag=True,
+    help="Ask all networks, also where the first ones of the bundle's cascade are sure.",
+)
+def predict(paths: tuple[Path, ...], folder: Path, out: IO[str], force: bool, full: bool) -> None:
     """Analyse the images at PATHS (DICOM, PNG, JPEG; folders with all that is in them) and write a CSV.
 
     No service has to run. Exit code 0: each image was read; 3: some were refused, and their rows say why; 1: none was.
@@ -58,7 +63,7 @@ def predict(paths: tuple[Path, ...], folder: Path, out: IO[str], force: bool) ->
     table.writeheader()
     refused = 0
     with click.progressbar(
-        _each(lambda file: row(reader, file, force=force), files),
+        _each(lambda file: row(reader, file, force=force, full=full), files),
         length=len(files),
         label=f"{len(files)} images",
         file=sys.stderr,
@@ -96,10 +101,10 @@ def _is_image(path: Path) -> bool:
     return True
 
 
-def row(reader: Reader, file: Path, *, force: bool = False) -> Row:
+def row(reader: Reader, file: Path, *, force: bool = False, full: bool = False) -> Row:
     """A file's row by column, with its refusal where it was refused."""
     try:
-        reading = reader.predict(file, force=force)
+        reading = reader.predict(file, force=force, full=full)
     except CodedError as error:
         return {"image": str(file), "error": str(error.code), "detail": error.detail}
     return {"image": str(file), **_findings(reading), **_attributes(reading)}
@@ -110,6 +115,7 @@ def _findings(reading: Reading) -> Row:
         **{one.finding: f"{one.probability:.6f}" for one in reading.findings},
         **{f"{one.finding}_verdict": str(one.verdict) for one in reading.findings},
         **{f"{one.finding}_disagreement": f"{one.disagreement:.6f}" for one in reading.findings},
+        "networks": str(len(reading.backbones)),
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.factories.bundles import finding_points, make_bundle
+from tests.factories.bundles import finding_points, make_bundle, make_cascade
 from tests.factories.images import chest_jpeg, chest_png
 
 from thorax.commands.cli import cli
@@ -64,6 +64,13 @@ def test_a_folder_becomes_a_table(bundle: Path, images: Path) -> None:
         assert [float(row[f]) for f in FINDINGS] == pytest.approx(reading.probabilities, abs=1e-6)
         assert [row[f"{f}_verdict"] for f in FINDINGS] == [f.verdict for f in reading.findings]
     assert rows[1]["view"] == "PA"
+
+
+@pytest.mark.parametrize(("words", "networks"), [((), "2"), (("--full",), "3")])
+def test_a_cascade_asks_all_only_when_told_to(tmp_path: Path, words: tuple[str, ...], networks: str) -> None:
+    folder = make_bundle(tmp_path, 3, cascade=make_cascade("tiny_0", "tiny_2", sure=True)).folder
+    _, rows, _ = run(ROOT / "samples/chest.dcm", "--bundle", folder, *words)
+    assert rows[0]["networks"] == networks
 
 
 @pytest.mark.parametrize(("good", "code"), [(1, 3), (0, 1)])

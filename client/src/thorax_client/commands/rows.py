@@ -14,7 +14,8 @@ COLUMNS = (
     *("image", *FINDINGS),
     *(f"{finding}_verdict" for finding in FINDINGS),
     *(f"{finding}_disagreement" for finding in FINDINGS),
-    *("view", "study_instance_uid", "sop_instance_uid", "warnings", "error", "detail", "job", "bundle"),
+    *("view", "study_instance_uid", "sop_instance_uid", "warnings", "error", "detail"),
+    *("job", "bundle", "networks"),
 )
 
 
@@ -34,7 +35,7 @@ class Outcome:
         return type(self.error).__name__ if self.error else ""
 
     def row(self) -> dict[str, str]:
-        """The CSV's columns, those of `thorax predict` and then the job and its bundle."""
+        """The CSV's columns, those of `thorax predict`, and the job and its bundle."""
         if self.job is None:
             return {"image": str(self.path), "error": self.code, "detail": str(self.error)}
         image, row = self.job.images[0], {"image": str(self.path), "job": str(self.job.id)}
@@ -49,6 +50,7 @@ class Outcome:
             "sop_instance_uid": image.sop_instance_uid or "",
             "warnings": "; ".join(f"{warning.code}: {warning.detail}" for warning in image.warnings),
             "bundle": self.job.bundle.digest,
+            "networks": str(len(image.ran)) if image.ran else "",
         }
 
     def as_json(self) -> str:
