@@ -60,7 +60,7 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     warnings.simplefilter("ignore")  # pydicom's may quote a data set
-    for name in ("uvicorn.access", "httpx", "httpcore", "celery"):
+    for name in ("uvicorn.access", "httpx", "httpcore", "celery", "highdicom"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").handlers.clear()
     structlog.configure(

@@ -52,3 +52,13 @@ def test_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     structlog.get_logger("ours").info("job_ended", seconds=1.5)
     logged = json.loads(capsys.readouterr().err)
     assert (logged["event"], logged["service"], logged["seconds"]) == ("job_ended", "test", 1.5)
+
+
+def test_what_highdicom_copies_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """It logs each module of each object, with UIDs."""
+    telemetry.configure("test")
+    log = logging.getLogger("highdicom.base")
+    log.info('copy attributes of module "patient"')
+    log.warning("told")
+    [line] = capsys.readouterr().err.splitlines()
+    assert json.loads(line)["event"] == "told"
