@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 from uuid import UUID, uuid4
 
+import structlog
 from sqlalchemy import Engine
 
 from aggregator.delivery.answers import answer_of
@@ -16,6 +17,7 @@ from thorax.storage import ORIGINAL, BlobStore
 MAX_ATTEMPTS = 3
 LEASE_S = 30.0
 _SQL = queries.load(__file__)
+_log = structlog.get_logger(__name__)
 
 
 class Derivations:
@@ -40,7 +42,12 @@ class Derivations:
             before = connection.execute(_SQL["predecessor"], {"job_id": job_id}).first()
             predecessor = Predecessor(before.series, before.sop) if before else None
             answer = answer_of(connection, self._blobs, job_id, predecessor)
-        kept = [self._stored(sealed) for sealed in objects(answer)] if answer else []
+        kept = list[dict[str, Any]]()
+        for made in objects(answer) if answer else ():
+            if isinstance(made, Sealed):
+                kept.append(self._stored(made))
+            else:
+                _log.error("object_not_made", job=str(job_id), object=made.name, exc_info=made.error)
         with self._engine.begin() as connection:
             if connection.execute(_SQL["made"], {"job_id": job_id}).first():
                 for row in kept:

@@ -15,6 +15,12 @@ class WarningCode(StrEnum):
     OVERRULED = "refusal_overruled"  # the picture was refused, and `force` overruled that
 
 
+WINDOW_NOT_LUT = "The VOI LUT is not usable; the window was used."
+OWN_RANGE = "No VOI LUT or window is usable; the image's own range was used."
+LOOKED_INVERTED = "The picture looked inverted; light and dark were exchanged."
+"""Details that say how the picture was made, and so how a presentation state shows it alike."""
+
+
 class ImageWarning(NamedTuple):
     """A code, and one sentence about this very image, without patient data."""
 

@@ -6,19 +6,22 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import highdicom as hd
 import numpy as np
 import pytest
 from highdicom._standard_utils import get_module_attribute_map
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, config, dcmread
 from pydicom.dataelem import DataElement
+from tests.factories.hostile import dicom
 
-from aggregator.objects import objects
+from aggregator.objects import Unmade, objects
 from aggregator.objects.answer import AnalysedImage, Answer, Predecessor, Said
 from aggregator.objects.identity import Sealed
 from aggregator.objects.regions import regions
 from aggregator.objects.source import read_header
+from model_worker.decoding.dicom import decode_dicom
 from model_worker.decoding.orientation import upright
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import Verdict
@@ -242,3 +245,84 @@ def test_contours_lie_on_the_stored_image_however_it_is_turned(orientation: int)
     assert contour.min(axis=0) == pytest.approx([300, 20], abs=6)
     assert contour.max(axis=0) == pytest.approx([520, 90], abs=6)
     assert (contour[0] == contour[-1]).all()
+
+
+def lut(descriptor: list[int], data: object, vr: str = "US") -> Dataset:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "SS" if descriptor[1] < 0 else "US", descriptor)
+    item.add_new("LUTData", vr, data)
+    return item
+
+
+SLOPE = list(range(0, 4096, 16))
+TWO_WINDOWS = {"WindowCenter": [128, 60], "WindowWidth": [200, 90]}
+SHADES: dict[str, dict[str, Any]] = {
+    "a window": {"WindowCenter": 100, "WindowWidth": 150},
+    "two windows": TWO_WINDOWS,
+    "empty window": {"WindowCenter": None, "WindowWidth": None},
+    "centre without width": {"WindowCenter": 100},
+    "window with commas": {"WindowCenter": "100.5", "WindowWidth": "150.25"},
+    "rescale with commas": {"RescaleSlope": "1.75", "RescaleIntercept": "-10.5", "WindowCenter": 100, "WindowWidth": 250},
+    "slope without intercept": {"RescaleSlope": "2", "WindowCenter": 200, "WindowWidth": 250},
+    "exact": {**TWO_WINDOWS, "VOILUTFunction": "LINEAR_EXACT"},
+    "sigmoid": {**TWO_WINDOWS, "VOILUTFunction": "SIGMOID"},
+    "function that is unknown": {**TWO_WINDOWS, "VOILUTFunction": "S-SHAPED"},
+    "words": {"VOILUTSequence": [lut([256, 0, 12], SLOPE)]},
+    "LUT and window": {"VOILUTSequence": [lut([256, 0, 12], SLOPE)], **TWO_WINDOWS},
+    "8 bits said": {"VOILUTSequence": [lut([256, 0, 8], SLOPE)], **TWO_WINDOWS},
+    "bytes": {"VOILUTSequence": [lut([256, 0, 8], bytes(range(256)), "OW")]},
+    "few bits": {"VOILUTSequence": [lut([64, 40, 16], list(range(64)))]},
+    "signed": {"VOILUTSequence": [lut([356, -100, 12], list(range(0, 3560, 10)))], "RescaleSlope": 1, "RescaleIntercept": -100},
+    "empty LUT item": {"VOILUTSequence": [Dataset()], **TWO_WINDOWS},
+    "two values": {"VOILUTSequence": [lut([256, 0], SLOPE)], **TWO_WINDOWS},
+    "Modality LUT": {"ModalityLUTSequence": [lut([256, 0, 16], [16 * v for v in SLOPE])], "WindowCenter": 32000, "WindowWidth": 48000},
+    "shows nothing": {"WindowCenter": 30000, "WindowWidth": 10},
+    "LUT shows nothing": {"VOILUTSequence": [lut([2, 0, 16], [0, 60000])], **TWO_WINDOWS},
+    "MONOCHROME1": {"PhotometricInterpretation": "MONOCHROME1", **TWO_WINDOWS},
+    "INVERSE": {"PresentationLUTShape": "INVERSE", **TWO_WINDOWS},
+    "nothing": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SHADES)
+def test_the_presentation_state_shows_the_picture_that_was_analysed(kind: str, tmp_path: Path) -> None:
+    """An image that has the state's grey values in place of its own is decoded to the same picture."""
+    pixels = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    shape = {"Rows": 64, "Columns": 256, "BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    taken_over = {"StudyInstanceUID": "2.25.1", "SeriesInstanceUID": "2.25.2", "SOPInstanceUID": "2.25.3"}
+    with config.disable_value_validation():
+        file = dicom(pixels.tobytes(), **shape, **taken_over, **SHADES[kind])
+        if "commas" in kind:
+            for number in (b"100.5", b"150.25", b"1.75", b"-10.5"):
+                file = file.replace(number, number.replace(b".", b","))
+        image = decode_dicom(file)
+        details = frozenset(warning.detail for warning in image.warnings)
+        analysis = replace(analysed(read_header(file), Finding.EDEMA), warnings=details)
+        *_, made = objects(answer(analysis))
+        assert isinstance(made, Sealed), made
+        state = read_back(made)
+        assert state.Modality == "PR"
+        shades: dict[str, Any] = {"PresentationLUTShape": state.PresentationLUTShape}
+        for item in (state, *state.get("SoftcopyVOILUTSequence", ())):
+            for keyword in ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"):  # fmt: skip
+                if keyword in item:
+                    shades[keyword] = item[keyword].value
+        shown = decode_dicom(dicom(pixels.tobytes(), **shape, **shades))
+    assert not shown.warnings
+    assert np.abs(shown.grey.astype(int) - image.grey).max() <= 1
+    if shutil.which("dciodvfy"):
+        (tmp_path / "pr.dcm").write_bytes(made.file)
+        ran = subprocess.run(["dciodvfy", tmp_path / "pr.dcm"], check=False, capture_output=True, text=True)
+        assert "Error" not in ran.stderr, ran.stderr
+
+
+def test_a_colour_image_has_no_presentation_state_of_grey_values() -> None:
+    made = objects(answer(analysed(source(PhotometricInterpretation="PALETTE COLOR"), Finding.EDEMA)))
+    assert [read_back(one).Modality for one in made] == ["SR", "OT"]
+
+
+def test_what_can_not_be_made_withholds_nothing_else() -> None:
+    image = replace(analysed(source(), Finding.EDEMA), display=np.zeros((0, 0), np.uint8))
+    report, capture, state = objects(answer(image))
+    assert isinstance(capture, Unmade) and capture.name == "SC 1"
+    assert (read_back(report).Modality, read_back(state).Modality) == ("SR", "PR")

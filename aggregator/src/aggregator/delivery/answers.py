@@ -57,6 +57,7 @@ def _images(
             manifest.maps.cuts if manifest.maps else (0.5,) * len(FINDINGS),
             _grey(blobs.get(row.id, DISPLAY)),
             row.orientation,
+            warnings=frozenset(warning["detail"] for warning in row.warnings),
         )
 
 

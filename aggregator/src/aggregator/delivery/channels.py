@@ -8,7 +8,7 @@ from sqlalchemy import Engine, Row
 
 from aggregator.delivery import cstore, stow
 from aggregator.delivery.items import Item, Items
-from aggregator.delivery.service import Channel
+from aggregator.delivery.service import Arrived, Channel
 from aggregator.delivery.webhook import Webhooks
 from thorax.storage import BlobStore
 
@@ -23,9 +23,9 @@ def to_archives(engine: Engine, blobs: BlobStore) -> Mapping[str, Channel]:
     items = Items(engine, blobs)
 
     def by(deliver: Callable[[str, str | None, list[Item]], str]) -> Channel:
-        def send(due: Row[Any], credentials: str | None) -> str | None:
-            made = items.of(due)
-            return deliver(due.url, credentials, made) if made else None
+        def send(due: Row[Any], credentials: str | None) -> Arrived | None:
+            made, unmade = items.of(due)
+            return Arrived(deliver(due.url, credentials, made), unmade) if made else None
 
         return Channel(send, PATIENT_S)
 
@@ -34,4 +34,5 @@ def to_archives(engine: Engine, blobs: BlobStore) -> Mapping[str, Channel]:
 
 def to_webhooks(engine: Engine, private: tuple[IPv4Network | IPv6Network, ...]) -> Mapping[str, Channel]:
     """What tells that a job has ended."""
-    return {"webhook": Channel(Webhooks(engine, private).send, A_DAY_S)}
+    webhooks = Webhooks(engine, private)
+    return {"webhook": Channel(lambda due, secret: Arrived(webhooks.send(due, secret)), A_DAY_S)}

@@ -3,15 +3,21 @@
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+from pydicom.uid import ComprehensiveSRStorage
 from sqlalchemy import Engine, Row
 
 from aggregator.delivery.answers import answer_of
+from aggregator.delivery.errors import NotDeliveredError
 from aggregator.objects import objects
 from aggregator.objects.answer import Predecessor
+from aggregator.objects.identity import Sealed
 from thorax import queries
+from thorax.errors import Code
 from thorax.storage import BlobStore
 
 _SQL = queries.load(__file__)
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -31,24 +37,42 @@ class Items:
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
         self._engine, self._blobs = engine, blobs
 
-    def of(self, due: Row[Any]) -> list[Item]:
-        """The objects, the report first, whose UIDs are kept for the version that may follow; none if there is nothing to say."""
+    def of(self, due: Row[Any]) -> tuple[list[Item], str | None]:
+        """The objects, the report first, whose UIDs are kept for the version that may follow, and a sentence about those that
+        can't be made; none if there is nothing to say. Raises NotDeliveredError if none can be made."""
         before = due.predecessor_sop and Predecessor(due.predecessor_series, due.predecessor_sop)
         with self._engine.connect() as connection:
             answer = answer_of(connection, self._blobs, due.job_id, before or None)
         if answer is None:
-            return []
-        items = [
-            Item(
-                str(made.dataset.StudyInstanceUID),
-                str(made.dataset.SeriesInstanceUID),
-                str(made.dataset.SOPInstanceUID),
-                str(made.dataset.SOPClassUID),
-                made.file,
-            )
-            for made in objects(answer)
-        ]
+            return [], None
+        items, unmade = list[Item](), list[str]()
+        for made in objects(answer):
+            if isinstance(made, Sealed):
+                items.append(_item(made))
+                continue
+            unmade.append(made.name)
+            if due.attempts == 1:
+                _log.error("object_not_made", job=str(due.job_id), object=made.name, exc_info=made.error)
+        detail = f"Not made: {', '.join(unmade)}." if unmade else None
+        if not items:
+            raise NotDeliveredError(Code.OBJECT_NOT_MADE, detail or "", may_pass=False)
+        self._name(due, items[0])
+        return items, detail
+
+    def _name(self, due: Row[Any], report: Item) -> None:
+        if report.sop_class != ComprehensiveSRStorage:
+            return
         with self._engine.begin() as connection:
-            values = {"id": due.id, "attempts": due.attempts, "series": items[0].series, "sop": items[0].sop}
+            values = {"id": due.id, "attempts": due.attempts, "series": report.series, "sop": report.sop}
             connection.execute(_SQL["named"], values)
-        return items
+
+
+def _item(made: Sealed) -> Item:
+    head = made.dataset
+    return Item(
+        str(head.StudyInstanceUID),
+        str(head.SeriesInstanceUID),
+        str(head.SOPInstanceUID),
+        str(head.SOPClassUID),
+        made.file,
+    )

@@ -22,11 +22,19 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
-class Channel:
-    """How one kind of destination is reached. `send` takes a row of `claim` and the credentials in plain, and returns the
-    proof; None if there is nothing to say. `pauses_s`: before each retry."""
+class Arrived:
+    """The proof that a destination has what there is, and a sentence about what could not be made."""
 
-    send: Callable[[Row[Any], str | None], str | None]
+    proof: str
+    unmade: str | None = None
+
+
+@dataclass(frozen=True)
+class Channel:
+    """How one kind of destination is reached. `send` takes a row of `claim` and the credentials in plain; None if there is
+    nothing to say. `pauses_s`: before each retry."""
+
+    send: Callable[[Row[Any], str | None], Arrived | None]
     pauses_s: tuple[int, ...]
 
 
@@ -48,7 +56,7 @@ class Deliveries:
         until, away = monotonic() + ROUND_S, set[UUID]()
         while monotonic() < until and (due := self._claim(away)):
             try:
-                proof = self._channels[due.kind].send(due, self._credentials(due))
+                arrived = self._channels[due.kind].send(due, self._credentials(due))
             except NotDeliveredError as error:
                 if error.may_pass:
                     away.add(due.destination_id)
@@ -59,10 +67,11 @@ class Deliveries:
                     due, NotDeliveredError(Code.INTERNAL, "An internal error.", may_pass=True)
                 )
             else:
-                if proof is None:
+                if arrived is None:
                     self._execute("nothing", due)
                 else:
-                    self._end(due, "delivered", proof=proof)
+                    code = str(Code.OBJECT_NOT_MADE) if arrived.unmade else None
+                    self._end(due, "delivered", proof=arrived.proof, code=code, detail=arrived.unmade)
 
     def _claim(self, away: set[UUID]) -> Row[Any] | None:
         values = {

@@ -25,7 +25,8 @@ class Said:
 @dataclass(frozen=True)
 class AnalysedImage:
     """One image. `source`: its header without pixels. `display`: grey uint8 `[h, w]`, upright. `maps`: `[5, h, w]` in
-    0..1 over the upright image. `orientation`: how stored pixels become upright ones, as EXIF numbers it.
+    0..1 over the upright image. `orientation`: how stored pixels become upright ones, as EXIF numbers it. `warnings`: their
+    details.
 
     Without findings it was refused; `refusal` is then the stable code, and `reason` a sentence.
     """
@@ -38,6 +39,13 @@ class AnalysedImage:
     orientation: int = 1
     refusal: str = ""
     reason: str = ""
+    warnings: frozenset[str] = frozenset()
+
+    @property
+    def is_grey(self) -> bool:
+        """Whether its pixels are grey values, which a presentation state of grey values is for (PS3.3 A.33.1)."""
+        said = str(self.source.get("PhotometricInterpretation") or "").replace(" ", "").upper()
+        return said in ("MONOCHROME1", "MONOCHROME2")
 
     @property
     def likely(self) -> tuple[Said, ...]:

@@ -5,23 +5,18 @@ from highdicom import pr
 from aggregator.objects.answer import AnalysedImage, Answer
 from aggregator.objects.identity import MODEL_NAME, NOT_FOR_DIAGNOSIS, UNSEALED, Sealed, seal, series_uid
 from aggregator.objects.regions import regions
+from aggregator.objects.shades import shade
 from aggregator.objects.source import evidence
 from thorax.coding import conclusion
 from thorax.pacs import OWN_MANUFACTURER
 from thorax.version import VERSION
 
 SERIES_NUMBER = 9903
-_GREYSCALE = ("PixelRepresentation", "BitsStored", "PhotometricInterpretation", "PresentationLUTShape")
-_WINDOW = ("RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter", "WindowWidth", "WindowCenterWidthExplanation",
-    "VOILUTFunction", "ModalityLUTSequence", "VOILUTSequence")  # fmt: skip
 
 
 def presentation(answer: Answer, image: AnalysedImage, number: int) -> Sealed:
     """The GSPS of one analysed image: the contours of each likely finding, and a line of text that says what it is."""
     shown = evidence(image.source)
-    for keyword in (*_GREYSCALE, *_WINDOW):
-        if keyword in image.source:
-            shown.add(image.source[keyword])
     layer = pr.GraphicLayer(layer_name="THORAX", order=1, description="Findings of Thorax")
     graphics = [
         pr.GraphicObject(pr.GraphicTypeValues.POLYLINE, contour, pr.AnnotationUnitsValues.PIXEL)
@@ -48,6 +43,7 @@ def presentation(answer: Answer, image: AnalysedImage, number: int) -> Sealed:
             )
         ],
     )
+    shade(made, image)
     return seal(made, answer, image.source)
 
 

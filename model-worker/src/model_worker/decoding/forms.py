@@ -34,9 +34,10 @@ from model_worker.decoding.codestream import Layout, decode_words
 from model_worker.decoding.decoded import Notes
 from model_worker.decoding.greyscale import grey_table
 from model_worker.decoding.raster import through, to_eight_bits
-from model_worker.decoding.reading import complete, number, read
+from model_worker.decoding.reading import complete, read
 from thorax.errors import CodedError
 from thorax.forms import BULK_URI, LONGEST_INLINE, Forms, Part
+from thorax.greyscale import number
 from thorax.image_headers import unreadable
 
 PIXELS = 0x7FE00010

@@ -3,7 +3,6 @@
 PS3.3: Modality LUT (C.11.1), VOI LUT (C.11.2), then polarity (C.7.6.3.1.2 and C.11.6), in PS3.4 N.2's order.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ from pydicom import Dataset
 
 from model_worker.decoding.codestream import Layout
 from model_worker.decoding.decoded import Notes
-from model_worker.decoding.reading import number, numbers
-from thorax.image_warnings import WarningCode
+from thorax.greyscale import Lut, inverted, luts, rescale, windows
+from thorax.image_warnings import OWN_RANGE, WINDOW_NOT_LUT, WarningCode
 
 Floats = NDArray[np.float64]
 
@@ -52,29 +51,27 @@ def stored_values(layout: Layout, bits: int) -> Floats:
 
 def modality(ds: Dataset, stored: Floats, notes: Notes) -> Floats:
     """Modality LUT or rescale (C.11.1)."""
-    for values, _ in _looked_up(ds.get("ModalityLUTSequence"), stored):
-        return values
+    for lut in luts(ds.get("ModalityLUTSequence")):
+        return _looked_up(lut, stored)
     if ds.get("ModalityLUTSequence"):
         notes.warn(WarningCode.WINDOW, "Modality LUT Sequence (0028,3000) is not usable.")
-    slope = number(ds, "RescaleSlope", 1) or 1
-    return stored * slope + number(ds, "RescaleIntercept", 0)
+    slope, intercept = rescale(ds)
+    return stored * slope + intercept
 
 
 def voi(ds: Dataset, values: Floats, sample: NDArray[Any], notes: Notes) -> Floats | None:
     """The first usable VOI LUT, else window (C.11.2: several are alternatives), as 0..1; None if there is none."""
-    for grey, bits in _looked_up(ds.get("VOILUTSequence"), values):
-        shown = np.asarray(np.clip(grey / (2**bits - 1), 0, 1))
+    for lut in luts(ds.get("VOILUTSequence")):
+        shown = np.asarray(np.clip(_looked_up(lut, values) / (2**lut.bits - 1), 0, 1))
         if _shows_something(shown[sample]):
             return shown
-    centres, widths = numbers(ds, "WindowCenter"), numbers(ds, "WindowWidth")
-    function = str(ds.get("VOILUTFunction") or "LINEAR").strip().upper()
-    for centre, width in zip(centres, widths, strict=False):
-        if width > 0 and _shows_something((shown := window(values, centre, width, function))[sample]):
+    for one in windows(ds):
+        if _shows_something((shown := window(values, one.centre, one.width, one.function))[sample]):
             if ds.get("VOILUTSequence"):
-                notes.warn(WarningCode.WINDOW, "The VOI LUT is not usable; the window was used.")
+                notes.warn(WarningCode.WINDOW, WINDOW_NOT_LUT)
             return shown
     if ds.get("VOILUTSequence") or ds.get("WindowCenter") or ds.get("WindowWidth"):
-        notes.warn(WarningCode.WINDOW, "No VOI LUT or window is usable; the image's own range was used.")
+        notes.warn(WarningCode.WINDOW, OWN_RANGE)
     return None
 
 
@@ -99,24 +96,14 @@ def full_range(values: Floats, sample: NDArray[Any], *, plain: bool) -> Floats:
 
 
 def is_inverted(ds: Dataset, notes: Notes) -> bool:
-    """Whether the values, as they stand after the VOI LUT, are darkest where the display is to be lightest.
-
-    MONOCHROME1 says so (C.7.6.3.1.2), and so does Presentation LUT Shape INVERSE, "output after inversion is in
-    P-values" (C.8.11.3.1.2, C.11.6). Digital X-ray requires both together, and both mean one inversion. Pixel Intensity
-    Relationship Sign (C.8.11.3.1.2) says it in another way: 1 where more X-rays make higher values. Where the two
-    contradict each other, the sign is believed, which is about physics and not about a display.
-    """
-    shape = str(ds.get("PresentationLUTShape") or "").strip().upper()
-    inverted = bool(ds.PhotometricInterpretation == "MONOCHROME1" or shape == "INVERSE")
-    sign = number(ds, "PixelIntensityRelationshipSign", 0)
-    turned_over = number(ds, "RescaleSlope", 1) < 0 or "ModalityLUTSequence" in ds or "VOILUTSequence" in ds
-    if sign not in (1, -1) or turned_over or inverted == (sign == 1):
-        return inverted
-    notes.warn(
-        WarningCode.POLARITY,
-        "Photometric Interpretation and Pixel Intensity Relationship Sign (0028,1041) contradict each other.",
-    )
-    return not inverted
+    """Whether values are darkest where the display is to be lightest; a header that contradicts itself is told."""
+    inverts, contradicts = inverted(ds)
+    if contradicts:
+        notes.warn(
+            WarningCode.POLARITY,
+            "Photometric Interpretation and Pixel Intensity Relationship Sign (0028,1041) contradict each other.",
+        )
+    return inverts
 
 
 def _padding(ds: Dataset, stored: Floats) -> NDArray[np.bool_]:
@@ -128,35 +115,10 @@ def _padding(ds: Dataset, stored: Floats) -> NDArray[np.bool_]:
     return (stored >= low) & (stored <= high)
 
 
-def _looked_up(items: Any, values: Floats) -> Iterator[tuple[Floats, int]]:
-    """Values through each usable item of a LUT sequence, and the bits of its entries (C.11.1.1.1, C.11.2.1.1)."""
-    for item in items or []:
-        descriptor = [int(v) for v in np.atleast_1d(item.get("LUTDescriptor") or [])]
-        data = item.get("LUTData")
-        if len(descriptor) != 3 or data is None:
-            continue
-        lut = _entries(data, descriptor[0] & 0xFFFF or 65536)
-        if len(lut) < 2 or np.ptp(lut) == 0:
-            continue
-        first = descriptor[1]
-        if first >= 32768 and values.min() < 0:
-            first -= 65536  # signed if the LUT's input is, whatever the pixels themselves are
-        # The width that the entries have: some say 16 bits and hold 12, others say 8 and hold 12.
-        bits = int(lut.max()).bit_length()
-        yield lut[np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)], bits
-
-
-def _entries(data: Any, count: int) -> Floats:
-    """A LUT's entries. Bytes, or words that hold two entries of 8 bits each (C.11.1.1.1), are taken apart."""
-    if isinstance(data, bytes):
-        wide = len(data) > count + count % 2  # bytes are padded to an even length
-        return np.frombuffer(data[: len(data) & ~wide], "<u2" if wide else np.uint8)[:count].astype(
-            np.float64
-        )
-    words = np.atleast_1d(np.asarray(data)).astype(np.int64)
-    if len(words) == (count + 1) // 2 and count > 2:
-        return (words & 0xFFFF).astype("<u2").view(np.uint8)[:count].astype(np.float64)
-    return words[:count].astype(np.float64)
+def _looked_up(lut: Lut, values: Floats) -> Floats:
+    """Values through a LUT, whose first and last entries hold beyond its ends (C.11.1.1.1, C.11.2.1.1)."""
+    places = np.clip(np.rint(values) - lut.begins(values.min()), 0, len(lut.entries) - 1)
+    return np.asarray(lut.entries[places.astype(np.int64)], np.float64)
 
 
 def _shows_something(grey: Floats) -> bool:

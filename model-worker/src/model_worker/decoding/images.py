@@ -14,7 +14,7 @@ from model_worker.decoding.raster import Grey, decode_raster, halved
 from model_worker.decoding.recognition import recognise
 from thorax.errors import Code, CodedError
 from thorax.image_headers import DICOM, JPEG, PNG, PNG_SIGNATURE, unreadable
-from thorax.image_warnings import WarningCode
+from thorax.image_warnings import LOOKED_INVERTED, WarningCode
 
 if TYPE_CHECKING:
     from thorax.bundle import InputSpec
@@ -52,7 +52,7 @@ def set_right(image: DecodedImage, *, force: bool = False) -> DecodedImage:
     grey, orientation = image.grey, image.orientation
     if shown.inverted:
         grey = 255 - grey
-        notes.warn(WarningCode.POLARITY, "The picture looked inverted; light and dark were exchanged.")
+        notes.warn(WarningCode.POLARITY, LOOKED_INVERTED)
     if shown.turns:
         turn = QUARTERS[shown.turns]
         grey, orientation = upright(grey, turn), composed(orientation, turn)

@@ -4,12 +4,9 @@ What was mended is told by a warning; what can't be is told by the element's nam
 """
 
 import zlib
-from contextlib import suppress
 from io import BytesIO
-from math import isfinite
 
 import pydicom
-from pydicom import Dataset
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import (
@@ -24,6 +21,7 @@ from pydicom.uid import (
 from model_worker.decoding.decoded import Notes
 from model_worker.decoding.sequences import unended
 from thorax.errors import Code, CodedError
+from thorax.greyscale import number
 from thorax.image_headers import check_size, unreadable
 from thorax.image_warnings import WarningCode
 
@@ -95,25 +93,6 @@ def complete(ds: FileDataset, notes: Notes) -> None:
     _assume(ds, "PixelRepresentation", 0, notes)
     if ds.SamplesPerPixel > 1:
         _assume(ds, "PlanarConfiguration", 0, notes)
-
-
-def numbers(ds: Dataset, keyword: str) -> list[float]:
-    """An element's finite numbers; a decimal comma is read as a point (PS3.5 table 6.2-1 knows the point only)."""
-    value = ds.get(keyword)
-    values = [value] if value is None or isinstance(value, (str, int, float)) else value
-    found = []
-    for one in values:
-        text = str("" if one is None else one).strip("\0 ")
-        if "," in text:
-            text = text.replace(".", "").replace(",", ".", 1)
-        with suppress(ValueError):
-            found.append(float(text))
-    return [n for n in found if isfinite(n)]
-
-
-def number(ds: Dataset, keyword: str, default: float) -> float:
-    """An element's first number, or the default."""
-    return next(iter(numbers(ds, keyword)), default)
 
 
 def _parsed(data: bytes) -> FileDataset:

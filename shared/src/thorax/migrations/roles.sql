@@ -52,7 +52,7 @@ grant select, update, delete on tenants_pending_deletion to thorax_aggregator;
 grant select (expires_at, tenant_id, shadow_of), delete on jobs to thorax_aggregator;
 grant select (id, tenant_id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
-grant select (orientation) on instances to thorax_aggregator;
+grant select (orientation, warnings) on instances to thorax_aggregator;
 grant select (supersedes) on jobs to thorax_aggregator;
 grant select, update on derivations to thorax_aggregator;
 grant select, insert on derived to thorax_aggregator;

@@ -7,7 +7,7 @@ where j.id = :job_id
 
 -- images --
 -- Its DICOM images, with what was found in each.
-select i.id, i.error_code, i.error_detail, i.orientation, h.maps, h.map_shape,
+select i.id, i.error_code, i.error_detail, i.orientation, i.warnings, h.maps, h.map_shape,
   (select jsonb_agg(jsonb_build_object('finding', f.finding, 'probability', f.probability, 'threshold', f.threshold,
      'positive', f.positive, 'verdict', f.verdict))
    from study_findings f where f.job_id = j.id and f.instance_id = i.id) as said
