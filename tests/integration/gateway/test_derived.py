@@ -129,6 +129,33 @@ def test_the_same_objects_are_listed_again_and_a_retry_makes_them_anew(platform:
         assert left == [(0,)]
 
 
+def test_of_a_study_that_was_analysed_again_the_last_objects_are_listed_and_the_first_are_kept(
+    platform: Platform,
+) -> None:
+    with platform.client() as client:
+        study = uid()
+        image = chest_dicom(
+            33, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1", SOPInstanceUID=f"{study}.2"
+        )
+        job = finished(client, post(client, image, name="chest.dcm").headers["location"])
+        first = {item["00080018"]["Value"][0]: item for item in instances(client, study)}
+        assert len(first) == 4
+        again = client.post(f"{job['links']['self']}/analyse")
+        assert again.status_code == 202, again.text
+        finished(client, again.headers["location"])
+        deadline = (
+            time.monotonic() + 60
+        )  # a busy machine answers with the first ones until the second are made
+        while (second := {item["00080018"]["Value"][0] for item in instances(client, study)}) == set(first):
+            assert time.monotonic() < deadline, "no object was made anew"
+        assert len(second) == 4 and second & set(first) == {f"{study}.2"}
+        [listed] = client.get("/dicomweb/studies", params={"StudyInstanceUID": study}).json()
+        assert (listed["00201206"]["Value"], listed["00201208"]["Value"]) == ([4], [4])
+        for sop, item in first.items():
+            path = f"/dicomweb/studies/{study}/series/{item['0020000E']['Value'][0]}/instances/{sop}"
+            assert fetched(client, path).SOPInstanceUID == sop
+
+
 def test_another_tenant_finds_none(read: tuple[httpx.Client, dict[str, Any]], platform: Platform) -> None:
     client, _ = read
     paths = listed(client)

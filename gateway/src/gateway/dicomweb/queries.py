@@ -23,8 +23,12 @@ _SHOWN = """
       select o.id = s.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
       order by o.created_at, o.id limit 1)
     and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)"""
+# A list of a study has Thorax' own objects of its last job that has any; the earlier ones' are retrieved by their UIDs.
+_CURRENT = """not exists (
+      select from jobs said join jobs later on later.study_id = said.study_id and later.created_at > said.created_at
+      join derived newer on newer.job_id = later.id where said.id = {derived}.job_id)"""
 # Of a UID that came several times it is the image that came first.
-_MEMBERS = """(
+_MEMBERS = f"""(
     select distinct on (i.sop_instance_uid) i.sop_instance_uid, i.series_instance_uid, i.modality, i.sop_class_uid,
       i.transfer_syntax, i.rows, i.columns, false as made
     from studies o join instances i on i.study_id = o.id
@@ -33,7 +37,8 @@ _MEMBERS = """(
     order by i.sop_instance_uid, i.contests is not null, o.created_at)
     union all
     select d.sop_instance_uid, d.series_instance_uid, d.modality, d.sop_class_uid, d.transfer_syntax, null, null, true
-    from derived d where d.tenant_id = :tenant and d.study_instance_uid = shown.study_instance_uid"""
+    from derived d where d.tenant_id = :tenant and d.study_instance_uid = shown.study_instance_uid
+      and {_CURRENT.format(derived="d")}"""  # noqa: S608 - made of constants
 _OF_STUDY = """
     select count(*) as study_instances, count(distinct series_instance_uid) as study_series,
       array_agg(distinct modality) as modalities from"""
@@ -182,7 +187,8 @@ def _of_study(keyword: str, value: str) -> tuple[str, dict[str, Any]]:
 async def instances(
     connection: AsyncConnection, tenant_id: UUID, study: str, series: str | None, sop: str | None
 ) -> Sequence[AnyRow]:
-    """The instances of a study, a series, or the one, and then what Thorax made of them.
+    """The instances of a study, a series, or the one, and then what Thorax made of them: of a whole study what its last
+    job says.
 
     Of a UID that came several times it is the image that came first.
     """
@@ -200,6 +206,8 @@ async def instances(
         .where(Derived.tenant_id == tenant_id, Derived.study_instance_uid == study)
         .order_by(Derived.modality.desc(), Derived.sop_instance_uid)
     )
+    if series is None and sop is None:
+        derived = derived.where(text(_CURRENT.format(derived="derived")))
     came = await connection.execute(_within(query, Instance, series, sop))
     made = await connection.execute(_within(derived, Derived, series, sop))
     return [*came, *made]
