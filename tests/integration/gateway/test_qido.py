@@ -197,5 +197,5 @@ def test_other_tenants_find_nothing(reader: httpx.Client, platform: Platform) ->
     with platform.client() as stranger:
         for path in ("", f"/{FIRST}/series", f"/{FIRST}/instances", f"/{FIRST}/series/{FIRST}.1/instances"):
             assert found(stranger, f"/studies{path}") == []
-        for path in ("/series", "/instances", "/studies/1.2,1.3/series", "/studies/a%00/instances"):
+        for path in ("/series", "/instances", "/studies/1.2,1.3/series"):
             assert found(stranger, path) == []
