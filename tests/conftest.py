@@ -14,10 +14,10 @@ from pathlib import Path
 # starts compiles all its libraries anew, which costs most of the time.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
-# Tests speak plain HTTP. httpx loads all CA certificates for each client (57 ms), unless told of a folder of them; where
-# a file of them is named, it takes that first.
-os.environ.pop("SSL_CERT_FILE", None)
-os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+# Tests speak plain HTTP. httpx loads all authorities for each client (57 ms), unless told of a file of few; obstore takes
+# none at all for an error.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
+os.environ.pop("SSL_CERT_DIR", None)
 
 import psycopg
 import pytest

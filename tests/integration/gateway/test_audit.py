@@ -30,8 +30,11 @@ def test_sending_looking_and_erasing_are_seen(platform: Platform) -> None:
         client.get(f"{job}/images/{image}/image.png?size=64").raise_for_status()  # the same within a minute
         client.get(f"{job}/images/{image}/overlay/edema.png").raise_for_status()
         client.get(f"{job}/images/{image}/original").raise_for_status()
-        uid = view["study"]["study_instance_uid"]
-        client.get(f"/dicomweb/studies/{uid}", headers={"Accept": "*/*"}).raise_for_status()
+        study, of = view["study"]["study_instance_uid"], view["images"][0]
+        series = f"/dicomweb/studies/{study}/series/{of['series_instance_uid']}"
+        client.get(
+            f"{series}/instances/{of['sop_instance_uid']}", headers={"Accept": "*/*"}
+        ).raise_for_status()
         client.delete(job).raise_for_status()
     job_id = job.rpartition("/")[2]
     deadline = time.monotonic() + 60

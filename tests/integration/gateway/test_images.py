@@ -217,7 +217,7 @@ def test_an_image_that_failed_says_why_instead_of_a_picture(client: httpx.Client
     [
         ("overlay/pneumonia.png", Code.UNKNOWN_FINDING),
         ("heatmaps/Edema.png", Code.UNKNOWN_FINDING),
-        ("heatmaps/%00.png", Code.UNKNOWN_FINDING),
+        ("heatmaps/%00.png", Code.NOT_FOUND),
         ("image.png?size=63", Code.VALIDATION),
         ("image.png?size=2049", Code.VALIDATION),
         ("image.png?size=99999999999999999999", Code.VALIDATION),

@@ -38,7 +38,7 @@ def image(**changed: Any) -> ImageView:
     own = {
         "id": IMAGE, "position": 0, "file_name": "Doe^Jane.dcm", "media_type": "application/dicom", "rows": 8, "columns": 8,
         "view_position": "PA", "sop_instance_uid": "1.2.3", "series_instance_uid": "1.2", "sop_class_uid": "1.2.840.1",
-        "modality": "DX", "state": "prepared", "error": None, "warnings": [], "orientation": 1,
+        "modality": "DX", "state": "prepared", "error": None, "warnings": [], "orientation": 1, "ran": [],
         "findings": [finding(f) for f in FINDINGS], "maps": None, "links": {},
     }  # fmt: skip
     return ImageView.model_validate({**own, **changed})
@@ -52,7 +52,7 @@ def job(state: JobState = JobState.SUCCEEDED, *images: ImageView, **study: Any) 
     }  # fmt: skip
     return JobView(
         id=JOB, state=state, priority=Priority.ROUTINE, progress=Progress(done=4, total=4), stages=[], version=5,
-        bundle=BundleView(name="default", version="1.0", digest="cd" * 32), degraded=False, missing_backbones=[], supersedes=None,
+        bundle=BundleView(name="default", version="1.0", digest="cd" * 32), degraded=False, missing_backbones=[], supersedes=None, backbones=[], full=False,
         created_at=NOON, started_at=NOON, finished_at=NOON if state.final else None, expires_at=None, map_scale=None,
         timings={}, error=REFUSAL if state is JobState.FAILED else None, study=StudyView.model_validate({**of_study, **study}),
         images=list(images) or [image(findings=[finding(f) for f in FINDINGS] if done else [])], links={},
