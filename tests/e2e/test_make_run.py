@@ -37,6 +37,8 @@ class Run:
         self.port = free_port()
         self.shown, self.told, self.jobs, self.stop_s = "", dict[str, Any](), 0, 0.0
         own = {"THORAX_STATE": str(self.state), "BUNDLE": str(bundle), "PORT": str(self.port)}
+        # Two that start at the same moment would both find 11112 free.
+        own |= {"THORAX_DICOM_PORT": str(free_port())}
         own |= {"THORAX_SAMPLE": str(SAMPLE), "THORAX_MODEL_WORKERS": "1"}
         self.output = folder / f"output-{self.port}"
         with self.output.open("w") as output:
