@@ -1,8 +1,7 @@
 """What is older than its tenant keeps it, and what has to make room when the disk fills."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
-from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
@@ -14,10 +13,10 @@ AT_ONCE = 200
 ROUND_S = 600.0
 _SQL = queries.load(__file__)
 _BLOBS: dict[str, Callable[[str], bool]] = {
-    "maps": lambda _: False,  # in the database
     "inputs": is_input,
     "originals": lambda name: not is_input(name),  # and what is made of them to be seen
 }
+_KINDS = ("maps", *_BLOBS)  # maps lie in the database
 _EXPENDABLE = ("maps", "inputs")  # in this order; a retry makes both again, while nothing makes an original
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +40,7 @@ class Retention:
         if wanted:
             with self._whole.begin() as connection:
                 more = connection.execute(_SQL["delete_studies"], {"at_most": AT_ONCE}).rowcount == AT_ONCE
-            for kind in _BLOBS:
+            for kind in _KINDS:
                 more |= self._expire(kind, "due") == AT_ONCE
         self._next = monotonic() + (0 if more else ROUND_S)
 
@@ -60,13 +59,11 @@ class Retention:
             ids = list(connection.execute(_SQL[which], {"kind": kind, "at_most": AT_ONCE}).scalars())
         if not ids:
             return 0
-        self._erase(kind, ids)
+        if kind in _BLOBS:
+            for instance_id in ids:
+                self._blobs.erase(instance_id, only=_BLOBS[kind])
         with self._whole.begin() as connection:
             if kind == "maps":
                 connection.execute(_SQL["drop_maps"], {"ids": ids})
             connection.execute(_SQL["mark"], {"kind": kind, "ids": ids})
         return len(ids)
-
-    def _erase(self, kind: str, ids: Sequence[UUID]) -> None:
-        for instance_id in ids if kind != "maps" else ():
-            self._blobs.erase(instance_id, only=_BLOBS[kind])

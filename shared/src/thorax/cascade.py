@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.bundle import Manifest
+from thorax.bundle import Cascade, Manifest
 from thorax.ensemble import Ensemble, combine
 
 
@@ -40,14 +40,22 @@ def still_to_ask(
     if cascade is None or {*asked} != {*cascade.first}:
         return ()
     stored = {name: np.asarray(five, np.float32) for name, five in probabilities.items()}
-    if {*stored} == {*cascade.first} and _sure(manifest, combine(answering(manifest, asked), stored)):
+    if {*stored} == {*cascade.first} and _sure(cascade, combine(answering(manifest, asked), stored)):
         return ()
     return tuple(b.name for b in manifest.backbones if b.name not in cascade.first)
 
 
-def _sure(manifest: Manifest, first: Ensemble) -> bool:
-    assert manifest.cascade
-    bands = np.array(manifest.cascade.bands)
-    near = (first.probabilities >= bands[:, 0]) & (first.probabilities < bands[:, 1])
-    apart = first.disagreement > np.array(manifest.cascade.disagreement)
-    return not (near | apart).any()
+def unsure(
+    probabilities: NDArray[np.floating],
+    disagreement: NDArray[np.floating],
+    bands: NDArray[np.floating],
+    limits: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    """Whether the first ones' answers `[..., 5]` are in a band `[5, 2]`, or apart by more than a limit `[5]`: `[...]`."""
+    near = (probabilities >= bands[:, 0]) & (probabilities < bands[:, 1])
+    return np.asarray((near | (disagreement > limits)).any(-1))
+
+
+def _sure(cascade: Cascade, first: Ensemble) -> bool:
+    bands, limits = np.array(cascade.bands), np.array(cascade.disagreement)
+    return not unsure(first.probabilities, first.disagreement, bands, limits)

@@ -2,8 +2,7 @@
 
 import copy
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,15 +13,6 @@ K8S = Path(__file__).parents[3] / "k8s"
 OVERLAYS = ["trial", "managed", "gpu", "openshift"]
 Rendered = Any
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-
-
-@pytest.fixture(scope="module")
-def check() -> Iterator[ModuleType]:
-    sys.path.insert(0, str(K8S))
-    import check
-
-    yield check
-    sys.path.remove(str(K8S))
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,15 +52,6 @@ OTHER: dict[str, Any] = {
     "settings": {"HTTPS_PROXY": "http://proxy.hospital.test:9000", "THORAX_LOG_LEVEL": "WARNING"},
 }
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-
-
-@pytest.fixture(scope="module")
-def check() -> Iterator[Any]:
-    sys.path.insert(0, str(K8S))
-    import check
-
-    yield check
-    sys.path.remove(str(K8S))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thorax.bundle import Cascade, Manifest
-from thorax.cascade import answering, asked_first, still_to_ask
+from thorax.cascade import answering, asked_first, still_to_ask, unsure
 from thorax.ensemble import combine
 from training.fit_ensemble import calibrate, logit, mix, weigh
 from training.metrics import Floats
@@ -52,7 +52,7 @@ def fit_cascade(
     edges, tried = logit(likely_thresholds(labels, scaled)), []
     for _ in range(_ROUNDS):
         width, bands, limits = _when(scaled, apart, edges)
-        served = np.where(_unsure(scaled, apart, bands, limits)[:, None], whole, scaled)
+        served = np.where(unsure(scaled, apart, bands, limits)[:, None], whole, scaled)
         settled = logit(likely_thresholds(labels, served))
         tried.append((float(np.abs(settled - edges).max() / width), bands.tolist(), limits.tolist()))
         edges = (edges + settled) / 2
@@ -75,12 +75,6 @@ def _when(scaled: Floats, apart: Floats, edges: Floats) -> tuple[float, Floats, 
     bands = 1 / (1 + np.exp(-np.stack([edges - width, edges + width], 1)))
     for share in np.linspace(ASKED, 0, 61):
         limits = np.quantile(apart, 1 - share, axis=0)
-        if _unsure(scaled, apart, bands, limits).mean() <= ASKED:
+        if unsure(scaled, apart, bands, limits).mean() <= ASKED:
             break
     return width, bands, limits
-
-
-def _unsure(scaled: Floats, apart: Floats, bands: Floats, limits: Floats) -> NDArray[np.bool_]:
-    """As `thorax.cascade.still_to_ask` decides, of arrays: [N]."""
-    near = (scaled >= bands[:, 0]) & (scaled < bands[:, 1])
-    return np.asarray((near | (apart > limits)).any(1))

@@ -36,7 +36,8 @@ class Webhooks:
         """Tell of the delivery's job; returns how it was answered. Raises NotDeliveredError."""
         with self._engine.connect() as connection:
             job = connection.execute(_SQL["job"], {"job_id": due.job_id}).one()
-        status = self._post(due.url, _signed(due.id.hex, job, secret or ""), _body(job))
+        body = _body(job)
+        status = self._post(due.url, _signed(due.id.hex, job, secret or "", body), body)
         if not 200 <= status < 300:
             raise (
                 refuses("The endpoint is gone (410).")
@@ -76,10 +77,10 @@ def _body(job: Row[Any]) -> bytes:
     return orjson.dumps(event)
 
 
-def _signed(delivery: str, job: Row[Any], secret: str) -> Mapping[bytes | str, bytes | str]:
+def _signed(delivery: str, job: Row[Any], secret: str, body: bytes) -> Mapping[bytes | str, bytes | str]:
     """Headers. The id is that of the event: the same in each attempt, another one when the job has ended anew."""
     message, now = f"msg_{delivery}_{job.finished_at:%Y%m%d%H%M%S}", datetime.now(UTC)
-    signature = Webhook(secret).sign(message, now, _body(job).decode())
+    signature = Webhook(secret).sign(message, now, body.decode())
     return {
         "content-type": "application/json",
         "user-agent": "Thorax",

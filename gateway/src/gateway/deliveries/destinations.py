@@ -109,7 +109,7 @@ async def put_webhook(_: Admin, request: Request, tenant_id: UUID, name: Name, n
 @router.get("/destinations", responses=responses(*_ERRORS))
 async def list_destinations(_: Admin, request: Request, tenant_id: UUID) -> Destinations:
     """List a tenant's destinations and webhooks."""
-    async with tenant_autocommit(_engine(request), tenant_id) as connection:
+    async with tenant_autocommit(engine_of(request), tenant_id) as connection:
         rows = (await connection.execute(_SQL["list"], {"tenant": tenant_id})).all()
     return Destinations(items=[Destination.model_validate(dict(row._mapping)) for row in rows])
 
@@ -121,7 +121,7 @@ async def list_destinations(_: Admin, request: Request, tenant_id: UUID) -> Dest
 )
 async def delete_destination(_: Admin, request: Request, tenant_id: UUID, name: Name) -> None:
     """Send nothing more to a destination or webhook; what waits for it is dropped."""
-    async with tenant_autocommit(_engine(request), tenant_id) as connection:
+    async with tenant_autocommit(engine_of(request), tenant_id) as connection:
         values = {"tenant": tenant_id, "name": name}
         if (await connection.execute(_SQL["delete"], values)).first() is None:
             raise CodedError(Code.NOT_FOUND, "The tenant has no such destination.")
@@ -140,10 +140,11 @@ async def _put(
         "sealed": sealed,
         "only_from": only_from,
     }
-    async with tenant_autocommit(_engine(request), tenant) as connection:
+    async with tenant_autocommit(engine_of(request), tenant) as connection:
         await connection.execute(_SQL["put"], values)
 
 
-def _engine(request: Request) -> AsyncEngine:
+def engine_of(request: Request) -> AsyncEngine:
+    """The engine of the app that takes the request."""
     engine: AsyncEngine = request.app.state.engine
     return engine

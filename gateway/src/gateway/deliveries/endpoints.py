@@ -6,9 +6,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.deliveries.destinations import Kind
+from gateway.deliveries.destinations import Kind, engine_of
 from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin, Reader
@@ -78,7 +77,7 @@ async def list_dead_deliveries(
     """List what could not be delivered, of all tenants."""
     before, last_id = newest_first(cursor) if cursor else (None, None)
     values = {"limit": limit + 1, "before": before, "id": last_id}
-    async with _engine(request).connect() as connection:
+    async with engine_of(request).connect() as connection:
         rows = (await connection.execute(_SQL["dead"], values)).all()
     items = [DeadDelivery.model_validate(dict(row._mapping)) for row in rows[:limit]]
     more = len(rows) > limit
@@ -92,10 +91,10 @@ async def list_dead_deliveries(
 )
 async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Resent:
     """Deliver again what could not be delivered."""
-    async with _engine(request).connect() as connection:
+    async with engine_of(request).connect() as connection:
         tenant_id = (await connection.execute(_SQL["tenant_of"], {"id": delivery_id})).scalar()
     if tenant_id is not None:
-        async with tenant_autocommit(_engine(request), tenant_id) as scoped:
+        async with tenant_autocommit(engine_of(request), tenant_id) as scoped:
             if (await scoped.execute(_SQL["resend"], {"id": delivery_id})).first():
                 return Resent(id=delivery_id)
     raise CodedError(Code.NOT_FOUND, "No dead delivery has this id.")
@@ -104,13 +103,8 @@ async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Rese
 @router.get("/v1/jobs/{job_id}/deliveries", responses=responses(*_ERRORS, Code.NOT_FOUND))
 async def list_deliveries(caller: Reader, request: Request, job_id: UUID) -> JobDeliveries:
     """Tell whether a job's result has reached its destinations, and how that is known."""
-    async with tenant_autocommit(_engine(request), caller.tenant_id) as connection:
+    async with tenant_autocommit(engine_of(request), caller.tenant_id) as connection:
         if (await connection.execute(_SQL["job"], {"job_id": job_id})).first() is None:
             raise CodedError(Code.NOT_FOUND, "No job has this id.")
         rows = (await connection.execute(_SQL["of_job"], {"job_id": job_id})).all()
     return JobDeliveries(items=[Delivery.model_validate(dict(row._mapping)) for row in rows])
-
-
-def _engine(request: Request) -> AsyncEngine:
-    engine: AsyncEngine = request.app.state.engine
-    return engine

@@ -3,8 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import monotonic, sleep
@@ -15,10 +14,10 @@ import click
 import orjson
 from sqlalchemy import Connection, Row
 
-from thorax import database
 from thorax.bundle import Bundle, find_bundles
 from thorax.commands import comparison, registry
 from thorax.commands.checks import checked, golden, open_graphs, with_digests
+from thorax.commands.connection import transaction
 from thorax.settings import Settings, load
 from thorax.states import ANONYMOUS_TENANT
 
@@ -100,16 +99,16 @@ def publish(folder: Path, *, activate: bool, wait_s: int = 0) -> None:
     The graphs of the one that is the default already are not opened again, so that a start does not wait for it.
     """
     found = with_digests(folder)
-    with _owner() as connection:
+    with transaction() as connection:
         serving = any(row.active and row.digest == found.digest for row in registry.known(connection))
     if not serving:
         open_graphs(folder)
-    with _owner() as connection:
+    with transaction() as connection:
         registry.register(connection, found)
     click.echo(f"Registered {_title(found)} ({found.digest[:12]}).")
     if activate:
         _let_load(found.digest, found.names, wait_s)
-        with _owner() as connection:
+        with transaction() as connection:
             registry.activate(connection, found.digest)
         click.echo(f"{_title(found)} is the default.")
 
@@ -117,7 +116,7 @@ def publish(folder: Path, *, activate: bool, wait_s: int = 0) -> None:
 @bundle.command("list")
 def list_command() -> None:
     """List the registered bundles: who uses each, and how many workers have loaded it."""
-    with _owner() as connection:
+    with transaction() as connection:
         rows = registry.known(connection)
     for row in rows:
         used = ["default"] if row.active else []
@@ -134,7 +133,7 @@ def list_command() -> None:
 def activate(name: str, tenant: UUID | None, wait_s: int) -> None:
     """Let new jobs use the registered bundle NAME (a name, name@version, or the beginning of a digest)."""
     row = _prepared(name, wait_s)
-    with _owner() as connection:
+    with transaction() as connection:
         registry.activate(connection, row.digest, tenant)
     whose = f"the bundle of tenant {tenant}" if tenant else "the default"
     click.echo(f"{row.name} {row.version} ({row.digest[:12]}) is {whose}.")
@@ -144,7 +143,7 @@ def activate(name: str, tenant: UUID | None, wait_s: int) -> None:
 @click.option("--tenant", callback=_tenant, required=True, help="A UUID, or `anonymous`.")
 def deactivate(tenant: UUID) -> None:
     """Let a tenant's new jobs use the default again."""
-    with _owner() as connection:
+    with transaction() as connection:
         changed = registry.deactivate(connection, tenant)
     click.echo(f"Tenant {tenant} uses the default{' again' if changed else ', as before'}.")
 
@@ -162,7 +161,7 @@ def shadow(name: str | None, share: float, past_hours: int, off: bool, wait_s: i
     if off == bool(name):
         raise click.UsageError("Name a bundle, or give --off.")
     if name is None:
-        with _owner() as connection:
+        with transaction() as connection:
             registry.unshadow(connection)
         click.echo("The shadow has ended.")
         return
@@ -171,7 +170,7 @@ def shadow(name: str | None, share: float, past_hours: int, off: bool, wait_s: i
         raise click.ClickException(
             f"{row.name} {row.version} is the default. Choose another bundle as the shadow."
         )
-    with _owner() as connection:
+    with transaction() as connection:
         registry.shadow(connection, row.digest, share, past_hours)
     click.echo(f"{row.name} {row.version} ({row.digest[:12]}) is the shadow of {share:.0%} of the jobs.")
 
@@ -182,7 +181,7 @@ def shadow(name: str | None, share: float, past_hours: int, off: bool, wait_s: i
 @click.option("--out", type=_FOLDER, help="Write the report as JSON.")
 def compare_command(a: str, b: str, out: Path | None) -> None:
     """Compare the registered bundles A and B on the jobs that both have seen."""
-    with _owner() as connection:
+    with transaction() as connection:
         rows = [_named(connection, name) for name in (a, b)]
         found = comparison.compare(connection, *(row.digest for row in rows))
     named = [{"name": row.name, "version": row.version, "digest": row.digest} for row in rows]
@@ -192,15 +191,6 @@ def compare_command(a: str, b: str, out: Path | None) -> None:
     for letter, row in zip("AB", rows, strict=True):
         click.echo(f"{letter}: {row.name} {row.version} ({row.digest[:12]})")
     click.echo("\n".join(comparison.lines(found)))
-
-
-@contextmanager
-def _owner() -> Iterator[Connection]:
-    settings = load(Settings)
-    engine = database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
 
 
 def _title(found: Bundle) -> str:
@@ -221,7 +211,7 @@ def _named(connection: Connection, word: str) -> Row[Any]:
 
 def _prepared(name: str, wait_s: int) -> Row[Any]:
     """The bundle that is meant, checked again where its folder is at hand, and loaded by the workers."""
-    with _owner() as connection:
+    with transaction() as connection:
         row = _named(connection, name)
         manifest = registry.manifest(connection, row.digest)
     here = find_bundles(load(Settings).models).get(row.digest)
@@ -235,11 +225,11 @@ def _let_load(digest: str, backbones: Sequence[str], wait_s: int) -> None:
     """Wait until the living workers have loaded it: new jobs then find it warm. ClickException if none has."""
     if not wait_s:
         return
-    with _owner() as connection:
+    with transaction() as connection:
         registry.preload(connection, digest)
     until = monotonic() + wait_s
     while True:
-        with _owner() as connection:
+        with transaction() as connection:
             state = registry.loading(connection, digest, backbones)
         if not state.workers or not (state.missing or state.pending):
             return

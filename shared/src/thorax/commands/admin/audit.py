@@ -9,8 +9,8 @@ import click
 import orjson
 from sqlalchemy import Connection
 
-from thorax import database, queries
-from thorax.settings import Settings, load
+from thorax import queries
+from thorax.commands.connection import engine
 
 _SQL = queries.load(__file__)
 
@@ -58,13 +58,12 @@ def export(tenant: UUID | None) -> None:
 @contextmanager
 def _patient_connection() -> Iterator[Connection]:
     """One transaction; what nobody has linked yet is linked first."""
-    settings = load(Settings)
-    engine = database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
-    with engine.begin() as connection:
+    opened = engine()
+    with opened.begin() as connection:
         connection.execute(_SQL["patient"])
         while connection.execute(_SQL["link"]).scalar_one():
             pass
-    with engine.connect() as connection:
+    with opened.connect() as connection:
         connection.execute(_SQL["patient"])
         yield connection
 

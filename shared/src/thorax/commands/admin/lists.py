@@ -3,8 +3,8 @@
 import click
 from sqlalchemy import Row
 
-from thorax import database, queries
-from thorax.settings import Settings, load
+from thorax import queries
+from thorax.commands.connection import engine
 
 _SQL = queries.load(__file__)
 _TOLD = {
@@ -17,9 +17,7 @@ _TOLD = {
 
 def _list(name: str) -> click.Command:
     def command() -> None:
-        settings = load(Settings)
-        url = settings.database_url.get_secret_value()
-        with database.engine(url, pooled=settings.database_pooled).connect() as connection:
+        with engine().connect() as connection:
             found = connection.execute(_SQL[name])
             click.echo("\t".join(found.keys()))
             for row in found:

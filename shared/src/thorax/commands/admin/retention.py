@@ -1,15 +1,13 @@
 """`thorax admin retention`: how long data are kept, legal holds, and erasure on request."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 import click
 from sqlalchemy import Connection, Row
 
-from thorax import database, queries
-from thorax.settings import Settings, load
+from thorax import queries
+from thorax.commands.connection import transaction
 
 ALL_TENANTS = UUID(int=0)
 KINDS = ("originals", "inputs", "maps", "results")
@@ -36,7 +34,7 @@ def retention() -> None:
 @retention.command()
 def show() -> None:
     """Show what is kept for how many days."""
-    with _transaction() as connection:
+    with transaction() as connection:
         _show(connection)
 
 
@@ -44,7 +42,7 @@ def show() -> None:
 @_tenant
 def keep(tenant: UUID, **days: int | None) -> None:
     """Set how long the data of TENANT (an id, or `all` for those without days of their own) are kept."""
-    with _transaction() as connection:
+    with transaction() as connection:
         connection.execute(_SQL["keep"], {"tenant": tenant, **days})
         _show(connection)
 
@@ -57,7 +55,7 @@ for _option in reversed(_days):
 @_tenant
 def unset(tenant: UUID) -> None:
     """Keep the data of TENANT as those of all."""
-    with _transaction() as connection:
+    with transaction() as connection:
         connection.execute(_SQL["forget"], {"tenant": tenant})
 
 
@@ -82,7 +80,7 @@ def release(tenant: UUID, study: str) -> None:
 @_study
 def erase(tenant: UUID, study: str) -> None:
     """Erase STUDY with all that belongs to it, and print the receipt. `receipt` shows when its files are gone too."""
-    with _transaction() as connection:
+    with transaction() as connection:
         found = _found(connection, tenant, study)
         if any(row.held_since for row in found):
             raise click.ClickException("The study is under legal hold. Release it first.")
@@ -106,14 +104,14 @@ def _show(connection: Connection) -> None:
 
 
 def _receipt(tenant: UUID, ids: list[str]) -> None:
-    with _transaction() as connection:
+    with transaction() as connection:
         click.echo(f"studies {' '.join(ids)}")
         for row in connection.execute(_SQL["receipt"], {"tenant": tenant, "studies": ids}):
             click.echo(f"{row.at.isoformat()} {row.action} {row.subject}")
 
 
 def _hold(tenant: UUID, study: str, *, held: bool) -> None:
-    with _transaction() as connection:
+    with transaction() as connection:
         ids = [row.id for row in _found(connection, tenant, study)]
         connection.execute(_SQL["hold"], {"ids": ids, "held": held})
     click.echo(f"{len(ids)} studies are {'held' if held else 'not held'}.")
@@ -124,11 +122,3 @@ def _found(connection: Connection, tenant: UUID, study: str) -> list[Row[Any]]:
     if not found:
         raise click.ClickException("The tenant has no such study.")
     return found
-
-
-@contextmanager
-def _transaction() -> Iterator[Connection]:
-    settings = load(Settings)
-    engine = database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
-    with engine.begin() as connection:
-        yield connection

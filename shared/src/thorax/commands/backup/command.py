@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from thorax import database
 from thorax.commands.backup import work
 from thorax.commands.backup.archive import Archive
+from thorax.commands.connection import engine
 from thorax.settings import Settings, load
 from thorax.storage import BlobStore
 
@@ -30,8 +30,7 @@ def create(folder: Path, keep: int | None) -> None:
     """Dump the database and copy what is new in the blob store. The platform may run."""
     began, settings = monotonic(), load(Settings)
     url, archive = settings.database_url.get_secret_value(), Archive(folder)
-    engine = database.engine(url, pooled=settings.database_pooled)
-    made, read = work.create(engine, url, BlobStore(settings.blobs), archive)
+    made, read = work.create(engine(), url, BlobStore(settings.blobs), archive)
     size = made.manifest.bytes / 2**20
     click.echo(
         f"{made.name}: {made.manifest.blobs} blobs ({size:.1f} MiB), {read} of them new, {monotonic() - began:.1f} s."
@@ -65,8 +64,7 @@ def restore(folder: Path, snapshot: str | None) -> None:
     began, settings = monotonic(), load(Settings)
     url, archive = settings.database_url.get_secret_value(), Archive(folder)
     found = archive.snapshot(snapshot)
-    engine = database.engine(url, pooled=settings.database_pooled)
-    done = work.restore(engine, url, BlobStore(settings.blobs), archive, found)
+    done = work.restore(engine(), url, BlobStore(settings.blobs), archive, found)
     click.echo(f"Restored as platform {done.platform}, as of {found.manifest.as_of.isoformat()}.")
     for instance_id in done.missing:
         click.echo(f"missing: the file of image {instance_id}")
@@ -83,9 +81,7 @@ def restore(folder: Path, snapshot: str | None) -> None:
 @_snapshot
 def lost(folder: Path, logs: tuple[Path, ...], snapshot: str | None) -> None:
     """Name the jobs that LOGS of gateways say were accepted after a dump, and that the database does not know."""
-    settings = load(Settings)
-    engine = database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
-    jobs = work.lost(engine, Archive(folder).snapshot(snapshot), logs)
+    jobs = work.lost(engine(), Archive(folder).snapshot(snapshot), logs)
     for job in jobs:
         click.echo(f"{job.at.isoformat()} job {job.id} tenant {job.tenant}")
     click.echo(f"{len(jobs)} jobs are lost. Ask their senders to send them again.", err=True)
