@@ -12,6 +12,7 @@ from aggregator.objects import objects
 from aggregator.objects.answer import Predecessor
 from aggregator.objects.identity import Sealed
 from thorax import queries
+from thorax.database import transactional
 from thorax.storage import ORIGINAL, BlobStore
 
 MAX_ATTEMPTS = 3
@@ -24,7 +25,7 @@ class Derivations:
     """What readers wait for; several sweepers may do it at once."""
 
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
-        self._engine, self._blobs = engine, blobs
+        self._engine, self._blobs = transactional(engine), blobs
         self.duties = (self.derive,)
 
     def derive(self) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from aggregator.config import AggregatorSettings
 from thorax import queries
+from thorax.database import transactional
 from thorax.errors import Code
 from thorax.states import JobState
 from thorax.storage import BlobStore
@@ -28,7 +29,7 @@ class Housekeeping:
 
     def __init__(self, settings: AggregatorSettings, engine: Engine, blobs: BlobStore) -> None:
         self._settings, self._engine, self._blobs = settings, engine, blobs
-        self._whole = engine.execution_options(isolation_level="READ COMMITTED")
+        self._whole = transactional(engine)
         self._next_orphans = self._next_old = 0.0
         self.duties = (
             self.enqueue_shadow_jobs,

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from aggregator.config import AggregatorSettings
 from thorax import queries
+from thorax.database import transactional
 from thorax.errors import Code
 from thorax.states import JobState, StepKind
 from thorax.work import ledger
@@ -23,7 +24,7 @@ class Recovery:
 
     def __init__(self, settings: AggregatorSettings, engine: Engine, hints: Hints) -> None:
         self._settings, self._engine, self._hints = settings, engine, hints
-        self._whole = engine.execution_options(isolation_level="READ COMMITTED")
+        self._whole = transactional(engine)
         self.duties = (self.revive, self.degrade, self.fail_exhausted, self.hint)
 
     def needed(self) -> bool:

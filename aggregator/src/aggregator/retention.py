@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy import Engine
 
 from thorax import queries
+from thorax.database import transactional
 from thorax.storage import RESERVE_BYTES, BlobStore, is_input
 
 AT_ONCE = 200
@@ -26,7 +27,7 @@ class Retention:
 
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
         self._engine, self._blobs = engine, blobs
-        self._whole = engine.execution_options(isolation_level="READ COMMITTED")
+        self._whole = transactional(engine)
         self._next = 0.0
         self.duties = (self.erase_old, self.make_room)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from model_worker import queries
 from model_worker.sandbox.answers import CODES
 from model_worker.sandbox.client import make_forms, pixel_digest
+from thorax.database import transactional
 from thorax.errors import Code, CodedError
 from thorax.forms import Forms
 from thorax.storage import ORIGINAL, BlobStore
@@ -20,7 +21,7 @@ class Chores:
 
     def __init__(self, engine: Engine, blobs: BlobStore, timeout_s: float) -> None:
         self._engine, self._blobs, self._timeout_s = engine, blobs, timeout_s
-        self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
+        self._transactional = transactional(engine)
 
     def do_one(self) -> bool:
         """Make the forms of an image that a reader waits for, or compare one that came under a known SOP Instance UID."""

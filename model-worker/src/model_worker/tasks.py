@@ -23,6 +23,7 @@ from model_worker.sandbox.answers import CODES, Decoded
 from model_worker.sandbox.client import decode
 from thorax.bundle import Bundle
 from thorax.cascade import asked_first, still_to_ask
+from thorax.database import transactional
 from thorax.errors import Code, CodedError
 from thorax.reading import AS_THE_BUNDLE, Reading
 from thorax.states import ANONYMOUS_TENANT, OTHER_PIXELS, StepKind
@@ -48,7 +49,7 @@ class InferenceHandler:
         hints: Hints,
     ) -> None:
         self._settings, self._engine, self._blobs = settings, engine, blobs
-        self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
+        self._transactional = transactional(engine)
         self._bundle_cache, self._hints = bundle_cache, hints
         self._chores = Chores(engine, blobs, settings.decode_timeout_s)
 

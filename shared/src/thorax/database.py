@@ -38,6 +38,11 @@ def engine(url: str, *, pooled: bool = False, pool_size: int = 2, autocommit: bo
     return made
 
 
+def transactional(autocommitting: Engine) -> Engine:
+    """The same connections, for transactions of several statements."""
+    return autocommitting.execution_options(isolation_level="READ COMMITTED")
+
+
 # What all engines on the server may open, as their application_name says (see `options`), with all other connections.
 _BUDGET = """
 with open as (select application_name as name from pg_stat_activity where datid is not null),

@@ -14,6 +14,7 @@ from pydicom import Dataset, dcmread
 
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.test_stow import until
 from tests.integration.gateway.test_wado import RELATED, part, uid
 
 STUDY = uid()
@@ -154,6 +155,30 @@ def test_of_a_study_that_was_analysed_again_the_last_objects_are_listed_and_the_
         for sop, item in first.items():
             path = f"/dicomweb/studies/{study}/series/{item['0020000E']['Value'][0]}/instances/{sop}"
             assert fetched(client, path).SOPInstanceUID == sop
+
+
+def test_the_objects_of_an_answer_are_kept_together_or_not_at_all(platform: Platform) -> None:
+    with platform.client() as client:
+        study = uid()
+        platform.sql(
+            f"alter table derived add constraint refused check (modality <> 'PR' or study_instance_uid <> '{study}')"
+        )
+        image = chest_dicom(
+            34, StudyInstanceUID=study, SeriesInstanceUID=f"{study}.1", SOPInstanceUID=f"{study}.2"
+        )
+        job = finished(client, post(client, image, name="chest.dcm").headers["location"])
+        attempt = "select attempts, made_at from derivations where job_id = %s and attempts = %s"
+        try:
+            until(lambda: len(client.get(f"/dicomweb/studies/{study}/instances").json()) == 1)
+            until(lambda: bool(platform.sql(attempt, job["id"], 1)))
+            platform.sql("update derivations set not_before = now() where job_id = %s", job["id"])
+            until(lambda: bool(platform.sql(attempt, job["id"], 2)))
+            assert platform.sql(attempt, job["id"], 2) == [(2, None)]
+            assert platform.sql("select * from derived where job_id = %s", job["id"]) == []
+        finally:
+            platform.sql("alter table derived drop constraint refused")
+        platform.sql("update derivations set not_before = now() where job_id = %s", job["id"])
+        assert len(instances(client, study)) == 4
 
 
 def test_another_tenant_finds_none(read: tuple[httpx.Client, dict[str, Any]], platform: Platform) -> None:
