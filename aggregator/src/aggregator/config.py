@@ -1,5 +1,7 @@
 """The aggregator's and the sweeper's settings."""
 
+from pathlib import Path
+
 from pydantic import Field
 
 from thorax.settings import DeliverySecretFile, Networks
@@ -18,6 +20,10 @@ class AggregatorSettings(LedgerSettings):
     sweep_s: float = Field(default=1, gt=0, description="seconds between two rounds of the sweeper")
     hint_again_s: float = Field(default=5, gt=0, description="a waiting step is hinted again after this long")
     delivery_secret_file: DeliverySecretFile = None
+    dicom_tls_folder: Path | None = Field(
+        default=None,
+        description="authorities of DICOM destinations that speak TLS, and our certificates for them",
+    )
     private_webhooks: Networks = Field(
         default=(), description="comma-separated networks that webhooks may be in though they are private"
     )

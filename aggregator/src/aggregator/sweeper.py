@@ -92,7 +92,7 @@ def main() -> None:
     recovery = Recovery(settings, process.engine, Hints(process.app))
     housekeeping = Housekeeping(settings, process.engine, blobs)
     seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None
-    archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs))
+    archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs, settings.dicom_tls_folder))
     webhooks = Deliveries(process.engine, seal, to_webhooks(process.engine, settings.private_webhooks))
     derivations = Derivations(process.engine, blobs)
     sweeper = Sweeper()

@@ -74,6 +74,7 @@ class Code(StrEnum):
     INSTANCE_CONFLICT = "instance_conflict", 409, "Another image has the same SOP Instance UID", "Compare the two images, then correct the wrong one at its source."
     DESTINATION_AWAY = "destination_unavailable", 503, "A destination is not available", "Nothing. It is tried again, with growing pauses."
     DESTINATION_REFUSES = "destination_refuses", 502, "A destination refuses the result", "Correct the destination, then resend the delivery."
+    DESTINATION_UNTRUSTED = "destination_untrusted", 502, "A destination and Thorax do not trust each other", "Correct the certificates that `detail` names, then resend the delivery."
     OBJECT_NOT_MADE = "object_not_made", 500, "A DICOM object could not be made", "Report `detail` and the software that made the image. The result itself is complete."
     ADDRESS_NOT_ALLOWED = "address_not_allowed", 422, "The address is private", "Use a public address, or let the operator allow its network."
     CANCELLED = "cancelled", 409, "The job was cancelled", "Send the study again if you need a result."

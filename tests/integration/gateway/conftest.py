@@ -70,6 +70,7 @@ def _webhooks(folder: Path, authority: Authority) -> dict[str, str]:
         "SSL_CERT_FILE": str(authority.certificate),
         "THORAX_DELIVERY_SECRET_FILE": str(secret),
         "THORAX_PRIVATE_WEBHOOKS": "127.0.0.1",
+        "THORAX_DICOM_TLS_FOLDER": str(folder),
     }
 
 

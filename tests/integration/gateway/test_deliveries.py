@@ -17,6 +17,7 @@ import pytest
 from pydicom import dcmread
 
 from local_stack.server import free_port
+from tests.factories.certificates import Authority
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.scp import DOCUMENTS, Scp, Start, answers
@@ -274,27 +275,51 @@ def test_a_study_returns_by_c_store_to_the_ae_that_sent_it_and_to_no_other(
 
 
 @pytest.mark.slow
-def test_storescp_without_c_find_proves_by_status(platform: Platform, tenant: UUID, tmp_path: Path) -> None:
+def test_storescp_over_tls_gets_nothing_until_it_is_trusted_and_proves_by_status(
+    platform: Platform, authority: Authority, tenant: UUID, tmp_path: Path
+) -> None:
     if not shutil.which("storescp"):
         pytest.skip("storescp (dcmtk) is not installed")
-    port = free_port()
-    process = subprocess.Popen(["storescp", "-od", str(tmp_path), str(port)])
+    port, own = free_port(), authority.issue("storescp")
+    shutil.copy(authority.certificate, platform.folder / "pacs.ca.pem")
+    stranger = Authority(tmp_path, "stranger")
+    shutil.move(stranger.certificate, platform.folder / "stranger.ca.pem")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    tls = ["+tls", str(own.key), str(own.certificate), "-ic"]
+    process = subprocess.Popen(["storescp", *tls, "-od", str(kept), str(port)])
     try:
         while not answers(port):
             time.sleep(0.05)
-        destine(platform, tenant, f"dicom://127.0.0.1:{port}/STORESCP")
-        with platform.client(tenant) as client:
-            done = delivery(client, sent(client, chest_dicom(18)), "delivered", "dead")
-        assert done["state"] == "delivered" and "no C-FIND" in done["proof"], done
-        kept = [dcmread(path, force=True) for path in tmp_path.iterdir()]
-        assert sorted(one.Modality for one in kept) == ["OT", "PR", "SR"]
+        with platform.client(tenant) as client, platform.client(scope="admin") as admin:
+            destine(platform, tenant, f"dicom://127.0.0.1:{port}/STORESCP?tls=stranger")
+            job = sent(client, chest_dicom(18))
+            assert delivery(client, job, "dead", "delivered")["error_code"] == "destination_untrusted"
+            assert not list(kept.iterdir())
+            (listed,) = [
+                d for d in admin.get("/v1/admin/deliveries").json()["items"] if d["tenant_id"] == str(tenant)
+            ]
+            assert "certificate is not trusted" in listed["error_detail"]
+            destine(platform, tenant, f"dicom://127.0.0.1:{port}/STORESCP?tls=pacs")
+            assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 202
+            done = delivery(client, job, "delivered")
+        assert "no C-FIND" in done["proof"], done
+        assert sorted(dcmread(path, force=True).Modality for path in kept.iterdir()) == ["OT", "PR", "SR"]
     finally:
         process.kill()
         process.wait()
 
 
 @pytest.mark.parametrize(
-    "url", ["dicom://host/AE", "dicom://h:0/AE", "dicom://h:104/", "dicom://h:104/SEVENTEENLETTERSX", "x:"]
+    "url",
+    [
+        "dicom://host/AE",
+        "dicom://h:0/AE",
+        "dicom://h:104/",
+        "dicom://h:104/SEVENTEENLETTERSX",
+        "dicom://h:104/A?tls=../a",
+        "x:",
+    ],
 )
 def test_a_peer_is_a_host_a_port_and_a_title(platform: Platform, tenant: UUID, url: str) -> None:
     with platform.client(scope="admin") as admin:

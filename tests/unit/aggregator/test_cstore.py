@@ -1,6 +1,7 @@
 """The Storage SCU against peers on loopback that store, refuse, end the association, and answer C-FIND or don't."""
 
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from io import BytesIO
@@ -36,7 +37,8 @@ def item(number: int, sop_class: str, size: int = 100) -> Item:
     return Item("1.1", "1.2", f"1.3.{number}", sop_class, buffer.getvalue())
 
 
-ITEMS = [item(1, ComprehensiveSRStorage), item(2, SecondaryCaptureImageStorage)]
+CLASSES = [ComprehensiveSRStorage, SecondaryCaptureImageStorage]
+ITEMS = [item(n, sop_class) for n, sop_class in enumerate(CLASSES, 1)]
 
 
 class Peer:
@@ -47,6 +49,7 @@ class Peer:
         self.kept: dict[str, Dataset] = {}
         self.finds: int | None = 0x0000
         self.lists = True
+        self.port = 0
 
     def store(self, event: Any) -> int:
         sop = str(event.request.AffectedSOPInstanceUID)
@@ -64,21 +67,24 @@ class Peer:
             yield self.finds, None
 
 
-def serve(peer: Peer, contexts: list[Any], syntax: str = ExplicitVRLittleEndian) -> Any:
+def serve(
+    peer: Peer, contexts: list[Any], syntax: str = ExplicitVRLittleEndian, tls: ssl.SSLContext | None = None
+) -> Any:
     ae = AE("PEER")
     ae.require_called_aet = True
     for context in contexts:
         ae.add_supported_context(context, syntax)
     handlers = [(evt.EVT_C_STORE, peer.store), (evt.EVT_C_FIND, peer.find)]
-    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)  # type: ignore[arg-type]
-    peer.port = server.server_address[1]  # type: ignore[attr-defined]
+    place = ("127.0.0.1", 0)
+    server = ae.start_server(place, block=False, evt_handlers=handlers, ssl_context=tls)  # type: ignore[arg-type]
+    peer.port = server.server_address[1]
     return server
 
 
 @pytest.fixture
 def peer() -> Iterator[Any]:
     peer = Peer()
-    server = serve(peer, [ComprehensiveSRStorage, SecondaryCaptureImageStorage, Find])
+    server = serve(peer, [*CLASSES, Find])
     yield peer
     server.shutdown()
 
@@ -99,9 +105,7 @@ def test_stored_and_found_says_so(peer: Any) -> None:
 def test_without_c_find_the_proof_is_the_status(contexts: list[Any], finds: int | None) -> None:
     peer: Any = Peer()
     peer.finds, peer.lists = finds, False
-    server = serve(
-        peer, [ComprehensiveSRStorage, SecondaryCaptureImageStorage, *contexts], ImplicitVRLittleEndian
-    )
+    server = serve(peer, [*CLASSES, *contexts], ImplicitVRLittleEndian)
     assert deliver(peer) == cstore.STORED and len(peer.kept) == 2
     server.shutdown()
 

@@ -1,7 +1,9 @@
 """The ways to a destination, by its kind: PACSs get objects, webhooks are told."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, Row
@@ -18,8 +20,8 @@ A_DAY_S = (5, 60, 300, 1800, 7200, 18_000, 28_800, 30_235)
 """Nine attempts in 24 hours, as developers expect of webhooks."""
 
 
-def to_archives(engine: Engine, blobs: BlobStore) -> Mapping[str, Channel]:
-    """What sends DICOM objects."""
+def to_archives(engine: Engine, blobs: BlobStore, tls_folder: Path | None) -> Mapping[str, Channel]:
+    """What sends DICOM objects; `tls_folder` as `cstore.deliver` has it."""
     items = Items(engine, blobs)
 
     def by(deliver: Callable[[str, str | None, list[Item]], str]) -> Channel:
@@ -29,7 +31,7 @@ def to_archives(engine: Engine, blobs: BlobStore) -> Mapping[str, Channel]:
 
         return Channel(send, PATIENT_S)
 
-    return {"dicomweb": by(stow.deliver), "dicom": by(cstore.deliver)}
+    return {"dicomweb": by(stow.deliver), "dicom": by(partial(cstore.deliver, tls_folder=tls_folder))}
 
 
 def to_webhooks(engine: Engine, private: tuple[IPv4Network | IPv6Network, ...]) -> Mapping[str, Channel]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from io import BytesIO
-from urllib.parse import SplitResult, unquote, urlsplit
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
@@ -13,6 +15,7 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
 from aggregator.delivery.items import Item
 from aggregator.delivery.stow import OUT_OF_RESOURCES
+from aggregator.delivery.tls import Trust, trust
 from thorax.pacs import OWN_MANUFACTURER
 
 FOUND = "each object stored with success (C-STORE) and found (C-FIND); its content was not compared"
@@ -24,12 +27,24 @@ _PERMANENT = 1  # the Result of a rejection (PS3.8, 9.3.4)
 _SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
 
-def deliver(url: str, _credentials: str | None, items: Sequence[Item]) -> str:
-    """Store objects at a peer, `dicom://[CALLING@]host:port/CALLED`; returns the proof. Raises NotDeliveredError.
+class _Place(NamedTuple):
+    """A peer, and how it is called."""
 
-    An object that the peer refuses keeps no other from being sent.
+    host: str
+    port: int
+    calling: str
+    called: str
+    tls: Trust | None
+
+
+def deliver(
+    url: str, _credentials: str | None, items: Sequence[Item], *, tls_folder: Path | None = None
+) -> str:
+    """Store objects at a peer, `dicom://[CALLING@]host:port/CALLED[?tls=NAME]`; returns the proof. Raises NotDeliveredError.
+
+    An object that the peer refuses keeps no other from being sent. NAME is that of files in `tls_folder` (see `trust`).
     """
-    place = urlsplit(url)
+    place = _place(url, tls_folder)
     association = _associate(place, items)
     try:
         failures = [failure for item in items if (failure := _store(association, item))]
@@ -41,15 +56,27 @@ def deliver(url: str, _credentials: str | None, items: Sequence[Item]) -> str:
             association.release()
 
 
-def _associate(place: SplitResult, items: Sequence[Item]) -> Association:
-    ae = AE(ae_title=unquote(place.username or OWN_MANUFACTURER))
+def _place(url: str, tls_folder: Path | None) -> _Place:
+    parts = urlsplit(url)
+    secured = parse_qs(parts.query).get("tls")
+    return _Place(
+        parts.hostname or "",
+        parts.port or 104,
+        unquote(parts.username or OWN_MANUFACTURER),
+        unquote(parts.path.strip("/")),
+        trust(tls_folder, secured[0]) if secured else None,
+    )
+
+
+def _associate(place: _Place, items: Sequence[Item]) -> Association:
+    ae = AE(ae_title=place.calling)
     ae.connection_timeout = CONNECT_S
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ANSWER_S
     for sop_class in dict.fromkeys(item.sop_class for item in items):
         ae.add_requested_context(sop_class, _SYNTAXES)
     ae.add_requested_context(Find, _SYNTAXES)
     association = ae.associate(
-        place.hostname or "", place.port or 104, ae_title=unquote(place.path.strip("/"))
+        place.host, place.port, ae_title=place.called, tls_args=(place.tls, place.host) if place.tls else None
     )
     if association.is_rejected:
         answer = association.acceptor.primitive
@@ -57,6 +84,8 @@ def _associate(place: SplitResult, items: Sequence[Item]) -> Association:
             raise refuses(f"The peer rejects the association: {answer.reason_str}.")
         raise unavailable("The peer takes no association at the moment.")
     if not association.is_established:
+        if place.tls:
+            place.tls.check()
         raise unavailable("The peer can't be reached, or ended the association.")
     return association
 
@@ -80,7 +109,7 @@ def _store(association: Association, item: Item) -> NotDeliveredError | None:
     return refuses(f"The peer refuses {name} (status {status:04X}).")
 
 
-def _found(association: Association, place: SplitResult, item: Item) -> bool:
+def _found(association: Association, place: _Place, item: Item) -> bool:
     """Whether the peer lists the object; False if it answers no C-FIND. Raises NotDeliveredError if it lists others only."""
     if not any(context.abstract_syntax == Find for context in association.accepted_contexts):
         return False

@@ -20,7 +20,9 @@ def _https(text: str) -> str:
 
 
 _AE = "[A-Za-z0-9._-]{1,16}"
-_DICOM = re.compile(rf"dicom://({_AE}@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{{1,5}})/{_AE}")
+_DICOM = re.compile(
+    rf"dicom://({_AE}@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{{1,5}})/{_AE}(\?tls=[a-z0-9][a-z0-9_-]{{0,39}})?"
+)
 
 
 def _archive(text: str) -> str:
@@ -28,11 +30,11 @@ def _archive(text: str) -> str:
         return http_url(text)
     match = _DICOM.fullmatch(text)
     if not match or not 1 <= int(match["port"]) <= 65535:
-        raise ValueError("dicom://host:port/AE")
+        raise ValueError("dicom://host:port/AE or dicom://host:port/AE?tls=name")
     return text
 
 
 ArchiveUrl = Annotated[str, AfterValidator(_archive)]
-"""A DICOMweb server, `http://` or `https://`, or a DICOM peer: `dicom://[our AE title@]host:port/its AE title`."""
+"""A DICOMweb server, `http://` or `https://`, or a DICOM peer: `dicom://[our AE title@]host:port/its AE title[?tls=name]`."""
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 """An `https://` URL: its host in lower case and ASCII, no standard port, user or fragment."""

@@ -31,8 +31,13 @@ class NewDestination(BaseModel):
 
     url: ArchiveUrl = Field(
         max_length=500,
-        description="`https://…` of a DICOMweb server, or `dicom://[our AE title@]host:port/its AE title`.",
-        examples=["https://pacs.example.org/dicom-web", "dicom://10.1.2.3:4242/ORTHANC"],
+        description="`https://…` of a DICOMweb server, or `dicom://[our AE title@]host:port/its AE title`; "
+        "with `?tls=name` over TLS, by the operator's files of that name.",
+        examples=[
+            "https://pacs.example.org/dicom-web",
+            "dicom://10.1.2.3:4242/ORTHANC",
+            "dicom://pacs.example.org:2762/PACS?tls=hospital",
+        ],
     )
     authorization: SecretStr | None = Field(
         default=None,
