@@ -1,11 +1,13 @@
 """A database server as a foreground child of ours: its port, its password, its start and its stop."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -16,18 +18,27 @@ from local_stack.process import Child, Process, StartError
 HOST = "127.0.0.1"
 
 
+_PORTS = Path(tempfile.gettempdir(), f"thorax-ports-{os.getuid()}")
+_taken = list[int]()
+
+
 def free_port() -> int:
-    """A TCP port of the loopback interface that is free at this moment.
+    """A TCP port of the loopback interface that is free, and that no other process gets here while this one lives.
 
     It lies below those that the kernel gives to outgoing connections: none of them takes it before it is used.
     """
+    _PORTS.mkdir(mode=0o700, exist_ok=True)
     while True:
         port = 20_000 + secrets.randbelow(12_000)
+        lock = os.open(_PORTS / str(port), os.O_CREAT | os.O_WRONLY, 0o600)
         with socket.socket() as probe:
             try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 probe.bind((HOST, port))
             except OSError:
+                os.close(lock)
                 continue
+            _taken.append(lock)
             return port
 
 
