@@ -240,6 +240,12 @@ class Platform:
         token = self.issuer.token(tenant or uuid4(), scope)
         return httpx.Client(base_url=self.base, headers={"Authorization": f"Bearer {token}"}, timeout=70)
 
+    def tenant(self, named: UUID | None = None) -> UUID:
+        """A tenant as auth-service would keep it, where the platform asks whether there is one; by default a new one."""
+        tenant = named or uuid4()
+        self.sql("insert into auth.tenants (id) values (%s) on conflict do nothing", tenant)
+        return tenant
+
     def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Look into the database as its owner."""
         dsn = self.owner_url.replace("postgresql+psycopg://", "postgresql://")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from thorax.settings import DeliverySecretFile, Networks
+from thorax.settings import DeliverySecretFile, PrivateWebhooks
 from thorax.work.worker import LedgerSettings
 
 
@@ -24,7 +24,5 @@ class AggregatorSettings(LedgerSettings):
         default=None,
         description="authorities of DICOM destinations that speak TLS, and our certificates for them",
     )
-    private_webhooks: Networks = Field(
-        default=(), description="comma-separated networks that webhooks may be in though they are private"
-    )
+    private_webhooks: PrivateWebhooks = ()
     keep_steps_h: float = Field(default=72, gt=0, description="how long the steps of ended jobs are kept")

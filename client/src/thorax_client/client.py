@@ -68,14 +68,17 @@ class Client(_Common):
         title: str = "",
         priority: str = "",
         force: bool = False,
+        full: bool = False,
         key: str | None = None,
         timeout_s: float = 600.0,
     ) -> Job:
         """Send the images of one study, wait, and give back the succeeded job. JobFailedError without a result.
 
-        `key`: the Idempotency-Key, by default a new one, which makes this call's own repetitions safe.
+        `force`: also what does not look like a frontal chest radiograph. `full`: by all networks, where the bundle asks only
+        the first ones of what is clear. `key`: the Idempotency-Key, by default a new one, which makes this call's own
+        repetitions safe.
         """
-        return self._run(self._flows.analyze(files, title, priority, force, key, timeout_s))
+        return self._run(self._flows.analyze(files, title, priority, force, full, key, timeout_s))
 
     def submit(
         self,
@@ -83,6 +86,7 @@ class Client(_Common):
         title: str = "",
         priority: str = "",
         force: bool = False,
+        full: bool = False,
         key: str | None = None,
         callback_url: str = "",
     ) -> Receipt:
@@ -90,7 +94,7 @@ class Client(_Common):
 
         `callback_url`: told when the job has ended (see `job_event`); of the origin of a webhook of the tenant.
         """
-        return self._run(self._flows.submit(files, title, priority, force, key, callback_url))
+        return self._run(self._flows.submit(files, title, priority, force, full, key, callback_url))
 
     def job(self, which: Which) -> Job:
         """The job as it is now."""
@@ -146,9 +150,9 @@ class Client(_Common):
         """Start a failed, cancelled or degraded job again."""
         return self._run(self._flows.retry(which))
 
-    def again(self, which: Which) -> Job:
+    def again(self, which: Which, *, full: bool = False) -> Job:
         """Analyse a job's images again, by the bundle of now: the new job. It must have succeeded; not for the open API."""
-        return self._run(self._flows.again(which))
+        return self._run(self._flows.again(which, full))
 
     def create_client(self, name: str) -> Credentials:
         """A new machine client of the person who is logged in; its secret is told only now."""
@@ -203,11 +207,12 @@ class AsyncClient(_Common):
         title: str = "",
         priority: str = "",
         force: bool = False,
+        full: bool = False,
         key: str | None = None,
         timeout_s: float = 600.0,
     ) -> Job:
         """See Client."""
-        return await self._run(self._flows.analyze(files, title, priority, force, key, timeout_s))
+        return await self._run(self._flows.analyze(files, title, priority, force, full, key, timeout_s))
 
     async def submit(
         self,
@@ -215,11 +220,12 @@ class AsyncClient(_Common):
         title: str = "",
         priority: str = "",
         force: bool = False,
+        full: bool = False,
         key: str | None = None,
         callback_url: str = "",
     ) -> Receipt:
         """See Client."""
-        return await self._run(self._flows.submit(files, title, priority, force, key, callback_url))
+        return await self._run(self._flows.submit(files, title, priority, force, full, key, callback_url))
 
     async def job(self, which: Which) -> Job:
         """See Client."""
@@ -276,9 +282,9 @@ class AsyncClient(_Common):
         """See Client."""
         return await self._run(self._flows.retry(which))
 
-    async def again(self, which: Which) -> Job:
+    async def again(self, which: Which, *, full: bool = False) -> Job:
         """See Client."""
-        return await self._run(self._flows.again(which))
+        return await self._run(self._flows.again(which, full))
 
     async def create_client(self, name: str) -> Credentials:
         """See Client."""

@@ -67,6 +67,7 @@ class Flows:
         title: str,
         priority: str,
         force: bool,
+        full: bool,
         key: str | None,
         callback_url: str = "",
     ) -> Flow[Receipt]:
@@ -79,7 +80,7 @@ class Flows:
             self._jobs,
             headers={"Idempotency-Key": key or uuid4().hex, "Content-Type": media_type},
             content=body,
-            params={"force": "true"} if force else None,
+            params=_switched_on(force=force, full=full),
         )
         return Receipt.model_validate_json(answer.content)
 
@@ -118,11 +119,12 @@ class Flows:
         title: str,
         priority: str,
         force: bool,
+        full: bool,
         key: str | None,
         timeout_s: float,
     ) -> Flow[Job]:
         """Upload, wait, and give back the job; JobFailedError where it has no result."""
-        receipt = yield from self.submit(files, title, priority, force, key)
+        receipt = yield from self.submit(files, title, priority, force, full, key)
         job = yield from self.wait(receipt, timeout_s)
         if job.state != "succeeded":
             raise JobFailedError(job)
@@ -153,9 +155,10 @@ class Flows:
         yield from self._call("POST", f"{self._place(which)}/retry", repeatable=False)
         return (yield from self.job(which))
 
-    def again(self, which: "Which") -> Flow[Job]:
+    def again(self, which: "Which", full: bool) -> Flow[Job]:
         """Analyse the images of a job that has succeeded again: the new job."""
-        answer = yield from self._call("POST", f"{self._place(which)}/analyse")
+        params = _switched_on(full=full)
+        answer = yield from self._call("POST", f"{self._place(which)}/analyse", params=params)
         return Job.model_validate_json(answer.content)
 
     def create_client(self, name: str) -> Flow[Credentials]:
@@ -238,6 +241,10 @@ def _multipart(files: Sequence[File], form: Mapping[str, str]) -> tuple[bytes, s
     given = {name: value for name, value in form.items() if value}
     request = httpx.Request("POST", "http://nowhere", files=parts, data=given)
     return request.read(), request.headers["Content-Type"]
+
+
+def _switched_on(**switches: bool) -> Mapping[str, str]:
+    return {name: "true" for name, on in switches.items() if on}
 
 
 def _named(file: File) -> tuple[str, bytes]:

@@ -1,10 +1,12 @@
 """The model bundles, as the API shows them: what answers, how good it is, and what it is not for."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 from uuid import UUID
 
+import structlog
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -20,6 +22,7 @@ from thorax.operating_points import FindingPoints
 from thorax.states import ANONYMOUS_TENANT
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
+_log = structlog.get_logger(__name__)
 
 
 class BackboneView(BaseModel):
@@ -71,7 +74,7 @@ async def list_models(request: Request) -> ModelList:
     tenant = await _tenant(request)
     async with tenant_autocommit(engine, tenant) as connection:
         rows = await queries.bundles(connection, tenant)
-    return ModelList(items=[_view(row) for row in rows])
+    return ModelList(items=[*_views(rows)])
 
 
 async def _tenant(request: Request) -> UUID:
@@ -84,8 +87,17 @@ async def _tenant(request: Request) -> UUID:
     return tenant_id
 
 
+def _views(rows: Iterable[Row[*tuple[Any, ...]]]) -> Iterator[ModelView]:
+    """Without those in a format that only a newer version knows, which no worker of this one loads."""
+    for row in rows:
+        try:
+            yield _view(row)
+        except ValidationError:
+            _log.warning("bundle_unknown_format", digest=row.digest)
+
+
 def _view(row: Row[*tuple[Any, ...]]) -> ModelView:
-    manifest = Manifest.model_validate(row.manifest)
+    manifest = Manifest.model_validate(row.manifest, extra="ignore")
     points = manifest.operating_points
     sums = [sum(row[i] for row in manifest.weights.values()) for i in range(len(FINDINGS))]
     return ModelView(

@@ -4,7 +4,16 @@ from pathlib import Path
 
 from pydantic import Field
 
-from thorax.settings import DatabaseUrl, DeliverySecretFile, HttpUrl, Networks, Origins, Port, Settings
+from thorax.settings import (
+    DatabaseUrl,
+    DeliverySecretFile,
+    HttpUrl,
+    Networks,
+    Origins,
+    Port,
+    PrivateWebhooks,
+    Settings,
+)
 
 SHORTEST_QUIET_S = 1.0  # and so the longest time between two looks for studies that are due
 
@@ -46,6 +55,7 @@ class GatewaySettings(Settings):
     high_water_steps: int = Field(default=2_000, description="waiting steps past which uploads get 503")
 
     delivery_secret_file: DeliverySecretFile = None
+    private_webhooks: PrivateWebhooks = ()
 
     anonymous: bool = Field(default=True, description="whether the open API is on")
     anonymous_jobs_per_hour: int = 30

@@ -56,7 +56,7 @@ class Code(StrEnum):
     TOO_MANY_ATTEMPTS = "too_many_attempts", 429, "Too many failed attempts", "Wait as long as the Retry-After header says."
     SIGN_UP_CLOSED = "sign_up_closed", 403, "Sign-up is closed", "Ask an administrator for an account."
     NAME_TAKEN = "name_taken", 409, "This name is taken", "Choose another name, or log in."
-    WEAK_PASSWORD = "weak_password", 422, "The password is too weak", "Use at least 12 characters."
+    WEAK_PASSWORD = "weak_password", 422, "The password is too weak", "Choose another one."
     # capacity
     RATE_LIMITED = "rate_limited", 429, "Too many requests", "Wait as long as the Retry-After header says."
     QUOTA_EXCEEDED = "quota_exceeded", 429, "Too many open jobs", "Wait until some of them have finished."

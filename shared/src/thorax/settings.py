@@ -116,6 +116,12 @@ DeliverySecretFile = Annotated[
         description="a file with the secret that encrypts destinations' credentials; the same for gateway and sweeper"
     ),
 ]
+PrivateWebhooks = Annotated[
+    Networks,
+    Field(
+        description="comma-separated networks that webhooks may be in though they are private; the same for gateway and sweeper"
+    ),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 LogLevel = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 

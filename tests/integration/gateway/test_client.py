@@ -2,6 +2,10 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -62,6 +66,13 @@ async def test_the_same_to_be_awaited(platform: Platform, credentials: Credentia
         assert [j.state async for j in thorax.changes(caught.value.job.id)] == ["failed"]
 
 
+def test_all_networks_can_be_asked_for(platform: Platform, credentials: Credentials) -> None:
+    with Client(platform.base, credentials) as thorax:
+        job = thorax.analyze(("a.png", chest_png(5)), full=True)
+        assert job.full and thorax.again(job, full=True).full
+        assert thorax.job(thorax.submit(("a.png", chest_png(6)), full=True)).full
+
+
 def test_without_an_account(platform: Platform) -> None:
     with Client(platform.base) as thorax:
         job = thorax.analyze(("a.png", chest_png(9)))
@@ -103,6 +114,25 @@ def test_analyze_goes_on_where_it_stopped(tmp_path: Path, where: list[str]) -> N
     assert "have a result" in run("analyze", folder, *where, "--csv", table).stderr
 
 
+def test_ctrl_c_while_it_waits_is_one_line(
+    tmp_path: Path, where: list[str], platform: Platform, credentials: Credentials, standstill: None
+) -> None:
+    (tmp_path / "a.png").write_bytes(chest_png(8))
+    command = [sys.executable, "-m", "thorax_client.commands", "analyze", str(tmp_path), *where]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with Client(platform.base, credentials) as thorax:
+        deadline = time.monotonic() + 60
+        while not list(thorax.jobs()):
+            assert time.monotonic() < deadline and running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        told, errors = running.communicate(timeout=60)
+        thorax.erase(next(thorax.jobs()).id)
+    assert (running.returncode, told) == (130, "")
+    assert errors.splitlines()[-1] == "Stopped. Run it again to get the results of what was sent."
+    assert "Traceback" not in errors and "Exception" not in errors
+
+
 def test_analyze_jobs_and_models_say_what_there_is(tmp_path: Path, where: list[str]) -> None:
     ended = run("analyze", SAMPLE, SAMPLE, *where, "--json")
     first, second = (json.loads(line) for line in ended.stdout.splitlines())
@@ -112,6 +142,11 @@ def test_analyze_jobs_and_models_say_what_there_is(tmp_path: Path, where: list[s
     assert first["job"]["id"] in run("jobs", *where).stdout
     assert "tiny 1.0  active" in run("models", *where).stdout
     (tmp_path / "a.png").write_bytes(chest_png(3))
+    full = json.loads(run("analyze", tmp_path / "a.png", *where, "--full", "--json").stdout)["job"]
+    assert (
+        full["full"]
+        and not json.loads(run("analyze", tmp_path / "a.png", *where, "--json").stdout)["job"]["full"]
+    )
     jobs = [
         json.loads(run("analyze", tmp_path / "a.png", *where, "--again", "--no-wait", "--json").stdout)[
             "job"

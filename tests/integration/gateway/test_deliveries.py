@@ -71,7 +71,7 @@ def destine(
 ) -> None:
     with platform.client(scope="admin") as admin:
         body = {"url": url, "authorization": authorization, **more}
-        answer = admin.put(f"/v1/admin/tenants/{tenant}/destinations/pacs", json=body)
+        answer = admin.put(f"/v1/admin/tenants/{platform.tenant(tenant)}/destinations/pacs", json=body)
         assert answer.status_code == 200, answer.text
         assert "authorization" not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text
 

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
@@ -114,6 +115,11 @@ def test_an_unknown_event_id_resets_the_client(client: httpx.Client) -> None:
     for since in ("x", "9" * 20, str(int((time.time() - 90_000) * 1000))):  # the last is too long ago
         with stream(client, since) as told:
             assert [e["event"] for e in until(told, opened)] == ["reset", "open"]
+
+
+@pytest.mark.parametrize("since", ["abc", "", "-1", "1.5", "9" * 14])
+def test_a_moment_that_is_not_one_is_refused(client: httpx.Client, since: str) -> None:
+    problem(client.get("/v1/events", params={"since": since}), Code.VALIDATION)
 
 
 def test_a_burst_of_changes_resets_the_client(idle: Idle, client: httpx.Client, platform: Platform) -> None:

@@ -107,6 +107,20 @@ def test_the_models_are_open_to_everybody(platform: Platform) -> None:
     assert "Not a medical device" in model["disclaimer"]
 
 
+def test_a_bundle_that_a_newer_version_registered_does_no_harm(platform: Platform) -> None:
+    copied = (
+        "insert into bundles (digest, name, version, manifest, card) select %s, 'newer', version, "
+        "jsonb_set(manifest, '{backbones,0,novel}', '1') || %s::jsonb, card from bundles where active"
+    )
+    try:
+        platform.sql(copied, "newer-fields", '{"novel": {}}')
+        platform.sql(copied, "newer-format", '{"format": 3}')
+        shown = httpx.get(f"{platform.base}/v1/models").json()["items"]
+        assert [model["digest"] for model in shown] == [platform.bundle.digest, "newer-fields"]
+    finally:
+        platform.sql("delete from bundles where digest ^@ 'newer-'")
+
+
 def test_every_operation_says_what_it_does(operations: dict[str, dict[str, Any]]) -> None:
     for name, operation in operations.items():
         assert operation.get("summary") and operation.get("description"), name

@@ -30,8 +30,8 @@ def server(_served: Receiver) -> Receiver:
 
 
 @pytest.fixture
-def tenant() -> UUID:
-    return uuid4()
+def tenant(platform: Platform) -> UUID:
+    return platform.tenant()
 
 
 @pytest.fixture
@@ -140,6 +140,32 @@ def test_an_untrusted_certificate_is_no_endpoint(
         job = post(client, chest_png(5)).headers["location"]
         assert delivery(client, job, "waiting")["error_code"] == "destination_unavailable"
         assert stranger.posted.empty()
+
+
+@pytest.mark.parametrize("host", ["10.1.2.3", "[fd00::1]", "0xa.1", "[::ffff:10.0.0.1]"])
+def test_a_private_address_is_refused_before_it_is_stored(
+    platform: Platform, tenant: UUID, host: str
+) -> None:
+    place = f"/v1/admin/tenants/{tenant}"
+    with platform.client(scope="admin") as admin:
+        told = problem(
+            admin.put(f"{place}/webhooks/x", json={"url": f"https://{host}/"}), Code.ADDRESS_NOT_ALLOWED
+        )
+        assert "public address" in told["detail"] and "operator" in told["remedy"]
+        assert admin.get(f"{place}/destinations").json()["items"] == []
+
+
+def test_a_name_that_only_the_sweeper_may_know_is_taken(platform: Platform, tenant: UUID) -> None:
+    with platform.client(scope="admin") as admin:
+        place = f"/v1/admin/tenants/{tenant}/webhooks/x"
+        assert admin.put(place, json={"url": "https://ris.invalid/"}).status_code == 200
+
+
+def test_a_tenant_that_does_not_exist_gets_no_webhook(platform: Platform, server: Receiver) -> None:
+    with platform.client(scope="admin") as admin:
+        place = f"/v1/admin/tenants/{uuid4()}"
+        problem(admin.put(f"{place}/webhooks/x", json={"url": server.url}), Code.NOT_FOUND)
+        problem(admin.put(f"{place}/destinations/x", json={"url": server.url}), Code.NOT_FOUND)
 
 
 @pytest.mark.parametrize(

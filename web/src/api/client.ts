@@ -10,6 +10,18 @@ export type Job = Schemas["JobView"];
 export type JobSummary = Schemas["JobSummary"];
 export type Model = Schemas["ModelView"];
 
+/** What a person does about a problem whose `remedy` is for programs. */
+const REMEDIES: Record<string, string> = {
+  validation_failed: "",
+  unauthenticated: "Log in again.",
+  csrf_failed: "Reload the page.",
+  conflict: "Reload the page.",
+  precondition_failed: "Reload the page.",
+  not_found: "It may have been deleted.",
+  not_acceptable: "",
+  internal_error: "Try again.",
+};
+
 /** A problem document (RFC 9457): a sentence, what to do about it, and a code for support. */
 export class Problem extends Error {
   constructor(
@@ -24,16 +36,21 @@ export class Problem extends Error {
 
   static of(status: number, body: unknown, retryAfter: string | null = null): Problem {
     const problem = (typeof body === "object" && body ? body : {}) as Partial<Schemas["Problem"]>;
-    const detail = problem.detail ?? "The server sent an unexpected answer. Try again later.";
-    return new Problem(
-      status,
-      problem.code ?? `http_${status}`,
-      detail,
-      problem.remedy,
-      Number(retryAfter) || 0,
-    );
+    const code = problem.code ?? `http_${status}`;
+    const wait = Number(retryAfter) || 0; // told in words beside the problem
+    const remedy = wait ? "" : (REMEDIES[code] ?? problem.remedy);
+    return new Problem(status, code, plain(sentence(problem)), remedy && plain(remedy), wait);
   }
 }
+
+function sentence({ detail, errors }: Partial<Schemas["Problem"]>): string {
+  const [field] = errors ?? [];
+  if (!field) return detail ?? "The server sent an unexpected answer. Try again later.";
+  const what = String(field.what).replace(/^\w+ should/, "should");
+  return `The field “${(field.where as unknown[]).at(-1)}” ${what}.`;
+}
+
+const plain = (text: string) => text.replaceAll("`", "");
 
 /** The server could not be reached; the request may be repeated. */
 export class Offline extends Error {

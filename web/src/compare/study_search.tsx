@@ -30,7 +30,7 @@ export function StudySearch({ a, priors }: { a: string; priors: Schemas["Priors"
           </li>
         ))}
       </ul>
-      {jobs.data && items.length === 0 && <p className="muted">There is no other study.</p>}
+      {jobs.data && items.length === 0 && <p className="muted">No other study matches.</p>}
     </section>
   );
 }

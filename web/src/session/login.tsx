@@ -32,6 +32,7 @@ export function Login({ signUp = false }: { signUp?: boolean }) {
             label="Name or e-mail"
             value={name}
             onChange={setName}
+            maxLength={254}
             autoComplete="username"
             required
             autoFocus
@@ -45,7 +46,14 @@ export function Login({ signUp = false }: { signUp?: boolean }) {
             help={signUp ? "Use at least 12 characters, for example a sentence." : undefined}
             required
           />
-          {signUp && <Field label="Invitation (optional)" value={invitation} onChange={setInvitation} />}
+          {signUp && (
+            <Field
+              label="Invitation (optional)"
+              value={invitation}
+              onChange={setInvitation}
+              maxLength={100}
+            />
+          )}
           <ErrorNote error={enter.error} />
           <Button kind="primary" type="submit" isPending={enter.isPending}>
             {title}

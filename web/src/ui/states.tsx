@@ -5,7 +5,7 @@ import { Offline, Problem, send } from "../api/client";
 import { Button } from "./controls";
 import { plural } from "./words";
 
-/** An error as a sentence, what to do about it and when, and its code. */
+/** An error as a sentence, what to do about it and when, and the code of those that only support can mend. */
 export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
   if (!error) return null;
   const problem = error instanceof Problem ? error : null;
@@ -17,7 +17,7 @@ export function ErrorNote({ error, onRetry }: { error: unknown; onRetry?: () => 
           {error instanceof Error ? error.message : "Something went wrong. Try again."} {problem?.remedy}
         </p>
         {problem && problem.retryAfter > 0 && <p>Try again in {period(problem.retryAfter)}.</p>}
-        {problem && <code>{problem.code}</code>}
+        {problem && problem.status >= 500 && <code>{problem.code}</code>}
         {error instanceof Offline && <p>Retrying automatically.</p>}
       </div>
       {onRetry && <Button onPress={onRetry}>Try again</Button>}

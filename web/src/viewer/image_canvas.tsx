@@ -84,7 +84,7 @@ export function ImageCanvas({ image, finding, cut, view, change }: Props) {
     pixels?.note,
     mapped && heat.error && !heatmap && `The heatmap of ${mapped.label} could not be loaded.`,
     heatmap && markedWords(heatmap, image, cut),
-    view.heat && finding && !mapped && `${finding.label} is unlikely: there is no heatmap to show.`,
+    view.heat && finding && !mapped && `${finding.label} is unlikely, so it has no heatmap.`,
   ];
   return (
     <div className="stage">

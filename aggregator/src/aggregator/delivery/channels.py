@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from aggregator.delivery import cstore, stow
 from aggregator.delivery.items import Item, Items
 from aggregator.delivery.service import Arrived, Channel
 from aggregator.delivery.webhook import Webhooks
+from thorax.settings import Networks
 from thorax.storage import BlobStore
 
 PATIENT_S = (30, 120, 480, 1800, 7200)
@@ -34,7 +34,7 @@ def to_archives(engine: Engine, blobs: BlobStore, tls_folder: Path | None) -> Ma
     return {"dicomweb": by(stow.deliver), "dicom": by(partial(cstore.deliver, tls_folder=tls_folder))}
 
 
-def to_webhooks(engine: Engine, private: tuple[IPv4Network | IPv6Network, ...]) -> Mapping[str, Channel]:
+def to_webhooks(engine: Engine, private: Networks) -> Mapping[str, Channel]:
     """What tells that a job has ended."""
     webhooks = Webhooks(engine, private)
     return {"webhook": Channel(lambda due, secret: Arrived(webhooks.send(due, secret)), A_DAY_S)}

@@ -4,31 +4,16 @@ changes its address in between (DNS rebinding) gains nothing; the certificate is
 import socket
 import ssl
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from ipaddress import ip_address
 from time import monotonic
 from typing import Any
 
 import httpcore
 
 from aggregator.delivery.errors import NotDeliveredError
+from thorax.addresses import allowed
 from thorax.errors import Code
-
-Networks = tuple[IPv4Network | IPv6Network, ...]
-_GLOBAL_V6, _SIX_TO_FOUR = (
-    IPv6Network("2000::/3"),
-    IPv6Network("2002::/16"),
-)  # the latter holds IPv4 addresses (RFC 3056)
-
-
-def allowed(address: IPv4Address | IPv6Address, private: Networks) -> bool:
-    """Whether an address is public, or in one of the networks that may be private."""
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    if any(address in network for network in private if network.version == address.version):
-        return True
-    if isinstance(address, IPv6Address) and (address not in _GLOBAL_V6 or address in _SIX_TO_FOUR):
-        return False
-    return address.is_global and not address.is_multicast
+from thorax.settings import Networks
 
 
 class PublicOnly(httpcore.NetworkBackend):

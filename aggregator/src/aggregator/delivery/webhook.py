@@ -12,8 +12,9 @@ from sqlalchemy import Engine, Row
 from standardwebhooks import Webhook
 
 from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
-from aggregator.delivery.public import Networks, PublicOnly
+from aggregator.delivery.public import PublicOnly
 from thorax import queries
+from thorax.settings import Networks
 
 ENOUGH_S = 15.0  # for one attempt, from the look-up of the name to the status
 GONE = 410  # the endpoint wants no more (Standard Webhooks, "Response status codes")

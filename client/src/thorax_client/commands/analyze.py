@@ -18,6 +18,7 @@ from thorax_client.errors import JobFailedError, ThoraxError
 from thorax_client.models import Job, Receipt
 
 SOME_REFUSED = 3
+INTERRUPTED = 130  # 128 and the number of SIGINT, as shells have it
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Options:
     wait: bool
     overlay: Path | None
     force: bool
+    full: bool
     again: bool
     timeout_s: float
     at_once: int
@@ -49,6 +51,7 @@ class Options:
 @click.option(
     "--force", is_flag=True, help="Also analyse what does not look like a frontal chest radiograph."
 )
+@click.option("--full", is_flag=True, help="Ask all networks, also where the first ones are sure.")
 @click.option(
     "--again",
     is_flag=True,
@@ -66,13 +69,15 @@ def analyze(
     table: Path | None,
     overlay: Path | None,
     force: bool,
+    full: bool,
     again: bool,
     timeout: float,
     at_once: int,
 ) -> None:
     """Analyse DICOM, PNG and JPEG files, and folders with all that is in them; each file is a job.
 
-    Exit code 0: each file has a result; 3: some were refused or failed, and the output says why; 1: none has one.
+    Exit code 0: each file has a result; 3: some were refused or failed, and the output says why; 1: none has one;
+    130: stopped by Ctrl-C.
     Not a medical device, not for diagnosis.
     """
     finished = set(done(table)) if table else set()
@@ -83,7 +88,7 @@ def analyze(
         if finished:
             return
         raise click.ClickException("No DICOM, PNG or JPEG file was found there.")
-    options = Options(wait, overlay, force, again, timeout, at_once)
+    options = Options(wait, overlay, force, full, again, timeout, at_once)
     with ExitStack() as stack:
         sinks: list[Callable[[Outcome], None]] = []
         if table:
@@ -92,7 +97,11 @@ def analyze(
             sinks.append(Table(file, fresh=fresh).add)
         if as_json or not table:
             sinks.append(lambda outcome: click.echo(outcome.as_json() if as_json else outcome.line()))
-        failed = asyncio.run(_run(access(url, token, anonymous), files, options, sinks))
+        try:
+            failed = asyncio.run(_run(access(url, token, anonymous), files, options, sinks))
+        except KeyboardInterrupt:
+            click.echo("\nStopped. Run it again to get the results of what was sent.", err=True)
+            sys.exit(INTERRUPTED)
     click.echo(f"{len(files) - failed} of {len(files)} files: {'a result' if wait else 'sent'}.", err=True)
     if failed:
         sys.exit(1 if failed == len(files) and not finished else SOME_REFUSED)
@@ -136,12 +145,13 @@ async def _outcomes(who: Access, files: Iterator[Path], options: Options) -> Asy
 
 async def _outcome(thorax: AsyncClient, path: Path, options: Options) -> Outcome:
     try:
-        data, key = await asyncio.to_thread(_content, path)
-        if options.again:
-            key = None
-        receipt: Receipt | Job = await thorax.submit((path.name, data), force=options.force, key=key)
+        data = await asyncio.to_thread(path.read_bytes)
+        key = None if options.again else _key(path, data, options)
+        receipt: Receipt | Job = await thorax.submit(
+            (path.name, data), force=options.force, full=options.full, key=key
+        )
         if options.again and receipt.state == "succeeded":  # a DICOM image that is known
-            receipt = await thorax.again(receipt)
+            receipt = await thorax.again(receipt, full=options.full)
         if not options.wait:
             return Outcome(path, await thorax.job(receipt))
         job = await thorax.wait(receipt, options.timeout_s)
@@ -166,7 +176,7 @@ async def _overlays(thorax: AsyncClient, path: Path, job: Job, folder: Path) -> 
             await asyncio.to_thread((folder / f"{name}.{finding.finding}.png").write_bytes, png)
 
 
-def _content(path: Path) -> tuple[bytes, str | None]:
-    """A file's bytes, and the Idempotency-Key by which the platform knows the same file again for a day."""
-    data = path.read_bytes()
-    return data, hashlib.sha256(path.name.encode() + b"\0" + data).hexdigest()
+def _key(path: Path, data: bytes, options: Options) -> str:
+    """The Idempotency-Key by which the platform knows for a day what was asked of the same file."""
+    asked = b"force" * options.force + b"full" * options.full
+    return hashlib.sha256(path.name.encode() + b"\0" + asked + data).hexdigest()

@@ -1,11 +1,17 @@
-"""Addresses of destinations, in one spelling each."""
+"""Addresses of destinations, in one spelling each, and whether a webhook may have one."""
 
+import asyncio
 import re
+import socket
+from ipaddress import ip_address
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AnyUrl, TypeAdapter, UrlConstraints
 
-from thorax.settings import http_url
+from thorax.addresses import allowed
+from thorax.errors import Code, CodedError
+from thorax.settings import Networks, http_url
 
 _HTTPS: TypeAdapter[AnyUrl] = TypeAdapter(
     Annotated[AnyUrl, UrlConstraints(allowed_schemes=["https"], host_required=True, max_length=500)]
@@ -38,3 +44,23 @@ ArchiveUrl = Annotated[str, AfterValidator(_archive)]
 """A DICOMweb server, `http://` or `https://`, or a DICOM peer: `dicom://[our AE title@]host:port/its AE title[?tls=name]`."""
 HttpsUrl = Annotated[str, AfterValidator(_https)]
 """An `https://` URL: its host in lower case and ASCII, no standard port, user or fragment."""
+
+_LOOK_UP_S = 2
+
+
+async def refuse_private(url: str, private: Networks) -> None:
+    """CodedError(ADDRESS_NOT_ALLOWED) for a URL whose host has only private addresses.
+
+    A name that is not known here may be known to the sweeper, which checks the address that it connects to.
+    """
+    parts = urlsplit(url)
+    look_up = asyncio.get_running_loop().getaddrinfo(
+        parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
+    )
+    try:
+        rows = await asyncio.wait_for(look_up, _LOOK_UP_S)
+    except (OSError, TimeoutError):
+        return
+    found = [ip_address(str(row[4][0]).partition("%")[0]) for row in rows]
+    if not any(allowed(address, private) for address in found):
+        raise CodedError(Code.ADDRESS_NOT_ALLOWED, f"{parts.hostname} has no public address.")

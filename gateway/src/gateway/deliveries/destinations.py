@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import GatewaySettings
-from gateway.deliveries.addresses import ArchiveUrl, HttpsUrl
+from gateway.deliveries.addresses import ArchiveUrl, HttpsUrl, refuse_private
 from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
@@ -21,6 +21,7 @@ from thorax.sealing import delivery_seal
 
 router = APIRouter(prefix="/v1/admin/tenants/{tenant_id}", tags=["DICOM"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
+_PUT = (*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.FEATURE_OFF)
 _SQL = queries.load(__file__)
 Kind = Literal["dicomweb", "dicom", "webhook"]
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="a name for people")]
@@ -85,7 +86,7 @@ class Destinations(BaseModel):
     items: list[Destination]
 
 
-@router.put("/destinations/{name}", responses=responses(*_ERRORS, Code.CSRF, Code.FEATURE_OFF))
+@router.put("/destinations/{name}", responses=responses(*_PUT))
 async def put_destination(
     _: Admin, request: Request, tenant_id: UUID, name: Name, new: NewDestination
 ) -> Destination:
@@ -100,12 +101,13 @@ async def put_destination(
     return Destination(name=name, kind=kind, url=new.url, only_from=new.only_from)
 
 
-@router.put("/webhooks/{name}", tags=["webhooks"], responses=responses(*_ERRORS, Code.CSRF, Code.FEATURE_OFF))
+@router.put("/webhooks/{name}", tags=["webhooks"], responses=responses(*_PUT, Code.ADDRESS_NOT_ALLOWED))
 async def put_webhook(_: Admin, request: Request, tenant_id: UUID, name: Name, new: NewWebhook) -> Webhook:
     """Tell a server of a tenant's jobs that end from now on, and let uploads name a `callback_url` of its origin.
 
     The same request again makes a new secret.
     """
+    await refuse_private(new.url, request.app.state.settings.private_webhooks)
     secret = f"whsec_{b64encode(token_bytes(32)).decode()}"
     await _put(request, tenant_id, name, "webhook", new.url, secret, None)
     return Webhook(name=name, kind="webhook", url=new.url, secret=secret)
@@ -146,7 +148,8 @@ async def _put(
         "only_from": only_from,
     }
     async with tenant_autocommit(engine_of(request), tenant) as connection:
-        await connection.execute(_SQL["put"], values)
+        if (await connection.execute(_SQL["put"], values)).first() is None:
+            raise CodedError(Code.NOT_FOUND, "No tenant has this id.")
 
 
 def engine_of(request: Request) -> AsyncEngine:

@@ -23,6 +23,7 @@ from thorax.http.problems import responses
 STREAMS_PER_TENANT = 200  # of one gateway
 GATHER_S = 0.25  # changes within it are read and sent at once
 PING_S = 15
+EVENT_ID = "^[0-9]{1,13}$"  # milliseconds since 1970
 _EXAMPLE = """event: job
 id: 1767268800000
 data: {"id": "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11", "state": "running", "progress": {"done": 1, "total": 4}, "version": 3}
@@ -59,7 +60,7 @@ async def stream_events(
     since: Annotated[
         str | None,
         Query(
-            max_length=100, description="The last event's id, for clients that can't send `Last-Event-ID`."
+            pattern=EVENT_ID, description="The last event's id, for clients that can't send `Last-Event-ID`."
         ),
     ] = None,
 ) -> Response:

@@ -158,7 +158,7 @@ def map_scale(stored: Columns | None) -> MapScaleView | None:
     """A manifest's scale of maps, by finding; None where it has none."""
     if stored is None:
         return None
-    scale = MapScale.model_validate(stored)
+    scale = MapScale.model_validate(stored, extra="ignore")
     by_finding = {name: dict(zip(FINDINGS, getattr(scale, name), strict=True)) for name in ("full", "cuts")}
     return MapScaleView.model_validate({"unit": scale.unit, **by_finding})
 

@@ -44,9 +44,9 @@ def known(connection: Connection) -> Sequence[Row[Any]]:
 
 
 def manifest(connection: Connection, digest: str) -> Manifest:
-    """What a registered bundle says of itself."""
+    """What a registered bundle says of itself, without what only a newer version knows."""
     stored = connection.execute(_SQL["manifest"], {"digest": digest})
-    return Manifest.model_validate(stored.scalar_one())
+    return Manifest.model_validate(stored.scalar_one(), extra="ignore")
 
 
 def activate(connection: Connection, digest: str, tenant: UUID | None = None) -> None:

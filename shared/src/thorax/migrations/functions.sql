@@ -63,6 +63,12 @@ set search_path = public, pg_temp as $$
   from patient_secrets p where s.id = study and p.tenant_id = s.tenant_id;
 $$;
 
+-- Whether there are accounts of a tenant: the gateway may not look into auth-service's schema. The open API's tenant has none.
+create function tenant_exists(tenant uuid) returns boolean language sql stable security definer
+set search_path = public, pg_temp as $$
+  select tenant = :anonymous_tenant or exists (select from auth.tenants where id = tenant);
+$$;
+
 -- Counts a tenant's open jobs, so that its quota holds also for uploads that come at once. The lock comes before the
 -- count, and each statement of a volatile function sees what was committed before it: of uploads that come at once, each
 -- counts those before it. The lock is held until the job that is counted for is committed.

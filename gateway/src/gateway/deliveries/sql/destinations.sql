@@ -1,10 +1,11 @@
 -- Destinations of one tenant (confined by row-level security).
 
 -- put --
--- Adds a destination or changes it. Its credentials can be written and never read.
-insert into destinations (tenant_id, name, kind, url, sealed, only_from)
-values (:tenant, :name, :kind, :url, :sealed, :only_from)
+-- Adds a destination of a tenant that exists, or changes it. Its credentials can be written and never read.
+insert into destinations as d (tenant_id, name, kind, url, sealed, only_from)
+select cast(:tenant as uuid), :name, :kind, :url, cast(:sealed as bytea), :only_from where tenant_exists(:tenant)
 on conflict (tenant_id, name) do update set kind = :kind, url = :url, sealed = :sealed, only_from = :only_from
+returning d.id
 
 -- list --
 -- A tenant's destinations.
