@@ -24,7 +24,7 @@ def test_a_heatmap_is_off_until_asked_for_and_never_drawn_for_what_is_not_likely
     person.sees_another(plain)
     assert len(asked) == 1
     page.keyboard.press("3")  # consolidation, which is unlikely by construction
-    page.get_by_text("Consolidation is unlikely: there is no heatmap to show.").wait_for()
+    page.get_by_text("Consolidation is unlikely, so it has no heatmap.").wait_for()
     assert len(asked) == 1
 
 
