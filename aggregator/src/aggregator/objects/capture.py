@@ -1,5 +1,7 @@
 """The secondary capture: the image with the heatmap of each likely finding, a legend, and what it must not be used for."""
 
+from functools import cache
+
 import cv2
 import numpy as np
 from highdicom.sc import SCImage
@@ -88,9 +90,16 @@ def _heated(image: AnalysedImage, place: int) -> Picture:
         np.asarray(image.maps[place], np.float32), base.shape[1::-1], interpolation=cv2.INTER_CUBIC
     )
     level = (np.clip(heat, 0, 1) * 255).astype(np.uint8)
-    colour = cv2.cvtColor(cv2.applyColorMap(level, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    share = level[..., None].astype(np.float32) / 510
-    return np.asarray(base * (1 - share) + colour * share, np.uint8)
+    return _heat_over_grey().take(level * np.uint16(256) + base[..., 0], axis=0)
+
+
+@cache
+def _heat_over_grey() -> Picture:
+    """`[65536, 3]`: the colour of each heat, times 256, plus each grey value."""
+    level, grey = np.indices((256, 256), np.uint8).reshape(2, -1, 1)
+    colour = cv2.applyColorMap(level, cv2.COLORMAP_INFERNO)[:, 0, ::-1]
+    share = level.astype(np.float32) / 510
+    return np.asarray(grey * (1 - share) + colour * share, np.uint8)
 
 
 def _titled(panel: Picture, title: str) -> Picture:

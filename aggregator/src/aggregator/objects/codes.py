@@ -1,5 +1,8 @@
 """Codes as the library for DICOM objects takes them."""
 
+from functools import lru_cache
+
+from highdicom.sr import CodedConcept
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -9,6 +12,7 @@ TITLE = Code("126000", "DCM", "Imaging Measurement Report")
 DEVICE = codes.DCM.Device
 
 
-def code(concept: Concept) -> Code:
-    """A concept, as pydicom has it."""
-    return Code(concept.value, concept.scheme, concept.meaning)
+@lru_cache(maxsize=256)
+def code(concept: Concept) -> CodedConcept:
+    """A concept, as an item of a code sequence that all who say it share."""
+    return CodedConcept(concept.value, concept.scheme, concept.meaning)

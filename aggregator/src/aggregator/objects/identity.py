@@ -16,6 +16,7 @@ from pydicom.tag import Tag
 from pydicom.uid import UID
 
 from aggregator.objects.answer import Answer
+from aggregator.objects.encoding import encode
 from aggregator.objects.source import take_over
 from thorax.pacs import OWN_MANUFACTURER
 from thorax.version import VERSION
@@ -31,7 +32,8 @@ def uid_of(*content: str | bytes) -> UID:
     digest = hashlib.sha256()
     for part in content:
         data = part.encode() if isinstance(part, str) else part
-        digest.update(len(data).to_bytes(8, "big") + data)
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
     return UID(f"2.25.{UUID(bytes=digest.digest()[:16], version=5).int}")
 
 
@@ -59,22 +61,17 @@ def seal(made: SOPClass, answer: Answer, header: Dataset) -> Sealed:
         made.Laterality = ""  # of a chest it is unknown, and its place must not be missing (PS3.3 C.7.3.1)
     _date(made, _local(answer.ready_at, str(header.get("TimezoneOffsetFromUTC") or "")))
     made.file_meta.ImplementationVersionName = f"THORAX_{VERSION}"[:16]
-    unsealed, begin = _encoded(made), len(_encoded(_first(made)))
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = uid_of(unsealed)
-    return Sealed(made, _encoded(_first(made)) + unsealed[begin:])
-
-
-def _first(made: SOPClass) -> Dataset:
-    """The data set up to its UID, which is all that differs when this is known: the rest is encoded once."""
-    first = made[: Tag("SOPInstanceUID") + 1]
-    first.file_meta = made.file_meta
-    return first
-
-
-def _encoded(made: Dataset) -> bytes:
-    buffer = BytesIO()
     with config.disable_value_validation():
-        made.save_as(buffer, enforce_file_format=True)
+        rest = encode(made[Tag("SOPInstanceUID") + 1 :], made.get("SpecificCharacterSet") or "iso8859")
+        made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = uid_of(_first(made) + rest)
+        return Sealed(made, _first(made) + rest)
+
+
+def _first(made: SOPClass) -> bytes:
+    """The file up to the object's UID, which is all that differs when this is known: the rest is encoded once."""
+    first, buffer = made[: Tag("SOPInstanceUID") + 1], BytesIO()
+    first.file_meta = made.file_meta
+    first.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
 
 

@@ -32,11 +32,12 @@ def report(answer: Answer) -> Sealed:
             model_name=answer.model,
         ),
     )
+    algorithm = sr.AlgorithmIdentification(answer.model, answer.version, [f"bundle sha256:{answer.digest}"])
     content = sr.MeasurementReport(
         observation_context=sr.ObservationContext(observer_device_context=observer),
         procedure_reported=code(coding.PROCEDURE),
         imaging_measurements=_with_regions_first(
-            group for image in answer.images for group in _groups(answer, image)
+            group for image in answer.images for group in _groups(image, algorithm)
         ),
         title=TITLE,
     )
@@ -63,29 +64,36 @@ def _with_regions_first(groups: Iterable[Group]) -> list[Group]:
     )
 
 
-def _groups(answer: Answer, image: AnalysedImage) -> Iterator[Group]:
+def _groups(image: AnalysedImage, algorithm: sr.AlgorithmIdentification) -> Iterator[Group]:
+    """Of one image. What several groups say is one item in each of them: making items is most of a report's cost."""
+    source = sr.SourceImageForMeasurementGroup(image.source.SOPClassUID, image.source.SOPInstanceUID)
     status = coding.FOUND if image.likely else coding.NOTHING_FOUND
     yield sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(image, "status"),
-        algorithm_id=_algorithm(answer),
+        algorithm_id=algorithm,
         qualitative_evaluations=[
             sr.QualitativeEvaluation(
                 code(coding.STATUS),
                 code(status if image.said else coding.refusal(image.refusal, image.reason)),
             )
         ],
-        source_images=[_source(image)],
+        source_images=[source],
     )
     for said in image.said:
-        yield _finding(answer, image, said)
+        yield _finding(image, said, algorithm, source)
 
 
-def _finding(answer: Answer, image: AnalysedImage, said: Said) -> Group:
+def _finding(
+    image: AnalysedImage,
+    said: Said,
+    algorithm: sr.AlgorithmIdentification,
+    source: sr.SourceImageForMeasurementGroup,
+) -> Group:
     """One finding. Of several regions the largest is told, as a group has one; the presentation state shows all."""
     parts: dict[str, Any] = {
         "tracking_identifier": _tracking(image, str(said.finding)),
         "finding_type": code(coding.FINDING[said.finding]),
-        "algorithm_id": _algorithm(answer),
+        "algorithm_id": algorithm,
         "measurements": [
             _share(coding.PROBABILITY, said.probability),
             _share(coding.THRESHOLD, said.threshold),
@@ -97,7 +105,7 @@ def _finding(answer: Answer, image: AnalysedImage, said: Said) -> Group:
     }
     found = regions(image, said.finding) if said in image.likely else []
     if not found:
-        return sr.MeasurementsAndQualitativeEvaluations(source_images=[_source(image)], **parts)
+        return sr.MeasurementsAndQualitativeEvaluations(source_images=[source], **parts)
     where = sr.SourceImageForRegion(image.source.SOPClassUID, image.source.SOPInstanceUID)
     region = sr.ImageRegion(sr.GraphicTypeValues.POLYLINE, np.asarray(found[0]), where)
     return sr.PlanarROIMeasurementsAndQualitativeEvaluations(referenced_region=region, **parts)
@@ -109,14 +117,6 @@ def _share(name: coding.Concept, share: float) -> sr.Measurement:
 
 def _tracking(image: AnalysedImage, what: str) -> sr.TrackingIdentifier:
     return sr.TrackingIdentifier(uid_of(str(image.source.SOPInstanceUID), what), what)
-
-
-def _algorithm(answer: Answer) -> sr.AlgorithmIdentification:
-    return sr.AlgorithmIdentification(answer.model, answer.version, [f"bundle sha256:{answer.digest}"])
-
-
-def _source(image: AnalysedImage) -> sr.SourceImageForMeasurementGroup:
-    return sr.SourceImageForMeasurementGroup(image.source.SOPClassUID, image.source.SOPInstanceUID)
 
 
 def _previous(answer: Answer, before: Predecessor) -> Dataset:
