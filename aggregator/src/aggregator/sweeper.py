@@ -27,7 +27,8 @@ from thorax.work.ledger import Capabilities
 from thorax.work.run import Process
 
 HOUSEKEEPING_S = 5.0
-DELIVERY_S = 0.25  # of the half second that a result may take to its proof
+DELIVERY_S = 0.125  # of the half second that a result may take to its proof
+WEBHOOK_S = 0.25
 Duties = Sequence[Callable[[], None]]
 _log = structlog.get_logger(__name__)
 
@@ -101,9 +102,12 @@ def main() -> None:
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
         sweeper.run(
             recovery.duties,
-            ((*housekeeping.duties, *Retention(process.engine, blobs).duties), HOUSEKEEPING_S),
+            (
+                (*housekeeping.duties, *Retention(process.engine, blobs).duties, archives.mark_dead),
+                HOUSEKEEPING_S,
+            ),
             (archives.duties, DELIVERY_S),
-            (webhooks.duties, DELIVERY_S),
+            (webhooks.duties, WEBHOOK_S),
             (derivations.duties, settings.sweep_s),
             sweep_s=settings.sweep_s,
             needed=recovery.needed,

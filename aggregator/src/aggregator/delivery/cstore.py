@@ -1,5 +1,6 @@
 """A Storage SCU (PS3.4, annex B): the status of each object, and C-FIND (annex C) where the peer answers it."""
 
+import socket
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 
@@ -76,7 +77,11 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
         ae.add_requested_context(sop_class, _SYNTAXES)
     ae.add_requested_context(Find, _SYNTAXES)
     association = ae.associate(
-        place.host, place.port, ae_title=place.called, tls_args=(place.tls, place.host) if place.tls else None
+        place.host,
+        place.port,
+        ae_title=place.called,
+        tls_args=(place.tls, place.host) if place.tls else None,
+        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_SENT, _without_delay)],
     )
     if association.is_rejected:
         answer = association.acceptor.primitive
@@ -88,6 +93,15 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
             place.tls.check()
         raise unavailable("The peer can't be reached, or ended the association.")
     return association
+
+
+def _without_delay(event: evt.Event) -> None:
+    """A request is two PDUs, and an answer of dcmtk two writes. Nagle's algorithm, ours or the peer's, keeps the second back until
+    the first is acknowledged, which may take 40 ms; that acknowledgements are quick has to be said again each time (tcp(7))."""
+    transport = event.assoc.dul.socket
+    if transport and transport.socket:
+        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _store(association: Association, item: Item) -> NotDeliveredError | None:

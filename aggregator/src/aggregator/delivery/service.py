@@ -43,10 +43,10 @@ class Deliveries:
 
     def __init__(self, engine: Engine, seal: Seal | None, channels: Mapping[str, Channel]) -> None:
         self._engine, self._seal, self._channels = engine, seal, channels
-        self.duties = (self.mark_dead, self.deliver)
+        self.duties = (self.deliver,)
 
     def mark_dead(self) -> None:
-        """Give up what has taken its process along as often as it may."""
+        """Give up what has taken its process along as often as it may, of any kind."""
         with self._engine.begin() as connection:
             values = {"max_attempts": MAX_CRASHES, "code": str(Code.STEP_DEAD)}
             connection.execute(_SQL["mark_dead"], values)
