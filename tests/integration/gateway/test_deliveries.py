@@ -83,8 +83,13 @@ def sent(client: httpx.Client, file: bytes) -> str:
 
 
 def delivery(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
-    """The job's one delivery, once its state is one of `states`."""
+    """The one delivery of a job that ends, once its state is one of `states`."""
     finished(client, job)
+    return attempted(client, job, *states)
+
+
+def attempted(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
+    """The job's one delivery, once it was tried and its state is one of `states`."""
     deadline = time.monotonic() + 60
     while True:
         items = client.get(f"{job}/deliveries").json()["items"]
@@ -275,7 +280,7 @@ def test_a_study_returns_by_c_store_to_the_ae_that_sent_it_and_to_no_other(
 
 
 @pytest.mark.slow
-def test_storescp_over_tls_gets_nothing_until_it_is_trusted_and_proves_by_status(
+def test_storescp_over_tls_gets_nothing_until_it_is_trusted_and_then_what_can_be_made(
     platform: Platform, authority: Authority, tenant: UUID, tmp_path: Path
 ) -> None:
     if not shutil.which("storescp"):
@@ -303,8 +308,18 @@ def test_storescp_over_tls_gets_nothing_until_it_is_trusted_and_proves_by_status
             destine(platform, tenant, f"dicom://127.0.0.1:{port}/STORESCP?tls=pacs")
             assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 202
             done = delivery(client, job, "delivered")
-        assert "no C-FIND" in done["proof"], done
-        assert sorted(dcmread(path, force=True).Modality for path in kept.iterdir()) == ["OT", "PR", "SR"]
+            assert "no C-FIND" in done["proof"] and not done["error_code"], done
+            made = set(kept.iterdir())
+            assert sorted(dcmread(path, force=True).Modality for path in made) == ["OT", "PR", "SR"]
+            unmakeable = """
+                with turned as (update instances set orientation = 9 where tenant_id = %s returning id)
+                update study_findings set verdict = 'likely' where instance_id in (select id from turned)"""
+            platform.sql(unmakeable, tenant)
+            platform.sql("update deliveries set state = 'dead' where tenant_id = %s", tenant)
+            assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 202
+            done = attempted(client, job, "delivered")
+            assert (done["error_code"], done["error_detail"]) == ("object_not_made", "Not made: SR, GSPS 1.")
+            assert [dcmread(path, force=True).Modality for path in set(kept.iterdir()) - made] == ["OT"]
     finally:
         process.kill()
         process.wait()

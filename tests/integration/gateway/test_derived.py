@@ -152,6 +152,10 @@ def test_of_a_study_that_was_analysed_again_the_last_objects_are_listed_and_the_
         assert len(second) == 4 and second & set(first) == {f"{study}.2"}
         [listed] = client.get("/dicomweb/studies", params={"StudyInstanceUID": study}).json()
         assert (listed["00201206"]["Value"], listed["00201208"]["Value"]) == ([4], [4])
+        platform.sql("update derived set modality = 'KO' where job_id = %s", job["id"])
+        for modality, studies in (("SR", 1), ("KO", 0)):
+            found = client.get("/dicomweb/studies", params={"ModalitiesInStudy": modality}).json()
+            assert len(found) == studies, modality
         for sop, item in first.items():
             path = f"/dicomweb/studies/{study}/series/{item['0020000E']['Value'][0]}/instances/{sop}"
             assert fetched(client, path).SOPInstanceUID == sop

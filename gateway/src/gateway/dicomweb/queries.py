@@ -85,22 +85,24 @@ _CONDITIONS = {
     "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
     "AccessionNumber": "and s.accession = :accession",
     "StudyDate": "and s.study_date between coalesce(cast(:since as date), '-infinity') and coalesce(cast(:until as date), 'infinity')",
-    "ModalitiesInStudy": """and s.id in (
+    "ModalitiesInStudy": f"""and s.id in (
       select i.study_id from instances i
       where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[])) and i.transfer_syntax is not null
       union all
       select o.id from derived d join studies o on o.tenant_id = :tenant and o.study_instance_uid = d.study_instance_uid
-      where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])))""",
+      where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])) and {_CURRENT.format(derived="d")})""",  # noqa: S608
 }
 # Of a modality that many studies have the newest are soon found by looking at one study after the other.
-_COMMON_MODALITY = """and coalesce(
+_COMMON_MODALITY = f"""and coalesce(
       (select true from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])) limit 1),
       (select true from derived d where d.tenant_id = :tenant and d.study_instance_uid = s.study_instance_uid
-       and d.modality = any(cast(:modalities as text[])) limit 1))"""
+       and d.modality = any(cast(:modalities as text[])) and {_CURRENT.format(derived="d")} limit 1))"""  # noqa: S608
 _IS_COMMON = text("""
 select count(*) = :many from (
-  select from instances i where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[]))
-    and i.transfer_syntax is not null limit :many) as found""")
+  select 1 from instances i where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[]))
+    and i.transfer_syntax is not null
+  union all
+  select 1 from derived d where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])) limit :many) as found""")
 _MANY = 1000
 # `like` may leak what it sees, so that under row-level security no index answers it; a range does not.
 _PATTERN = "and s.accession >= :first and s.accession < :last and s.accession like :accession"
