@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from aggregator.duties import run_once
 from aggregator.retention import Retention
-from aggregator.sweeper import run_once
 from thorax import database
 from thorax.commands.cli import cli
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name

@@ -1,7 +1,7 @@
 """The sweeper's housekeeping on a real database and a real folder of blobs."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -13,9 +13,11 @@ from sqlalchemy import text
 
 from aggregator import housekeeping
 from aggregator.config import AggregatorSettings
+from aggregator.delivery.service import Channel, Deliveries
+from aggregator.duties import run_once
 from aggregator.housekeeping import Housekeeping
+from aggregator.notices import Notices
 from aggregator.recovery import Recovery
-from aggregator.sweeper import run_once
 from thorax import database
 from thorax.commands.cli import cli
 from thorax.storage import ORIGINAL, BlobStore
@@ -240,11 +242,61 @@ def test_after_an_older_dump_is_restored_newer_files_are_kept(
     assert swept.left() == (1, 1, 0, True)
 
 
-def test_recovery_is_needed_while_a_job_is_open(swept: SweptPlatform) -> None:
+def test_an_idle_platform_is_looked_at_less_often(swept: SweptPlatform) -> None:
     recovery = Recovery(swept.settings, swept.engine, swept.hints)
-    assert not recovery.needed()
+    pauses = list[float]()
+    for change in ("", "insert", "update jobs set state = 'succeeded'"):
+        if change == "insert":
+            swept.job(None)
+        elif change:
+            with swept.owner.begin() as connection:
+                connection.execute(text(change))
+        recovery.recover()
+        pauses.append(recovery.pause_s())
+    assert pauses == [swept.settings.hint_again_s, swept.settings.sweep_s, swept.settings.hint_again_s]
+
+
+DELIVERY = text("""
+with hook as (insert into destinations (tenant_id, name, kind, url) values (:tenant, 'hook', 'webhook', 'https://example.org/') returning id)
+insert into deliveries (tenant_id, job_id, destination_id, not_before)
+select :tenant, :job, id, now() + interval '100 seconds' from hook""")
+LOSE = text(
+    "select pg_terminate_backend(pid) from pg_stat_activity where query = 'listen thorax_due' and datname = current_database()"
+)
+
+
+@pytest.fixture
+def notices(swept: SweptPlatform) -> Iterator[Notices]:
+    notices = Notices(swept.settings.database_url.get_secret_value())
+    yield notices
+    notices.stop()
+    with swept.owner.connect() as connection:
+        connection.execute(LOSE)
+    notices.join(10)
+
+
+def test_the_sweeper_is_told_of_what_is_due(swept: SweptPlatform, notices: Notices) -> None:
+    waiting = notices.waiter()
+    notices.start()
+    assert waiting.wait(10)  # what was due before it listened is not told
+    waiting.clear()
     swept.job(None)
-    assert recovery.needed()
+    assert not waiting.is_set()
     with swept.owner.begin() as connection:
-        connection.execute(text("update jobs set state = 'succeeded'"))
-    assert not recovery.needed()
+        connection.execute(DELIVERY, swept.ids)
+    assert waiting.wait(10)
+    webhooks = Deliveries(swept.engine, None, {"webhook": Channel(lambda *_: None, ())})
+    webhooks.deliver()
+    assert 90 < webhooks.due_in_s <= 100
+
+
+def test_a_lost_connection_wakes_and_is_made_again(swept: SweptPlatform, notices: Notices) -> None:
+    waiting = notices.waiter()
+    notices.start()
+    for lost in (True, True, False):  # it listens, lost it, listens again
+        assert waiting.wait(10)
+        waiting.clear()
+        if lost and notices.heard:
+            with swept.owner.connect() as connection:
+                connection.execute(LOSE)
+    assert notices.heard

@@ -26,16 +26,18 @@ class Derivations:
 
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
         self._engine, self._blobs = transactional(engine), blobs
+        self.due_in_s = 0.0  # from the end of the last round; 0: unknown
         self.duties = (self.derive,)
 
     def derive(self) -> None:
         """Make what is wanted. An attempt that fails is logged by the sweeper, and made again when its lease has ended."""
+        self.due_in_s, values = 0.0, {"max_attempts": MAX_ATTEMPTS}
         while True:
             with self._engine.begin() as connection:
-                values = {"lease_s": LEASE_S, "max_attempts": MAX_ATTEMPTS}
-                due = connection.execute(_SQL["claim"], values).first()
-            if due is None:
-                return
+                due = connection.execute(_SQL["claim"], {**values, "lease_s": LEASE_S}).first()
+                if due is None:
+                    self.due_in_s = connection.execute(_SQL["due"], values).scalar_one()
+                    return
             self._derive(due.job_id, due.tenant_id)
 
     def _derive(self, job_id: UUID, tenant_id: UUID) -> None:

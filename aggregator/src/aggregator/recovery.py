@@ -7,6 +7,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from aggregator.config import AggregatorSettings
+from aggregator.duties import run_once
 from thorax import queries
 from thorax.database import transactional
 from thorax.errors import Code
@@ -25,12 +26,22 @@ class Recovery:
     def __init__(self, settings: AggregatorSettings, engine: Engine, hints: Hints) -> None:
         self._settings, self._engine, self._hints = settings, engine, hints
         self._whole = transactional(engine)
-        self.duties = (self.revive, self.degrade, self.fail_exhausted, self.hint)
+        self._open = True
+        self.duties = (self.recover,)
+        self._of_open_jobs = (self.revive, self.degrade, self.fail_exhausted, self.hint)
 
-    def needed(self) -> bool:
-        """Whether a job is open: nearly always the one look that is taken in a round of an idle platform."""
+    def recover(self) -> None:
+        """All of the duties if a job is open: a round of an idle platform is one look."""
+        self._open = True  # unless it can be seen that none is
         with self._engine.connect() as connection:
-            return bool(connection.execute(_SQL["any_open"]).scalar_one())
+            self._open = bool(connection.execute(_SQL["any_open"]).scalar_one())
+        if self._open:
+            run_once(self._of_open_jobs)
+
+    def pause_s(self) -> float:
+        """Until the next round. Nothing of a job that comes while none is open can be overdue before."""
+        own = self._settings
+        return own.sweep_s if self._open else max(own.sweep_s, min(own.hint_again_s, own.lease_s))
 
     def revive(self) -> None:
         """Steps whose worker did not come back are claimable again."""

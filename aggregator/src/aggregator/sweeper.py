@@ -3,10 +3,10 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
+from typing import NamedTuple
 
-import structlog
 from prometheus_client import REGISTRY
 
 from aggregator.config import AggregatorSettings
@@ -14,8 +14,10 @@ from aggregator.delivery.channels import to_archives, to_webhooks
 from aggregator.delivery.service import Deliveries
 from aggregator.derivations import Derivations
 from aggregator.drift import Drift
+from aggregator.duties import Duties, run_once
 from aggregator.housekeeping import Housekeeping
 from aggregator.ledger_metrics import LedgerMetrics
+from aggregator.notices import Notices
 from aggregator.recovery import Recovery
 from aggregator.retention import Retention
 from thorax.leaving import leave
@@ -27,35 +29,38 @@ from thorax.work.ledger import Capabilities
 from thorax.work.run import Process
 
 HOUSEKEEPING_S = 5.0
-DELIVERY_S = 0.125  # of the half second that a result may take to its proof
+DELIVERY_S = 0.125  # of the half second that a result may take to its proof, where no notice comes
 WEBHOOK_S = 0.25
-Duties = Sequence[Callable[[], None]]
-_log = structlog.get_logger(__name__)
+LONGEST_S = 15.0  # between two looks for what notices tell of
+
+
+class Round(NamedTuple):
+    """Duties that are done in turn, and how long to pause then; `told`: a notice ends the pause."""
+
+    duties: Duties
+    pause_s: Callable[[], float]
+    told: bool = False
 
 
 class Sweeper:
     """Threads of rounds: no blob store, PACS or webhook that is slow holds up the ledger's duties."""
 
-    def __init__(self) -> None:
+    def __init__(self, notices: Notices) -> None:
+        self._notices = notices
         self._rounds: dict[Duties, float] = {}
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Begin no further round."""
         self._stopping.set()
+        self._notices.stop()
 
-    def run(
-        self,
-        recovery: Duties,
-        *others: tuple[Duties, float],
-        sweep_s: float,
-        needed: Callable[[], bool] = lambda: True,
-    ) -> None:
-        """Sweep until `stop`; `recovery` only in rounds in which it is `needed`, others each so many seconds."""
-        threads = [threading.Thread(target=self._repeat, args=each, daemon=True) for each in others]
+    def run(self, first: Round, *others: Round) -> None:
+        """Repeat rounds, each in a thread of its own, until `stop`."""
+        threads = [threading.Thread(target=self._repeat, args=(each,), daemon=True) for each in others]
         for thread in threads:
             thread.start()
-        self._repeat(recovery, sweep_s, needed)
+        self._repeat(first)
         for thread in threads:
             thread.join(5)
 
@@ -63,23 +68,22 @@ class Sweeper:
         """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too."""
         return min(list(self._rounds.values()), default=None)
 
-    def _repeat(self, duties: Duties, pause_s: float, needed: Callable[[], bool] = lambda: True) -> None:
-        def round_() -> None:
-            if needed():
-                run_once(duties)
+    def _repeat(self, round_: Round) -> None:
+        awaited = self._notices.waiter() if round_.told else self._stopping
+        while not self._pause(awaited, round_.pause_s()):
+            self._rounds[round_.duties] = monotonic()
+            run_once(round_.duties)
 
-        while not self._stopping.wait(pause_s):
-            self._rounds[duties] = monotonic()
-            run_once([round_])
+    def _pause(self, awaited: threading.Event, pause_s: float) -> bool:
+        """Wait for an event, at most `pause_s`; whether to stop."""
+        if awaited.wait(pause_s) and awaited is not self._stopping:
+            awaited.clear()  # before the look at `_stopping`, which is set before its event
+        return self._stopping.is_set()
 
 
-def run_once(duties: Duties) -> None:
-    """One round; a duty that fails is logged and tried again in the next."""
-    for duty in duties:
-        try:
-            duty()
-        except Exception as error:  # whatever it is, the other duties follow
-            _log.warning("duty_failed", duty=duty.__name__, error=type(error).__name__)
+def _pause_s(notices: Notices, due_in_s: float, least_s: float) -> float:
+    """Until the next look: `least_s`, or more while a notice would end the pause."""
+    return min(max(due_in_s, least_s), LONGEST_S) if notices.heard else least_s
 
 
 def main() -> None:
@@ -96,21 +100,25 @@ def main() -> None:
     archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs, settings.dicom_tls_folder))
     webhooks = Deliveries(process.engine, seal, to_webhooks(process.engine, settings.private_webhooks))
     derivations = Derivations(process.engine, blobs)
-    sweeper = Sweeper()
+    notices = Notices(None if settings.database_pooled else settings.database_url.get_secret_value())
+    sweeper = Sweeper(notices)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):
+        notices.start()
         sweeper.run(
-            recovery.duties,
-            (
+            Round(recovery.duties, recovery.pause_s),
+            Round(
                 (*housekeeping.duties, *Retention(process.engine, blobs).duties, archives.mark_dead),
-                HOUSEKEEPING_S,
+                lambda: HOUSEKEEPING_S,
             ),
-            (archives.duties, DELIVERY_S),
-            (webhooks.duties, WEBHOOK_S),
-            (derivations.duties, settings.sweep_s),
-            sweep_s=settings.sweep_s,
-            needed=recovery.needed,
+            Round(archives.duties, lambda: _pause_s(notices, archives.due_in_s, DELIVERY_S), told=True),
+            Round(webhooks.duties, lambda: _pause_s(notices, webhooks.due_in_s, WEBHOOK_S), told=True),
+            Round(
+                derivations.duties,
+                lambda: _pause_s(notices, derivations.due_in_s, settings.sweep_s),
+                told=True,
+            ),
         )
     leave()
 

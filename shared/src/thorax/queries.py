@@ -5,11 +5,19 @@ from pathlib import Path
 
 from sqlalchemy import TextClause, text
 
-from thorax.states import ALIVE_S, ANONYMOUS_TENANT, JOBS_CHANNEL, OTHER_PIXELS, SHADOW_PRIORITY
+from thorax.states import (
+    ALIVE_S,
+    ANONYMOUS_TENANT,
+    DUE_CHANNEL,
+    JOBS_CHANNEL,
+    OTHER_PIXELS,
+    SHADOW_PRIORITY,
+)
 
 FACTS: dict[str, int | str] = {
     "alive_s": ALIVE_S,
     "anonymous_tenant": str(ANONYMOUS_TENANT),
+    "due_channel": DUE_CHANNEL,
     "jobs_channel": JOBS_CHANNEL,
     "other_pixels": OTHER_PIXELS,
     "shadow_priority": SHADOW_PRIORITY,

@@ -43,6 +43,7 @@ class Deliveries:
 
     def __init__(self, engine: Engine, seal: Seal | None, channels: Mapping[str, Channel]) -> None:
         self._engine, self._seal, self._channels = engine, seal, channels
+        self.due_in_s = 0.0  # from the end of the last round; 0: unknown
         self.duties = (self.deliver,)
 
     def mark_dead(self) -> None:
@@ -53,7 +54,7 @@ class Deliveries:
 
     def deliver(self) -> None:
         """Do what is due. A destination that is away is left alone for the rest of the round, so that others don't wait for it."""
-        until, away = monotonic() + ROUND_S, set[UUID]()
+        self.due_in_s, until, away = 0.0, monotonic() + ROUND_S, set[UUID]()
         while monotonic() < until and (due := self._claim(away)):
             try:
                 arrived = self._channels[due.kind].send(due, self._credentials(due))
@@ -72,6 +73,8 @@ class Deliveries:
                 else:
                     code = str(Code.OBJECT_NOT_MADE) if arrived.unmade else None
                     self._end(due, "delivered", proof=arrived.proof, code=code, detail=arrived.unmade)
+        with self._engine.begin() as connection:
+            self.due_in_s = connection.execute(_SQL["due"], {"kinds": list(self._channels)}).scalar_one()
 
     def _claim(self, away: set[UUID]) -> Row[Any] | None:
         values = {

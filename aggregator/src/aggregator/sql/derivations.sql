@@ -8,6 +8,11 @@ where job_id = (
   order by not_before limit 1 for update skip locked)
 returning job_id, tenant_id
 
+-- due --
+-- In how many seconds the next attempt is due; infinity: none is.
+select coalesce(extract(epoch from min(not_before) - now()), 'infinity') from derivations
+where made_at is null and attempts < :max_attempts
+
 -- predecessor --
 -- The report of the job that this one supersedes, as it was sent or shown here.
 select report_series as series, report_sop as sop from jobs j join deliveries d on d.job_id = j.supersedes

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -103,14 +103,30 @@ class JobNotifications:
         ) as connection:
             await connection.execute(f"listen {JOBS_CHANNEL}")
             self._notify_all()
-            async for notice in connection.notifies():
-                tenant_id, job_id, version, state = notice.payload.split(" ")
-                change = Change(int(version), JobState(state)) if state else None
-                for watched in (UUID(tenant_id), UUID(job_id)):
-                    for watch in self._waiters.get(watched, ()):
-                        watch.notify(UUID(job_id), change)
+            while True:
+                await _readable(connection.fileno())
+                await self._tell(connection)
+
+    async def _tell(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        async for notice in connection.notifies(timeout=0):
+            tenant_id, job_id, version, state = notice.payload.split(" ")
+            change = Change(int(version), JobState(state)) if state else None
+            for watched in (UUID(tenant_id), UUID(job_id)):
+                for watch in self._waiters.get(watched, ()):
+                    watch.notify(UUID(job_id), change)
 
     def _notify_all(self) -> None:
         for watches in self._waiters.values():
             for watch in watches:
                 watch.lose()
+
+
+async def _readable(descriptor: int) -> None:
+    """Until there is something to read. (psycopg itself would look ten times a second.)"""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)

@@ -243,3 +243,14 @@ begin
 end $$;
 create trigger ended after update of state on jobs for each row
 when (new.shadow_of is null and new.state in ('succeeded', 'failed') and old.state <> new.state) execute function queue_deliveries();
+
+-- Tells the sweepers that a delivery waits, or an answer that somebody looks at, so that they need not look for them.
+create function tell_of_due() returns trigger language plpgsql as $$
+begin
+  perform pg_notify(:due_channel, '');
+  return null;
+end $$;
+create trigger due after insert or update of state on deliveries for each row
+when (new.state = 'waiting') execute function tell_of_due();
+create trigger due after insert or update of made_at on derivations for each row
+when (new.made_at is null) execute function tell_of_due();

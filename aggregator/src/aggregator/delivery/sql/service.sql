@@ -14,6 +14,12 @@ where d.id = due.id and x.id = d.destination_id
 returning d.id, d.attempts, d.job_id, d.destination_id, x.kind, coalesce(d.url, x.url) as url, x.sealed, d.predecessor_series,
   d.predecessor_sop
 
+-- due --
+-- In how many seconds the next delivery to a destination of these kinds is due; infinity: none is.
+select coalesce(extract(epoch from min(case d.state when 'waiting' then d.not_before else d.lease_until end) - now()), 'infinity')
+from deliveries d join destinations x on x.id = d.destination_id
+where x.kind = any(:kinds) and d.state in ('waiting', 'sending')
+
 -- mark_dead --
 -- Gives up deliveries whose process never came back.
 update deliveries set state = 'dead', error_code = :code, updated_at = now()
