@@ -42,6 +42,7 @@ class Valkey(Server):
             'save ""',
             "maxmemory-policy noeviction",
             "loglevel warning",
+            "hz 1",  # it looks after itself once a second, not ten times
             "daemonize no",
         ]
         path = self.folder / "valkey.conf"

@@ -1,5 +1,6 @@
 """`dimse`: take studies from modalities and PACS by C-STORE, until told to stop."""
 
+import gc
 import logging
 import shutil
 import signal
@@ -60,6 +61,7 @@ def main() -> None:
         ae = _application_entity(settings)
         place = (settings.dicom_host, settings.dicom_port)
         ae.start_server(place, block=False, ssl_context=settings.tls(), evt_handlers=scp.handlers())
+        gc.freeze()  # pynetdicom collects all garbage twice a minute, of which what was imported would be most
         _log.info("listening", host=place[0], port=place[1], titles=sorted(aes))
         beat(settings, portal)
         while signal.sigtimedwait(_STOP, BEAT_S) is None:

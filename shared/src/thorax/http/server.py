@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 from uuid import uuid4
 
@@ -124,6 +125,21 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, leaving: Callable[[], None]) -> None:
         super().__init__(config)
         self._leaving = leaving
+        self._told_to_exit = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """Wait for a signal, and keep the time for the Date header. (uvicorn's own loop looks ten times a second.)"""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_exit.wait(), 1)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Note the signal, between any two steps of this thread; before the loop runs, it will look by itself."""
+        super().handle_exit(sig, frame)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._told_to_exit.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._leaving()
