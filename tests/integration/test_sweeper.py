@@ -288,6 +288,7 @@ def test_the_sweeper_is_told_of_what_is_due(swept: SweptPlatform, notices: Notic
     webhooks = Deliveries(swept.engine, None, {"webhook": Channel(lambda *_: None, ())})
     webhooks.deliver()
     assert 90 < webhooks.due_in_s <= 100
+    assert isinstance(webhooks.due_in_s, float)  # threads wait for no other number
 
 
 def test_a_lost_connection_wakes_and_is_made_again(swept: SweptPlatform, notices: Notices) -> None:

@@ -11,12 +11,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from thorax import telemetry
-from thorax.bundle import GOLDEN, GOLDEN_IMAGE
+from thorax.bundle import GOLDEN, GOLDEN_IMAGE, Manifest
+from thorax.cascade import answering
+from thorax.ensemble import combine
 from thorax.errors import Code, CodedError
-from thorax.findings import Finding
+from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import ManifestPart, Share
 from thorax_offline.reader import Reader, load_bundle
 
@@ -25,10 +29,14 @@ TOLERANCE = 0.05
 
 
 class Golden(ManifestPart):
-    """What a bundle said of its golden image: `bundle` is its digest, the probabilities are the calibrated ensemble's."""
+    """What a bundle said of its golden image: `bundle` is its digest, the probabilities are the calibrated ensemble's.
+
+    `first`: what the first networks of its cascade say alone, so that both of a cascade's ways to an answer are held.
+    """
 
     bundle: str
     probabilities: dict[Finding, Share]
+    first: dict[Finding, Share] | None = None
     tolerance: float = TOLERANCE
 
 
@@ -36,7 +44,7 @@ def write(folder: Path, image: Path) -> Golden:
     """Copy the PNG `image` into a bundle's folder, and write beside it what the bundle says of it."""
     reader = load_bundle(folder)
     shutil.copyfile(image, folder / GOLDEN_IMAGE)
-    golden = Golden(bundle=reader.bundle.digest, probabilities=_answers(reader))
+    golden = _answered(reader)
     (folder / GOLDEN).write_text(golden.model_dump_json(indent=1) + "\n", "utf-8")
     return golden
 
@@ -57,20 +65,38 @@ def check(folder: Path) -> str:
         raise CodedError(
             Code.BUNDLE_INVALID, f"{path} was written for bundle {golden.bundle[:12]}. Write it anew."
         )
-    if wrong := list(_off(golden, _answers(reader))):
+    if (golden.first is None) != (reader.bundle.manifest.cascade is None):
+        raise CodedError(
+            Code.BUNDLE_INVALID, f"{path} does not hold the cascade's first networks. Write it anew."
+        )
+    answered = _answered(reader)
+    ways = [(golden.probabilities, answered.probabilities), (golden.first or {}, answered.first or {})]
+    if wrong := [each for said, says in ways for each in _off(said, says, golden.tolerance)]:
         raise CodedError(Code.BUNDLE_INVALID, f"{folder / GOLDEN_IMAGE}: {'; '.join(wrong)}.")
     return f"{GOLDEN_IMAGE}: as expected, within {golden.tolerance:g} of the log odds"
 
 
-def _answers(reader: Reader) -> dict[Finding, float]:
-    reading = reader.predict(reader.bundle.folder / GOLDEN_IMAGE)
-    return {one.finding: round(one.probability, 6) for one in reading.findings}
+def _answered(reader: Reader) -> Golden:
+    """What the bundle says of its golden image now."""
+    manifest = reader.bundle.manifest
+    own = reader.predict(reader.bundle.folder / GOLDEN_IMAGE, full=True).backbones
+    first = {name: own[name] for name in manifest.cascade.first} if manifest.cascade else None
+    return Golden(
+        bundle=reader.bundle.digest,
+        probabilities=_ensemble(manifest, own),
+        first=None if first is None else _ensemble(answering(manifest, first), first),
+    )
 
 
-def _off(golden: Golden, answers: dict[Finding, float]) -> Iterator[str]:
-    for finding, expected in golden.probabilities.items():
-        if abs(_log_odds(answers[finding]) - _log_odds(expected)) > golden.tolerance:
-            yield f"{finding} is {answers[finding]:.4f}, expected {expected:.4f}"
+def _ensemble(manifest: Manifest, own: dict[str, NDArray[np.float32]]) -> dict[Finding, float]:
+    probabilities = combine(manifest, own).probabilities
+    return {finding: round(float(p), 6) for finding, p in zip(FINDINGS, probabilities, strict=True)}
+
+
+def _off(said: dict[Finding, float], says: dict[Finding, float], tolerance: float) -> Iterator[str]:
+    for finding, expected in said.items():
+        if abs(_log_odds(says[finding]) - _log_odds(expected)) > tolerance:
+            yield f"{finding} is {says[finding]:.4f}, expected {expected:.4f}"
 
 
 def _log_odds(probability: float) -> float:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.factories.bundles import make_bundle
+from tests.factories.bundles import make_bundle, make_cascade
 
 from thorax.bundle import GOLDEN
 from thorax.errors import CodedError
@@ -31,3 +31,19 @@ def test_another_answer_and_another_bundle_are_told(tmp_path: Path) -> None:
     make_bundle(folder, 1, version="2.0")
     with pytest.raises(CodedError, match="Write it anew"):
         golden.check(folder)
+
+
+def test_both_ways_of_a_cascade_are_held(tmp_path: Path) -> None:
+    make_bundle(tmp_path, 3, cascade=make_cascade("tiny_0", "tiny_1", sure=True))
+    said = golden.write(tmp_path, SAMPLE)
+    assert said.first is not None
+    assert said.first != said.probabilities
+    assert "as expected" in golden.check(tmp_path)
+    text, was = (tmp_path / GOLDEN).read_text(), said.first["edema"]
+    head, first = text.split('"first"')
+    (tmp_path / GOLDEN).write_text(head + '"first"' + first.replace(str(was), str(round(was / 2, 4))))
+    with pytest.raises(CodedError, match=re.escape(f"edema is {was:.4f}, expected")):
+        golden.check(tmp_path)
+    (tmp_path / GOLDEN).write_text(head.rstrip().rstrip(",") + "}")
+    with pytest.raises(CodedError, match="first networks"):
+        golden.check(tmp_path)

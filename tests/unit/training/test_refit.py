@@ -9,9 +9,13 @@ import pytest
 from tests.factories.bundles import make_bundle
 
 from thorax.bundle import load_bundle
+from thorax.cascade import asked_first
 from thorax.findings import FINDINGS
 from thorax.heatmaps import fuse
 from training import refit
+from training.cascade import would_run
+from training.datasets import Table
+from training.predict import Predictions, each_image
 
 
 @pytest.mark.slow
@@ -41,3 +45,30 @@ def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.M
     grids = {name: np.full((5, 7, 7), 0.001, np.float16) for name in after.names}
     assert 0 < fuse(after.manifest, grids)[0].max() < 1
     assert fuse(before.manifest, grids)[0].max() == 1
+
+
+@pytest.mark.slow
+def test_a_cascade_is_fitted_and_the_points_are_those_of_what_it_serves(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path, 3)
+    rng, n = np.random.default_rng(3), 300
+    labels = (rng.random((n, 5)) < 0.3).astype(np.float32)
+    seen = Predictions(
+        {
+            name: (1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, 1, labels.shape))))).astype(np.float32)
+            for name in bundle.names
+        },
+        np.arange(n),
+        {},
+        {name: rng.normal(0, 1, (n, 5, 7, 7)).astype(np.float16) for name in bundle.names},
+    )
+    table = Table(tmp_path, ("x.png",) * n, tuple(str(i // 2) for i in range(n)), labels, {})
+    whole = refit.refit(bundle.manifest, table, seen, "logit")
+    manifest = refit.refit(bundle.manifest, table, seen, "logit", first=("tiny_0", "tiny_2"))
+    assert manifest.cascade is not None
+    assert asked_first(manifest, full=False) == ("tiny_0", "tiny_2")
+    ran = [len(would_run(manifest, one)) for one in each_image(seen)]
+    assert 0 < ran.count(3) < n / 10
+    assert ran.count(2) + ran.count(3) == n
+    assert manifest.weights == whole.weights  # of all three, for the images that ask the rest
+    assert manifest.thresholds != whole.thresholds
+    assert manifest.maps != whole.maps

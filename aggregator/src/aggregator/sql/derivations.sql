@@ -10,7 +10,7 @@ returning job_id, tenant_id
 
 -- due --
 -- In how many seconds the next attempt is due; infinity: none is.
-select coalesce(extract(epoch from min(not_before) - now()), 'infinity') from derivations
+select coalesce(extract(epoch from min(not_before) - now()), 'infinity')::float from derivations
 where made_at is null and attempts < :max_attempts
 
 -- predecessor --

@@ -16,7 +16,7 @@ returning d.id, d.attempts, d.job_id, d.destination_id, x.kind, coalesce(d.url, 
 
 -- due --
 -- In how many seconds the next delivery to a destination of these kinds is due; infinity: none is.
-select coalesce(extract(epoch from min(case d.state when 'waiting' then d.not_before else d.lease_until end) - now()), 'infinity')
+select coalesce(extract(epoch from min(case d.state when 'waiting' then d.not_before else d.lease_until end) - now()), 'infinity')::float
 from deliveries d join destinations x on x.id = d.destination_id
 where x.kind = any(:kinds) and d.state in ('waiting', 'sending')
 
