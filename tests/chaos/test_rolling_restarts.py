@@ -1,4 +1,7 @@
-"""Every service is restarted, one process after another, behind HAProxy and under load: clients notice nothing."""
+"""Every service is restarted, one process after another, behind HAProxy and under load: clients notice nothing.
+
+Then Valkey, of which they notice nothing either, and Postgres, while which is away they are told when to try again.
+"""
 
 import shutil
 import signal
@@ -8,21 +11,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
+from local_stack.roles import create_database, login
 from local_stack.server import free_port
+from local_stack.stores import Postgres, Valkey
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, post
+from thorax.schema import migrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DOORS = ("auth-1", "auth-2", "gateway-1", "gateway-2")
 BEHIND = ("worker-1", "worker-2", "aggregator-1", "sweeper-1")
 UPLOADERS, IMAGES = 4, 4
+AWAY_S = 6  # longer than HAProxy needs to take a server out, shorter than a lease
 FINAL = {"succeeded", "failed", "cancelled"}
 ACCOUNT = {"name": "ada@example.org", "password": "correct horse battery"}
 HAPROXY = """
@@ -52,7 +61,10 @@ listen auth
 class Cluster:
     """Two replicas of each service that answers HTTP, behind HAProxy; two workers, an aggregator, a sweeper."""
 
-    def __init__(self, folder: Path, url_as: Callable[[str], str], owner_url: str, redis_url: str) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, valkey: Valkey) -> None:
+        self.postgres, self.valkey = postgres, valkey
+        owner = create_database(postgres, "thorax")
+        migrate(owner)
         self._folder, self._ports = folder, {name: free_port() for name in (*DOORS, "public", "auth")}
         base = f"http://127.0.0.1:{self._ports['public']}"
         secret = folder / "secret"
@@ -72,9 +84,16 @@ class Cluster:
         }
         bundle = make_bundle(folder / "models" / "tiny", 3)
         self.platform = Platform(
-            folder, bundle, url_as, owner_url, redis_url, settings=settings, own_settings=own
+            folder,
+            bundle,
+            lambda role: login(postgres, "thorax", role),
+            owner,
+            valkey.url,
+            settings=settings,
+            own_settings=own,
         )
         self.platform.names, self.platform.base = [*DOORS, *BEHIND], base
+        self.auth = f"http://127.0.0.1:{self._ports['auth']}"
 
     @contextmanager
     def running(self) -> Iterator["Cluster"]:
@@ -99,20 +118,20 @@ class Cluster:
         door = name in DOORS
         if door:
             self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state drain")
-            time.sleep(0.5)  # for requests that are on their way
+            self.until(lambda: self._said(name, "scur") == "0")  # for requests that are on their way
         process = self.platform.processes[name]
         if name.startswith("worker"):
-            self._until(lambda: self._working(process.pid))
+            self.until(lambda: self._working(process.pid))
         process.send_signal(signal.SIGTERM)
         # uvicorn ends its graceful shutdown with the signal that it got
         assert process.wait(60) in (0, -signal.SIGTERM), (name, self.platform.log(name).read_text()[-2000:])
         self.platform.start(name)
         if door:
-            self._until(lambda: httpx.get(f"http://127.0.0.1:{self._ports[name]}/healthz").is_success)
+            self.until(lambda: httpx.get(f"http://127.0.0.1:{self._ports[name]}/healthz").is_success)
             self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state ready")
-            self._until(lambda: self._status(name) == "UP")
+            self.until(lambda: self._said(name, "status") == "UP")
         else:
-            self._until(lambda: self._alive() == len(BEHIND))
+            self.until(lambda: self._alive() == len(BEHIND))
 
     def _working(self, pid: int) -> bool:
         """Whether a worker is in the middle of steps."""
@@ -124,11 +143,10 @@ class Cluster:
             self.platform.sql("select count(*) from workers where seen_at > now() - interval '15 s'")[0][0]
         )
 
-    def _status(self, name: str) -> str:
-        """What HAProxy thinks of a server."""
+    def _said(self, name: str, column: str) -> str:
+        """What HAProxy says of a server: its `status`, or `scur`, the requests that it is at."""
         rows = [line.split(",") for line in self._tell("show stat").splitlines()]
-        column = rows[0].index("status")
-        return next(row[column] for row in rows if row[1:2] == [name])
+        return next(row[rows[0].index(column)] for row in rows if row[1:2] == [name])
 
     def _tell(self, command: str) -> str:
         with socket.socket(socket.AF_UNIX) as admin:
@@ -138,7 +156,7 @@ class Cluster:
                 return answer.read()
 
     @staticmethod
-    def _until(condition: Callable[[], bool]) -> None:
+    def until(condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + 120
         while True:
             try:
@@ -151,14 +169,15 @@ class Cluster:
 
 
 class Load:
-    """Clients that upload, poll and log in until told to stop, and never try a request twice."""
+    """Clients that upload, poll and log in until told to stop. Only what was refused with `Retry-After` is tried again."""
 
     def __init__(self, base: str, token: str) -> None:
         self._base, self._headers = base, {"Authorization": f"Bearer {token}"}
         self._stop = threading.Event()
         self.failures: list[str] = []
+        self.refused: list[str] = []
         self.states: list[str] = []
-        self.requests = 0
+        self.logins = self.requests = 0
 
     @contextmanager
     def running(self) -> Iterator["Load"]:
@@ -173,11 +192,19 @@ class Load:
             for thread in threads:
                 thread.join()
 
+    def goes_on(self) -> None:
+        """Wait until another job has ended, and another login succeeded."""
+        jobs, logins = len(self.states), self.logins
+        Cluster.until(lambda: len(self.states) > jobs and self.logins > logins)
+
     def _upload(self, seed: int) -> None:
         images = [chest_png(10 * seed + n, 900) for n in range(IMAGES)]
         with httpx.Client(base_url=self._base, headers=self._headers, timeout=60) as client:
             while not self._stop.is_set():
-                receipt = self._did(lambda: post(client, *images))
+                key = {
+                    "Idempotency-Key": uuid4().hex
+                }  # a commit may have arrived although its answer did not
+                receipt = self._did(partial(post, client, *images, headers=key))
                 self.states.append(self._follow(client, receipt.headers["location"]) if receipt else "lost")
 
     def _follow(self, client: httpx.Client, job: str) -> str:
@@ -191,39 +218,55 @@ class Load:
         form = {"grant_type": "password", "username": ACCOUNT["name"], "password": ACCOUNT["password"]}
         with httpx.Client(base_url=self._base, timeout=60) as client:
             while not self._stop.wait(0.1):
-                self._did(lambda: client.post("/auth/token", data=form))
+                self.logins += bool(self._did(lambda: client.post("/auth/token", data=form)))
 
     def _did(self, request: Callable[[], httpx.Response]) -> Any:
-        """The answer; None, and a failure, for anything but success."""
-        self.requests += 1
-        try:
-            answer = request()
-        except httpx.TransportError as error:
-            self.failures.append(repr(error))
-            return None
-        if answer.is_success:
-            return answer
-        self.failures.append(f"{answer.request.method} {answer.request.url.path}: {answer.status_code}")
-        return None
+        """The answer, once there is one; None, and a failure, for anything but success or a refusal."""
+        while True:
+            self.requests += 1
+            try:
+                answer = request()
+            except httpx.TransportError as error:
+                self.failures.append(f"{time.ctime()}: {error!r}")
+                return None
+            if answer.is_success:
+                return answer
+            what = (
+                f"{answer.request.method} {answer.request.url.path}: {answer.status_code} {answer.text[:200]}"
+            )
+            if answer.status_code != 503 or "Retry-After" not in answer.headers:
+                self.failures.append(what)
+                return None
+            self.refused.append(what)
+            time.sleep(float(answer.headers["Retry-After"]))
 
 
 @pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
-def test_clients_notice_nothing_of_a_rolling_restart(
-    tmp_path: Path, url_as: Callable[[str], str], database_url: str, clean_redis_url: str
-) -> None:
+def test_clients_notice_nothing_of_a_rolling_restart(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(tmp_path, url_as, database_url, clean_redis_url).running())
-        base = cluster.platform.base
+        postgres = stack.enter_context(Postgres(tmp_path / "postgres"))
+        valkey = stack.enter_context(Valkey(tmp_path / "valkey", persistent=False))
+        cluster = stack.enter_context(Cluster(tmp_path, postgres, valkey).running())
+        base, sql = cluster.platform.base, cluster.platform.sql
         assert httpx.post(f"{base}/auth/register", json=ACCOUNT, timeout=60).status_code == 201
         form = {"grant_type": "password", "username": ACCOUNT["name"], "password": ACCOUNT["password"]}
         token = httpx.post(f"{base}/auth/token", data=form, timeout=60).json()["access_token"]
         with Load(base, token).running() as load:
             for name in (*DOORS, *BEHIND):
-                before = len(load.states)
                 cluster.restart(name)
-                Cluster._until(lambda done=before: len(load.states) > done)
+                load.goes_on()
+            valkey.stop()
+            valkey.start()
+            load.goes_on()
+            assert load.refused == []
+            assert sql("select count(*) from steps where attempts > 1") == [(0,)]
+            postgres.stop()
+            time.sleep(AWAY_S)
+            assert httpx.get(f"{cluster.auth}/readyz").json()["ready"]  # HAProxy still leads there
+            postgres.start()
+            load.goes_on()
         assert load.failures == []
+        assert load.refused
         assert set(load.states) == {"succeeded"}
-        assert cluster.platform.sql("select count(*) from jobs") == [(len(load.states),)]
-        assert cluster.platform.sql("select count(*) from steps where attempts > 1") == [(0,)]
-        print(f"{load.requests} requests, {len(load.states)} jobs")
+        assert sql("select count(*) from jobs") == [(len(load.states),)]
+        print(f"{load.requests} requests, {len(load.states)} jobs, {len(load.refused)} refused")

@@ -79,14 +79,7 @@ def _add_probes(app: FastAPI) -> None:
 
     @app.get("/readyz", include_in_schema=False)
     async def ready(request: Request) -> JSONResponse:
-        missing = await _missing(request.app.state.context)
-        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200)
-
-
-async def _missing(context: AppContext) -> list[str]:
-    missing = [] if context.keyring.ready else ["signing key"]
-    try:
-        async with context.transaction() as tx:
-            return missing if await queries.migrated(tx.db) else [*missing, "migrations"]
-    except (SQLAlchemyError, OSError):
-        return [*missing, "database"]
+        """Ready once it has a signing key, and then whatever becomes of the database, which all replicas share."""
+        missing = [] if request.app.state.context.keyring.ready else ["signing key"]
+        again = {"Retry-After": "2"} if missing else {}
+        return JSONResponse({"ready": not missing, "missing": missing}, 503 if missing else 200, again)

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import delete, func, or_, text
+from sqlalchemy import delete, func, or_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from auth_service.models import Invitation, LoginFailure, Session, SigningKey
@@ -19,8 +19,3 @@ async def delete_expired(db: AsyncSession, idle: timedelta) -> None:
         (SigningKey, SigningKey.retires_at < now),
     ):
         await db.execute(delete(table).where(expired))
-
-
-async def migrated(db: AsyncSession) -> bool:
-    """Whether the database answers and has the tables."""
-    return bool(await db.scalar(text("select to_regclass('auth.signing_keys') is not null")))

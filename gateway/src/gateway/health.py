@@ -41,7 +41,9 @@ async def readyz(request: Request, response: Response) -> Readiness:
     }
     found = await asyncio.gather(*(_run(name, check, request) for name, check in checks.items()))
     missing = [reason for reasons in found for reason in reasons]
-    response.status_code = 503 if missing else 200
+    if missing:
+        response.status_code = 503
+        response.headers["Retry-After"] = "5"
     return Readiness(ready=not missing, missing=missing)
 
 

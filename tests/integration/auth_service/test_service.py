@@ -1,6 +1,8 @@
 """The service as a whole: probes, OpenAPI, commits, and what the database lets each service see."""
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,10 +13,14 @@ from prometheus_client import generate_latest
 from sqlalchemy import text
 from starlette.types import Message, Receive, Scope, Send
 
-from auth_service.context import AppContext
+from auth_service.app import create_app
+from auth_service.config import AuthSettings
+from auth_service.context import AppContext, build
 from thorax.version import VERSION
 
-from .conftest import Visitor
+from .conftest import PASSWORD, Visitor
+
+NOWHERE = "postgresql+psycopg://thorax@127.0.0.1:1/thorax"
 
 
 class TestProbes:
@@ -31,9 +37,28 @@ class TestProbes:
         context.keyring.load([])
         unready = await visitor.get("/readyz")
         assert (unready.status_code, unready.json()["missing"]) == (503, ["signing key"])
+        assert unready.headers["Retry-After"] == "2"
         app.state.refresher.cancel()
-        await visitor.get("/readyz")
+        await asyncio.wait([app.state.refresher])
         assert (await visitor.get("/healthz")).status_code == 503
+
+
+async def test_a_replica_whose_database_is_away_stays_ready(
+    visitor: Visitor, context: AppContext, settings: dict[str, Any]
+) -> None:
+    """Else all replicas would leave their load balancer at once, and its own page would answer."""
+    away = build(AuthSettings.model_validate({**settings, "database_url": NOWHERE}))
+    app = create_app(replace(away, keyring=context.keyring))
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        Visitor(transport=transport, base_url="http://thorax.test") as other,
+    ):
+        assert (await other.get("/readyz")).json() == {"ready": True, "missing": []}
+        keys = [await each.get("/auth/.well-known/jwks.json") for each in (visitor, other)]
+        assert (keys[1].status_code, keys[1].json()) == (200, keys[0].json())
+        login = await other.token(username="ada", password=PASSWORD)
+        assert (login.status_code, login.headers["Retry-After"]) == (503, "2")
 
 
 async def test_every_endpoint_is_documented_with_its_errors(visitor: Visitor) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 K8S = Path(__file__).parents[3] / "k8s"
-OVERLAYS = ["trial", "managed", "gpu", "openshift"]
+OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 Rendered = Any
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 
