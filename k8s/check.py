@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
-from rules import network, pods, references
+from rules import network, pods, policies, references, scaling, settings, storage, versions
 from rules.objects import Object, Rendered, called, pod_of
 
 HERE = Path(__file__).parent
@@ -51,12 +51,12 @@ def complaints(rendered: Rendered, *, any_id: bool = False) -> Iterator[str]:
             yield f"{called(each)}: {why}"
     yield from broken_rules(rendered)
     if any_id:
-        yield from _fixed_ids(rendered)
+        yield from fixed_ids(rendered)
 
 
 def broken_rules(rendered: Rendered) -> Iterator[str]:
     """What schemas can't see."""
-    for rule in (pods, references, network):
+    for rule in (pods, references, scaling, settings, storage, versions, policies, network):
         yield from rule.complaints(rendered)
 
 
@@ -73,7 +73,8 @@ def _schema(each: Object) -> Iterator[str]:
         yield str(error.message)
 
 
-def _fixed_ids(rendered: Rendered) -> Iterator[str]:
+def fixed_ids(rendered: Rendered) -> Iterator[str]:
+    """Ids that pods name, which OpenShift does not admit."""
     for workload in rendered.workloads:
         fixed = {"runAsUser", "runAsGroup", "fsGroup"} & pod_of(workload).get("securityContext", {}).keys()
         if fixed:

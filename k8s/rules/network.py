@@ -1,13 +1,14 @@
 """Every host that a pod (by its secrets) or KEDA is given must be reachable through the NetworkPolicies."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from rules.objects import Object, Rendered, called, containers_of, labels_of, matches, pod_of
+from rules.objects import Object, Rendered, called, containers_of, labels_of, pod_of
+from rules.policies import NAMESPACE, Peer, enters, has_port, leaves, passes, rules_of
 
-NAMESPACE, KEDA = "thorax", "keda"
+KEDA = "keda"
 SAID_ONLY = {"THORAX_ISSUER", "THORAX_CORS_ORIGINS"}  # nobody connects to these
 OUTWARD = {
     "HTTPS_PROXY",
@@ -18,13 +19,10 @@ OUTWARD = {
 _URL = re.compile(r"(?:https?|rediss?|postgresql(?:\+psycopg)?)://[^\s\"']+")
 _DSN = re.compile(r"\bhost=(\S+)(?: port=(\d+))?")
 _PORTS = {"http": 80, "https": 443, "redis": 6379, "rediss": 6379}
-
-
-class Peer(NamedTuple):
-    """Pods as a policy sees them."""
-
-    namespace: str
-    labels: Mapping[str, str]
+DNS = {
+    "Kubernetes": (Peer("kube-system", {"k8s-app": "kube-dns"}), 53),
+    "OpenShift": (Peer("openshift-dns", {"dns.operator.openshift.io/daemonset-dns": "default"}), 5353),
+}
 
 
 class Place(NamedTuple):
@@ -48,12 +46,55 @@ def complaints(rendered: Rendered) -> Iterator[str]:
                 why = _blocked(rendered, Peer(KEDA, {}), place)
                 if why:
                     yield f"{called(trigger)}: {place.host}:{place.port} {why}"
+    yield from _names(rendered)
+    yield from _doors(rendered)
     for service in rendered.of("Service"):
         if service["spec"].get("type") in ("LoadBalancer", "NodePort"):
             yield from _unreachable(rendered, service)
-    for policy in rendered.of("NetworkPolicy"):
-        if policy["spec"]["podSelector"] and not _bound(rendered, policy):
-            yield f"{called(policy)}: selects no pod"
+
+
+def _names(rendered: Rendered) -> Iterator[str]:
+    """Nothing has an address before the cluster's DNS has told it."""
+    dns, port = DNS["OpenShift" if any(rendered.of("Route")) else "Kubernetes"]
+    for workload in rendered.workloads:
+        told = [place for place in _told(rendered, workload) if not place.host.replace(".", "").isdigit()]
+        for protocol in ("UDP", "TCP"):
+            if told and not leaves(rendered, Peer(NAMESPACE, labels_of(workload)), dns, port, protocol):
+                yield f"{called(workload)}: does not reach the cluster's DNS ({dns.namespace}, {protocol} {port})"
+
+
+def _doors(rendered: Rendered) -> Iterator[str]:
+    """What a route leads to has to let another namespace in: the door's."""
+    for route in rendered.of("HTTPRoute", "Route", "Ingress"):
+        for name in led_to(route):
+            service = rendered.find("Service", name)
+            for target in rendered.selected(service["spec"]["selector"]) if service else []:
+                port = _number(target, service["spec"]["ports"][0].get("targetPort")) if service else 0
+                if not any(_opens(rule, port) for rule in rules_of(rendered, "Ingress", labels_of(target))):
+                    yield f"{called(route)}: no ingress policy lets a door reach {name} at {port}"
+
+
+def led_to(route: Object) -> Iterator[str]:
+    """The Services that a route leads to."""
+    spec = route["spec"]
+    if "to" in spec:
+        yield spec["to"]["name"]
+    for rule in spec.get("rules", []):
+        yield from (each["name"] for each in rule.get("backendRefs", []))
+        yield from (each["backend"]["service"]["name"] for each in rule.get("http", {}).get("paths", []))
+
+
+def _number(workload: Object, port: Any) -> Any:
+    """A port by its number."""
+    ports = (each for c in containers_of(workload) for each in c.get("ports", []))
+    return next((each["containerPort"] for each in ports if each.get("name") == port), port)
+
+
+def _opens(rule: Object, port: int) -> bool:
+    others = [
+        peer for peer in rule.get("from", [{"ipBlock": {}}]) if {"namespaceSelector", "ipBlock"} & peer.keys()
+    ]
+    return bool(others) and has_port(rule, port, "TCP")
 
 
 def _unreachable(rendered: Rendered, service: Object) -> Iterator[str]:
@@ -61,19 +102,10 @@ def _unreachable(rendered: Rendered, service: Object) -> Iterator[str]:
     if service["spec"].get("externalTrafficPolicy") != "Local":
         yield f"{called(service)}: hides the sender's address, by which it is allowed (externalTrafficPolicy)"
     for target in rendered.selected(service["spec"]["selector"]):
-        ports = {
-            port.get("name"): port["containerPort"]
-            for c in containers_of(target)
-            for port in c.get("ports", [])
-        }
         for each in service["spec"]["ports"]:
-            port = ports.get(each["targetPort"], each["targetPort"])
-            if not _passes(rendered, "Ingress", Peer(NAMESPACE, labels_of(target)), None, port):
+            port = _number(target, each["targetPort"])
+            if not passes(rendered, "Ingress", Peer(NAMESPACE, labels_of(target)), None, port):
                 yield f"{called(service)}: port {each['port']} is not allowed by an ingress policy"
-
-
-def _bound(rendered: Rendered, policy: Object) -> list[Object]:
-    return [each for each in rendered.workloads if matches(policy["spec"]["podSelector"], labels_of(each))]
 
 
 def _told(rendered: Rendered, workload: Object) -> Iterator[Place]:
@@ -111,55 +143,13 @@ def _blocked(rendered: Rendered, source: Peer, place: Place) -> str:
     if service is None:
         if not rest:
             return "is not a service of this namespace"
-        return "" if _leaves(rendered, source, None, place.port) else "is not allowed by an egress policy"
+        return "" if leaves(rendered, source, None, place.port) else "is not allowed by an egress policy"
     if source.namespace != NAMESPACE and not rest:
         return "is a short name, which another namespace does not know"
     for target in rendered.selected(service["spec"]["selector"]):
         peer, port = Peer(NAMESPACE, labels_of(target)), place.port
-        if not _leaves(rendered, source, peer, port):
+        if not leaves(rendered, source, peer, port):
             return "is not allowed by an egress policy"
-        if not _enters(rendered, source, peer, port):
+        if not enters(rendered, source, peer, port):
             return "is not allowed by an ingress policy"
     return ""
-
-
-def _leaves(rendered: Rendered, source: Peer, target: Peer | None, port: int) -> bool:
-    return source.namespace != NAMESPACE or _passes(rendered, "Egress", source, target, port)
-
-
-def _enters(rendered: Rendered, source: Peer, target: Peer, port: int) -> bool:
-    return _passes(rendered, "Ingress", target, source, port)
-
-
-def _passes(rendered: Rendered, way: str, bound: Peer, other: Peer | None, port: int) -> bool:
-    """Whether the policies that bind `bound` let it talk to `other` (None: somewhere outside) this way."""
-    binding = [
-        policy["spec"]
-        for policy in rendered.of("NetworkPolicy")
-        if way in policy["spec"]["policyTypes"] and matches(policy["spec"]["podSelector"], bound.labels)
-    ]
-    rules = [rule for spec in binding for rule in spec.get(way.lower(), [])]
-    key = "to" if way == "Egress" else "from"
-    return not binding or any(_port(rule, port) and _peer(rule.get(key), other) for rule in rules)
-
-
-def _port(rule: Mapping[str, Any], port: int) -> bool:
-    return "ports" not in rule or any(each.get("port", port) == port for each in rule["ports"])
-
-
-def _peer(allowed: list[Object] | None, other: Peer | None) -> bool:
-    if allowed is None:
-        return True
-    for each in allowed:
-        if "ipBlock" in each:
-            if other is None:
-                return True
-            continue
-        if other is None:
-            continue
-        namespace = each.get("namespaceSelector")
-        names = {"kubernetes.io/metadata.name": other.namespace}
-        same = other.namespace == NAMESPACE if namespace is None else matches(namespace, names)
-        if same and matches(each.get("podSelector", {}), other.labels):
-            return True
-    return False

@@ -1,12 +1,10 @@
 """What an API server refuses in a pod, and what the restricted level and our own rules require."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator
-from decimal import Decimal
-from typing import Any
 
 from rules.objects import Object, Rendered, called, containers_of, labels_of, matches, pod_of
+from rules.quantities import amount
 
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
@@ -15,11 +13,8 @@ RESTRICTED = {
 }
 LEVEL = "pod-security.kubernetes.io/enforce"
 HANDLERS = {"exec", "httpGet", "tcpSocket", "grpc"}
+TOPOLOGY = {"kubernetes.io/hostname", "topology.kubernetes.io/zone", "topology.kubernetes.io/region"}
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
-_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([eE]\d+|m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?")
-_UNITS = {"": 1, "m": Decimal("0.001")}
-_UNITS |= {unit: 1000 ** (i + 1) for i, unit in enumerate("kMGTP")}
-_UNITS |= {f"{unit}i": 1024 ** (i + 1) for i, unit in enumerate("KMGTP")}
 
 
 def complaints(rendered: Rendered) -> Iterator[str]:
@@ -66,7 +61,12 @@ def _scheduling(rendered: Rendered, workload: Object) -> Iterator[str]:
     constraints = pod.get("topologySpreadConstraints", [])
     if kind == "Deployment" and workload["spec"].get("replicas", 2) > 1 and not constraints:
         yield "its pods may all be on one node"
+    strategy = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
+    if strategy and not any(amount(str(n).rstrip("%")) for n in strategy.values()):
+        yield "its update may neither add nor take away a pod"
     for constraint in constraints:
+        if constraint["topologyKey"] not in TOPOLOGY:
+            yield f"no node has the label {constraint['topologyKey']}"
         selector = constraint.get("labelSelector")  # without one, no pod is counted
         keys = set(constraint.get("matchLabelKeys", [])) - {"pod-template-hash"}  # which the Deployment adds
         if (
@@ -137,15 +137,6 @@ def _resources(resources: Object) -> Iterator[str]:
         wanted, most = amount(value), amount(limits.get(name, value))
         if wanted is not None and most is not None and wanted > most:
             yield f"requests {value} of {name}, above its limit {limits[name]}"
-
-
-def amount(quantity: Any) -> Decimal | None:
-    """A quantity of the Kubernetes API as a number; None for what is not one."""
-    found = _QUANTITY.fullmatch(str(quantity))
-    if found is None:
-        return None
-    number, unit = found[1], found[2] or ""
-    return Decimal(number + unit) if unit[:1] in {"e", "E"} else Decimal(number) * _UNITS[unit]
 
 
 def _stopping(pod: Object, container: Object) -> Iterator[str]:

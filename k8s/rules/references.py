@@ -1,18 +1,17 @@
-"""What an object names has to be there: a target, a key, a port, a pod."""
+"""What an object names has to be there: a key, a port, a pod, an account."""
 
+import re
 from collections.abc import Iterator
 
 from rules.objects import Object, Rendered, called, containers_of, pod_of
 
-SCALERS = {
-    "ScaledObject": ("minReplicaCount", "maxReplicaCount"),
-    "HorizontalPodAutoscaler": ("minReplicas", "maxReplicas"),
-}
+CLUSTER_WIDE = {"Namespace", "PriorityClass"}
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 def complaints(rendered: Rendered) -> Iterator[str]:
-    """Every name that leads nowhere, and every object that two want to own."""
-    for rule in (_twice, _scalers, _services, _budgets, _routes, _triggers):
+    """Every name that leads nowhere, or that two objects have."""
+    for rule in (_twice, _places, _services, _routes):
         yield from rule(rendered)
     for workload in rendered.workloads:
         for why in _of_a_workload(rendered, workload):
@@ -28,35 +27,17 @@ def _twice(rendered: Rendered) -> Iterator[str]:
         seen.add(name)
 
 
-def _scalers(rendered: Rendered) -> Iterator[str]:
-    for scaler in rendered.of(*SCALERS):
-        low, high = (
-            scaler["spec"].get(key, default)
-            for key, default in zip(SCALERS[scaler["kind"]], (1, 100), strict=True)
-        )
-        if low > high:
-            yield f"{called(scaler)}: the least ({low}) is above the most ({high})"
-        yield from _zero(scaler, low, high)
-        name = scaler["spec"]["scaleTargetRef"]["name"]
-        target = rendered.find(scaler["spec"]["scaleTargetRef"].get("kind", "Deployment"), name)
-        if target is None:
-            yield f"{called(scaler)}: its target {name} does not exist"
-        elif "replicas" in target["spec"]:
-            yield f"{called(target)}: sets replicas, which {called(scaler)} owns"
-
-
-def _zero(scaler: Object, low: int, high: int) -> Iterator[str]:
-    """What keeps KEDA from coming back from zero, or from its fallback."""
-    if scaler["kind"] != "ScaledObject":
-        return
-    if scaler["spec"].get("fallback", {}).get("replicas", low) > high:
-        yield f"{called(scaler)}: its fallback is above the most ({high})"
-    triggers = scaler["spec"]["triggers"]
-    if low == 0 and all(trigger["type"] in {"cpu", "memory"} for trigger in triggers):
-        yield f"{called(scaler)}: no pod is left whose use could wake it from zero"
-    for trigger in triggers:
-        if low == 0 and float(trigger["metadata"].get("activationTargetQueryValue", 0)) > 0:
-            yield f"{called(scaler)}: an image by itself never wakes it from zero"
+def _places(rendered: Rendered) -> Iterator[str]:
+    (own,) = {each["metadata"]["name"] for each in rendered.of("Namespace")}
+    for each in rendered.objects:
+        name, namespace = each["metadata"]["name"], each["metadata"].get("namespace")
+        if each["kind"] not in CLUSTER_WIDE and namespace != own:
+            yield f"{called(each)}: is in namespace {namespace}, not in {own}"
+        if not _NAME.fullmatch(name) or len(name) > 253:
+            yield f"{called(each)}: its name has to be of small letters, digits and hyphens"
+    for each in (*rendered.workloads, *rendered.of("Service")):
+        if len(each["metadata"]["name"]) > 63:
+            yield f"{called(each)}: its name is longer than 63 characters"
 
 
 def _services(rendered: Rendered) -> Iterator[str]:
@@ -72,16 +53,11 @@ def _services(rendered: Rendered) -> Iterator[str]:
                     yield f"{called(service)}: targetPort {port.get('targetPort', port['port'])} is not a port of its pods"
 
 
-def _budgets(rendered: Rendered) -> Iterator[str]:
-    for budget in rendered.of("PodDisruptionBudget"):
-        if not rendered.selected(budget["spec"]["selector"].get("matchLabels", {})):
-            yield f"{called(budget)}: selects no pod"
-        if {"minAvailable", "maxUnavailable"} <= budget["spec"].keys():
-            yield f"{called(budget)}: has both minAvailable and maxUnavailable"
-
-
 def _routes(rendered: Rendered) -> Iterator[str]:
     for route in rendered.of("HTTPRoute"):
+        for host in route["spec"].get("hostnames", []):
+            if not _NAME.fullmatch(host.removeprefix("*.")):
+                yield f"{called(route)}: {host} is not a host's name"
         for rule in route["spec"]["rules"]:
             for backend in rule["backendRefs"]:
                 yield from _backend(rendered, route, backend["name"], backend["port"])
@@ -102,20 +78,15 @@ def _backend(rendered: Rendered, route: Object, name: str, port: object) -> Iter
         yield f"{called(route)}: leads to port {port}, which Service {name} does not have"
 
 
-def _triggers(rendered: Rendered) -> Iterator[str]:
-    for scaled in rendered.of("ScaledObject"):
-        for trigger in scaled["spec"]["triggers"]:
-            name = trigger.get("authenticationRef", {}).get("name")
-            if name and rendered.find("TriggerAuthentication", name) is None:
-                yield f"{called(scaled)}: TriggerAuthentication {name} does not exist"
-    for trigger in rendered.of("TriggerAuthentication"):
-        for reference in trigger["spec"].get("secretTargetRef", []):
-            if reference["key"] not in rendered.secrets.get(reference["name"], {}):
-                yield f"{called(trigger)}: secret {reference['name']} has no key {reference['key']}"
-
-
 def _of_a_workload(rendered: Rendered, workload: Object) -> Iterator[str]:
-    for volume in pod_of(workload).get("volumes", []):
+    pod = pod_of(workload)
+    for pull in pod.get("imagePullSecrets", []):
+        if pull["name"] not in rendered.secrets and rendered.find("Secret", pull["name"]) is None:
+            yield f"nothing makes secret {pull['name']}, with which it pulls its images"
+    account = pod.get("serviceAccountName", "default")
+    if account != "default" and rendered.find("ServiceAccount", account) is None:
+        yield f"ServiceAccount {account} does not exist"
+    for volume in pod.get("volumes", []):
         secret, config = volume.get("secret"), volume.get("configMap")
         if secret and not secret.get("optional") and secret["secretName"] not in rendered.secrets:
             yield f"nothing makes secret {secret['secretName']}"

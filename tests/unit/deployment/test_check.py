@@ -41,6 +41,26 @@ def _scaled(each: Rendered) -> Any:
     return each.find("ScaledObject", "model-worker")["spec"]
 
 
+def _policy(each: Rendered, name: str) -> Any:
+    return each.find("NetworkPolicy", name)["spec"]
+
+
+def _blocks(each: Rendered) -> Any:
+    return _policy(each, "dimse")["ingress"][0]["from"][0]["ipBlock"]
+
+
+def _budget(each: Rendered) -> Any:
+    return each.find("PodDisruptionBudget", "gateway")["spec"]
+
+
+def _settings(each: Rendered) -> Any:
+    return next(c for c in each.of("ConfigMap") if c["metadata"]["name"].startswith("site"))["data"]
+
+
+def _set(each: Rendered, name: str, variable: str, value: str) -> None:
+    next(v for v in container(each, name)["env"] if v["name"] == variable)["value"] = value
+
+
 def _no_egress_to(each: Rendered, name: str) -> None:
     each.find("NetworkPolicy", name)["spec"]["egress"] = []
 
@@ -169,14 +189,168 @@ MISTAKES: dict[str, tuple[Callable[[Rendered], object], str]] = {
         "never wakes it from zero",
     ),
     "a setting's host": (
-        lambda r: next(each for each in r.of("ConfigMap") if each["metadata"]["name"].startswith("site"))[
-            "data"
-        ].update(HTTPS_PROXY="http://proxy.example.org:3128"),
+        lambda r: _settings(r).update(HTTPS_PROXY="http://proxy.example.org:3128"),
         "proxy.example.org:3128 is not allowed by an egress policy",
     ),
     "policy": (
         lambda r: r.find("NetworkPolicy", "to-valkey")["spec"]["podSelector"]["matchLabels"].update(a="b"),
         "selects no pod",
+    ),
+    "pods without a policy": (
+        lambda r: _drop(r, "NetworkPolicy", "nothing-by-default"),
+        "no policy binds its",
+    ),
+    "no names": (lambda r: _no_egress_to(r, "nothing-by-default"), "does not reach the cluster's DNS"),
+    "names by TCP only": (
+        lambda r: _policy(r, "nothing-by-default")["egress"][0]["ports"].pop(0),
+        "DNS (kube-system, UDP 53)",
+    ),
+    "protocol": (
+        lambda r: _policy(r, "to-postgres")["egress"][0]["ports"][0].update(protocol="UDP"),
+        "local:5432 is not allowed by an egress policy",
+    ),
+    "door": (
+        lambda r: _policy(r, "public")["ingress"][0]["from"].pop(0),
+        "HTTPRoute thorax: no ingress policy lets a door reach gateway at 8080",
+    ),
+    "door to auth": (
+        lambda r: _policy(r, "public")["ingress"][0]["ports"].pop(1),
+        "lets a door reach auth-service at 8001",
+    ),
+    "network": (lambda r: _blocks(r).update(cidr="10.0.0.0/33"), "10.0.0.0/33"),
+    "network with a host's bits": (lambda r: _blocks(r).update(cidr="10.1.2.3/8"), "has host bits set"),
+    "exception": (lambda r: _blocks(r).update({"except": ["192.168.0.0/24"]}), "is not within"),
+    "everybody": (
+        lambda r: _policy(r, "dimse")["ingress"][0].update({"from": []}),
+        "an empty list in its ingress allows everything",
+    ),
+    "port of a policy": (
+        lambda r: _policy(r, "to-a-pacs")["egress"][0]["ports"].append({"port": 111112}),
+        "port 111112 is out of range",
+    ),
+    "setting": (lambda r: _settings(r).update(THORAX_LOG_LEVL="INFO"), "THORAX_LOG_LEVEL is"),
+    "setting's value": (lambda r: _settings(r).update(THORAX_LOG_LEVEL="LOUD"), "cannot be 'LOUD'"),
+    "setting's number": (lambda r: _settings(r).update(THORAX_LEASE_S="30s"), "cannot be '30s'"),
+    "proxies": (
+        lambda r: _set(r, "gateway", "THORAX_TRUSTED_PROXIES", "10.0.0.0/33"),
+        "THORAX_TRUSTED_PROXIES",
+    ),
+    "port that it listens on": (lambda r: _set(r, "gateway", "THORAX_PORT", "8081"), "not among its ports"),
+    "secret's file": (
+        lambda r: _set(r, "gateway", "THORAX_DELIVERY_SECRET_FILE", "/run/secrets/delivery-secret"),
+        "which its volume secrets does not have",
+    ),
+    "secret's folder": (
+        lambda r: _set(r, "auth-service", "THORAX_AUTH_SECRET_FILE", "/etc/secrets/auth_secret"),
+        "where nothing is mounted",
+    ),
+    "config map's file": (
+        lambda r: _set(r, "dimse", "THORAX_DICOM_AES", "/etc/thorax/aes.toml"),
+        "which its volume aes does not have",
+    ),
+    "heartbeat": (
+        lambda r: _set(r, "sweeper", "THORAX_HEARTBEAT_FILE", "/run/heartbeat"),
+        "where it cannot write",
+    ),
+    "heartbeat that no probe looks at": (
+        lambda r: _set(r, "sweeper", "THORAX_HEARTBEAT_FILE", "/tmp/beat"),
+        "does not look at /tmp/beat",
+    ),
+    "probe of metrics": (
+        lambda r: container(r)["readinessProbe"]["httpGet"].update(port="metrics"),
+        "answers no probes",
+    ),
+    "probe's path": (
+        lambda r: container(r)["readinessProbe"]["httpGet"].update(path="/health"),
+        "not an address of probes",
+    ),
+    "all out at once": (
+        lambda r: container(r)["readinessProbe"]["httpGet"].update(path="/readyz"),
+        "would take them out at once",
+    ),
+    "scratch": (lambda r: container(r)["volumeMounts"].pop(), "cannot write to /tmp"),
+    "mode": (
+        lambda r: pod(r)["volumes"][0]["secret"].update(defaultMode=0o400),
+        "does not let its group read",
+    ),
+    "group": (lambda r: pod(r)["securityContext"].pop("fsGroup"), "without fsGroup"),
+    "size of a volume": (
+        lambda r: pod(r)["volumes"][1]["emptyDir"].update(sizeLimit="1GB"),
+        "1GB is not a quantity",
+    ),
+    "storage": (
+        lambda r: r.find("StatefulSet", "postgres")["spec"]["volumeClaimTemplates"][0]["spec"]["resources"][
+            "requests"
+        ].update(storage="20GB"),
+        "20GB is not a quantity",
+    ),
+    "claim": (
+        lambda r: pod(r)["volumes"].append(
+            {"name": "x", "persistentVolumeClaim": {"claimName": "blobs"}},
+        ),
+        "nothing makes PersistentVolumeClaim blobs",
+    ),
+    "drain": (
+        lambda r: _budget(r).update(minAvailable=2),
+        "with 2 pods it keeps a node from being drained",
+    ),
+    "drain in percent": (lambda r: _budget(r).update(minAvailable="60%"), "keeps a node from being drained"),
+    "drain of none": (
+        lambda r: r.find("PodDisruptionBudget", "model-worker")["spec"].update(maxUnavailable=0),
+        "keeps a node from being drained",
+    ),
+    "share of nothing": (
+        lambda r: container(r)["resources"]["requests"].pop("cpu"),
+        "gateway requests no cpu",
+    ),
+    "two scalers": (
+        lambda r: r.find("HorizontalPodAutoscaler", "gateway")["spec"]["scaleTargetRef"].update(
+            name="model-worker"
+        ),
+        "both scale it",
+    ),
+    "parameter of KEDA": (
+        lambda r: r.find("TriggerAuthentication", "ledger")["spec"]["secretTargetRef"][0].update(
+            parameter="dsn"
+        ),
+        "is given no `connection`",
+    ),
+    "authentication": (
+        lambda r: _scaled(r)["triggers"][0].pop("authenticationRef"),
+        "is given no `connection`",
+    ),
+    "query": (lambda r: _scaled(r)["triggers"][0]["metadata"].pop("query"), "has no query"),
+    "images for a worker": (
+        lambda r: _scaled(r)["triggers"][0]["metadata"].update(targetQueryValue="0"),
+        "a number above 0",
+    ),
+    "idle": (lambda r: _scaled(r).update(idleReplicaCount=1), "below the least"),
+    "topology": (
+        lambda r: pod(r)["topologySpreadConstraints"][0].update(topologyKey="zone"),
+        "no node has the label zone",
+    ),
+    "update": (
+        lambda r: r.find("Deployment", "gateway")["spec"]["strategy"]["rollingUpdate"].update(maxSurge=0),
+        "neither add nor take away",
+    ),
+    "pull secret": (
+        lambda r: pod(r).update(imagePullSecrets=[{"name": "registry"}]),
+        "nothing makes secret registry",
+    ),
+    "account": (lambda r: pod(r).update(serviceAccountName="thorax"), "ServiceAccount thorax does not exist"),
+    "namespace": (
+        lambda r: r.find("Service", "gateway")["metadata"].update(namespace="default"),
+        "is in namespace default",
+    ),
+    "name": (lambda r: r.find("Service", "gateway")["metadata"].update(name="Gateway_1"), "small letters"),
+    "host": (
+        lambda r: r.find("HTTPRoute", "thorax")["spec"].update(hostnames=["https://thorax.example.org"]),
+        "is not a host's name",
+    ),
+    "several versions": (lambda r: container(r).update(image="thorax/gateway:0.2.0"), "images of 2 versions"),
+    "job of another version": (
+        lambda r: r.find("Job", "migrate-0-1-0")["metadata"].update(name="migrate"),
+        "is not named after 0.1.0",
     ),
 }
 
@@ -203,5 +377,23 @@ def test_the_network_policy_allows_keda(check: ModuleType, overlays: dict[str, R
     assert [why for why in check.broken_rules(rendered) if "TriggerAuthentication ledger" in why]
 
 
+def test_openshift_has_other_names(check: ModuleType, overlays: dict[str, Rendered]) -> None:
+    rendered = copy.deepcopy(overlays["openshift"])
+    rendered.find("NetworkPolicy", "nothing-by-default")["spec"]["egress"][0]["ports"] = [
+        {"port": 53, "protocol": protocol} for protocol in ("UDP", "TCP")
+    ]
+    assert [why for why in check.broken_rules(rendered) if "DNS (openshift-dns, UDP 5353)" in why]
+
+
+def test_a_volume_of_one_node_is_not_for_pods_of_several(
+    check: ModuleType, overlays: dict[str, Rendered]
+) -> None:
+    rendered = copy.deepcopy(overlays["dev"])
+    del pod(rendered, "sweeper")["affinity"]
+    assert list(check.broken_rules(rendered)) == [
+        "Deployment sweeper: volume blobs: several pods mount blobs, which one node may write"
+    ]
+
+
 def test_no_id_is_fixed_on_openshift(check: ModuleType, overlays: dict[str, Rendered]) -> None:
-    assert [why for why in check.complaints(overlays["managed"], any_id=True) if "runAsUser" in why]
+    assert [why for why in check.fixed_ids(overlays["managed"]) if "runAsUser" in why]

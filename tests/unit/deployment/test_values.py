@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 K8S = Path(__file__).parents[3] / "k8s"
-EXTERNAL = ["managed", "gpu", "openshift"]
+EXTERNAL = ["managed", "cpu", "gpu", "openshift"]
+OVERLAYS = ["trial", "dev", *EXTERNAL]
 DIGEST = f"sha256:{'a' * 64}"
 OTHER: dict[str, Any] = {
     "host": "chest.hospital.test",
@@ -40,6 +41,11 @@ OTHER: dict[str, Any] = {
         "resources": {"requests": {"storage": "7Gi"}},
     },
     "workers": {"least": 0, "most": 5, "images": 2},
+    "cpu": {
+        "nodeSelector": {"pool": "epyc"},
+        "tolerations": [{"key": "epyc", "operator": "Exists"}],
+        "limits": {"memory": "5Gi"},
+    },
     "gpu": {
         "nodeSelector": {"pool": "a100"},
         "tolerations": [{"key": "a100", "operator": "Exists"}],
@@ -64,7 +70,7 @@ def overlays(check: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     images = {name: f"registry.test/{name}@{DIGEST}" for name in values["images"]}
     assert {*values} - {*OTHER, "apiVersion", "kind", "metadata", "images"} == set()
     file.write_text(yaml.safe_dump({**values, **OTHER, "images": images}))
-    names = ["trial", *EXTERNAL]
+    names = OVERLAYS
     with ThreadPoolExecutor(2) as pool:
         made = list(pool.map(lambda name: check.render(tree / "overlays" / name), names))
     return dict(zip(names, made, strict=True))
@@ -82,12 +88,12 @@ def told(values: Any) -> Iterator[str]:
 def needed(name: str) -> dict[str, Any]:
     """The values that an overlay has a use for."""
     without = {"storage"} if name in EXTERNAL else {"postgres", "valkey"}
-    without |= set() if name == "gpu" else {"gpu"}
-    without |= {"gateways"} if name == "openshift" else set()
+    without |= {"cpu", "gpu"} - {name}
+    without |= {"openshift": {"gateways"}, "dev": {"host", "gateways", "bucket", "workers"}}.get(name, set())
     return {key: value for key, value in OTHER.items() if key not in without}
 
 
-@pytest.mark.parametrize("name", ["trial", *EXTERNAL])
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_each_value_arrives(overlays: dict[str, Any], name: str) -> None:
     text = yaml.safe_dump([overlays[name].objects, dict(overlays[name].secrets)])
     assert [value for value in told(needed(name)) if value not in text] == []
@@ -103,7 +109,7 @@ def test_each_value_arrives(overlays: dict[str, Any], name: str) -> None:
     assert [value for value in before if value.endswith("example.org") and value in text] == []
 
 
-@pytest.mark.parametrize("name", ["trial", *EXTERNAL])
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_every_image_is_the_sites_own_by_digest(overlays: dict[str, Any], name: str) -> None:
     pods = [workload["spec"]["template"]["spec"] for workload in overlays[name].workloads]
     images = {c["image"] for pod in pods for c in (*pod["containers"], *pod.get("initContainers", []))}
@@ -111,7 +117,7 @@ def test_every_image_is_the_sites_own_by_digest(overlays: dict[str, Any], name: 
     assert (f"registry.test/model-worker-gpu@{DIGEST}" in images) == (name == "gpu")
 
 
-@pytest.mark.parametrize("name", ["trial", *EXTERNAL])
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_the_rules_hold_with_other_values(check: Any, overlays: dict[str, Any], name: str) -> None:
     assert list(check.broken_rules(overlays[name])) == []
 
