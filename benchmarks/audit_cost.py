@@ -18,8 +18,8 @@ import orjson
 import psycopg
 
 from gateway.uploads import queries
-from local_stack.roles import create_database, login
-from local_stack.stores import Postgres
+from local_stack.roles import create_database
+from tests.factories.stores import Postgres, login
 from thorax.http.database import async_engine, tenant_autocommit
 from thorax.schema import migrate
 

@@ -25,9 +25,9 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from local_stack.roles import create_database, login
+from local_stack.roles import create_database
 from local_stack.server import free_port
-from local_stack.stores import Postgres, Valkey
+from tests.factories.stores import Postgres, Valkey, login
 from tests.factories.bundles import make_bundle
 from tests.factories.hostile import dicom
 from tests.factories.platform import Platform

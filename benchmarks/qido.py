@@ -18,8 +18,7 @@ from sqlalchemy import text
 
 from gateway.dicomweb import queries
 from gateway.dicomweb.keys import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, parse
-from local_stack.roles import login
-from local_stack.stores import Postgres
+from tests.factories.stores import Postgres, login
 from thorax.http.database import async_engine, tenant_autocommit
 from thorax.schema import migrate
 

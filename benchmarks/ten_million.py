@@ -26,7 +26,7 @@ from aggregator import housekeeping, ledger_metrics, recovery
 from benchmarks.throughput import quantile, row
 from gateway.tables import BlobPendingDeletion, Instance, Job, Study
 from local_stack.roles import create_database
-from local_stack.stores import Postgres
+from tests.factories.stores import Postgres
 from thorax import database, queries
 from thorax.schema import migrate
 from thorax.states import StepKind

@@ -27,8 +27,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.clients import Client, load
-from local_stack.roles import create_database, login
-from local_stack.stores import Postgres, Valkey
+from local_stack.roles import create_database
+from tests.factories.stores import Postgres, Valkey, login
 from tests.factories.images import SAMPLE
 from tests.factories.platform import Platform
 from thorax.bundle import Bundle, load_bundle

@@ -23,8 +23,7 @@ import psycopg
 import pytest
 import redis
 
-from local_stack.roles import login
-from local_stack.stores import Postgres, Valkey
+from tests.factories.stores import Postgres, Valkey, login
 
 _numbers = itertools.count()
 

@@ -15,11 +15,11 @@ import httpx
 import numpy as np
 import psutil
 
-from local_stack.roles import create_database, login
-from local_stack.stores import Postgres, Valkey
+from local_stack.roles import create_database
 from tests.factories.bundles import make_bundle
 from tests.factories.images import grey
 from tests.factories.platform import Platform
+from tests.factories.stores import Postgres, Valkey, login
 from thorax.bundle import load_bundle
 from thorax.schema import migrate
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from local_stack.roles import create_database, login
+from local_stack.roles import create_database
 from local_stack.server import free_port
-from local_stack.stores import Postgres, Valkey
 from tests.factories.bundles import make_bundle
 from tests.factories.certificates import Authority, Issued
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
+from tests.factories.stores import Postgres, Valkey, login
 from thorax.schema import migrate
 
 pytestmark = [

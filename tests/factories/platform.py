@@ -26,7 +26,9 @@ from jwt.algorithms import RSAAlgorithm
 
 from local_stack.parent_death_signal import parent_death_signal
 from local_stack.server import free_port
+from thorax import database
 from thorax.bundle import Bundle
+from thorax.commands import registry
 
 MODULES = {
     "auth": "auth_service",
@@ -116,17 +118,11 @@ class Platform:
         self.metrics: dict[str, int] = {}  # ports
 
     def __enter__(self) -> "Platform":
-        register = [
-            sys.executable,
-            "-m",
-            "thorax.commands.cli",
-            "bundle",
-            "register",
-            str(self.bundle.folder),
-            "--activate",
-        ]
-        environment = {**self._environment, "THORAX_DATABASE_URL": self.owner_url}
-        subprocess.run(register, check=True, env=environment, stdout=subprocess.DEVNULL)
+        owner = database.engine(self.owner_url)
+        with owner.begin() as connection:
+            registry.register(connection, self.bundle)
+            registry.activate(connection, self.bundle.digest)
+        owner.dispose()
         for name in self.names:
             self.start(name)
         self.wait_ready()

@@ -13,8 +13,8 @@ from sqlalchemy.exc import ProgrammingError
 from local_stack.backing import Backing
 from local_stack.process import StartError
 from local_stack.settings import LocalSettings
-from local_stack.stores import Postgres
 from tests.factories.bundles import make_bundle
+from tests.factories.stores import Postgres
 from thorax import database
 
 THORAX = Path(sys.executable).parent / "thorax"

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
-from local_stack.stores import Postgres
+from tests.factories.stores import Postgres
 from thorax.commands.cli import cli
 from thorax.storage import ORIGINAL, BlobStore
 

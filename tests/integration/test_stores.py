@@ -14,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from local_stack.roles import create_database
-from local_stack.stores import Postgres, Valkey
+from tests.factories.stores import Postgres, Valkey
 
 
 def one(url: str, statement: str) -> object:
@@ -89,7 +89,7 @@ def test_valkey_without_persistence_forgets(tmp_path: Path) -> None:
 
 ORPHANS = """
 import sys, pathlib, time
-from local_stack.stores import Postgres, Valkey
+from tests.factories.stores import Postgres, Valkey
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 folder = pathlib.Path(sys.argv[1])

@@ -103,9 +103,14 @@ async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:
             lines += ["", f"  {settings.sample} was not analysed: {_sentence(error)}"]
     url = settings.base_url
     lines += ["", f"  page      {url}/", f"  API docs  {url}/docs", f"  health    {url}/readyz"]
-    lines += [f"  DICOM     THORAX at {HOST}:{stack.dicom_port}"]
-    lines += [f"  user      {FIRST_USER}", f"  password  {stack.password}"]
-    lines += [f"  (all of it in {settings.run_file})", "", "Ctrl-C stops it.", ""]
+    lines += [f"  DICOM     THORAX at {HOST}:{stack.dicom_port}", f"  user      {FIRST_USER}"]
+    lines += [
+        f"  password  {stack.password}",
+        f"  (all of it in {settings.run_file})",
+        "",
+        "Ctrl-C stops it.",
+        "",
+    ]
     click.echo("\n".join(["", *lines]))
     await asyncio.Event().wait()
 

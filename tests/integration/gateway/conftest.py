@@ -11,12 +11,11 @@ import httpx
 import psycopg
 import pytest
 
-from local_stack.roles import login
-from local_stack.stores import Postgres
 from tests.factories.bundles import make_bundle
 from tests.factories.certificates import Authority
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
+from tests.factories.stores import Postgres, login
 from tests.integration.gateway.scp import _shared, scp, start  # noqa: F401 - fixtures
 
 Stage = Callable[..., AbstractContextManager[Platform]]

@@ -34,6 +34,7 @@ class Scp:
 
     platform: Platform
     port: int
+    metrics: int
     process: subprocess.Popen[bytes]
     tenant: UUID
     spool: Path
@@ -71,7 +72,7 @@ def run_scp(
 
     It has spare titles for tests that share it (see `scp`), and one that takes documents.
     """
-    port, tenant, aes = port or free_port(), tenant or uuid4(), folder / "aes.toml"
+    port, metrics, tenant, aes = port or free_port(), free_port(), tenant or uuid4(), folder / "aes.toml"
     peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
     titles = {"THORAX": tenant, DOCUMENTS: tenant} | {title: uuid5(tenant, title) for title in SPARE}
     how = f'priority = "stat"\nquiet_s = 1\npeers = {peers}\n'
@@ -81,6 +82,7 @@ def run_scp(
         **platform._environment,
         "THORAX_DATABASE_URL": platform.url_as("thorax_gateway"),
         "THORAX_DICOM_PORT": str(port),
+        "THORAX_METRICS_PORT": str(metrics),
         "THORAX_DICOM_AES": str(aes),
         "THORAX_DICOM_SPOOL": str(folder / "spool"),
         "THORAX_MAX_BODY_BYTES": str(MAX_BYTES),
@@ -95,7 +97,7 @@ def run_scp(
         while not answers(port):
             assert process.poll() is None and time.monotonic() < deadline, platform.logs()[-3000:]
             time.sleep(0.05)
-        yield Scp(platform, port, process, tenant, folder / "spool")
+        yield Scp(platform, port, metrics, process, tenant, folder / "spool")
     finally:
         process.kill()
         process.wait()

@@ -40,13 +40,11 @@ def test_verification(scp: Scp) -> None:
     assert tool("echoscu", "-aec", scp.title, "-aet", "SCU", "127.0.0.1", str(scp.port)).returncode == 0
 
 
-def test_it_serves_metrics_at_a_port_of_their_own(start: Start) -> None:
-    metrics = free_port()
-    scp = start(METRICS_PORT=str(metrics))
+def test_it_serves_metrics_at_a_port_of_their_own(scp: Scp) -> None:
     association = scp.associate()
     assert association.send_c_store(data_set(instance(uid()))).Status == 0
     association.release()
-    counted = httpx.get(f"http://127.0.0.1:{metrics}/metrics").text
+    counted = httpx.get(f"http://127.0.0.1:{scp.metrics}/metrics").text
     (size,) = [
         line.split()[1] for line in counted.splitlines() if line.startswith("thorax_upload_bytes_total")
     ]

@@ -17,12 +17,11 @@ import httpx
 import psycopg
 import pytest
 
-from local_stack.roles import login
-from local_stack.stores import Postgres
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import MODULES, Platform, finished, post
 from tests.factories.pooler import PGBOUNCER, pooler
+from tests.factories.stores import Postgres, login
 
 REQUESTS = int(os.environ.get("THORAX_POOLER_REQUESTS", "1000"))
 DATABASE = "behind_a_pooler"

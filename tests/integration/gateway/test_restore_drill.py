@@ -12,11 +12,11 @@ import httpx
 import psycopg
 import pytest
 
-from local_stack.roles import create_database, login
-from local_stack.stores import Postgres
+from local_stack.roles import create_database
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.platform import Platform, finished, post
+from tests.factories.stores import Postgres, login
 from tests.integration.gateway.conftest import Stage
 
 pytestmark = pytest.mark.slow

@@ -79,7 +79,7 @@ ANSWERS = {
 }
 
 
-@pytest.fixture(params=ANSWERS)
+@pytest.fixture(scope="module", params=ANSWERS)
 def made(request: pytest.FixtureRequest) -> list[Sealed]:
     return list(objects(ANSWERS[request.param]()))
 
