@@ -4,21 +4,17 @@ import hashlib
 from typing import Any
 from uuid import UUID, uuid4
 
-import structlog
 from sqlalchemy import Engine
 
-from aggregator.delivery.answers import answer_of
-from aggregator.objects import objects
+from aggregator.delivery.answers import objects_of
 from aggregator.objects.answer import Predecessor
 from aggregator.objects.identity import Sealed
 from thorax import queries
 from thorax.database import transactional
 from thorax.storage import ORIGINAL, BlobStore
 
-MAX_ATTEMPTS = 3
 LEASE_S = 30.0
 _SQL = queries.load(__file__)
-_log = structlog.get_logger(__name__)
 
 
 class Derivations:
@@ -31,26 +27,21 @@ class Derivations:
 
     def derive(self) -> None:
         """Make what is wanted. An attempt that fails is logged by the sweeper, and made again when its lease has ended."""
-        self.due_in_s, values = 0.0, {"max_attempts": MAX_ATTEMPTS}
+        self.due_in_s = 0.0
         while True:
             with self._engine.begin() as connection:
-                due = connection.execute(_SQL["claim"], {**values, "lease_s": LEASE_S}).first()
+                due = connection.execute(_SQL["claim"], {"lease_s": LEASE_S}).first()
                 if due is None:
-                    self.due_in_s = connection.execute(_SQL["due"], values).scalar_one()
+                    self.due_in_s = connection.execute(_SQL["due"]).scalar_one()
                     return
             self._derive(due.job_id, due.tenant_id)
 
     def _derive(self, job_id: UUID, tenant_id: UUID) -> None:
         with self._engine.connect() as connection:
             before = connection.execute(_SQL["predecessor"], {"job_id": job_id}).first()
-            predecessor = Predecessor(before.series, before.sop) if before else None
-            answer = answer_of(connection, self._blobs, job_id, predecessor)
-        kept = list[dict[str, Any]]()
-        for made in objects(answer) if answer else ():
-            if isinstance(made, Sealed):
-                kept.append(self._stored(made))
-            else:
-                _log.error("object_not_made", job=str(job_id), object=made.name, exc_info=made.error)
+        predecessor = Predecessor(before.series, before.sop) if before else None
+        sealed, _ = objects_of(self._engine, self._blobs, job_id, predecessor)
+        kept = [self._stored(each) for each in sealed]
         with self._engine.begin() as connection:
             if connection.execute(_SQL["made"], {"job_id": job_id}).first():
                 for row in kept:

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.engine import engine_of
 from gateway.jobs.rows import error
 from gateway.jobs.schemas import ErrorView
 from gateway.jobs.service import Access, JobService
@@ -115,10 +115,9 @@ class Restarted(BaseModel):
 @router.get("/platform", responses=responses(*_ERRORS))
 async def platform(_: Admin, request: Request) -> PlatformView:
     """Show the queue, the workers, the disk and the bundles."""
-    engine: AsyncEngine = request.app.state.engine
     blobs: BlobStore = request.app.state.blobs
     room = await asyncio.to_thread(blobs.room)
-    async with engine.connect() as connection:
+    async with engine_of(request).connect() as connection:
         parts = {
             name: [row._mapping for row in await connection.execute(_SQL[name])]
             for name in ("queue", "workers", "bundles")
@@ -135,9 +134,8 @@ async def list_failed_jobs(
     cursor: Annotated[str | None, Query(max_length=200)] = None,
 ) -> FailedPage:
     """List failed and degraded jobs of all tenants."""
-    engine: AsyncEngine = request.app.state.engine
     before, job_id = newest_first(cursor) if cursor else (None, None)
-    async with engine.connect() as connection:
+    async with engine_of(request).connect() as connection:
         values = {"limit": limit + 1, "before": before, "id": job_id}
         rows = (await connection.execute(_SQL["failed_jobs"], values)).all()
     items = [
@@ -155,9 +153,8 @@ async def list_failed_jobs(
 )
 async def retry_failed_job(_: Admin, request: Request, job_id: UUID) -> Restarted:
     """Analyse a failed or degraded job of any tenant again."""
-    engine: AsyncEngine = request.app.state.engine
     jobs: JobService = request.app.state.jobs
-    async with engine.connect() as connection:
+    async with engine_of(request).connect() as connection:
         tenant_id = (await connection.execute(_SQL["tenant_of"], {"id": job_id})).scalar()
     if tenant_id is None:
         raise CodedError(Code.NOT_FOUND, "No failed job has this id.")

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.engine import engine_of
 from thorax import queries
 from thorax.errors import Code
 from thorax.http.authentication import Admin
@@ -80,8 +81,7 @@ async def list_audit(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> AuditPage:
     """List what was done in all tenants, or in one. `thorax admin audit verify` checks the chains."""
-    engine: AsyncEngine = request.app.state.engine
-    async with autocommit(engine) as connection:
+    async with autocommit(engine_of(request)) as connection:
         values = {"tenant": tenant_id, "before": before, "limit": limit + 1}
         rows = (await connection.execute(_SQL["trail"], values)).all()
     items = [AuditRow.model_validate(row._mapping) for row in rows[:limit]]

@@ -8,9 +8,9 @@ import structlog
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field, ValidationError
 from sqlalchemy import Row
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway import queries
+from gateway.engine import engine_of
 from gateway.jobs.rows import map_scale
 from gateway.jobs.schemas import DISCLAIMER, MapScaleView
 from thorax.bundle import Manifest
@@ -70,9 +70,8 @@ class ModelList(BaseModel):
 @router.get("", responses=responses(Code.UNAVAILABLE))
 async def list_models(request: Request) -> ModelList:
     """List the registered model bundles with card, backbones, weights, thresholds and measured AUCs. Open to everybody."""
-    engine: AsyncEngine = request.app.state.engine
     tenant = await _tenant(request)
-    async with tenant_autocommit(engine, tenant) as connection:
+    async with tenant_autocommit(engine_of(request), tenant) as connection:
         rows = await queries.bundles(connection, tenant)
     return ModelList(items=[*_views(rows)])
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from gateway import queries
+from gateway.engine import engine_of
 from thorax.errors import CodedError
 from thorax.states import ALIVE_S
 from thorax.version import VERSION
@@ -59,7 +60,7 @@ async def _run(name: str, check: Callable[[Request], Awaitable[list[str]]], requ
 
 async def _platform(request: Request) -> list[str]:
     """The active bundle, and a live worker for each kind of work on it."""
-    async with request.app.state.engine.connect() as connection:
+    async with engine_of(request).connect() as connection:
         bundle = await queries.active_bundle(connection)
         rows = await queries.live_workers(connection)
     if bundle is None:

@@ -12,6 +12,7 @@ JOBS_CHANNEL = (
     "thorax_jobs"  # NOTIFY: tenant, job, version and state; empty state: erased (see `tell_of_job`)
 )
 DUE_CHANNEL = "thorax_due"  # NOTIFY: a delivery or a derivation waits (see `tell_of_due`)
+DERIVATION_ATTEMPTS = 3  # to make a job's answer as DICOM objects
 OTHER_PIXELS = "An image with the same SOP Instance UID but other pixels came before."
 OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)

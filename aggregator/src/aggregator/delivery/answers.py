@@ -1,4 +1,4 @@
-"""From a job's rows and blobs to its `Answer`."""
+"""From a job's rows and blobs to its `Answer`, and to the DICOM objects that say it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +6,13 @@ from uuid import UUID
 
 import cv2
 import numpy as np
+import structlog
 from numpy.typing import NDArray
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
+from aggregator.objects import objects
 from aggregator.objects.answer import AnalysedImage, Answer, Predecessor, Said
+from aggregator.objects.identity import Sealed
 from aggregator.objects.source import NEEDED, read_header
 from thorax import queries
 from thorax.bundle import Manifest
@@ -20,8 +23,26 @@ from thorax.pacs import OWN_MANUFACTURER
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore
 
 _SQL = queries.load(__file__)
+_log = structlog.get_logger(__name__)
 _TOLD = (Code.NOT_FRONTAL, Code.NOT_A_CHEST)
 """Refusals that are told: the header of these files has been read in the sandbox, so that it may be read here too."""
+
+
+def objects_of(
+    engine: Engine, blobs: BlobStore, job_id: UUID, predecessor: Predecessor | None, *, logged: bool = True
+) -> tuple[list[Sealed], list[str]]:
+    """The objects of a job's answer, the report first, and the names of those that can't be made, which are logged."""
+    with engine.connect() as connection:
+        answer = answer_of(connection, blobs, job_id, predecessor)
+    sealed, unmade = list[Sealed](), list[str]()
+    for made in objects(answer) if answer else ():
+        if isinstance(made, Sealed):
+            sealed.append(made)
+            continue
+        unmade.append(made.name)
+        if logged:
+            _log.error("object_not_made", job=str(job_id), object=made.name, exc_info=made.error)
+    return sealed, unmade
 
 
 def answer_of(

@@ -3,13 +3,11 @@
 from dataclasses import dataclass
 from typing import Any
 
-import structlog
 from pydicom.uid import ComprehensiveSRStorage
 from sqlalchemy import Engine, Row
 
-from aggregator.delivery.answers import answer_of
+from aggregator.delivery.answers import objects_of
 from aggregator.delivery.errors import NotDeliveredError
-from aggregator.objects import objects
 from aggregator.objects.answer import Predecessor
 from aggregator.objects.identity import Sealed
 from thorax import queries
@@ -17,7 +15,6 @@ from thorax.errors import Code
 from thorax.storage import BlobStore
 
 _SQL = queries.load(__file__)
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,22 +38,15 @@ class Items:
         """The objects, the report first, whose UIDs are kept for the version that may follow, and a sentence about those that
         can't be made; none if there is nothing to say. Raises NotDeliveredError if none can be made."""
         before = due.predecessor_sop and Predecessor(due.predecessor_series, due.predecessor_sop)
-        with self._engine.connect() as connection:
-            answer = answer_of(connection, self._blobs, due.job_id, before or None)
-        if answer is None:
-            return [], None
-        items, unmade = list[Item](), list[str]()
-        for made in objects(answer):
-            if isinstance(made, Sealed):
-                items.append(_item(made))
-                continue
-            unmade.append(made.name)
-            if due.attempts == 1:
-                _log.error("object_not_made", job=str(due.job_id), object=made.name, exc_info=made.error)
+        sealed, unmade = objects_of(
+            self._engine, self._blobs, due.job_id, before or None, logged=due.attempts == 1
+        )
         detail = f"Not made: {', '.join(unmade)}." if unmade else None
-        if not items:
+        if unmade and not sealed:
             raise NotDeliveredError(Code.OBJECT_NOT_MADE, detail or "", may_pass=False)
-        self._name(due, items[0])
+        items = [_item(made) for made in sealed]
+        if items:
+            self._name(due, items[0])
         return items, detail
 
     def _name(self, due: Row[Any], report: Item) -> None:

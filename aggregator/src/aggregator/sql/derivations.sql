@@ -4,14 +4,14 @@
 -- Takes the derivation that is due for longest.
 update derivations set attempts = attempts + 1, not_before = now() + make_interval(secs => :lease_s)
 where job_id = (
-  select job_id from derivations where made_at is null and not_before <= now() and attempts < :max_attempts
+  select job_id from derivations where made_at is null and not_before <= now() and attempts < :derivation_attempts
   order by not_before limit 1 for update skip locked)
 returning job_id, tenant_id
 
 -- due --
 -- In how many seconds the next attempt is due; infinity: none is.
 select coalesce(extract(epoch from min(not_before) - now()), 'infinity')::float from derivations
-where made_at is null and attempts < :max_attempts
+where made_at is null and attempts < :derivation_attempts
 
 -- predecessor --
 -- The report of the job that this one supersedes, as it was sent or shown here.

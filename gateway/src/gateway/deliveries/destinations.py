@@ -8,10 +8,10 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field, SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.config import GatewaySettings
 from gateway.deliveries.addresses import ArchiveUrl, HttpsUrl, refuse_private
+from gateway.engine import engine_of
 from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
@@ -150,9 +150,3 @@ async def _put(
     async with tenant_autocommit(engine_of(request), tenant) as connection:
         if (await connection.execute(_SQL["put"], values)).first() is None:
             raise CodedError(Code.NOT_FOUND, "No tenant has this id.")
-
-
-def engine_of(request: Request) -> AsyncEngine:
-    """The engine of the app that takes the request."""
-    engine: AsyncEngine = request.app.state.engine
-    return engine

@@ -7,7 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from gateway.deliveries.destinations import Kind, engine_of
+from gateway.deliveries.destinations import Kind
+from gateway.engine import engine_of
 from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin, Reader

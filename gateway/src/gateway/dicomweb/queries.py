@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.dicomweb.keys import Query, days, is_pattern, like, listed, prefix
 from gateway.tables import Derived, Instance, Study
 from thorax.errors import Code
+from thorax.queries import statement
 
 AnyRow = Row[*tuple[Any, ...]]
 
@@ -108,7 +109,7 @@ _MANY = 1000
 _PATTERN = "and s.accession >= :first and s.accession < :last and s.accession like :accession"
 _GREATEST = "\U0010ffff"
 # What the last job of a study that has ended says is made for whoever looks at it.
-_DERIVE = text("""
+_DERIVE = statement("""
 with said as (
   select distinct on (j.study_id) j.id, j.tenant_id from studies s join jobs j on j.study_id = s.id
   where s.tenant_id = :tenant and s.study_instance_uid = :study and j.state in ('succeeded', 'failed')
@@ -119,7 +120,7 @@ asked as (
   on conflict do nothing returning true)
 select exists (select from asked)
   or exists (select from said join derivations d on d.job_id = said.id where d.made_at is null
-    and (d.attempts < 3 or d.not_before > now()))""")
+    and (d.attempts < :derivation_attempts or d.not_before > now()))""")
 
 
 _SERVED = (

@@ -13,6 +13,7 @@ from gateway.dicomweb.answer import JSON
 from gateway.dicomweb.archive import Target
 from gateway.dicomweb.keys import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, parse
 from gateway.dicomweb.retrieve import SERIES, STUDY, Asked, of_series, of_study
+from gateway.engine import engine_of
 from gateway.images.endpoints import HEADERS
 from gateway.studies.header import is_uid
 from thorax.errors import Code
@@ -86,7 +87,7 @@ async def _search(request: Request, asked: Asked, *levels: str, within: Target |
             matches = {**query.matches, **{key: uid for key, uid in named.items() if uid}}
             query = replace(query, matches=matches)
             await asked.archive.derived(asked.tenant_id, within)
-        async with tenant_autocommit(request.app.state.engine, asked.tenant_id) as connection:
+        async with tenant_autocommit(engine_of(request), asked.tenant_id) as connection:
             rows += await queries.search(connection, asked.tenant_id, levels[-1], query)
     found = [_data_set(asked.root, levels, query.fields, row) for row in rows]
     return Response(orjson.dumps(found), media_type=JSON, headers=HEADERS)

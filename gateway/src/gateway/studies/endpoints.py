@@ -5,8 +5,8 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, Field
-from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.engine import engine_of
 from gateway.studies import queries
 from gateway.studies.settling import Settling
 from thorax.errors import Code, CodedError
@@ -33,14 +33,13 @@ async def analyse_study(
     caller: Writer, request: Request, study_instance_uid: Annotated[str, Path(max_length=64)]
 ) -> Analysis:
     """Analyse a study now that a DICOM peer has sent, instead of when it has been quiet for long enough."""
-    engine: AsyncEngine = request.app.state.engine
     settling: Settling = request.app.state.settling
-    async with tenant_autocommit(engine, caller.tenant_id) as connection:
+    async with tenant_autocommit(engine_of(request), caller.tenant_id) as connection:
         study_id = await queries.hurry(connection, caller.tenant_id, study_instance_uid)
     if study_id is None:
         raise CodedError(Code.NOT_FOUND, "No DICOM peer has sent this study.")
     await settling.add_due_jobs()
-    async with tenant_autocommit(engine, caller.tenant_id) as connection:
+    async with tenant_autocommit(engine_of(request), caller.tenant_id) as connection:
         job_id = await queries.newest_job(connection, study_id)
     if job_id is None:
         raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
