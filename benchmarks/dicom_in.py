@@ -185,6 +185,7 @@ def main() -> None:
             valkey.url,
             workers=1,
             settings={**SETTINGS, "THORAX_QUIET_S": str(QUIET_S)},
+            forked=False,
         )
         stack.enter_context(platform)
         platform.pause()

@@ -133,7 +133,7 @@ def started(
         return login(postgres, "thorax", role)
 
     keywords = {"workers": workers, "settings": settings, "worker_code": worker_code}
-    platform = Platform(folder, bundle, url_as, owner, valkey.url, **keywords)
+    platform = Platform(folder, bundle, url_as, owner, valkey.url, forked=False, **keywords)
     return stack.enter_context(platform), {"postgres": postgres.pid, "valkey": valkey.pid}
 
 

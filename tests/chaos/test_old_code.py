@@ -59,6 +59,7 @@ def test_the_last_release_works_on_the_new_schema(
         clean_redis_url,
         workers=1,
         own_settings={"gateway": old, "worker-0": old},
+        forked=False,
     )
     with platform, platform.client() as client:
         receipt = post(client, chest_png(1, 900), chest_png(2, 900))

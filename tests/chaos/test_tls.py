@@ -45,7 +45,7 @@ def with_tls(postgres: Postgres, issued: Issued) -> Postgres:
     """The same server, which now has a certificate; the key has to be its own."""
     issued.key.chmod(0o600)
     postgres._own(issued.key)
-    postgres._settings |= {
+    postgres.settings |= {
         "ssl": "on",
         "ssl_cert_file": str(issued.certificate),
         "ssl_key_file": str(issued.key),

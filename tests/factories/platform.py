@@ -23,6 +23,7 @@ import jwt
 import psycopg
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
+from tests.factories.forked import Forked
 
 from local_stack.parent_death_signal import parent_death_signal
 from local_stack.server import free_port
@@ -95,13 +96,15 @@ class Platform:
         settings: Mapping[str, str] | None = None,
         own_settings: Mapping[str, Mapping[str, str]] | None = None,
         worker_code: str | None = None,
+        forked: bool = True,
     ) -> None:
+        """`worker_code`: what Python runs instead of model-worker. Not `forked`, each process imports its own libraries."""
         self.folder, self.bundle, self.url_as, self.owner_url = folder, bundle, url_as, owner_url
         self.redis_url = redis_url
         self.issuer, self.port = Issuer(), free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self._own_settings = dict(own_settings or {})  # by the process's name
-        self._worker_code = worker_code
+        self._worker_code, self._forked = worker_code, forked
         self._environment = {
             **os.environ,
             "THORAX_REDIS_URL": redis_url,
@@ -114,7 +117,7 @@ class Platform:
             **(settings or {}),
         }
         self.names = ["gateway", "aggregator", "sweeper", *(f"worker-{i}" for i in range(workers))]
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, subprocess.Popen[bytes] | Forked] = {}
         self.metrics: dict[str, int] = {}  # ports
 
     def __enter__(self) -> "Platform":
@@ -149,18 +152,18 @@ class Platform:
             "THORAX_METRICS_PORT": str(self.metrics[name]),
             **self._own_settings.get(name, {}),
         }
+        code = self._worker_code if kind == "worker" else None
+        if self._forked and not code:
+            self.processes[name] = Forked(MODULES[kind], env=environment, stdout=self.log(name))
+            return
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, *self._run(kind)],
+                [sys.executable, *(["-c", code] if code else ["-m", MODULES[kind]])],
                 env=environment,
                 stdout=log,
                 stderr=log,
                 preexec_fn=parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 - no thread has run yet that holds a lock it needs
             )
-
-    def _run(self, kind: str) -> list[str]:
-        """What Python runs for a kind of process; a test may give its workers other code."""
-        return ["-c", self._worker_code] if kind == "worker" and self._worker_code else ["-m", MODULES[kind]]
 
     def log(self, name: str) -> Path:
         """Where a process logs."""

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,10 +12,9 @@ from local_stack.backing import Backing
 from local_stack.process import StartError
 from local_stack.settings import LocalSettings
 from tests.factories.bundles import make_bundle
+from tests.factories.forked import ended
 from tests.factories.stores import Postgres
 from thorax import database
-
-THORAX = Path(sys.executable).parent / "thorax"
 
 
 def backing(state: Path, **urls: str) -> Backing:
@@ -62,7 +59,7 @@ def test_current_means_newest_schema_and_this_bundle(
     migrated = backing(tmp_path, database_url=database_url)
     assert not migrated.is_current(bundle.digest)
     env = {**os.environ, "THORAX_DATABASE_URL": database_url}
-    subprocess.run([THORAX, "migrate", "--bundle", bundle.folder], env=env, check=True, capture_output=True)
+    assert ended("thorax.commands.cli", "migrate", "--bundle", str(bundle.folder), env=env).returncode == 0
     assert migrated.is_current(bundle.digest)
     assert not migrated.is_current("0" * 64)
 

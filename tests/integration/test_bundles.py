@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ import httpx
 import pytest
 
 from tests.factories.bundles import finding_points, make_bundle
+from tests.factories.forked import ended
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from thorax.bundle import Bundle, InputSpec
@@ -44,10 +43,9 @@ def thorax(platform: Platform, *words: str, code: int = 0) -> str:
     patient = (
         ["--wait", "240"] if words[0] in ("activate", "shadow") and not {"--wait", "--off"} & {*words} else []
     )
-    command = [sys.executable, "-m", "thorax.commands.cli", "bundle", *words, *patient]
     models = str(platform.bundle.folder.parent)
     environment = {**os.environ, "THORAX_DATABASE_URL": platform.owner_url, "THORAX_MODELS": models}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = ended("thorax.commands.cli", "bundle", *words, *patient, env=environment, timeout=PATIENCE_S)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
 

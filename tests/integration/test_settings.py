@@ -2,10 +2,11 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.factories.forked import ended
 
 PROCESSES = {
     "gateway": ["gateway"],
@@ -24,15 +25,12 @@ BROKER = (
 
 def start(name: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     kept = {name: value for name, value in os.environ.items() if not name.startswith("THORAX_")}
-    line = [sys.executable, "-m", *PROCESSES[name]]
-    return subprocess.run(
-        line, env=kept | settings, cwd=cwd, capture_output=True, text=True, timeout=120, check=False
-    )
+    return ended(*PROCESSES[name], env=kept | settings, cwd=cwd, timeout=120)
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_each_mistake_is_one_line_without_values(name: str, tmp_path: Path) -> None:
-    ended = start(
+    said = start(
         name,
         tmp_path,
         THORAX_REDIS_URL="redis://:hid/den@broker:6379/0",
@@ -55,13 +53,13 @@ def test_each_mistake_is_one_line_without_values(name: str, tmp_path: Path) -> N
         expected.add(
             "THORAX_AUTH_SECRET_FILE is missing. Expected: a file with the secret that encrypts the signing keys."
         )
-    assert (ended.returncode, ended.stdout) == (1, "")
-    assert set(ended.stderr.splitlines()) == expected
-    assert "hid" not in ended.stderr
+    assert (said.returncode, said.stdout) == (1, "")
+    assert set(said.stderr.splitlines()) == expected
+    assert "hid" not in said.stderr
 
 
 def test_a_secret_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "thorax_redis_url").mkdir()  # as a bind mount of a missing file makes it
-    ended = start("aggregator", tmp_path, THORAX_SECRETS_DIR=str(tmp_path))
+    said = start("aggregator", tmp_path, THORAX_SECRETS_DIR=str(tmp_path))
     line = "The file thorax_redis_url in THORAX_SECRETS_DIR cannot be read: Is a directory.\n"
-    assert (ended.returncode, ended.stdout, ended.stderr) == (1, "", line)
+    assert (said.returncode, said.stdout, said.stderr) == (1, "", line)

@@ -35,7 +35,7 @@ class Postgres(Server):
     def __init__(self, folder: Path, port: int | None = None) -> None:
         super().__init__("postgres", folder, port)
         self.data = self.folder / "data"
-        self.settings = SETTINGS
+        self.settings = {**SETTINGS}
 
     def url_of(self, database: str, user: str = OWNER, password: str | None = None) -> str:
         """A SQLAlchemy URL (psycopg 3) of one database, as the superuser unless told otherwise."""

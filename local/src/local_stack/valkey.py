@@ -28,7 +28,7 @@ class Valkey(Server):
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         super().__init__("valkey", folder, port)
-        self.settings = SETTINGS
+        self.settings = {**SETTINGS}
 
     @property
     def url(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from tests.factories.forked import Forked, ended
 
 from auth_service.__main__ import main
 from local_stack.server import free_port
@@ -67,8 +68,7 @@ def served(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, P
         tmp_path / "log",
         f"http://127.0.0.1:{port}",
     )
-    with log.open("wb") as file:
-        process = subprocess.Popen([*COMMAND, "serve"], env=env, stdout=file, stderr=file)
+    process = Forked("auth_service", "serve", env=env, stdout=log)
     try:
         deadline = time.monotonic() + 30
         with httpx.Client(base_url=base, verify=False) as client:
@@ -165,8 +165,6 @@ def test_another_secret_ends_the_service_with_one_sentence(
 ) -> None:
     (tmp_path / "other").write_text("another secret of thirty-two characters")
     env = {**os.environ, **environment, "THORAX_AUTH_SECRET_FILE": str(tmp_path / "other")}
-    ended = subprocess.run(
-        [*COMMAND, "serve"], env=env, capture_output=True, text=True, timeout=60, check=False
-    )
+    said = ended("auth_service", "serve", env=env)
     sentence = "The signing keys were encrypted with another secret. Restore THORAX_AUTH_SECRET_FILE.\n"
-    assert (ended.returncode, ended.stderr) == (1, sentence)
+    assert (said.returncode, said.stderr) == (1, sentence)

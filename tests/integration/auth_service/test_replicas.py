@@ -4,8 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from uuid import UUID
 import httpx
 import pytest_asyncio
 from sqlalchemy import func, select
+from tests.factories.forked import Forked
 
 from auth_service.accounts import queries
 from auth_service.context import AppContext
@@ -80,8 +79,7 @@ async def test_a_login_that_has_begun_is_finished_after_sigterm(
     own = {f"THORAX_{name.upper()}": str(value) for name, value in settings.items()}
     env = {**os.environ, **own, "THORAX_AUTH_PORT": str(port), "THORAX_GRACE_S": "20"}
     env["THORAX_METRICS_PORT"] = str(metrics)
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "auth_service"], env=env, stdout=log, stderr=log)
+    process = Forked("auth_service", env=env, stdout=tmp_path / "log")
 
     async def ready() -> bool:
         assert process.poll() is None, (tmp_path / "log").read_text()

@@ -3,7 +3,6 @@
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 
 from local_stack.server import free_port
+from tests.factories.forked import Forked
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished
 
@@ -35,7 +35,7 @@ class Scp:
     platform: Platform
     port: int
     metrics: int
-    process: subprocess.Popen[bytes]
+    process: Forked
     tenant: UUID
     spool: Path
     title: str = "THORAX"
@@ -88,10 +88,7 @@ def run_scp(
         "THORAX_MAX_BODY_BYTES": str(MAX_BYTES),
         **{f"THORAX_{name}": value for name, value in settings.items()},
     }
-    with (platform.folder / "dimse.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.dimse"], env=environment, stdout=log, stderr=log
-        )
+    process = Forked("gateway.dimse", env=environment, stdout=platform.log("dimse"))
     try:
         deadline = time.monotonic() + 60
         while not answers(port):

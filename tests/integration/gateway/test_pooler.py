@@ -5,8 +5,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +16,7 @@ import psycopg
 import pytest
 
 from tests.factories.bundles import make_bundle
+from tests.factories.forked import ended
 from tests.factories.images import chest_png
 from tests.factories.platform import MODULES, Platform, finished, post
 from tests.factories.pooler import PGBOUNCER, pooler
@@ -127,8 +126,8 @@ def test_a_pooler_that_breaks_a_promise_is_refused_with_one_sentence(
         role = {"worker": "thorax_worker", "gateway": "thorax_gateway", "auth": "thorax_auth"}.get(service)
         url = through[role or "thorax_aggregator"]
         (tmp_path / "secret").write_text("x" * 64)
-        ended = subprocess.run(
-            [sys.executable, "-m", {**MODULES, "auth": "auth_service"}[service]],
+        said = ended(
+            {**MODULES, "auth": "auth_service"}[service],
             env={
                 **os.environ,
                 "THORAX_DATABASE_URL": url,
@@ -138,12 +137,8 @@ def test_a_pooler_that_breaks_a_promise_is_refused_with_one_sentence(
                 "THORAX_MODELS": str(tmp_path),
                 "THORAX_BLOBS": str(tmp_path / "blobs"),
             },
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
         )
-    assert ended.returncode == 1
-    assert sentence in ended.stderr
-    assert len(ended.stderr.splitlines()) == 1
-    assert url.rpartition("@")[0].rpartition(":")[2] not in ended.stderr
+    assert said.returncode == 1
+    assert sentence in said.stderr
+    assert len(said.stderr.splitlines()) == 1
+    assert url.rpartition("@")[0].rpartition(":")[2] not in said.stderr

@@ -1,8 +1,6 @@
 """The drill of docs/how-to/upgrade-and-back-up.md: a platform comes back elsewhere from its backup alone."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,6 +12,7 @@ import pytest
 
 from local_stack.roles import create_database
 from tests.factories.bundles import make_bundle
+from tests.factories.forked import ended
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.factories.stores import Postgres, login
@@ -28,8 +27,9 @@ def backup(platform: Platform, folder: Path, *words: str) -> str:
     own = {"THORAX_DATABASE_URL": platform.owner_url, "THORAX_BLOBS": str(platform.folder / "blobs")}
     own |= {"PATH": f"{TOOLS}:{os.environ['PATH']}"}
     name, *rest = words
-    argv = [sys.executable, "-m", "thorax.commands.cli", "backup", name, str(folder), *rest]
-    done = subprocess.run(argv, env={**os.environ, **own}, capture_output=True, text=True, check=False)
+    done = ended(
+        "thorax.commands.cli", "backup", name, str(folder), *rest, env={**os.environ, **own}, timeout=600
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
