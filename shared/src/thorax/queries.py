@@ -8,8 +8,8 @@ from sqlalchemy import TextClause, text
 from thorax.states import (
     ALIVE_S,
     ANONYMOUS_TENANT,
-    DUE_CHANNEL,
     DERIVATION_ATTEMPTS,
+    DUE_CHANNEL,
     JOBS_CHANNEL,
     OTHER_PIXELS,
     SHADOW_PRIORITY,
