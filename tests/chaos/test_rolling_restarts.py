@@ -18,13 +18,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from local_stack.stores import Postgres, Valkey
 
-from local_stack.roles import create_database, login
+from local_stack.roles import create_database
 from local_stack.server import free_port
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, post
+from tests.factories.stores import Postgres, Valkey, login
 from thorax.schema import migrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
