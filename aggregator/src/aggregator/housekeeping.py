@@ -43,7 +43,7 @@ class Housekeeping:
 
     def enqueue_shadow_jobs(self) -> None:
         """Jobs that have succeeded are repeated by the shadow bundle, if there is one (docs/adr/0011)."""
-        with self._whole.begin() as connection:
+        with self._engine.begin() as connection:
             connection.execute(_SQL["enqueue_shadow_jobs"], {"at_most": SHADOWS_AT_ONCE})
 
     def fail_unserved(self) -> None:
@@ -61,7 +61,7 @@ class Housekeeping:
     def expire(self) -> None:
         """Delete the open API's jobs when their time is over, a tenant's when its last user has left."""
         for query in ("delete_expired", "delete_tenants"):
-            with self._whole.begin() as connection:
+            with self._engine.begin() as connection:
                 connection.execute(_SQL[query])
 
     def erase_blobs(self) -> None:
@@ -99,7 +99,7 @@ class Housekeeping:
         """Link the audit's new rows to the chains of their tenants."""
         linked = AUDIT_AT_ONCE
         while linked == AUDIT_AT_ONCE:
-            with self._whole.begin() as connection:
+            with self._engine.begin() as connection:
                 linked = connection.execute(_SQL["chain_audit"], {"at_most": AUDIT_AT_ONCE}).scalar_one()
 
     def erase_orphans(self) -> None:
