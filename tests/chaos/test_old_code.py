@@ -5,6 +5,7 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +52,9 @@ def test_the_last_release_works_on_the_new_schema(
 ) -> None:
     bundle = make_bundle(tmp_path / "models" / "tiny", 2)
     old = {"PYTHONPATH": os.pathsep.join(str(released / package / "src") for package in PACKAGES)}
+    imported = [sys.executable, "-c", "import thorax, gateway, model_worker as w; print(thorax, gateway, w)"]
+    found = subprocess.run(imported, env=os.environ | old, capture_output=True, text=True, check=True).stdout
+    assert found.count(str(released)) == len(PACKAGES), found
     platform = Platform(
         tmp_path,
         bundle,
