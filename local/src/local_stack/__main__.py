@@ -86,9 +86,7 @@ async def _run(settings: LocalSettings) -> None:
     except asyncio.CancelledError:
         click.echo("\nStopping.", err=True)
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, lambda: None)
-        await stack.down()
+        await stack.down()  # another signal cancels a task that has ended, which means nothing
 
 
 async def _serve(stack: Stack, settings: LocalSettings, began: float) -> None:

@@ -1,7 +1,6 @@
 """Brings the platform up in the right order: stores, schema, bundle, services, first user."""
 
 import json
-from pathlib import Path
 
 import httpx
 
@@ -26,6 +25,9 @@ class Stack:
         self._backing = Backing(settings)
         self._auth_port = free_port()
         self.dicom_port = free_port_from(settings.dicom_port)
+        self._password_file = settings.state.absolute() / "first-user"
+        self._targets_file = settings.state / "prometheus-targets.json"
+        self._aes = (settings.dicom_aes or settings.state / "dicom.toml").absolute()
 
     @property
     def password(self) -> str:
@@ -77,26 +79,14 @@ class Stack:
             if (await client.post("/auth/token", data=form, timeout=10)).is_success:
                 return
         env = {**auth.env, "THORAX_ADMIN_PASSWORD_FILE": str(self._password_file)}
-        command = [*auth.argv, "create-admin", "--name", FIRST_USER]
-        await self.supervisor.once(Process("first-user", command, env))
-
-    @property
-    def _aes(self) -> Path:
-        return (self._settings.dicom_aes or self._settings.state / "dicom.toml").absolute()
+        create = [*auth.argv, "create-admin", "--name", FIRST_USER]
+        await self.supervisor.once(Process("first-user", create, env))
 
     def _write_aes(self) -> None:
         """Unless the AE titles are given: THORAX takes studies for the first user from any peer of this machine."""
         if self._settings.dicom_aes is None:
             tenant = self._backing.tenant_of(FIRST_USER)
             write_private(self._aes, f'[THORAX]\ntenant = "{tenant}"\npeers = {{ "*" = ["127.0.0.0/8"] }}\n')
-
-    @property
-    def _password_file(self) -> Path:
-        return self._settings.state.absolute() / "first-user"
-
-    @property
-    def _targets_file(self) -> Path:
-        return self._settings.state / "prometheus-targets.json"
 
     def _write_run_file(self) -> None:
         ports = {server.name: server.port for server in self._backing.embedded}

@@ -26,10 +26,6 @@ class _Supervised:
         self.task: asyncio.Task[None] | None = None
         self._log = log
 
-    @property
-    def ready(self) -> bool:
-        return self.child is not None and self.child.ready
-
     async def run(self, on_start: Callable[[], None] = lambda: None) -> int:
         """Run it to its end and return its exit status; when cancelled, kill it."""
         child = self.child = Child(self.process)
@@ -120,7 +116,7 @@ class Supervisor:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _until_ready(self, one: _Supervised) -> None:
-        while not one.ready:
+        while one.child is None or not one.child.ready:
             if one.task is not None and one.task.done():
                 one.task.result()  # raises the reason why it could not be started
             if one.failures >= MAX_FAILURES:
