@@ -17,7 +17,9 @@ class AggregatorSettings(LedgerSettings):
     deadline_s: float = Field(
         default=60, gt=0, description="after this long a quorum may answer, if one is set"
     )
-    sweep_s: float = Field(default=1, gt=0, description="seconds between two rounds of the sweeper")
+    sweep_s: float = Field(
+        default=1, gt=0, description="seconds between two rounds of the sweeper while a job is open"
+    )
     hint_again_s: float = Field(default=5, gt=0, description="a waiting step is hinted again after this long")
     delivery_secret_file: DeliverySecretFile = None
     dicom_tls_folder: Path | None = Field(
