@@ -44,6 +44,11 @@ def test_a_result_that_no_destination_took_says_why_and_is_resent(
             told = row.inner_text()
             assert "401" in told and "DICOMweb archive" in told and "1 attempt" in told
             assert "To the archive" not in told and not person.axe()
+            page.goto("/account")  # where a tenant sees its own: what goes to a PACS is the administrator's
+            own = page.get_by_role("region", name="Results not delivered")
+            own.get_by_role("listitem").filter(has_text=job[:8]).wait_for()
+            assert "ask an administrator" in own.inner_text() and not own.get_by_role("button").count()
+            page.goto("/admin")
             destine(BASIC)
             row.get_by_role("button", name=f"Resend {job[:8]} to archive").click()
             row.wait_for(state="detached")

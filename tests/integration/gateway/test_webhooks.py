@@ -121,10 +121,30 @@ def test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed(
         items = admin.get("/v1/admin/deliveries").json()["items"]
         (dead,) = [one for one in items if one["tenant_id"] == str(tenant)]
         assert (dead["kind"], dead["error_code"]) == ("webhook", "destination_refuses")
+        with platform.client() as other, platform.client(tenant, scope="studies:read") as reader:
+            assert other.get("/v1/deliveries").json()["items"] == []
+            assert other.post(f"/v1/deliveries/{dead['id']}/resend").status_code == 404
+            assert reader.post(f"/v1/deliveries/{dead['id']}/resend").status_code == 403
+        assert client.get("/v1/deliveries").json()["items"] == [dead]
+        assert client.post(f"/v1/deliveries/{dead['id']}/resend").status_code == 202
+        server.posted.get(timeout=60)
+        delivery(client, job, "dead")
         server.status = 200
         assert admin.post(f"/v1/admin/deliveries/{dead['id']}/resend").status_code == 202
         posted = server.posted.get(timeout=60)
         assert job_event(posted.body, posted.headers, secret).data.state == finished(client, job)["state"]
+
+
+def test_what_a_pacs_did_not_take_is_listed_and_not_for_its_tenant_to_resend(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    server.status = 410
+    with platform.client(tenant) as client:
+        job = post(client, chest_png(6)).headers["location"]
+        delivery(client, job, "dead")
+        platform.sql("update destinations set kind = 'dicomweb' where tenant_id = %s", tenant)
+        [dead] = client.get("/v1/deliveries").json()["items"]
+        problem(client.post(f"/v1/deliveries/{dead['id']}/resend"), Code.NOT_FOUND)
 
 
 def test_an_untrusted_certificate_is_no_endpoint(

@@ -2,6 +2,7 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useLocation } from "wouter";
+import { Deliveries } from "../admin/deliveries";
 import { api, unwrap } from "../api/client";
 import { useMe, useSession } from "../session/session";
 import { Button, Field, Form, ModalDialog } from "../ui/controls";
@@ -17,6 +18,7 @@ export function Account() {
       <p className="muted">
         {me?.name} · {me?.scopes.join(", ")}
       </p>
+      <Deliveries own />
       <Clients />
       <Sessions />
       <Invite />

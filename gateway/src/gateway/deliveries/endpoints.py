@@ -11,7 +11,7 @@ from gateway.deliveries.destinations import Kind
 from gateway.engine import engine_of
 from thorax import queries
 from thorax.errors import Code, CodedError
-from thorax.http.authentication import Admin, Reader
+from thorax.http.authentication import Admin, Reader, Writer
 from thorax.http.cursors import cursor_of, newest_first
 from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
@@ -19,6 +19,8 @@ from thorax.http.problems import responses
 router = APIRouter(tags=["DICOM"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _SQL = queries.load(__file__)
+Limit = Annotated[int, Query(ge=1, le=100)]
+Cursor = Annotated[str | None, Query(max_length=200)]
 
 
 class Delivery(BaseModel):
@@ -70,14 +72,23 @@ class Resent(BaseModel):
 
 @router.get("/v1/admin/deliveries", tags=["administration"], responses=responses(*_ERRORS))
 async def list_dead_deliveries(
-    _: Admin,
-    request: Request,
-    limit: Annotated[int, Query(ge=1, le=100)] = 25,
-    cursor: Annotated[str | None, Query(max_length=200)] = None,
+    _: Admin, request: Request, limit: Limit = 25, cursor: Cursor = None
 ) -> DeadPage:
     """List what could not be delivered, of all tenants."""
+    return await _dead(request, None, limit, cursor)
+
+
+@router.get("/v1/deliveries", responses=responses(*_ERRORS))
+async def list_own_dead_deliveries(
+    caller: Reader, request: Request, limit: Limit = 25, cursor: Cursor = None
+) -> DeadPage:
+    """List which of your results could not be delivered."""
+    return await _dead(request, caller.tenant_id, limit, cursor)
+
+
+async def _dead(request: Request, tenant_id: UUID | None, limit: int, cursor: str | None) -> DeadPage:
     before, last_id = newest_first(cursor) if cursor else (None, None)
-    values = {"limit": limit + 1, "before": before, "id": last_id}
+    values = {"tenant": tenant_id, "limit": limit + 1, "before": before, "id": last_id}
     async with engine_of(request).connect() as connection:
         rows = (await connection.execute(_SQL["dead"], values)).all()
     items = [DeadDelivery.model_validate(dict(row._mapping)) for row in rows[:limit]]
@@ -96,9 +107,23 @@ async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Rese
         tenant_id = (await connection.execute(_SQL["tenant_of"], {"id": delivery_id})).scalar()
     if tenant_id is not None:
         async with tenant_autocommit(engine_of(request), tenant_id) as scoped:
-            if (await scoped.execute(_SQL["resend"], {"id": delivery_id})).first():
+            if (await scoped.execute(_SQL["resend"], {"id": delivery_id, "kind": None})).first():
                 return Resent(id=delivery_id)
     raise CodedError(Code.NOT_FOUND, "No dead delivery has this id.")
+
+
+@router.post(
+    "/v1/deliveries/{delivery_id}/resend",
+    tags=["webhooks"],
+    status_code=202,
+    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND),
+)
+async def resend_own_delivery(caller: Writer, request: Request, delivery_id: UUID) -> Resent:
+    """Tell a webhook again of a job that it was not told of. What a PACS did not take an administrator resends."""
+    async with tenant_autocommit(engine_of(request), caller.tenant_id) as connection:
+        if (await connection.execute(_SQL["resend"], {"id": delivery_id, "kind": "webhook"})).first():
+            return Resent(id=delivery_id)
+    raise CodedError(Code.NOT_FOUND, "No dead delivery to a webhook of yours has this id.")
 
 
 @router.get("/v1/jobs/{job_id}/deliveries", responses=responses(*_ERRORS, Code.NOT_FOUND))

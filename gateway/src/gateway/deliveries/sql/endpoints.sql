@@ -1,9 +1,9 @@
 -- Deliveries of one tenant (confined by row-level security), and what could not be delivered, in all tenants.
 
 -- dead --
--- What could not be delivered, the latest first.
+-- What could not be delivered, of one tenant or of all, the latest first.
 select * from dead_deliveries
-where cast(:before as timestamptz) is null or (updated_at, id) < (cast(:before as timestamptz), cast(:id as uuid))
+where tenant_id = coalesce(cast(:tenant as uuid), tenant_id) and (cast(:before as timestamptz) is null or (updated_at, id) < (cast(:before as timestamptz), cast(:id as uuid)))
 order by updated_at desc, id desc limit :limit
 
 -- tenant_of --
@@ -11,9 +11,10 @@ order by updated_at desc, id desc limit :limit
 select tenant_id from dead_deliveries where id = :id
 
 -- resend --
--- Lets a delivery begin anew.
-update deliveries set state = 'waiting', attempts = 0, not_before = now(), updated_at = now()
-where id = :id and state = 'dead' returning id
+-- Lets a delivery, to a destination of a kind or of any, begin anew.
+update deliveries d set state = 'waiting', attempts = 0, not_before = now(), updated_at = now()
+from destinations x
+where d.id = :id and d.state = 'dead' and x.id = d.destination_id and x.kind = coalesce(:kind, x.kind) returning d.id
 
 -- job --
 -- A job, if it is this tenant's.
