@@ -139,7 +139,7 @@ web-check: web/node_modules/.ready web-api ## types (against the services' OpenA
 
 .PHONY: screenshots
 screenshots: .venv/dev web ## every view of the page, both themes, two widths, into build/screenshots (needs chromium)
-	THORAX_PAGE_SCREENSHOTS=all THORAX_PAGE_BUNDLE=$(or $(BUNDLE),$(CURDIR)/models/default) \
+	THORAX_PAGE_BUNDLE=$(or $(BUNDLE),$(CURDIR)/models/default) \
 		$(BIN)/pytest -q tests/e2e/test_page_views.py
 
 # --- the rest -------------------------------------------------------------------------------------------------

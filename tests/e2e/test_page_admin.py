@@ -88,7 +88,7 @@ def test_the_audit_tells_what_was_done_and_by_whom(
     rows = audit.get_by_role("row")
     done = lambda what, to: rows.filter(has_text=what).filter(has_text=to[:8])  # noqa: E731
     done("sent", job).filter(has_text=who[:8]).wait_for()
-    assert re.search(r"\sthorax_\w{6,}\s.*state succeeded", done("answered", job).inner_text(), re.S)
+    assert re.search(r"\s(worker|aggregator)\s.*state: succeeded", done("answered", job).inner_text(), re.S)
     assert done("account created", who).count() == done("logged in", who).count() == 1
     said = audit.inner_text()
     assert "Private title" not in said and account.name not in said, "the audit has ids and no names"

@@ -20,7 +20,6 @@ OF_TESTS = {
     "TEST_DATA",
     "CHAOS",
     "PAGE_BUNDLE",
-    "PAGE_SCREENSHOTS",
     "PAGE_STATE",
     "POOLER_REQUESTS",
     "TEST_RELEASE",

@@ -42,13 +42,17 @@ export function Audit() {
   );
 }
 
-/** The beginning of an id or digest; names of services are whole. */
-const short = (id: string) => id.replace(/^([0-9a-f]{8})[0-9a-f-]+$/, "$1");
+/** The beginning of an id or digest; of a service's database role, the service. */
+const short = (id: string) =>
+  id.replace(/^([0-9a-f]{8})[0-9a-f-]+$/, "$1").replace(/^thorax_(.+?)(_login)?$/, "$1");
 
-function inWords(detail: Record<string, unknown>): string {
-  return Object.entries(detail)
-    .map(
-      ([name, value]) => `${name} ${typeof value === "string" ? value.slice(0, 20) : JSON.stringify(value)}`,
-    )
-    .join(", ");
+const inWords = (detail: Record<string, unknown>) =>
+  Object.entries(detail)
+    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${word(value)}`)
+    .join("; ");
+
+function word(value: unknown): string {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (Array.isArray(value)) return value.map(word).join(", ");
+  return typeof value === "string" ? value.slice(0, 20) : JSON.stringify(value);
 }

@@ -41,7 +41,7 @@ export function Platform() {
               </span>,
               [...kinds, ...backbones].join(", "),
               provider.replace("ExecutionProvider", "") || "—",
-              `${seconds(seen_s)} ago`,
+              `${seconds(Math.max(seen_s, 0))} ago`,
             ])}
           />
           <Table

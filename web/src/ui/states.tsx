@@ -96,7 +96,7 @@ export function Picture({ src, alt, paper = false }: { src: string; alt: string;
   const again = () =>
     tries < 2 &&
     send(new Request(src, { headers: { Range: "bytes=0-0" } }))
-      .then(() => setTries(tries + 1))
+      .then(({ ok }) => ok && setTries(tries + 1))
       .catch(() => undefined);
   const url = tries ? `${src}${src.includes("?") ? "&" : "?"}try=${tries}` : src;
   return <img src={url} alt={alt} onError={again} loading={paper ? "eager" : "lazy"} decoding="async" />;
