@@ -42,7 +42,8 @@ ASKED: list[tuple[ModuleType, list[str]]] = [
     (ledger_metrics, ["open_work", "totals"]),
     (ledger, ["waiting"]),
 ]
-VALUES: dict[str, Any] = {"max_attempts": 5, "deadline_s": 60, "quorum": 3, "age_s": 3600}
+# `age_s`: old enough are 2000 steps, which a round deletes, in the small database too.
+VALUES: dict[str, Any] = {"max_attempts": 5, "deadline_s": 60, "quorum": 3, "age_s": 300}
 # Jobs of one image, all done but the last; `:rows` counts predictions, five of each image. A job's steps are seven.
 FILL = """
 set session_replication_role = replica;

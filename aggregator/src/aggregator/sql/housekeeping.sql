@@ -66,10 +66,10 @@ delete from erased_jobs where erased_at < now() - interval '25 hours'
 delete from workers where seen_at < now() - interval '10 minutes'
 
 -- delete_old_steps --
--- Deletes steps of jobs that ended long ago.
-delete from steps where id in (
+-- Deletes steps of jobs that ended long ago. An array, as Postgres reads all steps to find 2000 of `in (select …)`.
+delete from steps where id = any(array(
   select s.id from (select id, job_id from steps order by id limit 2000) s join jobs j on j.id = s.job_id
-  where j.finished_at < now() - make_interval(secs => :age_s))
+  where j.finished_at < now() - make_interval(secs => :age_s)))
 
 -- platform --
 -- The id of this database's platform, which its blob store carries too.
