@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from click.testing import CliRunner, Result
+from tests.e2e import guide
 from tests.factories.bundles import make_bundle
 
 from local_stack.server import free_port
@@ -182,6 +183,29 @@ def test_login_and_analyze_from_the_command_line(
     assert ended.exit_code == 0, ended.output
     assert len(thorax("jobs").stdout.splitlines()) >= 2
     assert thorax("jobs", "--url", "http://127.0.0.1:1").exit_code == 1  # the login is sent nowhere else
+
+
+@pytest.fixture(scope="module")
+def reader(run: Run) -> dict[str, str]:
+    """The variables that the guides take for given, of a reader who is the first user of `run`."""
+    about = run.about()
+    form = {"grant_type": "password", "username": about["user"], "password": about["password"]}
+    token = httpx.post(f"{about['base_url']}/auth/token", data=form).json()["access_token"]
+    me = httpx.get(f"{about['base_url']}/auth/me", headers={"Authorization": f"Bearer {token}"}).json()
+    return {
+        **{"B": about["base_url"], "BASE": about["base_url"], "TENANT": me["tenant_id"]},
+        **{"TOKEN": token, "ADMIN_TOKEN": token, "NAME": about["user"], "PASSWORD": about["password"]},
+        **{"THORAX_STATE": str(run.state), "BUNDLE": str(run.state.parent / "models" / "tiny")},
+    }
+
+
+@pytest.mark.parametrize("page", guide.FOLLOWED, ids=lambda page: page.stem)
+def test_each_command_of_a_guide_does_what_it_says(
+    page: Path, reader: dict[str, str], tmp_path: Path
+) -> None:
+    said = guide.follow(page, tmp_path, reader)
+    for words in guide.FOLLOWED[page].says:
+        assert words in said, said
 
 
 def test_a_second_one_on_the_same_state_is_refused(run: Run, folder: Path) -> None:

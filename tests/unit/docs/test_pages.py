@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
+from tests.e2e import guide
 
 from aggregator.config import AggregatorSettings
 from auth_service.config import AuthSettings
 from gateway.config import GatewaySettings
 from gateway.dimse.config import DimseSettings
 from gateway.dimse.contexts import DOCUMENTS, RADIOGRAPHS, TRANSFER_SYNTAXES, VERIFICATION
+from gateway.jobs.events import STREAMS_PER_TENANT
 from local_stack.settings import LocalSettings
 from model_worker.config import WorkerSettings
+from thorax.errors import Code
 from thorax.settings import Settings
 from thorax.work.worker import LedgerSettings
 
@@ -107,6 +110,35 @@ def test_decisions_have_one_form(page: Path) -> None:
     ]
     date = lines[2].removeprefix("- Date: ")
     assert f"| [{number}]({page.name}) | {lines[0][7:]} | {date} |" in (page.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: page.stem)
+def test_commands_on_pages_are_run_by_a_test(page: Path) -> None:
+    assert not guide.blocks(page) or page in guide.FOLLOWED or page.stem in guide.ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "number"),
+    [
+        ("files of one upload", Code.TOO_MANY_FILES, GatewaySettings.model_fields["max_files"].default),
+        ("bytes of one upload", Code.BODY_TOO_LARGE, GatewaySettings.model_fields["max_body_bytes"].default),
+        (
+            "open jobs of a tenant",
+            Code.QUOTA_EXCEEDED,
+            GatewaySettings.model_fields["open_jobs_per_tenant"].default,
+        ),
+        ("steps that wait", Code.OVERLOADED, GatewaySettings.model_fields["high_water_steps"].default),
+        (
+            "uploads to the open API",
+            Code.RATE_LIMITED,
+            GatewaySettings.model_fields["anonymous_jobs_per_hour"].default,
+        ),
+        ("event streams of a tenant", Code.RATE_LIMITED, STREAMS_PER_TENANT),
+    ],
+)
+def test_the_guide_names_the_limits(words: str, code: Code, number: int) -> None:
+    page = (ROOT / "docs/how-to/send-studies.md").read_text()
+    assert re.search(rf"\| {words}[^|]* \| {number:,} \| {code.status} `{code}` \|", page)
 
 
 SECTIONS: dict[str, type[BaseSettings]] = {
