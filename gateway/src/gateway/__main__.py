@@ -2,7 +2,7 @@
 
 from gateway.app import create_app
 from gateway.config import GatewaySettings
-from thorax import database, metrics, telemetry
+from thorax import database, metrics, telemetry, tracing
 from thorax.http.server import serve
 from thorax.leaving import leave
 from thorax.settings import load
@@ -12,6 +12,7 @@ def main() -> None:
     """Serve until told to stop."""
     settings = load(GatewaySettings)
     telemetry.configure("gateway", level=settings.log_level, form=settings.log_format)
+    tracing.start("gateway")
     metrics.serve(settings)
     database.require_usable(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
     app = create_app(settings)

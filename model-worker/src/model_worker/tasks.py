@@ -21,6 +21,7 @@ from model_worker.decoding.attributes import DicomAttributes
 from model_worker.metrics import BATCH_IMAGES, IMAGES_REFUSED, PREDICT_SECONDS
 from model_worker.sandbox.answers import CODES, Decoded
 from model_worker.sandbox.client import decode
+from thorax import tracing
 from thorax.bundle import Bundle
 from thorax.cascade import asked_first, still_to_ask
 from thorax.database import transactional
@@ -220,6 +221,9 @@ class InferenceHandler:
                 queries.record_study(connection, claims[0].instance_id, attributes)
         if done.ended:
             done.ended.tell()
+        for job_id, step in follow_ups:
+            if step.ran:
+                tracing.record(step.queue, job_id, claims[0].traceparent, step.ran)
         self._hint(done.added)
 
     def _hint(self, added: Sequence[ledger.NewStep]) -> None:

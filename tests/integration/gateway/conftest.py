@@ -13,6 +13,7 @@ import pytest
 
 from tests.factories.bundles import make_bundle
 from tests.factories.certificates import Authority
+from tests.factories.collector import Collector, collector
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.factories.stores import Postgres, login
@@ -74,9 +75,16 @@ def _webhooks(folder: Path, authority: Authority) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def platform(stage: Stage) -> Iterator[Platform]:
+def collected() -> Iterator[Collector]:
+    """Where the shared platform sends its spans."""
+    with collector() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def platform(stage: Stage, collected: Collector) -> Iterator[Platform]:
     """The platform that all tests of this folder share; each brings tenants of its own."""
-    with stage() as platform:
+    with stage(**collected.environment) as platform:
         yield platform
 
 

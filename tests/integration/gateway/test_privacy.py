@@ -10,6 +10,7 @@ import httpx
 import pytest
 import redis
 
+from tests.factories.collector import Collector
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.platform import Platform, finished, post
 
@@ -50,7 +51,7 @@ def planted(client: httpx.Client, image: bytes) -> httpx.Response:
 
 
 def test_a_planted_name_is_nowhere_but_in_the_answers(
-    platform: Platform, client: httpx.Client, overheard: list[str]
+    platform: Platform, client: httpx.Client, overheard: list[str], collected: Collector
 ) -> None:
     names = {
         "PatientName": f"{NAME}^Ada",
@@ -89,8 +90,10 @@ def test_a_planted_name_is_nowhere_but_in_the_answers(
     for secret in (NAME, token, token.rpartition(".")[2]):
         assert secret not in platform.logs()
         assert not any(secret in command for command in overheard)
+        assert not any(secret.encode() in body for body in collected.received)
     assert not [name for name in platform.processes if NAME in platform.scrape(name)]
     assert len(overheard) > 5
+    assert collected.received
 
 
 def test_a_job_is_followed_by_its_lines(platform: Platform, client: httpx.Client) -> None:

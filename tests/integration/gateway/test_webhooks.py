@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from tests.factories.certificates import Authority
+from tests.factories.collector import Collector
 from tests.factories.https import Receiver, receiver
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
@@ -71,6 +72,33 @@ def test_a_job_that_ended_is_told_once_signed_and_without_its_result(
     assert server.posted.empty()
     sealed = platform.sql("select sealed from destinations where tenant_id = %s", tenant)
     assert secret.encode() not in bytes(sealed[0][0]) and secret not in platform.logs()
+
+
+def test_one_trace_leads_from_the_upload_to_the_delivery(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str, collected: Collector
+) -> None:
+    trace, clients = uuid4().hex, "00f067aa0ba902b7"
+    with platform.client(tenant) as client:
+        answer = post(client, chest_png(6), headers={"traceparent": f"00-{trace}-{clients}-01"})
+        job = answer.json()["id"]
+        delivery(client, f"/v1/jobs/{job}", "delivered")
+        server.posted.get(timeout=60)
+    backbones = [f"infer.{spec.name}" for spec in platform.bundle.manifest.backbones]
+    steps = ["prepare", *backbones, "aggregate", "deliver.webhook"]
+    upload, *others = collected.until(trace, {"POST /v1/jobs", *steps})
+    assert (upload.service, upload.name, upload.parent) == ("gateway", "POST /v1/jobs", clients)
+    assert upload.attributes["http.response.status_code"] == 202
+    assert {span.name for span in others} == {*steps}
+    for span in others:
+        assert (span.parent, span.attributes["thorax.job"], span.failed) == (upload.id, job, False), span
+        assert upload.began < span.began <= span.ended, span
+    services = {span.name.partition(".")[0]: span.service for span in others}
+    assert (services["prepare"], services["infer"], services["deliver"]) == (
+        *("model-worker", "model-worker", "sweeper"),
+    )
+    assert services["aggregate"] in ("model-worker", "aggregator")  # of one image, or of several
+    ends = {span.name: span.ended for span in others}
+    assert max(ends[name] for name in backbones) <= ends["aggregate"] <= ends["deliver.webhook"]
 
 
 def test_a_callback_stands_for_the_webhook_of_its_origin_and_no_other_is_taken(

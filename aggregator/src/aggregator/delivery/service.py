@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Engine, Row
 
 from aggregator.delivery.errors import NotDeliveredError
-from thorax import queries
+from thorax import queries, tracing
 from thorax.errors import Code
 from thorax.sealing import Seal
 
@@ -56,13 +56,16 @@ class Deliveries:
         """Do what is due. A destination that is away is left alone for the rest of the round, so that others don't wait for it."""
         self.due_in_s, until, away = 0.0, monotonic() + ROUND_S, set[UUID]()
         while monotonic() < until and (due := self._claim(away)):
+            began, failed = monotonic(), ""
             try:
                 arrived = self._channels[due.kind].send(due, self._credentials(due))
             except NotDeliveredError as error:
                 if error.may_pass:
                     away.add(due.destination_id)
+                failed = str(error.code)
                 self._not_delivered(due, error)
             except Exception as error:
+                failed = str(Code.INTERNAL)
                 _log.error("delivery_failed", delivery=str(due.id), error=type(error).__name__)
                 self._not_delivered(
                     due, NotDeliveredError(Code.INTERNAL, "An internal error.", may_pass=True)
@@ -73,6 +76,8 @@ class Deliveries:
                 else:
                     code = str(Code.OBJECT_NOT_MADE) if arrived.unmade else None
                     self._end(due, "delivered", proof=arrived.proof, code=code, detail=arrived.unmade)
+            ran, name = (began, monotonic()), f"deliver.{due.kind}"
+            tracing.record(name, due.job_id, due.traceparent, ran, code=failed, attempt=due.attempts)
         with self._engine.begin() as connection:
             self.due_in_s = connection.execute(_SQL["due"], {"kinds": list(self._channels)}).scalar_one()
 

@@ -19,6 +19,7 @@ from gateway.tables import (
     Study,
     StudyFinding,
 )
+from thorax import tracing
 from thorax.errors import Code
 from thorax.queries import statement
 from thorax.states import JobState, StepKind
@@ -121,8 +122,9 @@ images as (
   where i.error_code is distinct from 'instance_conflict'),
 new_job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, images_below, supersedes,
-    full_ensemble)
-  select :new_id, tenant_id, study_id, :owner, priority, digest, (select count(*) + 1 from images), images_below, id, :full from old),
+    full_ensemble, traceparent)
+  select :new_id, tenant_id, study_id, :owner, priority, digest, (select count(*) + 1 from images), images_below, id, :full,
+    :traceparent from old),
 new_steps as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :new_id, images.id, 'prepare', digest, priority from images, old order by position)
@@ -171,7 +173,8 @@ async def open_job_of(connection: AsyncConnection, study_id: UUID) -> UUID | Non
 
 async def again(connection: AsyncConnection, job_id: UUID, *, new_id: UUID, owner: str, full: bool) -> int:
     """Add a job of the same images, by the bundle that the tenant has now; how many are to be prepared."""
-    values = {"job_id": job_id, "new_id": new_id, "owner": owner, "full": full}
+    context = tracing.traceparent()
+    values = {"job_id": job_id, "new_id": new_id, "owner": owner, "full": full, "traceparent": context}
     return int((await connection.execute(_AGAIN, values)).scalar_one())
 
 

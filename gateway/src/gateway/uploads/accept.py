@@ -18,6 +18,7 @@ from gateway.hints import HintSender
 from gateway.metrics import tell_of_accepted
 from gateway.uploads import queries
 from gateway.uploads.receive import StoredImage, Upload, discard
+from thorax import tracing
 from thorax.errors import Code, CodedError
 from thorax.http.database import autocommit, tenant_autocommit, tenant_scope
 from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, JobState
@@ -174,6 +175,7 @@ class Acceptance:
                 "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
                 "callback_url": url,
                 "full": upload.full,
+                "traceparent": tracing.traceparent(),
                 "hours": self._settings.anonymous_hours if sender.anonymous else None,
             },
         )

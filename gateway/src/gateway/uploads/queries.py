@@ -39,9 +39,9 @@ images as (
   from sent s, fit),
 job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at,
-    callback_url, full_ensemble)
+    callback_url, full_ensemble, traceparent)
   select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,
-    now() + make_interval(hours => cast(:hours as integer)), :callback_url, :full from fit),
+    now() + make_interval(hours => cast(:hours as integer)), :callback_url, :full, :traceparent from fit),
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)

@@ -11,6 +11,7 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from thorax import tracing
 from thorax.errors import Code, CodedError
 from thorax.http import problems
 from thorax.metrics import REQUEST_SECONDS, REQUESTS
@@ -35,7 +36,7 @@ def _urn(request_id: str) -> str:
 
 class RequestTelemetry:
     """ASGI middleware: names each request by the client's X-Request-Id (16 to 64 hexadecimal digits and dashes) or a new one,
-    logs the trace of its traceparent (W3C Trace Context), counts it under its route's template, answers crashes with 500."""
+    logs the trace of its traceparent (W3C Trace Context) and continues it, counts it under its route's template, answers crashes with 500."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -57,19 +58,21 @@ class RequestTelemetry:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
-        try:
-            await self._app(scope, receive, answer)
-        except ClientDisconnect:
-            status = 499
-        except Exception as error:
-            if status != 499:  # the answer has begun, so only closing the connection can tell the client
-                raise
-            await problems.unexpected(Request(scope), error)(scope, receive, answer)
-        finally:
-            route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(route, scope["method"], status).inc()
-            REQUEST_SECONDS.labels(route).observe(monotonic() - began)
-            structlog.contextvars.unbind_contextvars(*known)
+        with tracing.request(scope["method"], traced[0].decode() if traced else None) as answered:
+            try:
+                await self._app(scope, receive, answer)
+            except ClientDisconnect:
+                status = 499
+            except Exception as error:
+                if status != 499:  # the answer has begun, so only closing the connection can tell the client
+                    raise
+                await problems.unexpected(Request(scope), error)(scope, receive, answer)
+            finally:
+                route = getattr(scope.get("route"), "path", "unmatched")
+                REQUESTS.labels(route, scope["method"], status).inc()
+                REQUEST_SECONDS.labels(route).observe(monotonic() - began)
+                answered(route, status)
+                structlog.contextvars.unbind_contextvars(*known)
 
 
 class BodyLimits:

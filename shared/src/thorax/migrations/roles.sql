@@ -24,7 +24,7 @@ grant select, update (forms_wanted_at) on derived to thorax_gateway;
 -- model workers and aggregator: the ledger, without names, titles and owners.
 grant select (id, study_id, state, priority, bundle_digest, steps_total, steps_done, version, error_code, error_detail,
     missing_backbones, timings, created_at, started_at, finished_at, images_below,
-    full_ensemble),
+    full_ensemble, traceparent),
   update (state, steps_total, steps_done, version, error_code, error_detail, missing_backbones, timings, started_at,
     finished_at)
   on jobs to thorax_worker, thorax_aggregator;

@@ -61,7 +61,7 @@ create index arrivals_bundle on arrivals (bundle_digest) where bundle_digest is 
 -- it, but the gateway sees none. `supersedes`: the job that analysed the same study before.
 -- `images_below`: its images are those of its study at lower positions; others arrived later. `callback_url`: where its end is
 -- told, in place of the address of the webhook that has the same origin. `full_ensemble`: all backbones are asked of each image, whatever
--- the bundle's cascade says.
+-- the bundle's cascade says. `traceparent`: of the request that made it, see tracing.py.
 create table jobs (
   id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
   owner text not null, state text not null default 'queued'
@@ -73,7 +73,7 @@ create table jobs (
   created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz,
   shadow_of uuid references jobs on delete cascade, supersedes uuid references jobs on delete set null,
   images_below smallint not null default 32767, callback_url text,
-  full_ensemble boolean not null default false);
+  full_ensemble boolean not null default false, traceparent text);
 create index jobs_supersede on jobs (supersedes) where supersedes is not null;
 create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
 create index jobs_study on jobs (study_id);

@@ -63,6 +63,7 @@ class Claim:
     reading: dict[str, Any] | None = None  # how the instance's tenant reads probabilities, if it has said so
     waited_s: float = 0.0  # since it could have been claimed
     full: bool = False  # all backbones are asked, whatever a cascade says
+    traceparent: str | None = None  # of its job's upload
 
     @property
     def shadow(self) -> bool:

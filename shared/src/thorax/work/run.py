@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from thorax import database, metrics, telemetry
+from thorax import database, metrics, telemetry, tracing
 from thorax.work.heartbeat import Heartbeat
 from thorax.work.hints import TASK, celery_app
 from thorax.work.ledger import Capabilities
@@ -26,6 +26,7 @@ class Process:
 
     def __init__(self, service: str, settings: LedgerSettings) -> None:
         telemetry.configure(service, level=settings.log_level, form=settings.log_format)
+        tracing.start(service)
         metrics.serve(settings)
         self.service, self._settings = service, settings
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"

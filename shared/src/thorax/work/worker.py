@@ -13,6 +13,7 @@ from pydantic import Field
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from thorax import tracing
 from thorax.errors import Code, CodedError
 from thorax.settings import Settings
 from thorax.states import PRIORITY_NAMES
@@ -95,19 +96,24 @@ class Worker:
         self.busy_since = began = monotonic()
         for claim in claims:
             QUEUE_SECONDS.labels(claim.kind, PRIORITY_NAMES[claim.priority]).observe(claim.waited_s)
-        outcome = "returned"
+        outcome, code = "returned", "ledger_failed"
         try:
             self._handler.run(claims)
         except DBAPIError:
             raise  # the lease will run out
         except Exception as error:
-            self._give_back(claims, error)
+            code = self._give_back(claims, error)
             self._rest()
         else:
-            self._failures, outcome = 0, "done"
+            self._failures, outcome, code = 0, "done", ""
             _log.info("steps_done", **_told(claims), seconds=round(monotonic() - began, 3))
         finally:
-            STEP_SECONDS.labels(claims[0].kind, outcome).observe(monotonic() - began)
+            ended = monotonic()
+            STEP_SECONDS.labels(claims[0].kind, outcome).observe(ended - began)
+            for claim in claims:
+                waited = {"waited_s": claim.waited_s, "attempt": claim.attempts}
+                name = ledger.queue_of(claim.kind, claim.backbone)
+                tracing.record(name, claim.job_id, claim.traceparent, (began, ended), code=code, **waited)
         return True
 
     def _rest(self) -> None:
@@ -120,7 +126,8 @@ class Worker:
             self.stop()
         self._stopping.wait(min(30.0, 2.0 ** (self._failures - 2)) if self._failures > 1 else 0)
 
-    def _give_back(self, claims: Sequence[ledger.Claim], error: Exception) -> None:
+    def _give_back(self, claims: Sequence[ledger.Claim], error: Exception) -> str:
+        """Have the claims tried again; the error's code."""
         coded = isinstance(error, CodedError)
         code = error.code if isinstance(error, CodedError) else Code.INTERNAL
         what = error.detail if isinstance(error, CodedError) else type(error).__name__
@@ -130,6 +137,7 @@ class Worker:
         away = isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
         with self._engine.begin() as connection:
             ledger.release(connection, claims, code=code, delay_s=STORE_AWAY_S if away else 1.0)
+        return str(code)
 
 
 def _told(claims: Sequence[ledger.Claim]) -> dict[str, object]:

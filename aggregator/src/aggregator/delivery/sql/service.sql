@@ -12,7 +12,7 @@ from (
   order by w.not_before limit 1 for update of w skip locked) due, destinations x
 where d.id = due.id and x.id = d.destination_id
 returning d.id, d.attempts, d.job_id, d.destination_id, x.kind, coalesce(d.url, x.url) as url, x.sealed, d.predecessor_series,
-  d.predecessor_sop
+  d.predecessor_sop, (select traceparent from jobs where id = d.job_id)
 
 -- due --
 -- In how many seconds the next delivery to a destination of these kinds is due; infinity: none is.

@@ -52,9 +52,8 @@ started as (
 select claimed.id, claimed.attempts, claimed.job_id, claimed.instance_id, claimed.kind, claimed.backbone,
   claimed.bundle_digest, claimed.priority, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests,
-  (select size from crew) < 2 as alone, (select steps_total from jobs where id = claimed.job_id) = 2 as only,
-  r.reading, claimed.waited_s, coalesce((select full_ensemble from jobs where id = claimed.job_id), false) as full_ensemble
-from claimed left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
+  (select size from crew) < 2 as alone, j.steps_total = 2 as only, r.reading, claimed.waited_s, j.full_ensemble, j.traceparent
+from claimed join jobs j on j.id = claimed.job_id left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
 
 -- ahead --
 -- Tells whether a worker that runs images in batches has to prepare more before it infers: an image waits to be
