@@ -18,8 +18,8 @@ _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
 _STEPS = [*product(("waiting", "running"), StepKind, PRIORITY_NAMES)]
 _JOBS = [*product((JobState.QUEUED, JobState.RUNNING), ("",), PRIORITY_NAMES)]
-_DELIVERIES = ("waiting", "sending", "dead")
-_SERVICES = ("model-worker", "aggregator", "sweeper")
+_DELIVERIES = [*product(("webhook", "dicomweb", "dicom"), ("waiting", "sending", "dead"))]
+_SERVICES = [("model-worker",), ("aggregator",), ("sweeper",)]
 
 
 class LedgerMetrics(Collector):
@@ -41,6 +41,7 @@ class LedgerMetrics(Collector):
             with self._engine.connect() as connection:
                 open_work = connection.execute(_SQL["open_work"]).all()
                 totals = connection.execute(_SQL["totals"]).one()
+                deliveries = connection.execute(_SQL["deliveries"]).all()
         except SQLAlchemyError as error:
             _log.warning("ledger_not_read", error=type(error).__name__)
             yield GaugeMetricFamily("thorax_ledger_up", "Whether the ledger could be read", 0)
@@ -52,19 +53,27 @@ class LedgerMetrics(Collector):
         yield GaugeMetricFamily(
             "thorax_ledger_blobs_to_erase", "Deleted images whose files are still there", totals.to_erase
         )
-        yield _counts(
-            "thorax_ledger_deliveries", "Deliveries not made", "state", _DELIVERIES, totals.deliveries
+        yield GaugeMetricFamily(
+            "thorax_ledger_derivations", "Answers to be made into DICOM objects", totals.to_derive
         )
+        sizes: dict[tuple[str, ...], int] = {(row.kind, row.state): row.size for row in deliveries}
+        labels = ["kind", "state"]
+        yield _counts("thorax_ledger_deliveries", "Deliveries not made", labels, _DELIVERIES, sizes)
+        living: dict[tuple[str, ...], int] = {(name,): size for name, size in totals.processes.items()}
         signs = "Processes that gave a sign of life"
-        yield _counts("thorax_processes", signs, "service", _SERVICES, totals.processes)
+        yield _counts("thorax_processes", signs, ["service"], _SERVICES, living)
 
 
 def _counts(
-    name: str, told: str, label: str, known: Sequence[str], found: Mapping[str, int]
+    name: str,
+    told: str,
+    labels: Sequence[str],
+    known: Sequence[tuple[str, ...]],
+    found: Mapping[tuple[str, ...], int],
 ) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(name, told, None, [label])
-    for value in known:
-        family.add_metric([value], found.get(value, 0))
+    family = GaugeMetricFamily(name, told, None, labels)
+    for values in known:
+        family.add_metric(values, found.get(values, 0))
     return family
 
 

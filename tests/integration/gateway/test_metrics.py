@@ -1,24 +1,23 @@
 """Metrics of real processes: at ports of their own, with the ledger's numbers, as a real Prometheus sees them."""
 
 import json
-import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from local_stack.server import free_port
+from tests.factories.certificates import Authority
+from tests.factories.https import Receiver, receiver
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.platform import Platform, finished, post
+from tests.factories.prometheus import alertmanager, prometheus
 
-ROOT = Path(__file__).parents[3]
+KINDS = ("webhook", "dicomweb", "dicom")
 WAITING = "select kind, priority, count(*) from steps where state = 'waiting' group by kind, priority"
 
 
@@ -100,82 +99,72 @@ def test_the_sweeper_reads_the_ledger_at_each_scrape(
     assert 0 < oldest["prepare", "stat", "waiting"] < 60
     assert oldest["infer", "stat", "running"] == 0
     assert len(steps) == 2 * 3 * 4
-    deliveries = dict(platform.sql("select state, count(*) from deliveries group by state"))
+    counted = "select kind, state, count(*) from deliveries join destinations x on x.id = destination_id group by kind, state"
+    deliveries = {(kind, state): size for kind, state, size in platform.sql(counted)}
     told = samples(text, "thorax_ledger_deliveries")
-    assert told == {(state,): deliveries.get(state, 0) for state in ("waiting", "sending", "dead")}
-
-
-@pytest.fixture
-def prometheus(tmp_path: Path) -> Iterator[Callable[[list[dict[str, Any]]], httpx.Client]]:
-    """`prometheus(targets)`: a real one that scrapes them each second."""
-    program = shutil.which("prometheus")
-    if program is None:
-        pytest.skip("prometheus is not installed")
-    started = []
-
-    def start(targets: list[dict[str, Any]]) -> httpx.Client:
-        config = yaml.safe_load((ROOT / "ops/prometheus-local.yml").read_text())
-        config["global"] = {"scrape_interval": "1s"}
-        (scraped,) = config["scrape_configs"]
-        scraped["file_sd_configs"][0]["files"] = [str(tmp_path / "targets.json")]
-        (tmp_path / "targets.json").write_text(json.dumps(targets))
-        (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-        port = free_port()
-        options = [
-            f"--config.file={tmp_path / 'prometheus.yml'}",
-            f"--storage.tsdb.path={tmp_path / 'tsdb'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=error",
-        ]
-        started.append(subprocess.Popen([program, *options], stdout=subprocess.DEVNULL))
-        return httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10)
-
-    yield start
-    for process in started:
-        process.terminate()
-        process.wait(30)
+    assert {kind for kind, _ in told} == {"webhook", "dicomweb", "dicom"}
+    assert told == {key: deliveries.get(key, 0) for key in product(KINDS, ("waiting", "sending", "dead"))}
+    assert samples(text, "thorax_ledger_derivations") == {(): 0}
 
 
 @pytest.mark.slow
 def test_prometheus_shows_what_sql_says_within_a_scrape_however_many_gateways(
-    platform: Platform,
-    client: httpx.Client,
-    standstill: None,
-    prometheus: Callable[[list[dict[str, Any]]], httpx.Client],
+    platform: Platform, client: httpx.Client, standstill: None, tmp_path: Path
 ) -> None:
     with platform.beside("gateway-2") as second:
         ports = platform.metrics | second.metrics
         del ports["worker-0"]  # it is stopped
-        asked = prometheus(
-            [
-                {"targets": [f"127.0.0.1:{port}"], "labels": {"job": name.rstrip("-0123456789")}}
-                for name, port in ports.items()
-            ]
-        )
+        with prometheus(tmp_path, ports) as asked:
+            _until(lambda: _value(asked, "sum(up)") == len(ports))
+            with httpx.Client(base_url=second.base, headers=client.headers, timeout=70) as other:
+                doors = (client, other)
+                jobs = [post(doors[n % 2], chest_png(n, 64)).headers["location"] for n in range(40)]
+            committed = time.time()
+            ((kind, priority, count),) = platform.sql(WAITING)
+            assert (kind, priority, count) == ("prepare", 1, 40)
+            _until(lambda: _value(asked, "max(timestamp(thorax_ledger_up))") > committed)
+            assert _value(asked, 'sum(thorax_ledger_steps{state="waiting"})') == 40
+            assert _value(asked, 'thorax_ledger_jobs{state="queued", priority="routine"}') == 40
+            assert _value(asked, "sum(thorax_jobs_accepted_total)") >= 40
+            for job in jobs:
+                client.delete(job)
 
-        def value(query: str) -> float:
-            """What it says; -1 for nothing."""
-            found = asked.get("/query", params={"query": query}).raise_for_status().json()["data"]["result"]
-            return float(found[0]["value"][1]) if found else -1
 
-        def up() -> bool:
-            try:
-                return value("sum(up)") == len(ports)
-            except httpx.HTTPError:
-                return False
+@pytest.mark.slow
+def test_an_alert_fires_and_clears_when_a_worker_stops_and_comes_back(
+    platform: Platform, authority: Authority, tmp_path: Path
+) -> None:
+    with (
+        receiver(authority.issue("pager")) as pager,
+        alertmanager(tmp_path, pager.url, authority.certificate) as port,
+        prometheus(tmp_path, platform.metrics, alertmanager=port) as asked,
+    ):
+        _until(lambda: _value(asked, 'thorax_processes{service="model-worker"}') == 1)
+        platform.processes["worker-0"].terminate()
+        platform.processes["worker-0"].wait(60)
+        try:
+            assert _paged(pager, "ProcessMissing") == ("firing", "No model-worker gives a sign of life.")
+        finally:
+            platform.start("worker-0")
+            platform.wait_ready()
+        assert _paged(pager, "ProcessMissing")[0] == "resolved"
 
-        _until(up)
-        with httpx.Client(base_url=second.base, headers=client.headers, timeout=70) as other:
-            jobs = [post((client, other)[n % 2], chest_png(n, 64)).headers["location"] for n in range(40)]
-        committed = time.time()
-        ((kind, priority, count),) = platform.sql(WAITING)
-        assert (kind, priority, count) == ("prepare", 1, 40)
-        _until(lambda: value("max(timestamp(thorax_ledger_up))") > committed)
-        assert value('sum(thorax_ledger_steps{state="waiting"})') == 40
-        assert value('thorax_ledger_jobs{state="queued", priority="routine"}') == 40
-        assert value("sum(thorax_jobs_accepted_total)") >= 40
-        for job in jobs:
-            client.delete(job)
+
+def _paged(pager: Receiver, name: str) -> tuple[str, str]:
+    """State and sentence of the next message about an alert."""
+    while True:
+        for alert in json.loads(pager.posted.get(timeout=60).body)["alerts"]:
+            if alert["labels"]["alertname"] == name:
+                return alert["status"], alert["annotations"]["summary"]
+
+
+def _value(asked: httpx.Client, query: str) -> float:
+    """What Prometheus says; -1 for nothing, or as long as it does not answer."""
+    try:
+        found = asked.get("/query", params={"query": query}).raise_for_status().json()["data"]["result"]
+    except httpx.HTTPError:
+        return -1
+    return float(found[0]["value"][1]) if found else -1
 
 
 def _until(true: Callable[[], bool], timeout_s: float = 60) -> None:

@@ -160,6 +160,14 @@ def test_alerts_and_the_dashboard_name_metrics_that_there_are() -> None:
     assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked} <= set(listed)
 
 
+def test_each_metric_is_on_the_dashboard_or_in_an_alert() -> None:
+    page = (ROOT / "docs/reference/processes.md").read_text()
+    listed = set(re.findall(r"`(thorax_\w+)`", page.partition("| metric |")[2].partition("\n\n")[0]))
+    shown = "".join((ROOT / "ops" / file).read_text() for file in ("alerts.yml", "grafana-dashboard.json"))
+    unshown = {name for name in listed if name not in shown}
+    assert unshown == {"thorax_build_info", "thorax_batch_images"}
+
+
 def test_the_dashboards_queries_are_promql_for_the_provisioned_source(tmp_path: Path) -> None:
     (source,) = yaml.safe_load((ROOT / "ops/grafana-datasource.yml").read_text())["datasources"]
     panels = json.loads((ROOT / "ops/grafana-dashboard.json").read_text())["panels"]

@@ -13,12 +13,16 @@ select 'jobs', state, '', priority, count(*), extract(epoch from now() - min(cre
 from jobs where state in ('queued', 'running') group by state, priority
 
 -- totals --
--- Counts dead steps, instances whose blobs are to be erased, deliveries that have not arrived, and the living processes of each
--- service.
+-- Counts dead steps, instances whose blobs are to be erased, answers that are to be made into DICOM objects, and the living
+-- processes of each service.
 select (select count(*) from steps where state = 'dead') as dead,
   (select count(*) from blobs_pending_deletion) as to_erase,
-  (select coalesce(jsonb_object_agg(state, size), '{}') from (
-     select state, count(*) as size from deliveries where state <> 'delivered' group by state) as pending) as deliveries,
+  (select count(*) from derivations where made_at is null) as to_derive,
   (select coalesce(jsonb_object_agg(service, size), '{}') from (
      select service, count(*) as size from workers where seen_at > now() - make_interval(secs => :alive_s)
      group by service) as living) as processes
+
+-- deliveries --
+-- Counts deliveries that have not arrived, by kind of destination.
+select x.kind, d.state, count(*) as size from deliveries d join destinations x on x.id = d.destination_id
+where d.state <> 'delivered' group by x.kind, d.state

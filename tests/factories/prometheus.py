@@ -1,0 +1,101 @@
+"""A real Prometheus and a real Alertmanager on loopback, with the repository's configuration at a second's pace."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from local_stack.server import free_port
+
+OPS = Path(__file__).parents[2] / "ops"
+
+
+@contextmanager
+def _running(names: tuple[str, ...], *options: str) -> Iterator[None]:
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip(f"{names[0]} is not installed")
+    process = subprocess.Popen(
+        [program, *options, "--log.level=error"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@contextmanager
+def prometheus(
+    folder: Path, ports: Mapping[str, int], *, alertmanager: int | None = None
+) -> Iterator[httpx.Client]:
+    """A client of one that scrapes these processes (name and port of their metrics) and evaluates `ops/alerts.yml` each second.
+
+    Alerts fire after a second, instead of their `for`; they are sent to the Alertmanager at that port.
+    """
+    config = yaml.safe_load((OPS / "prometheus-local.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    (scraped,) = config["scrape_configs"]
+    scraped["file_sd_configs"][0]["files"] = [str(folder / "targets.json")]
+    config["rule_files"] = [str(folder / "alerts.yml")]
+    if alertmanager:
+        targets = [{"targets": [f"127.0.0.1:{alertmanager}"]}]
+        config["alerting"] = {"alertmanagers": [{"static_configs": targets}]}
+    (folder / "targets.json").write_text(
+        json.dumps(
+            [
+                {"targets": [f"127.0.0.1:{port}"], "labels": {"job": name.rstrip("-0123456789")}}
+                for name, port in ports.items()
+            ]
+        )
+    )
+    (folder / "alerts.yml").write_text(yaml.safe_dump(_hurried()))
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    with (
+        _running(
+            ("prometheus",),
+            f"--config.file={folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={folder / 'tsdb'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--rules.alert.resend-delay=1s",
+        ),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client,
+    ):
+        yield client
+
+
+def _hurried() -> dict[str, Any]:
+    rules: dict[str, Any] = yaml.safe_load((OPS / "alerts.yml").read_text())
+    for group in rules["groups"]:
+        group["interval"] = "1s"
+        for rule in group["rules"]:
+            if "for" in rule:
+                rule["for"] = "1s"
+    return rules
+
+
+@contextmanager
+def alertmanager(folder: Path, webhook: str, authority: Path) -> Iterator[int]:
+    """The port of one that posts each alert, and its end, to an address of HTTPS."""
+    route = {"receiver": "test", "group_by": ["..."], "group_wait": "10ms", "group_interval": "1s"}
+    trusted = {"tls_config": {"ca_file": str(authority)}}
+    posts = {"url": webhook, "send_resolved": True, "http_config": trusted}
+    config = {"route": route, "receivers": [{"name": "test", "webhook_configs": [posts]}]}
+    (folder / "alertmanager.yml").write_text(yaml.safe_dump(config))
+    port = free_port()
+    with _running(
+        ("alertmanager", "prometheus-alertmanager"),
+        f"--config.file={folder / 'alertmanager.yml'}",
+        f"--storage.path={folder / 'alertmanager'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+    ):
+        yield port
