@@ -94,10 +94,11 @@ def _script(page: Path, instead: Mapping[str, str]) -> str:
     return "\n".join(parts)
 
 
-def _clone(folder: Path) -> None:
-    """What a reader has: a clone, and images."""
-    for name in ("samples", "models"):
-        (folder / name).symlink_to(ROOT / name)
+def _clone(folder: Path, bundle: str) -> None:
+    """What a reader has: a clone, in which the default bundle is a small one, and images."""
+    (folder / "samples").symlink_to(ROOT / "samples")
+    (folder / "models").mkdir()
+    (folder / "models" / "default").symlink_to(bundle)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "images").mkdir()
     (folder / "images" / "chest.png").write_bytes(chest_png(4711))
@@ -112,7 +113,7 @@ def follow(page: Path, folder: Path, given: Mapping[str, str]) -> str:
     """
     if not all(map(shutil.which, ("curl", "jq"))):
         raise AssertionError("needs curl and jq")
-    _clone(folder)
+    _clone(folder, given["BUNDLE"])
     guide = FOLLOWED[page]
     script = _script(page, {**guide.instead, "http://127.0.0.1:8080": given["B"]})
     paths = {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}", "XDG_CONFIG_HOME": str(folder)}

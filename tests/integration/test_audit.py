@@ -112,11 +112,15 @@ def test_accounts_logins_and_rights_are_written(audited: Audited) -> None:
             auth.execute("select set_config('thorax.actor', 'root', true)")
             auth.execute("update auth.users set scopes = '{admin}'")
         auth.execute("update auth.users set scopes = scopes")  # nothing changes
+        auth.execute(
+            "select note_failed_login(%s), note_failed_login(%s), note_failed_login(null)", [user, uuid4()]
+        )
     rows = audited.owner.execute(ROWS, [tenant]).fetchall()
     assert [row[:3] for row in rows] == [
         ("thorax_auth_login", "account_created", str(user)),
         (str(user), "logged_in", str(session)),
         ("root", "rights_changed", str(user)),
+        ("unknown", "login_failed", str(user)),
     ]
     assert rows[2][3] == {"scopes": ["admin"], "disabled": False}
     assert "ada" not in str(rows) and "hash" not in str(rows)

@@ -1,4 +1,4 @@
-"""The audit: who looked at pixels, which the gateway writes, and all of it for administrators.
+"""The audit: who looked at pixels and results, which the gateway writes, and all of it for administrators.
 
 All else is written by the database itself (migrations/audit.sql).
 """
@@ -28,7 +28,7 @@ _SQL = queries.load(__file__)
 
 
 class Looks:
-    """Writes who looked at which pixels. Of the same person at the same pixels it writes one row a minute."""
+    """Writes who looked at which pixels or result. Of the same person at the same thing it writes one row a minute."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -36,17 +36,24 @@ class Looks:
 
     async def note(self, tenant_id: UUID, instance_ids: Iterable[UUID], pixels: str) -> None:
         """Write it before the pixels are sent. `pixels`: which of an image, e.g. `original` or `overlay/Edema`."""
+        await self._note(tenant_id, instance_ids, "pixels", pixels)
+
+    async def note_result(self, tenant_id: UUID, job_id: UUID, form: str) -> None:
+        """Write it before a job's answer is sent. `form`: `json` or `fhir`."""
+        await self._note(tenant_id, [job_id], "result", form)
+
+    async def _note(self, tenant_id: UUID, ids: Iterable[UUID], kind: str, what: str) -> None:
         now, actor = monotonic(), ACTOR.get() or "link"
-        new = [id_ for id_ in instance_ids if self._until.get((actor, id_, pixels), 0) < now]
+        new = [id_ for id_ in ids if self._until.get((actor, id_, what), 0) < now]
         if not new:
             return
-        rows = [{"subject": str(id_), "detail": {"pixels": pixels}} for id_ in new]
+        rows = [{"subject": str(id_), "detail": {kind: what}} for id_ in new]
         async with tenant_autocommit(self._engine, tenant_id) as connection:
             values = {"tenant": tenant_id, "actor": actor, "looks": orjson.dumps(rows).decode()}
             await connection.execute(_SQL["looked"], values)
         if len(self._until) > _REMEMBERED:
             self._until.clear()
-        self._until.update({(actor, id_, pixels): now + SAME_LOOK_S for id_ in new})
+        self._until.update({(actor, id_, what): now + SAME_LOOK_S for id_ in new})
 
 
 class AuditRow(BaseModel):

@@ -151,6 +151,19 @@ def context(app: FastAPI) -> AppContext:
 
 
 Visit = Callable[..., Visitor]
+Audit = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def audit(postgres: Postgres, app: FastAPI) -> Audit:
+    """`audit(id)`: what the audit says was done to something, the first first."""
+
+    def actions(subject: str) -> list[str]:
+        with psycopg.connect(postgres.dsn("auth_tests")) as connection:
+            rows = connection.execute("select action from audit where subject = %s order by id", [subject])
+            return [action for (action,) in rows]
+
+    return actions
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -9,7 +9,7 @@ import pytest
 from auth_service.sessions import queries as attempts
 from thorax.errors import Code
 
-from .conftest import PASSWORD, Visit, Visitor
+from .conftest import PASSWORD, Audit, Visit, Visitor
 
 WRONG = "wrong wrong wrong"
 
@@ -26,6 +26,14 @@ async def test_after_five_failures_even_the_right_password_waits(visitor: Visito
     await visit("10.0.0.2").tokens("ada")
     await visitor.sign_up("bob")
     await visitor.tokens("bob")
+
+
+async def test_failed_logins_to_an_account_are_in_the_audit(visitor: Visitor, audit: Audit) -> None:
+    ada = (await visitor.sign_up("ada"))["id"]
+    await visitor.token(username="ada", password=WRONG)
+    await visitor.post("/auth/session", json={"name": "Ada", "password": WRONG})
+    await visitor.token(username="nobody", password=WRONG)
+    assert audit(ada).count("login_failed") == 2
 
 
 async def test_unknown_names_lock_alike(visitor: Visitor) -> None:

@@ -26,6 +26,7 @@ def test_sending_looking_and_erasing_are_seen(platform: Platform) -> None:
         job = post(client, chest_dicom(5), name="DOE^JANE.dcm").headers["location"]
         view = finished(client, job)
         image = view["images"][0]["id"]
+        client.get(f"{job}/fhir").raise_for_status()
         client.get(f"{job}/images/{image}/image.png").raise_for_status()
         client.get(f"{job}/images/{image}/image.png?size=64").raise_for_status()  # the same within a minute
         client.get(f"{job}/images/{image}/overlay/edema.png").raise_for_status()
@@ -38,22 +39,24 @@ def test_sending_looking_and_erasing_are_seen(platform: Platform) -> None:
         client.delete(job).raise_for_status()
     job_id = job.rpartition("/")[2]
     deadline = time.monotonic() + 60
-    while len(rows := trail(platform, str(tenant))) < 8 or rows[-1]["place"] is None:
+    while len(rows := trail(platform, str(tenant))) < 10 or rows[-1]["place"] is None:
         assert time.monotonic() < deadline, rows
         time.sleep(0.2)
     assert [(row["action"], row["subject"]) for row in rows] == [
         ("sent", job_id),
         ("answered", job_id),
+        *[("looked", job_id)] * 2,
         *[("looked", image)] * 4,
         ("erased", job_id),
         ("files_erased", image),
     ]
-    assert [row["actor"] for row in rows[:1] + rows[2:7]] == [str(tenant)] * 6  # the token's subject
-    looks = [row["detail"]["pixels"] for row in rows[2:6]]
+    assert [row["actor"] for row in rows[:1] + rows[2:9]] == [str(tenant)] * 8  # the token's subject
+    assert [row["detail"]["result"] for row in rows[2:4]] == ["json", "fhir"]
+    looks = [row["detail"]["pixels"] for row in rows[4:8]]
     assert looks == ["image", "overlay/edema", "original", "dicomweb"]
     assert rows[1]["detail"]["bundle"] == platform.bundle.digest
     assert set(rows[1]["detail"]["findings"]) >= {"edema"}
-    assert [row["place"] for row in rows] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [row["place"] for row in rows] == list(range(1, 11))
     assert "DOE" not in str(rows)
 
 
@@ -73,4 +76,4 @@ def test_it_comes_in_pages(platform: Platform) -> None:
         rest = admin.get("/v1/admin/audit", params={"tenant_id": str(tenant), "before": first["next"]}).json()
     ids = [row["id"] for row in first["items"] + rest["items"]]
     assert ids == sorted(ids, reverse=True)
-    assert (len(ids), rest["next"]) == (6, None)
+    assert (len(ids), rest["next"]) == (9, None)  # sent, answered, looked

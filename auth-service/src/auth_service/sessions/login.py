@@ -35,6 +35,8 @@ async def check_password(tx: Transaction, name: str, password: str, address: str
         matches = await tx.app.passwords.matches(password, stored)
         if user is None or not matches or user.disabled:
             _log.info("login_failed", user=str(user.id) if user else None)
+            await queries.note_failed_login(tx.db, user.id if user else None)
+            await tx.commit_and_release()
             raise CodedError(Code.BAD_CREDENTIALS)
         fresh = await accounts.user(tx.db, user.id, lock=True)
         if fresh is None or fresh.password_hash != stored or fresh.disabled:

@@ -33,6 +33,11 @@ async def sessions_of(db: AsyncSession, user_id: UUID) -> list[Session]:
     return list(await db.scalars(statement))
 
 
+async def note_failed_login(db: AsyncSession, user_id: UUID | None) -> None:
+    """Write into the audit that somebody failed to log in to this account; nothing without one, in the same time."""
+    await db.execute(text("select note_failed_login(:id)"), {"id": user_id})
+
+
 async def delete_session(db: AsyncSession, session_id: UUID, user_id: UUID) -> bool:
     """End one session of a user; False when the user has no such session."""
     statement = delete(Session).where(Session.id == session_id, Session.user_id == user_id)

@@ -28,12 +28,16 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Access:
-    """A job that the caller may change, or also read: its tenant was checked, or its capability was shown."""
+    """A job that the caller may change, or also read: its tenant was checked, or its capability was shown.
+
+    `person`: whether an account asks, and not a machine client or whoever has the link.
+    """
 
     tenant_id: UUID
     job_id: UUID
     base: str
     reads: bool = True
+    person: bool = False
 
 
 class JobService:

@@ -189,8 +189,18 @@ create trigger audited after insert on auth.signing_keys for each row execute fu
 create view audit_trail as
 select id, tenant_id, at, actor, action, subject, detail, place, encode(digest, 'hex') as digest from audit;
 
-revoke all on function chain_audit(integer), note(uuid, text, text, jsonb, text) from public;
+-- Who failed to log in, of accounts that there are. It writes nothing for others, and waits for no disk, so that how long it takes
+-- tells nothing.
+create function note_failed_login(account uuid) returns void language plpgsql security definer
+set search_path = public, auth, pg_temp as $$
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  perform note(tenant_id, 'login_failed', id::text, '{}', 'unknown') from auth.users where id = account;
+end $$;
+
+revoke all on function chain_audit(integer), note(uuid, text, text, jsonb, text), note_failed_login(uuid) from public;
 grant execute on function chain_audit(integer) to thorax_aggregator;
+grant execute on function note_failed_login(uuid) to thorax_auth;
 grant insert (tenant_id, actor, action, subject, detail) on audit to thorax_gateway;
 grant select on audit_trail to thorax_gateway;
 alter table audit enable row level security;
