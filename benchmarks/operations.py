@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.clients import Client, load
 from benchmarks.throughput import CLIENTS, family_cpu, started, xray
 from local_stack.roles import create_database
-from local_stack.stores import Postgres
+from tests.factories.stores import Postgres
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_jpeg
 from tests.factories.platform import Platform
