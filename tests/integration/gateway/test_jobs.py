@@ -96,6 +96,13 @@ def test_an_unknown_query_parameter_is_refused_with_the_known_ones(done: Done, p
     assert "Smith" not in strange.text and problem(strange, Code.UNKNOWN_PARAMETER)
 
 
+@pytest.mark.parametrize(("path", "name"), [("/v1/jobs", "state"), ("/v1/jobs/{}", "wait")])
+def test_a_query_parameter_with_two_values_is_refused(done: Done, path: str, name: str) -> None:
+    client, job = done
+    refused = client.get(path.format(job["id"]), params={name: ["1", "2"]})
+    assert f"`{name}`" in problem(refused, Code.VALIDATION)["detail"]
+
+
 def test_force_overrules_a_clinical_refusal_and_the_result_says_so(client: httpx.Client) -> None:
     lateral = chest_dicom(1, ViewPosition="LL", PatientOrientation=["R", "F"])
     refused = finished(client, post(client, lateral).headers["location"])

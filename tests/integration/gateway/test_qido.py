@@ -82,9 +82,12 @@ def test_studies_are_matched(reader: httpx.Client, query: dict[str, Any], expect
         ({"offset": "10001"}, Code.VALIDATION),
         ({"AccessionNumber": "a\0"}, Code.VALIDATION),
         ({"includefield": "Study Date"}, Code.VALIDATION),
+        ({"StudyDate": ["20260301", "20260401"]}, Code.VALIDATION),
+        ({"StudyDate": "20260301", "00080020": "20260401"}, Code.VALIDATION),
+        ({"limit": ["1", "2"]}, Code.VALIDATION),
     ],
 )
-def test_what_is_not_matched_is_refused(reader: httpx.Client, query: dict[str, str], code: Code) -> None:
+def test_what_is_not_matched_is_refused(reader: httpx.Client, query: dict[str, Any], code: Code) -> None:
     problem(reader.get("/dicomweb/studies", params=query), code)
 
 
@@ -159,7 +162,7 @@ def test_an_answer_has_the_levels_above_where_the_path_does_not_say_them(reader:
         ("StudyDate", {"00080020"}),
         ("00080020,ModalitiesInStudy", {"00080020", "00080061"}),
         (["StudyDate", "0020000e"], {"00080020"}),
-        ("Rows,PatientComments,RequestAttributesSequence.StudyInstanceUID", set()),
+        ("Rows,PatientFoo,PatientComments,RequestAttributesSequence.StudyInstanceUID", set()),
         ("all", {"00080020", "00080061", "00100010", "00201206", "00201208"}),
     ],
 )

@@ -270,6 +270,13 @@ def test_xml_is_sent_when_asked_for(sender: httpx.Client) -> None:
     ]
 
 
+def test_nothing_is_stored_whose_answer_is_not_acceptable(sender: httpx.Client) -> None:
+    study = uid()
+    refused = stow(sender, instance(study), Accept="text/plain")
+    assert "application/dicom+json" in problem(refused, Code.NOT_ACCEPTABLE)["detail"]
+    assert sender.get(f"/dicomweb/studies/{study}/instances").json() == []
+
+
 def test_a_body_without_a_length_is_taken(sender: httpx.Client) -> None:
     def pieces() -> Iterator[bytes]:
         data = body(instance(uid()), instance(uid()))

@@ -271,6 +271,7 @@ def test_of_a_study_all_images_are_rendered_in_one_answer(reader: httpx.Client) 
     ("path", "accept", "code"),
     [
         ("", "application/zip", Code.NOT_ACCEPTABLE),
+        ("", "application/dicom;q=0", Code.NOT_ACCEPTABLE),
         ("", f"{RELATED}; transfer-syntax=1.2.840.10008.1.2.4.50", Code.NOT_ACCEPTABLE),
         ("/metadata", "application/dicom+xml", Code.NOT_ACCEPTABLE),
         ("/rendered", "image/gif", Code.NOT_ACCEPTABLE),
@@ -283,6 +284,22 @@ def test_what_is_not_served_is_refused(
     path: str, accept: str, code: Code, reader: httpx.Client, compressed: Sent
 ) -> None:
     problem(reader.get(f"{compressed.path}{path}", headers={"Accept": accept}), code)
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *("text/plain", "application/dicom+json", "application/dicom;q=0"),
+        "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.90",
+    ],
+)
+def test_a_file_that_needs_no_conversion_is_as_strict(
+    accept: str, reader: httpx.Client, native: Sent
+) -> None:
+    refused = problem(reader.get(native.path, headers={"Accept": accept}), Code.NOT_ACCEPTABLE)
+    assert ExplicitVRLittleEndian in refused["detail"]
+    for known in ("*/*", "application/*", "application/dicom", f"{RELATED}; transfer-syntax=*", RELATED):
+        assert reader.get(native.path, headers={"Accept": f"{accept}, {known}"}).status_code == 200
 
 
 def test_an_instance_that_cannot_be_decoded_is_still_fetched_as_stored(reader: httpx.Client) -> None:

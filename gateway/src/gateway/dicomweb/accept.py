@@ -63,13 +63,17 @@ def accepted(accept: str, *offers: str) -> str:
 
 
 def wants_stored(wished: Sequence[Wish], stored: str) -> bool:
-    """Whether a file is sent in the transfer syntax `stored` that it has; without one named it is Explicit VR Little Endian."""
+    """Whether a file is sent in the transfer syntax `stored` that it has; without one named it is Explicit VR Little Endian.
+
+    Raises CodedError(NOT_ACCEPTABLE).
+    """
     for wish in wished:
         if wish.takes(DICOM) and wish.syntax in ("*", stored):
             return True
         if wish.takes(DICOM) and wish.syntax in (None, EXPLICIT_LITTLE):
-            return False
-    raise not_acceptable(f"Accept `{DICOM}` with the transfer syntax {EXPLICIT_LITTLE}, {stored} or `*`.")
+            return stored == EXPLICIT_LITTLE
+    syntaxes = dict.fromkeys((EXPLICIT_LITTLE, stored, "`*`"))
+    raise not_acceptable(f"Accept `{DICOM}` with a transfer syntax of these: {', '.join(syntaxes)}.")
 
 
 def frame_type(wished: Sequence[Wish], stored: str) -> tuple[str, Wish]:

@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 import orjson
 
+from gateway.dicomweb.accept import accepted
 from gateway.studies.header import Identifiers
 
 JSON, XML = "application/dicom+json", "application/dicom+xml"
@@ -54,9 +55,9 @@ class StoreAnswer:
 
 
 def negotiated(accept: str) -> str:
-    """JSON, unless only XML is asked for or XML comes first."""
-    json_at, xml_at = accept.find("json"), accept.find("xml")
-    return XML if xml_at >= 0 and (json_at < 0 or xml_at < json_at) else JSON
+    """JSON or XML, whichever is wished more. Raises CodedError(NOT_ACCEPTABLE)."""
+    wished = accepted(accept, JSON, XML, "application/json", "application/xml")
+    return XML if wished.endswith("xml") else JSON
 
 
 def _reference(ids: Identifiers) -> dict[str, Any]:

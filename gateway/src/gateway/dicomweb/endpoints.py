@@ -33,6 +33,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     **responses(
         *(Code.UNAUTHENTICATED, Code.FORBIDDEN, Code.MALFORMED_MULTIPART, Code.UNSUPPORTED_MEDIA),
         *(Code.BODY_TOO_LARGE, Code.BODY_TIMEOUT, Code.QUOTA_EXCEEDED, Code.OVERLOADED, Code.STORAGE_FULL),
+        Code.NOT_ACCEPTABLE,
     ),
     200: {"description": "All instances are stored durably.", **_ANSWER},
     202: {
@@ -62,6 +63,7 @@ async def store_study(
 async def _store(request: Request, caller: Writer, study: str | None) -> Response:
     acceptance: Acceptance = request.app.state.acceptance
     settings: GatewaySettings = request.app.state.settings
+    media_type = negotiated(request.headers.get("accept", ""))
     await acceptance.check_capacity()
     stream = MultipartStream(request, RELATED)
     if stream.options.get("type", DICOM).lower() != DICOM:
@@ -78,7 +80,6 @@ async def _store(request: Request, caller: Writer, study: str | None) -> Respons
         await _file(request.app.state.filing, route, stream.chunks(), study, answer)
     if not (answer.stored or answer.failed or answer.unknown):
         raise CodedError(Code.MALFORMED_MULTIPART, "The body has no DICOM instance.")
-    media_type = negotiated(request.headers.get("accept", ""))
     return Response(answer.render(media_type), answer.status, media_type=media_type)
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.dicomweb.results import fields
 from thorax.errors import Code, CodedError
+from thorax.http.parameters import refuse_repeated
 
 STUDY_KEYS: Final = {
     "StudyInstanceUID": "0020000D",
@@ -41,10 +42,12 @@ class Query:
 def parse(pairs: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> Query:
     """A request's query. `keys`: keyword to tag, either of which may be used.
 
-    Raises CodedError: UNKNOWN_PARAMETER for another key, VALIDATION for a value that can't be matched.
+    Raises CodedError: UNKNOWN_PARAMETER for another key, VALIDATION for a value that can't be matched,
+    and for what is there twice, but `includefield` (PS3.18, 8.3.4.3).
     """
     keyword_of = {name: keyword for keyword, tag in keys.items() for name in (keyword, tag)}
     matches, options, included = dict[str, str](), dict[str, str](), list[str]()
+    pairs = list(pairs)
     for name, value in pairs:
         if len(value) > _LONGEST or "\0" in value:
             raise CodedError(Code.VALIDATION, "A value of the query is too long, or not text.")
@@ -56,6 +59,7 @@ def parse(pairs: Iterable[tuple[str, str]], keys: Mapping[str, str]) -> Query:
             matches |= {keyword_of[name]: value} if value.strip("*") else {}  # PS3.4, C.2.2.2.3: universal
         else:
             raise _unknown(name, keys)
+    refuse_repeated(keyword_of.get(name, name) for name, _ in pairs if name != "includefield")
     if options.get("fuzzymatching", "false").lower() != "false":
         raise CodedError(Code.VALIDATION, "Fuzzy matching is not supported. Leave out `fuzzymatching`.")
     limit, offset = (_number(options, name) for name in ("limit", "offset"))

@@ -45,7 +45,7 @@ _FIELD = re.compile(r"[0-9A-Fa-f]{8}|[A-Za-z]\w{0,63}", re.ASCII)
 def fields(values: Iterable[str]) -> frozenset[str]:
     """The keywords that `includefield` names (PS3.18, 8.3.4.3), all of them for `all`; an attribute that is not known here adds nothing.
 
-    Raises CodedError(VALIDATION) for what is neither tag nor keyword.
+    Raises CodedError(VALIDATION) for what has the form of neither tag nor keyword: the gateway holds no dictionary of PS3.6.
     """
     named = [name.strip() for value in values for name in value.split(",")]
     paths = [part for name in named for part in name.split(".")]

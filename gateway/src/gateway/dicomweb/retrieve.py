@@ -117,10 +117,7 @@ def _add_level(level: str, path: str, target_of: Any) -> None:
     async def retrieve(asked: Asked, target: Wanted) -> StreamingResponse:
         """Fetch DICOM files: as Explicit VR Little Endian, or with `transfer-syntax=*` as they are stored."""
         wished, found = wishes(asked.accept), await asked.found(target)
-        as_stored = [
-            one.transfer_syntax == EXPLICIT_LITTLE or wants_stored(wished, one.transfer_syntax)
-            for one in found
-        ]
+        as_stored = [wants_stored(wished, one.transfer_syntax) for one in found]
         converted = [one for one, stored in zip(found, as_stored, strict=True) if not stored]
         forms = {one.id: made for one, made in await asked.archive.with_forms(asked.tenant_id, converted)}
         bodies = [_file(asked, target.study, one, forms.get(one.id)) for one in found]

@@ -1,9 +1,11 @@
 """Query parameters that an endpoint does not have are refused: a filter with a misspelt name would return everything.
 
-So are names in a path that nothing can have.
+So are those that are there twice, of which all but one would be ignored, and names in a path that nothing can have.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import Request
@@ -21,7 +23,8 @@ def takes_any_query(operation: dict[str, Any]) -> bool:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """A dependency of a whole app: CodedError(UNKNOWN_PARAMETER) with the names that the OpenAPI document has.
+    """A dependency of a whole app: CodedError(UNKNOWN_PARAMETER) with the names that the OpenAPI document has;
+    VALIDATION for one of them that is there twice.
 
     What is not in the document, such as the page, takes any.
     """
@@ -40,6 +43,14 @@ async def refuse_unknown_parameters(request: Request) -> None:
                 f"{what} is not a parameter here. Known: {', '.join(known) or 'none'}.",
                 parameters=known,
             )
+    refuse_repeated(name for name, _ in request.query_params.multi_items())
+
+
+def refuse_repeated(names: Iterable[str]) -> None:
+    """Raises CodedError(VALIDATION) for a name that is there twice. `names`: known ones, for they are shown."""
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise CodedError(Code.VALIDATION, f"The URL has `{name}` {times} times. Give it one value.")
 
 
 async def refuse_unprintable_paths(request: Request) -> None:
