@@ -1,12 +1,16 @@
 """Each process, really started, says each mistake in its settings in one line, and never shows a value."""
 
 import os
+import socket
 import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from tests.factories.forked import ended
+from thorax.commands import cli
 
 PROCESSES = {
     "gateway": ["gateway"],
@@ -63,3 +67,34 @@ def test_a_secret_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     said = start("aggregator", tmp_path, THORAX_SECRETS_DIR=str(tmp_path))
     line = "The file thorax_redis_url in THORAX_SECRETS_DIR cannot be read: Is a directory.\n"
     assert (said.returncode, said.stdout, said.stderr) == (1, "", line)
+
+
+@pytest.mark.parametrize("words", [("backup", "create", "there"), ("bundle", "list"), ("migrate",)])
+def test_a_database_that_is_away_is_one_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"postgresql+psycopg://thorax:hidden@127.0.0.1:{closed.getsockname()[1]}/thorax"
+        env = {**os.environ, "THORAX_DATABASE_URL": url, "THORAX_BLOBS": str(tmp_path)}
+        said = ended("thorax.commands.cli", *words, env=env, cwd=tmp_path)
+    [line] = said.stderr.splitlines()
+    assert (said.returncode, said.stdout) == (1, "")
+    assert line.startswith("The database did not answer:") and "hidden" not in line
+
+
+def test_help_and_analyze_wait_for_no_database_library() -> None:
+    code = """if True:
+    import sys
+    from thorax.commands.cli import cli
+    for words in (["--help"], ["analyze", "--help"]):
+        cli(words, standalone_mode=False)
+    assert not {"psycopg", "sqlalchemy"} & sys.modules.keys()
+    """
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_help_says_of_each_command_what_it_says_itself() -> None:
+    commands, context = cli.Commands(), click.Context(cli.cli)
+    for name, (_, said) in cli._OWN.items():
+        command = commands.get_command(context, name)
+        assert command and command.name == name
+        assert said.removesuffix(".") in (command.help or ""), name

@@ -104,6 +104,12 @@ def test_instances_answered_with_success_survive_a_kill(start: Start, platform: 
         assert (platform.folder / "blobs" / "instances" / str(instance_id) / "original").exists()
 
 
+def test_a_taken_port_ends_it_with_one_line(start: Start, scp: Scp, platform: Platform) -> None:
+    assert start(scp.port).process.wait(60) == 1
+    line = f"THORAX_DICOM_PORT: can't listen at 127.0.0.1:{scp.port}: Address already in use."
+    assert line in platform.logs().splitlines()
+
+
 def test_a_full_blob_store_is_a700(start: Start, platform: Platform, tmp_path: Path) -> None:
     small = tmp_path / "small"
     small.mkdir()

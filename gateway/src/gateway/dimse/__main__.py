@@ -5,6 +5,7 @@ import logging
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -60,7 +61,10 @@ def main() -> None:
         )
         ae = _application_entity(settings)
         place = (settings.dicom_host, settings.dicom_port)
-        ae.start_server(place, block=False, ssl_context=settings.tls(), evt_handlers=scp.handlers())
+        try:
+            ae.start_server(place, block=False, ssl_context=settings.tls(), evt_handlers=scp.handlers())
+        except OSError as error:
+            sys.exit(f"THORAX_DICOM_PORT: can't listen at {place[0]}:{place[1]}: {error.strerror or error}.")
         gc.freeze()  # pynetdicom collects all garbage twice a minute, of which what was imported would be most
         _log.info("listening", host=place[0], port=place[1], titles=sorted(aes))
         beat(settings, portal)

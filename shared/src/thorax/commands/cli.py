@@ -1,32 +1,71 @@
-"""The `thorax` command: migrate the database; check, register, activate and compare bundles."""
+"""The `thorax` command. Each of its commands is imported when it is called: SQLAlchemy and psycopg alone take half a second.
+
+Little is imported here, since Ctrl-C is one line only from `main` on.
+"""
 
 import sys
-from datetime import UTC, datetime, timedelta
-from importlib.metadata import entry_points
-from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 import click
 
-from thorax import schema
-from thorax.commands.admin.command import admin
-from thorax.commands.backup.command import backup
-from thorax.commands.bundles import bundle, publish
 from thorax.errors import CodedError
-from thorax.settings import Settings, load
-from thorax.storage import BlobStore
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
+_OWN = {
+    "admin": (
+        "admin.command:admin",
+        "Operate the platform: accounts, failed work, bundles, retention, audit.",
+    ),
+    "backup": (
+        "backup.command:backup",
+        "Back the platform up into FOLDER, check that, and come back from it.",
+    ),
+    "bundle": ("bundles:bundle", "Model bundles: check, register, activate, shadow, compare."),
+    "mark-restored": (
+        "releases:mark_restored",
+        "Keep the images that a restored database does not know.",
+    ),
+    "migrate": ("releases:migrate", "Bring the database at THORAX_DATABASE_URL to the newest schema."),
+    "wait-for-schema": (
+        "releases:wait_for_schema",
+        "Wait until the database has the schema that this version needs.",
+    ),
+}
+"""This package's own commands: where each is, and what `thorax --help` says of it."""
 
 
 class Commands(click.Group):
-    """This package's own commands, and those of the packages beside it: entry points of the group `thorax.commands`."""
+    """The commands above, and those of the packages beside this one: entry points of the group `thorax.commands`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *entry_points(group="thorax.commands").names})
+        return sorted({*_OWN, *_others().names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        for found in entry_points(group="thorax.commands", name=cmd_name):
-            command: click.Command = found.load()
-            return command
-        return super().get_command(ctx, cmd_name)
+        command: click.Command | None = None
+        if cmd_name in _OWN:
+            command = resolve_name(f"thorax.commands.{_OWN[cmd_name][0]}")
+        elif found := [one for one in _others() if one.name == cmd_name]:
+            command = found[0].load()
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._said_of(ctx, name)) for name in self.list_commands(ctx)])
+
+    def _said_of(self, ctx: click.Context, name: str) -> str:
+        if name in _OWN:
+            return _OWN[name][1]
+        command = self.get_command(ctx, name)
+        return command.get_short_help_str(limit=100) if command else ""
+
+
+def _others() -> "EntryPoints":
+    from importlib.metadata import entry_points
+
+    return entry_points(group="thorax.commands")
 
 
 @click.group(cls=Commands)
@@ -34,51 +73,19 @@ def cli() -> None:
     """Thorax: operate the platform from a shell."""
 
 
-cli.add_command(admin)
-cli.add_command(backup)
-cli.add_command(bundle)
-
-
-@cli.command()
-@click.option("--bundle", "folder", type=click.Path(path_type=Path), help="Then make it the default.")
-def migrate(folder: Path | None) -> None:
-    """Bring the database at THORAX_DATABASE_URL to the newest schema."""
-    schema.migrate(load(Settings).database_url.get_secret_value())
-    click.echo("The database has the newest schema.")
-    if folder is not None:
-        publish(folder, activate=True)
-
-
-@cli.command("mark-restored")
-@click.option("--days", default=7, show_default=True, help="For how long.")
-def mark_restored(days: int) -> None:
-    """Keep the images that a restored database does not know. Run it before the sweeper starts again.
-
-    They are younger than the dump; the sweeper would take them for remains of broken uploads and erase them.
-    """
-    until = datetime.now(UTC) + timedelta(days=days)
-    BlobStore(load(Settings).blobs).keep_unknown(until)
-    click.echo(f"Images that the database does not know are kept until {until:%Y-%m-%d %H:%M} UTC.")
-
-
-@cli.command("wait-for-schema")
-@click.option("--timeout", default=600, show_default=True, help="Seconds after which to give up.")
-def wait_for_schema(timeout: int) -> None:
-    """Wait until the database has the schema that this version needs; code 1 when the time is up."""
-    settings = load(Settings)
-    url, pooled = settings.database_url.get_secret_value(), settings.database_pooled
-    if not schema.wait_for_schema(url, pooled=pooled, timeout_s=timeout):
-        raise click.ClickException("The database does not have this version's schema. Run `thorax migrate`.")
-    click.echo("The database has this version's schema.")
-
-
 def main() -> None:
-    """Run the command; coded errors are one sentence, not a traceback."""
+    """Run the command; coded errors and a database that is away are one sentence, not a traceback."""
     try:
         cli(standalone_mode=True)
     except CodedError as error:
-        click.echo(f"{error.detail} {error.code.remedy}", err=True)
-        sys.exit(1)
+        sys.exit(f"{error.detail} {error.code.remedy}")
+    except Exception as error:
+        from sqlalchemy.exc import OperationalError  # not before something has failed
+
+        if not isinstance(error, OperationalError):
+            raise
+        [said, *_] = str(error.orig).splitlines()  # neither URL nor statement
+        sys.exit(f"The database did not answer: {said}. Try again, or check THORAX_DATABASE_URL.")
 
 
 if __name__ == "__main__":
