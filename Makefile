@@ -121,10 +121,12 @@ web: web/dist/index.html ## build the page into web/dist (needs node 20; only wh
 
 web/node_modules/.ready: web/package-lock.json
 	@command -v npm >/dev/null || { echo "The web page needs node 20 and npm. Install them, then run this again." >&2; exit 1; }
+	@echo "Fetching what the page is built of (npm ci) ..."
 	cd web && npm ci --silent
 	@touch $@
 
 web/dist/index.html: web/node_modules/.ready $(WEB_SOURCES)
+	@echo "Building the page (web/dist); on a slow machine this takes minutes ..."
 	cd web && npm run --silent build -- --logLevel warn
 	@touch $@
 

@@ -11,6 +11,7 @@ from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import Verdict, moved_prior
 
 Inner = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=1e-6, le=1 - 1e-6)]  # further out the odds meet the bounds of `moved_prior`
 
 
 class Point(StrEnum):
@@ -36,7 +37,7 @@ class Reading(BaseModel):
         description="Own thresholds, instead of the point's, on probabilities for the own prevalence.",
         examples=[{"edema": 0.3}],
     )
-    prevalence: dict[Finding, Inner] = Field(
+    prevalence: dict[Finding, Share] = Field(
         default_factory=dict,
         description="Share with the finding among the tenant's own images, to which probabilities and the bundle's "
         "thresholds are moved (Saerens et al. 2002). Not applied with bundles of format 1, which state none of their own.",

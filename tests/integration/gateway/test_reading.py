@@ -51,4 +51,7 @@ def test_only_an_administrator_sets_it(platform: Platform) -> None:
             problem(client.request(method, f"/v1/admin/readings/{tenant}", json=BUNDLE), Code.FORBIDDEN)
         for wrong in ({"point": "own"}, {"thresholds": {"edema": 2}}, {"prevalence": {"gout": 0.1}}, []):
             problem(admin.put(f"/v1/admin/readings/{tenant}", json=wrong), Code.VALIDATION)
+        for extreme in (1e-300, 1 - 1e-9):
+            wrong = {"prevalence": {"edema": extreme}}
+            problem(admin.put(f"/v1/admin/readings/{tenant}", json=wrong), Code.VALIDATION)
         problem(admin.put("/v1/admin/readings/x", json=BUNDLE), Code.VALIDATION)

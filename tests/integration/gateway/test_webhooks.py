@@ -136,6 +136,9 @@ def test_a_redirect_is_not_followed_and_the_event_keeps_its_id(
         assert first.path == again.path == "/hook"
         assert first.headers["webhook-id"] == again.headers["webhook-id"]
         assert delivery(client, job, "delivered")["attempts"] == 2
+        [(id_,)] = platform.sql("select id from deliveries where tenant_id = %s", tenant)
+        again_ = problem(client.post(f"/v1/deliveries/{id_}/resend"), Code.CONFLICT)
+        assert again_["detail"] == "This delivery is delivered. Only a dead one is sent again."
 
 
 def test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed(

@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,3 +54,12 @@ def test_two_platforms_never_share_a_state(tmp_path: Path) -> None:
         pass
     with preflight.only_one(tmp_path):
         pass
+
+
+def test_make_says_what_takes_long_before_it_does_it() -> None:
+    make = ["make", "--no-print-directory", "--dry-run", "--what-if=web/package-lock.json", "web"]
+    said = subprocess.run(make, cwd=Path(__file__).parents[3], check=True, capture_output=True, text=True)
+    lines = said.stdout.splitlines()
+    for slow in ("npm ci", "npm run"):
+        [at] = [n for n, line in enumerate(lines) if line.startswith("cd web") and slow in line]
+        assert lines[at - 1].startswith("echo ")

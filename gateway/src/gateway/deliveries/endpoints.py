@@ -109,21 +109,25 @@ async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Rese
         async with tenant_autocommit(engine_of(request), tenant_id) as scoped:
             if (await scoped.execute(_SQL["resend"], {"id": delivery_id, "kind": None})).first():
                 return Resent(id=delivery_id)
-    raise CodedError(Code.NOT_FOUND, "No dead delivery has this id.")
+    raise CodedError(Code.NOT_FOUND, "No dead delivery has this id. It may be on its way again already.")
 
 
 @router.post(
     "/v1/deliveries/{delivery_id}/resend",
     tags=["webhooks"],
     status_code=202,
-    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND),
+    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT),
 )
 async def resend_own_delivery(caller: Writer, request: Request, delivery_id: UUID) -> Resent:
     """Tell a webhook again of a job that it was not told of. What a PACS did not take an administrator resends."""
+    values = {"id": delivery_id, "kind": "webhook"}
     async with tenant_autocommit(engine_of(request), caller.tenant_id) as connection:
-        if (await connection.execute(_SQL["resend"], {"id": delivery_id, "kind": "webhook"})).first():
+        if (await connection.execute(_SQL["resend"], values)).first():
             return Resent(id=delivery_id)
-    raise CodedError(Code.NOT_FOUND, "No dead delivery to a webhook of yours has this id.")
+        state = (await connection.execute(_SQL["state"], values)).scalar()
+    if state is None:
+        raise CodedError(Code.NOT_FOUND, "No dead delivery to a webhook of yours has this id.")
+    raise CodedError(Code.CONFLICT, f"This delivery is {state}. Only a dead one is sent again.")
 
 
 @router.get("/v1/jobs/{job_id}/deliveries", responses=responses(*_ERRORS, Code.NOT_FOUND))

@@ -29,7 +29,8 @@ def bundle(job: JobView) -> bytes:
     ]
     made = {
         "resourceType": "Bundle",
-        "id": id_of(job.id, "bundle", job.version),
+        "id": id_of(job.id, "bundle"),
+        "meta": {"versionId": str(job.version)},
         "type": "collection",
         "timestamp": job.finished_at or job.created_at,
         "entry": [{"fullUrl": f"urn:uuid:{resource['id']}", "resource": resource} for resource in resources],

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 from tests.factories.fhir import Resource, checked
 
@@ -79,6 +80,14 @@ def test_not_run_analysed_and_refused_differ(state: JobState, status: str, concl
     assert report["status"] == status
     assert report["conclusion"].startswith(conclusion)
     assert "Not a medical device" in report["conclusion"]
+
+
+def test_a_job_keeps_its_ids_from_the_queue_to_its_end() -> None:
+    waits, failed, done = (
+        orjson.loads(bundle(job(state))) for state in (JobState.QUEUED, JobState.FAILED, JobState.SUCCEEDED)
+    )
+    assert waits["id"] == failed["id"] == done["id"]
+    assert waits["entry"] and {e["fullUrl"] for e in waits["entry"]} <= {e["fullUrl"] for e in done["entry"]}
 
 
 def test_an_answer_without_a_likely_finding_says_so() -> None:

@@ -16,6 +16,10 @@ update deliveries d set state = 'waiting', attempts = 0, not_before = now(), upd
 from destinations x
 where d.id = :id and d.state = 'dead' and x.id = d.destination_id and x.kind = coalesce(:kind, x.kind) returning d.id
 
+-- state --
+-- How a delivery to a destination of a kind stands.
+select d.state from deliveries d join destinations x on x.id = d.destination_id where d.id = :id and x.kind = :kind
+
 -- job --
 -- A job, if it is this tenant's.
 select id from jobs where id = :job_id
