@@ -91,6 +91,7 @@ class Instance(Base):
     media_type: Mapped[str]
     size_bytes: Mapped[int]
     sha256: Mapped[str]
+    data_sha256: Mapped[str | None]
     state: Mapped[str]
     error_code: Mapped[str | None]
     error_detail: Mapped[str | None]

@@ -8,6 +8,7 @@ from sqlalchemy import Row, and_, delete, insert, not_, or_, select, text, updat
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.tables import (
+    Arrival,
     BlobPendingDeletion,
     BundleRow,
     Derivation,
@@ -154,6 +155,8 @@ async def held(connection: AsyncConnection, study_id: UUID) -> bool:
 
 async def erase(connection: AsyncConnection, job_id: UUID, study_id: UUID) -> list[UUID]:
     """Delete a job, and its study when no other job needs it; returns the instances whose blobs are to be erased."""
+    arrival = select(Arrival.study_id).where(Arrival.study_id == study_id)
+    await connection.execute(arrival.with_for_update())  # no upload continues the study meanwhile
     await connection.execute(delete(Job).where(Job.id == job_id))
     others = select(Job.id).where(Job.study_id == study_id)
     if (await connection.execute(others.limit(1))).first():

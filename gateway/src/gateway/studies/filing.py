@@ -86,7 +86,7 @@ class Filing:
             _log.info("own_object_dropped", source=route.source, sop_class=found.sop_class)
             REFUSALS.labels(Code.NOT_A_CHEST).inc()
             return found
-        image = await self._receiver.keep("", DICOM, head, chunks)
+        image = await self._receiver.keep("", DICOM, head, chunks, found)
         async with tenant_autocommit(self._engine, route.tenant_id) as connection:
             verdict = await queries.file_instance(
                 connection,

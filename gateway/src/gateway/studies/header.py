@@ -61,6 +61,7 @@ class Identifiers:
     series: str | None = None
     modality: str | None = None
     says_syntax: bool = field(default=True, compare=False)  # the identity is the same without
+    data_at: int = field(default=0, compare=False)  # where the data set begins in the file
     own: bool = False  # made by this platform, as its Manufacturer (0008,0070) says
 
     def columns(self) -> dict[str, str | None]:
@@ -109,6 +110,7 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
         _uid(found, _SERIES) or None,
         modality if _CODE_STRING.fullmatch(modality) else None,
         syntax != "",
+        at,
         found.get(_MANUFACTURER, b"").strip(b"\0 ").upper() == OWN_MANUFACTURER.encode(),
     )
 

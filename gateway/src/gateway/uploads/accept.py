@@ -90,7 +90,8 @@ class Acceptance:
     async def accept(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, int | None]:
         """Record study, job and first steps at once, or repeat the answer that an Idempotency-Key got before.
 
-        DICOM images that are those of a known job (by SOP Instance UID and bytes) are answered with that job. Returns
+        DICOM images that are those of a known job (by SOP Instance UID and bytes) are answered with that job; with all that
+        peers have sent of a study by now, it continues as that study, and need not settle any more. Returns
         the receipt, and how many jobs more the sender may have open (None: not known, or no such limit). Hints follow
         the commit. What was surely not recorded is erased; after any other error than a CodedError nobody knows, and
         the sweeper erases it an hour later if it was not.
@@ -100,8 +101,10 @@ class Acceptance:
         except CodedError:
             await discard(self._blobs, upload.images)
             raise
+        await discard(
+            self._blobs, (image for image in upload.images if image.id not in accepted.instance_ids)
+        )
         if opened is None:
-            await discard(self._blobs, upload.images)
             return accepted, None
         images = len(_different(upload))
         tell_of_accepted(accepted.job_id, sender.tenant_id, images)
@@ -142,19 +145,27 @@ class Acceptance:
         studies = [image.dicom.study for image in upload.images if image.dicom]
         if studies and not sender.anonymous:
             await queries.lock_studies(connection, sender.tenant_id, studies)
-            known = await queries.job_of_same(
-                connection, sender.tenant_id, _rows(sender, upload), full=upload.full
-            )
+            rows = _rows(sender, upload)
+            known = await queries.job_of_same(connection, sender.tenant_id, rows, full=upload.full)
             if known:
                 ids = dict(zip(_different(upload), known.ids, strict=True))
                 own = [ids[image] for image in upload.images]
                 return _receipt(known.id, known.study_id, own, JobState(known.state)), None
+            if _is_one_study(upload) and (
+                found := await queries.continued(connection, sender.tenant_id, studies[0], rows)
+            ):
+                return await self._record(connection, sender, _of_known(upload, found[1]), secret, found[0])
         return await self._record(connection, sender, upload, secret)
 
     async def _record(
-        self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
+        self,
+        connection: AsyncConnection,
+        sender: Sender,
+        upload: Upload,
+        secret: str,
+        continues: UUID | None = None,
     ) -> tuple[Accepted, int]:
-        study_id, job_id = uuid4(), uuid4()
+        study_id, job_id = continues or uuid4(), uuid4()
         studies = [image.dicom.study for image in upload.images if image.dicom and not sender.anonymous]
         url = upload.fields.callback_url
         if url and (sender.anonymous or not await queries.may_call(connection, sender.tenant_id, url)):
@@ -168,7 +179,7 @@ class Acceptance:
                 "images": _rows(sender, upload),
                 "study_id": study_id,
                 "study_instance_uid": studies[0] if studies else None,
-                "title": upload.fields.title or upload.images[0].file_name,
+                "title": upload.fields.title or ("" if continues else upload.images[0].file_name),
                 "job_id": job_id,
                 "owner": sender.owner,
                 "priority": OPEN_PRIORITY if sender.anonymous else upload.fields.priority.rank,
@@ -199,6 +210,25 @@ def _receipt(
 
 def _different(upload: Upload) -> list[StoredImage]:
     return list(dict.fromkeys(upload.images))
+
+
+def _is_one_study(upload: Upload) -> bool:
+    """Whether all are DICOM images of one study, each with an SOP Instance UID of its own."""
+    known = [image.dicom for image in _different(upload)]
+    instances = {each.sop_instance for each in known if each}
+    return (
+        None not in known
+        and len({each.study for each in known if each}) == 1
+        and len(instances) == len(known)
+    )
+
+
+def _of_known(upload: Upload, ids: dict[int, UUID]) -> Upload:
+    """The upload with the ids that its images have already, by position."""
+    known = {
+        image: replace(image, id=ids.get(place, image.id)) for place, image in enumerate(_different(upload))
+    }
+    return replace(upload, images=[known[image] for image in upload.images])
 
 
 def _rows(sender: Sender, upload: Upload) -> str:

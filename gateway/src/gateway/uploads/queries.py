@@ -12,39 +12,47 @@ AnyRow = Row[*tuple[Any, ...]]
 
 _RECORD = text("""
 with bundle as (
-  select coalesce((select bundle_digest from tenant_bundles where tenant_id = :tenant_id),
+  select coalesce((select bundle_digest from arrivals where study_id = :study_id),
+    (select bundle_digest from tenant_bundles where tenant_id = :tenant_id),
     (select digest from bundles where active)) as digest),
+before as (select coalesce(max(position) + 1, 0) as images from instances where study_id = :study_id),
 opened as (select case when cast(:quota as integer) is null then 0 else open_jobs(:tenant_id) end as jobs),
 fit as (
-  select digest from bundle, opened
+  select digest, least(:priority, (select priority from arrivals where study_id = :study_id)) as priority from bundle, opened
   where digest is not null and (cast(:quota as integer) is null or opened.jobs < :quota)),
 sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
-    id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text,
+    id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text, data_sha256 text,
     forced boolean, sop_instance_uid text, sop_class_uid text, series_instance_uid text, modality text,
     transfer_syntax text)),
 study as (
   insert into studies (id, tenant_id, title, study_instance_uid)
-  select :study_id, :tenant_id, :title, :study_instance_uid from fit),
+  select :study_id, :tenant_id, :title, :study_instance_uid from fit
+  on conflict (id) do update set title = excluded.title where studies.title = ''),
 images as (
-  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, forced,
-    sop_instance_uid, sop_class_uid, series_instance_uid, modality, transfer_syntax, contests)
-  select s.id, :study_id, :tenant_id, s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.forced,
-    s.sop_instance_uid, s.sop_class_uid, s.series_instance_uid, s.modality, s.transfer_syntax, coalesce(
-      (select case when bool_or(i.sha256 = s.sha256) then null
+  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, data_sha256,
+    forced, sop_instance_uid, sop_class_uid, series_instance_uid, modality, transfer_syntax, contests)
+  select s.id, :study_id, :tenant_id, before.images + s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.data_sha256,
+    s.forced, s.sop_instance_uid, s.sop_class_uid, s.series_instance_uid, s.modality, s.transfer_syntax, coalesce(
+      (select case when bool_or(i.data_sha256 = s.data_sha256) then null
          else (array_agg(i.id order by i.contests is not null, i.id))[1] end
        from instances i where i.tenant_id = :tenant_id and i.sop_instance_uid = s.sop_instance_uid),
       (select o.id from sent o where o.sop_instance_uid = s.sop_instance_uid and o.position < s.position
        order by o.position limit 1))
-  from sent s, fit),
+  from sent s, fit, before on conflict (id) do nothing),
+settled as (
+  update arrivals a set settles_at = null, settle_by = null from fit where a.study_id = :study_id),
 job as (
   insert into jobs (id, tenant_id, study_id, owner, priority, bundle_digest, steps_total, capability, expires_at,
-    callback_url, full_ensemble, traceparent)
-  select :job_id, :tenant_id, :study_id, :owner, :priority, digest, (select count(*) + 1 from sent), :capability,
-    now() + make_interval(hours => cast(:hours as integer)), :callback_url, :full, :traceparent from fit),
+    callback_url, full_ensemble, traceparent, images_below, supersedes)
+  select :job_id, :tenant_id, :study_id, :owner, fit.priority, digest, (select count(*) + 1 from sent), :capability,
+    now() + make_interval(hours => cast(:hours as integer)), :callback_url, :full, :traceparent,
+    before.images + (select max(position) + 1 from sent),
+    (select j.id from jobs j where j.study_id = :study_id and j.shadow_of is null order by j.created_at desc limit 1)
+  from fit, before),
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
-  select :job_id, s.id, 'prepare', digest, :priority from sent s, fit order by s.position)
+  select :job_id, s.id, 'prepare', digest, fit.priority from sent s, fit order by s.position)
 select (select digest from bundle) as digest, jobs as opened from opened""")
 
 
@@ -55,21 +63,30 @@ _LOCK_STUDIES = text("select lock_studies(:tenant_id, cast(:uids as text[]))")
 _SAME = text("""
 with sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
-    position smallint, sha256 text, sop_instance_uid text, forced boolean))
+    position smallint, data_sha256 text, sop_instance_uid text, forced boolean))
 select j.id, j.study_id, j.state, m.ids from jobs j cross join lateral (
   select count(*) as images, array_agg(i.id order by s.position) filter (where s.position is not null) as ids
-  from instances i left join sent s on s.sop_instance_uid = i.sop_instance_uid and s.sha256 = i.sha256
-    and s.forced = i.forced and i.error_code is distinct from 'instance_conflict'
-  where i.study_id = j.study_id and i.position < j.images_below) as m
+  from instances i left join sent s on s.sop_instance_uid = i.sop_instance_uid and s.data_sha256 = i.data_sha256 and s.forced = i.forced
+  where i.study_id = j.study_id and i.position < j.images_below and i.error_code is distinct from 'instance_conflict') as m
 where j.tenant_id = :tenant_id and j.shadow_of is null and j.state in ('queued', 'running', 'succeeded')
   and j.study_id in (
     select study_id from instances where tenant_id = :tenant_id and sop_instance_uid in (select sop_instance_uid from sent))
   and (j.full_ensemble or not :full) and m.images = (select count(*) from sent) and cardinality(m.ids) = m.images
 order by j.created_at desc limit 1""")
+_CONTINUED = text("""
+with sent as (
+  select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
+    position smallint, data_sha256 text, sop_instance_uid text, forced boolean))
+select a.study_id, m.ids from arrivals a cross join lateral (
+  select jsonb_object_agg(s.position, i.id) filter (where s.position is not null) as ids,
+    bool_and(s.position is not null and i.expired = '{}') as whole
+  from instances i left join sent s on s.sop_instance_uid = i.sop_instance_uid and s.data_sha256 = i.data_sha256 and s.forced = i.forced
+  where i.study_id = a.study_id and i.error_code is distinct from 'instance_conflict') as m
+where a.tenant_id = :tenant_id and a.study_instance_uid = :study and m.whole""")
 
 
 async def lock_studies(connection: AsyncConnection, tenant_id: UUID, uids: list[str]) -> None:
-    """Let one sender at a time add images of these studies; held until the transaction ends."""
+    """Let one sender at a time add images of these studies, and none settle; held until the transaction ends."""
     await connection.execute(_LOCK_STUDIES, {"tenant_id": tenant_id, "uids": uids})
 
 
@@ -81,8 +98,19 @@ async def job_of_same(
     return (await connection.execute(_SAME, {"tenant_id": tenant_id, "images": images, "full": full})).first()
 
 
+async def continued(
+    connection: AsyncConnection, tenant_id: UUID, study: str, images: str
+) -> tuple[UUID, dict[int, UUID]] | None:
+    """The study that peers send under this UID if all of it is among these images (JSON as for `record`): its id, and those of
+    the images that it has, by position."""
+    values = {"tenant_id": tenant_id, "study": study, "images": images}
+    found = (await connection.execute(_CONTINUED, values)).first()
+    return found and (found.study_id, {int(place): UUID(known) for place, known in found.ids.items()})
+
+
 async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
-    """Study, instances, job and first steps in one statement, all or nothing.
+    """Study, instances, job and first steps in one statement, all or nothing; what is there already of the first two stays,
+    and the study has settled.
 
     Returns the `digest` of the tenant's bundle (or of the default) and how many jobs were `opened` before; without
     a bundle, or with `quota` jobs open, nothing was recorded. `quota` is None where there is none, `hours` for a job

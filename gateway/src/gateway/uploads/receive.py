@@ -43,7 +43,7 @@ class Fields(BaseModel):
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image whose bytes are durable under `id`. `dicom`: of a DICOM file, where its header can be read."""
+    """An image whose bytes are durable under `id`. `dicom`, `data_sha256`: of a DICOM file, where its header can be read."""
 
     id: UUID
     file_name: str
@@ -51,6 +51,7 @@ class StoredImage:
     size_bytes: int
     sha256: str
     dicom: Identifiers | None = None
+    data_sha256: str | None = None
 
 
 @dataclass
@@ -130,9 +131,9 @@ class Receiver:
             ) from None
 
     async def _once(self, image: StoredImage, others: Sequence[StoredImage]) -> StoredImage:
-        """The image, or the same that was sent before: with its SOP Instance UID and its bytes."""
+        """The image, or the same that was sent before: with its SOP Instance UID and its data set."""
         for other in others:
-            if image.dicom and (image.dicom, image.sha256) == (other.dicom, other.sha256):
+            if image.dicom and (image.dicom, image.data_sha256) == (other.dicom, other.data_sha256):
                 await discard(self._blobs, [image])
                 return other
         return image
@@ -163,19 +164,30 @@ class Receiver:
     ) -> StoredImage:
         """Store one image whose head was looked at; durable on return."""
         digest, size, instance_id = hashlib.sha256(), 0, uuid4()
+        data = hashlib.sha256(dicom.transfer_syntax.encode()) if dicom else None
 
         async def hashed() -> AsyncIterator[bytes]:
             nonlocal size
             piece: bytes = head
             while piece:
                 digest.update(piece)
+                if dicom and data:
+                    data.update(piece[max(dicom.data_at - size, 0) :])
                 size += len(piece)
                 yield piece
                 piece = await anext(chunks, b"")
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
         UPLOAD_BYTES.inc(size)
-        return StoredImage(instance_id, _plain(file_name), media_type, size, digest.hexdigest(), dicom)
+        return StoredImage(
+            instance_id,
+            _plain(file_name),
+            media_type,
+            size,
+            digest.hexdigest(),
+            dicom,
+            data.hexdigest() if data else None,
+        )
 
 
 async def read_head(chunks: AsyncIterator[bytes], enough: int) -> bytes:

@@ -80,11 +80,13 @@ begin
     where tenant_id = tenant and state in ('queued', 'running') and shadow_of is null);
 end $$;
 
--- Lets one sender at a time add images of these studies of a tenant; held until the transaction ends.
+-- Lets one sender at a time add images of these studies of a tenant, and none of them settle or be erased; held until the
+-- transaction ends.
 create function lock_studies(tenant uuid, study_uids text[]) returns void language sql volatile
 set search_path = public, pg_temp as $$
   select pg_advisory_xact_lock(hashtextextended('study ' || tenant || uid, 0))
   from (select distinct uid from unnest(study_uids) u (uid) order by uid) as sorted;
+  select from arrivals where tenant_id = tenant and study_instance_uid = any(study_uids) for update;
 $$;
 
 -- What a study is called: as its sender called it, else by what tells it from others, e.g. `DX PA 2026-01-02 A-0815`.
@@ -96,42 +98,40 @@ set search_path = public, pg_temp as $$
 $$;
 
 -- Files one image that a DICOM peer sent, whose bytes are durable already, under its study, and says what became of it:
--- `filed`; `known` if the same bytes came before under this SOP Instance UID; `conflict` if other bytes did, and then the
+-- `filed`; `known` if the same data set came before under this SOP Instance UID; `conflict` if another did, and then the
 -- image is kept aside until a worker has compared the pixels (`decide_conflict`); `full` if the tenant's quota of open
--- jobs is used up, and then nothing was recorded. A study that an upload by POST /v1/jobs began continues as that study.
+-- jobs is used up, and then nothing was recorded. A study that an upload by POST /v1/jobs began continues as that study: as
+-- the largest, so that what is yet to come of it is not analysed once more.
 -- Of images of one study that come at once, each sees those before it, as in `open_jobs`.
 create function file_instance(tenant uuid, study_uid text, sop_uid text, image jsonb, route jsonb) returns text
 language plpgsql volatile set search_path = public, pg_temp as $$
 declare study uuid; before uuid; verdict text;
 begin
   perform lock_studies(tenant, array[study_uid]);
-  select study_id into study from arrivals where tenant_id = tenant and study_instance_uid = study_uid for update;
+  select study_id into study from arrivals where tenant_id = tenant and study_instance_uid = study_uid;
   if study is null then
     select s.id into study from instances i join studies s on s.id = i.study_id
     where i.tenant_id = tenant and i.sop_instance_uid = sop_uid and s.study_instance_uid = study_uid
-    order by s.created_at desc limit 1;
+    order by (select count(*) from instances m where m.study_id = s.id) desc, s.created_at desc limit 1;
     if study is null then
       if open_jobs(tenant) >= (route->>'quota')::bigint then return 'full'; end if;
       study := gen_random_uuid();
       insert into studies (id, tenant_id, study_instance_uid) values (study, tenant, study_uid);
-    else
-      update jobs set images_below = (select max(position) + 1 from instances where study_id = study)
-      where study_id = study;
     end if;
     insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, bundle_digest)
     values (study, tenant, study_uid, route->>'source', route->>'owner', (route->>'priority')::smallint, route->>'bundle');
   end if;
-  select case when bool_or(i.sha256 = image->>'sha256') then 'known' else 'conflict' end,
+  select case when bool_or(i.data_sha256 = image->>'data_sha256') then 'known' else 'conflict' end,
     (array_agg(i.id order by i.contests is not null, i.position))[1] into verdict, before
   from instances i join arrivals a on a.study_id = i.study_id
   where i.tenant_id = tenant and i.sop_instance_uid = sop_uid having count(*) > 0;
   if verdict = 'known' then return verdict; end if;
-  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, sop_instance_uid,
-    sop_class_uid, series_instance_uid, modality, transfer_syntax, error_code, error_detail, contests)
+  insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, data_sha256,
+    sop_instance_uid, sop_class_uid, series_instance_uid, modality, transfer_syntax, error_code, error_detail, contests)
   select (image->>'id')::uuid, study, tenant,
     (select coalesce(max(position) + 1, 0) from instances where study_id = study),
-    image->>'file_name', image->>'media_type', (image->>'size_bytes')::bigint, image->>'sha256', sop_uid,
-    image->>'sop_class_uid', image->>'series_instance_uid', image->>'modality', image->>'transfer_syntax',
+    image->>'file_name', image->>'media_type', (image->>'size_bytes')::bigint, image->>'sha256', image->>'data_sha256',
+    sop_uid, image->>'sop_class_uid', image->>'series_instance_uid', image->>'modality', image->>'transfer_syntax',
     case verdict when 'conflict' then 'instance_conflict' end,
     case verdict when 'conflict' then 'Other content came before under its SOP Instance UID; the pixels are being compared.' end,
     before;

@@ -32,7 +32,8 @@ create index studies_patient on studies (tenant_id, patient) where patient is no
 -- `warnings`: [{code, detail}], see image_warnings.py. `forced`: clinical refusals of it are overruled. `contests`: the
 -- image that came before with other bytes under its SOP Instance UID; whether the pixels differ is found by a worker.
 -- `transfer_syntax`: of a DICOM file whose header the door could read. `forms`: what DICOMweb serves of it besides the
--- stored file, see forms.py; made by a worker once they are wanted.
+-- stored file, see forms.py; made by a worker once they are wanted. `data_sha256`: of the transfer syntax and the data set; as
+-- each receiver of a C-STORE writes the File Meta Information itself, `sha256` of the same instance differs by door.
 create table instances (
   id uuid primary key, study_id uuid not null references studies on delete cascade, tenant_id uuid not null,
   position smallint not null, file_name text not null, media_type text not null, size_bytes bigint not null,
@@ -40,7 +41,7 @@ create table instances (
   error_code text, error_detail text, rows integer, columns integer, sop_instance_uid text,
   series_instance_uid text, modality text, view_position text, orientation smallint not null default 1,
   warnings jsonb not null default '[]', forced boolean not null default false, contests uuid,
-  sop_class_uid text, transfer_syntax text, forms jsonb, forms_wanted_at timestamptz,
+  sop_class_uid text, transfer_syntax text, forms jsonb, forms_wanted_at timestamptz, data_sha256 text,
   unique (study_id, position));
 create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
 create index instances_modality on instances (tenant_id, modality, study_id) where transfer_syntax is not null;
