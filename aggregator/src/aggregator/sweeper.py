@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from aggregator.config import AggregatorSettings
 from aggregator.delivery.channels import to_archives, to_webhooks
-from aggregator.delivery.service import Deliveries
+from aggregator.delivery.service import LEASE_S, Deliveries
 from aggregator.derivations import Derivations
 from aggregator.drift import Drift
 from aggregator.duties import Duties, run_once
@@ -24,6 +24,7 @@ from thorax.leaving import leave
 from thorax.sealing import delivery_seal
 from thorax.settings import load
 from thorax.storage import BlobStore
+from thorax.work.heartbeat import STUCK_S
 from thorax.work.hints import Hints
 from thorax.work.ledger import Capabilities
 from thorax.work.run import Process
@@ -32,6 +33,8 @@ HOUSEKEEPING_S = 5.0
 DELIVERY_S = 0.125  # of the half second that a result may take to its proof, where no notice comes
 WEBHOOK_S = 0.25
 LONGEST_S = 15.0  # between two looks for what notices tell of
+CONNECTIONS = 8  # of all threads: each needs one for moments, or while it reads blobs
+END_S = 5.0  # for what is under way when the sweeper is told to stop
 
 
 class Round(NamedTuple):
@@ -45,14 +48,16 @@ class Round(NamedTuple):
 class Sweeper:
     """Threads of rounds: no blob store, PACS or webhook that is slow holds up the ledger's duties."""
 
-    def __init__(self, notices: Notices) -> None:
-        self._notices = notices
+    def __init__(self, notices: Notices, *deliveries: Deliveries) -> None:
+        self._notices, self._deliveries = notices, deliveries
         self._rounds: dict[Duties, float] = {}
         self._stopping = threading.Event()
 
     def stop(self) -> None:
         """Begin no further round."""
         self._stopping.set()
+        for each in self._deliveries:
+            each.stop()
         self._notices.stop()
 
     def run(self, first: Round, *others: Round) -> None:
@@ -61,12 +66,17 @@ class Sweeper:
         for thread in threads:
             thread.start()
         self._repeat(first)
+        until = monotonic() + END_S
         for thread in threads:
-            thread.join(5)
+            thread.join(max(until - monotonic(), 0))
+        for each in self._deliveries:
+            each.end(max(until - monotonic(), 0))
 
     def busy_since(self) -> float | None:
-        """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too."""
-        return min(list(self._rounds.values()), default=None)
+        """When the latest round began, of the thread whose latest is the older one: a thread that ended shows, too. A delivery
+        counts so that it is stuck when its lease ends."""
+        sending = [began + LEASE_S - STUCK_S for each in self._deliveries if (began := each.busy_since())]
+        return min([*self._rounds.values(), *sending], default=None)
 
     def _repeat(self, round_: Round) -> None:
         awaited = self._notices.waiter() if round_.told else self._stopping
@@ -89,7 +99,7 @@ def _pause_s(notices: Notices, due_in_s: float, least_s: float) -> float:
 def main() -> None:
     """Sweep until told to stop."""
     settings = load(AggregatorSettings)
-    process = Process("sweeper", settings)
+    process = Process("sweeper", settings, connections=CONNECTIONS)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
     blobs = BlobStore(settings.blobs)
     REGISTRY.register(LedgerMetrics(process.engine, blobs))
@@ -101,7 +111,7 @@ def main() -> None:
     webhooks = Deliveries(process.engine, seal, to_webhooks(process.engine, settings.private_webhooks))
     derivations = Derivations(process.engine, blobs)
     notices = Notices(None if settings.database_pooled else settings.database_url.get_secret_value())
-    sweeper = Sweeper(notices)
+    sweeper = Sweeper(notices, archives, webhooks)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sweeper.stop())
     with process.heartbeat(lambda: Capabilities(()), busy_since=sweeper.busy_since, kinds=["sweep"]):

@@ -226,8 +226,8 @@ def test_metrics_on_kubernetes_have_a_port_that_only_monitoring_reaches(
 
 def test_the_trials_postgres_holds_the_connections_of_all_replicas(documents: list[dict[str, Any]]) -> None:
     """The most of each scaler, or the replicas."""
-    each = dict.fromkeys(("model-worker", "aggregator", "sweeper"), 4)
-    each |= {"gateway": 21, "dimse": 20, "auth-service": 20}
+    each = dict.fromkeys(("model-worker", "aggregator"), 4)
+    each |= {"sweeper": 9, "gateway": 21, "dimse": 20, "auth-service": 20}
     scalers = {
         d["metadata"]["name"]: d["spec"]
         for d in documents

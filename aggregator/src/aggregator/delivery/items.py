@@ -1,6 +1,7 @@
 """The objects of a job as DICOM files, made anew for each attempt: they are the same bytes each time."""
 
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from pydicom.uid import ComprehensiveSRStorage
@@ -33,14 +34,16 @@ class Items:
 
     def __init__(self, engine: Engine, blobs: BlobStore) -> None:
         self._engine, self._blobs = engine, blobs
+        self._making = Lock()  # one job's at a time: they take memory and a connection
 
     def of(self, due: Row[Any]) -> tuple[list[Item], str | None]:
         """The objects, the report first, whose UIDs are kept for the version that may follow, and a sentence about those that
         can't be made; none if there is nothing to say. Raises NotDeliveredError if none can be made."""
         before = due.predecessor_sop and Predecessor(due.predecessor_series, due.predecessor_sop)
-        sealed, unmade = objects_of(
-            self._engine, self._blobs, due.job_id, before or None, logged=due.attempts == 1
-        )
+        with self._making:
+            sealed, unmade = objects_of(
+                self._engine, self._blobs, due.job_id, before or None, logged=due.attempts == 1
+            )
         detail = f"Not made: {', '.join(unmade)}." if unmade else None
         if unmade and not sealed:
             raise NotDeliveredError(Code.OBJECT_NOT_MADE, detail or "", may_pass=False)

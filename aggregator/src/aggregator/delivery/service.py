@@ -1,21 +1,27 @@
 """Does deliveries that are due, and notes the proof that what they say has arrived, or why it has not."""
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Condition, Event, Lock
 from time import monotonic
 from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine, Row
+from sqlalchemy.exc import DBAPIError
 
 from aggregator.delivery.errors import NotDeliveredError
+from aggregator.duties import run_once
 from thorax import queries, tracing
+from thorax.database import transactional
 from thorax.errors import Code
 from thorax.sealing import Seal
 
-LEASE_S = 240.0  # longer than any attempt that the sweeper's liveness allows
-ROUND_S = 60.0  # a round begins no further delivery: the sweeper must not look stuck, and ends between rounds
+LEASE_S = 240.0  # longer than any attempt: one that lasts so long counts as stuck
+ALONE_S = 60.0  # a destination that was away: for the pause of what failed, and at most this long
+OF_TENANT = 2  # deliveries of one tenant at a time, of half the threads at most: others have theirs
 MAX_CRASHES = 6  # attempts that took their process along
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
@@ -39,10 +45,16 @@ class Channel:
 
 
 class Deliveries:
-    """One sweeper's deliveries over some `channels`, by kind of destination; several may do them at once."""
+    """One sweeper's deliveries over some `channels`, by kind of destination, in `threads`; several may do them at once. A
+    destination gets one at a time: who does not answer holds up only what is for him."""
 
-    def __init__(self, engine: Engine, seal: Seal | None, channels: Mapping[str, Channel]) -> None:
-        self._engine, self._seal, self._channels = engine, seal, channels
+    def __init__(
+        self, engine: Engine, seal: Seal | None, channels: Mapping[str, Channel], *, threads: int = 4
+    ) -> None:
+        self._engine, self._seal, self._channels = transactional(engine), seal, channels
+        self._threads, self._pool = threads, ThreadPoolExecutor(threads, "deliver")
+        self._looking, self._changed, self._stopping = Lock(), Condition(), Event()
+        self._under_way = dict[tuple[UUID, int], tuple[Row[Any], float]]()
         self.due_in_s = 0.0  # from the end of the last round; 0: unknown
         self.duties = (self.deliver,)
 
@@ -52,44 +64,78 @@ class Deliveries:
             values = {"max_attempts": MAX_CRASHES, "code": str(Code.STEP_DEAD)}
             connection.execute(_SQL["mark_dead"], values)
 
-    def deliver(self) -> None:
-        """Do what is due. A destination that is away is left alone for the rest of the round, so that others don't wait for it."""
-        self.due_in_s, until, away = 0.0, monotonic() + ROUND_S, set[UUID]()
-        while monotonic() < until and (due := self._claim(away)):
-            began, failed = monotonic(), ""
-            try:
-                arrived = self._channels[due.kind].send(due, self._credentials(due))
-            except NotDeliveredError as error:
-                if error.may_pass:
-                    away.add(due.destination_id)
-                failed = str(error.code)
-                self._not_delivered(due, error)
-            except Exception as error:
-                failed = str(Code.INTERNAL)
-                _log.error("delivery_failed", delivery=str(due.id), error=type(error).__name__)
-                self._not_delivered(
-                    due, NotDeliveredError(Code.INTERNAL, "An internal error.", may_pass=True)
-                )
-            else:
-                if arrived is None:
-                    self._execute("nothing", due)
-                else:
-                    code = str(Code.OBJECT_NOT_MADE) if arrived.unmade else None
-                    self._end(due, "delivered", proof=arrived.proof, code=code, detail=arrived.unmade)
-            ran, name = (began, monotonic()), f"deliver.{due.kind}"
-            tracing.record(name, due.job_id, due.traceparent, ran, code=failed, attempt=due.attempts)
-        with self._engine.begin() as connection:
-            self.due_in_s = connection.execute(_SQL["due"], {"kinds": list(self._channels)}).scalar_one()
+    def busy_since(self) -> float | None:
+        """When the oldest attempt that is under way began."""
+        return min((began for _, began in list(self._under_way.values())), default=None)
 
-    def _claim(self, away: set[UUID]) -> Row[Any] | None:
-        values = {
-            "lease_s": LEASE_S,
-            "max_attempts": MAX_CRASHES,
-            "kinds": list(self._channels),
-            "away": list(away),
-        }
+    def deliver(self) -> None:
+        """Begin what is due, as far as threads are free. A thread whose attempt has ended looks for itself, so that nobody waits
+        for it."""
+        with self._looking:
+            self.due_in_s = 0.0
+            while len(self._under_way) < self._threads and not self._stopping.is_set():
+                if (due := self._claim()) is None:
+                    return
+                self._under_way[due.id, due.attempts] = due, monotonic()
+                self._pool.submit(self._do, due)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping.set()
+
+    def end(self, within_s: float) -> None:
+        """Wait for what is under way, and leave to other sweepers what does not end in time: the process has to end then."""
+        self.stop()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._under_way, within_s)
+            left = [due for due, _ in self._under_way.values()]
+        try:
+            for due in left:
+                self._end(due, "waiting")
+        except DBAPIError as error:  # due when their leases have ended
+            _log.warning("deliveries_not_left", error=type(error).__name__)
+
+    def _do(self, due: Row[Any]) -> None:
+        try:
+            self._attempt(due)
+        except Exception as error:  # the database is away: it is due again when its lease has ended
+            _log.error("delivery_lost", delivery=str(due.id), error=type(error).__name__)
+        finally:
+            with self._changed:
+                del self._under_way[due.id, due.attempts]
+                self._changed.notify_all()
+        run_once(self.duties)
+
+    def _attempt(self, due: Row[Any]) -> None:
+        began, failed = monotonic(), ""
+        try:
+            arrived = self._channels[due.kind].send(due, self._credentials(due))
+        except NotDeliveredError as error:
+            failed = str(error.code)
+            self._not_delivered(due, error)
+        except Exception as error:
+            failed = str(Code.INTERNAL)
+            _log.error("delivery_failed", delivery=str(due.id), error=type(error).__name__)
+            self._not_delivered(due, NotDeliveredError(Code.INTERNAL, "An internal error.", may_pass=True))
+        else:
+            if arrived is None:
+                self._execute("nothing", due)
+            else:
+                code = str(Code.OBJECT_NOT_MADE) if arrived.unmade else None
+                self._end(due, "delivered", proof=arrived.proof, code=code, detail=arrived.unmade)
+        ran, name = (began, monotonic()), f"deliver.{due.kind}"
+        tracing.record(name, due.job_id, due.traceparent, ran, code=failed, attempt=due.attempts)
+
+    def _claim(self) -> Row[Any] | None:
+        """What is to be done next; if nothing, `due_in_s` says when."""
+        values = {"kinds": list(self._channels), "away": str(Code.DESTINATION_AWAY), "alone_s": ALONE_S}
+        claim = {**values, "lease_s": LEASE_S, "max_attempts": MAX_CRASHES, "of_tenant": OF_TENANT}
         with self._engine.begin() as connection:
-            return connection.execute(_SQL["claim"], values).first()
+            connection.execute(_SQL["alone"])
+            due = connection.execute(_SQL["claim"], claim).first()
+            if due is None:
+                self.due_in_s = connection.execute(_SQL["due"], values).scalar_one()
+            return due
 
     def _credentials(self, due: Row[Any]) -> str | None:
         if due.sealed is None:

@@ -24,7 +24,7 @@ from thorax.work.worker import LedgerSettings, StepHandler, Worker
 class Process:
     """One process of a service: its name in the ledger (unique over all machines), its engine (autocommit), its broker."""
 
-    def __init__(self, service: str, settings: LedgerSettings) -> None:
+    def __init__(self, service: str, settings: LedgerSettings, *, connections: int = 4) -> None:
         telemetry.configure(service, level=settings.log_level, form=settings.log_format)
         tracing.start(service)
         metrics.serve(settings)
@@ -32,7 +32,7 @@ class Process:
         self.name = f"{service}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:6]}"
         url, pooled = settings.database_url.get_secret_value(), settings.database_pooled
         database.require_usable(url, pooled=pooled)
-        self.engine: Engine = database.engine(url, pooled=pooled, autocommit=True)
+        self.engine: Engine = database.engine(url, pooled=pooled, pool_size=connections - 2, autocommit=True)
         self.app: Celery = celery_app(settings.redis_url.get_secret_value(), service)
 
     def heartbeat(self, capabilities: Callable[[], Capabilities], **how: Any) -> Heartbeat:
