@@ -17,7 +17,13 @@ from tests.factories.images import chest_png
 from thorax.operating_points import MapScale
 
 CHROMIUM = shutil.which("chromium")
-FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+# Without the last one swiftshader draws the whole page, not only what WebGL draws: forty times the CPU time.
+FLAGS = [
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--disable-gpu-compositing",
+]
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from tests.e2e.ohif import ohif
 from tests.e2e.person import until
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform, finished, post
-from tests.integration.gateway.conftest import authority, platform, stage  # noqa: F401 - fixtures
+from tests.integration.gateway.conftest import authority, collected, platform, stage  # noqa: F401 - fixtures
 
 PACKAGE = "@ohif/app@3.13.2"
 PATIENCE_MS = 240_000  # OHIF compiles some megabytes of JavaScript first

@@ -308,7 +308,7 @@ def test_a_broken_file_is_explained_in_one_sentence(person: Person, tmp_path: Pa
     person.choose(broken)
     alert = person.page.get_by_role("alert")
     alert.wait_for()
-    assert "unsupported_media" in alert.inner_text()
+    assert "Send a DICOM, PNG or JPEG file." in alert.inner_text()
 
 
 def test_an_expired_session_is_renewed_and_an_ended_one_asks_for_the_password(

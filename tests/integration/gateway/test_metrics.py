@@ -122,7 +122,7 @@ def test_prometheus_shows_what_sql_says_within_a_scrape_however_many_gateways(
             committed = time.time()
             ((kind, priority, count),) = platform.sql(WAITING)
             assert (kind, priority, count) == ("prepare", 1, 40)
-            _until(lambda: _value(asked, "max(timestamp(thorax_ledger_up))") > committed)
+            _until(lambda: _value(asked, "min(timestamp(up))") > committed)
             assert _value(asked, 'sum(thorax_ledger_steps{state="waiting"})') == 40
             assert _value(asked, 'thorax_ledger_jobs{state="queued", priority="routine"}') == 40
             assert _value(asked, "sum(thorax_jobs_accepted_total)") >= 40

@@ -47,7 +47,7 @@ function sentence({ detail, errors }: Partial<Schemas["Problem"]>): string {
   const [field] = errors ?? [];
   if (!field) return detail ?? "The server sent an unexpected answer. Try again later.";
   const what = String(field.what).replace(/^\w+ should/, "should");
-  return `The field “${(field.where as unknown[]).at(-1)}” ${what}.`;
+  return `The field “${(field.where as unknown[]).slice(1).join(": ") || "body"}” ${what}.`;
 }
 
 const plain = (text: string) => text.replaceAll("`", "");
