@@ -49,6 +49,7 @@ class Peer:
         self.kept: dict[str, Dataset] = {}
         self.finds: int | None = 0x0000
         self.lists = True
+        self.late = 0  # how many questions it answers without what it has stored
         self.port = 0
 
     def store(self, event: Any) -> int:
@@ -59,7 +60,8 @@ class Peer:
         return status
 
     def find(self, event: Any) -> Iterator[Any]:
-        if self.lists and event.identifier.SOPInstanceUID in self.kept:
+        late, self.late = self.late, max(0, self.late - 1)
+        if self.lists and not late and event.identifier.SOPInstanceUID in self.kept:
             yield 0xFF00, event.identifier
         if self.finds is None:
             event.assoc.abort()
@@ -99,6 +101,11 @@ def deliver(peer: Any, called: str = "PEER") -> str | NotDeliveredError:
 def test_stored_and_found_says_so(peer: Any) -> None:
     assert deliver(peer) == cstore.FOUND
     assert sorted(peer.kept) == ["1.3.1", "1.3.2"] and peer.kept["1.3.1"].PatientComments == "x" * 100
+
+
+def test_a_peer_that_lists_a_moment_later_is_asked_again(peer: Any) -> None:
+    peer.late = 1
+    assert deliver(peer) == cstore.FOUND
 
 
 @pytest.mark.parametrize(("contexts", "finds"), [([], 0xC000), ([Find], 0xC000), ([Find], None)])

@@ -1,6 +1,7 @@
 """A Storage SCU (PS3.4, annex B): the status of each object, and C-FIND (annex C) where the peer answers it."""
 
 import socket
+import time
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,8 @@ STORED = "each object stored with success (C-STORE); the peer answers no C-FIND"
 CONNECT_S, ANSWER_S = 5, 30
 _SUCCESS, _WARNINGS = 0x0000, frozenset({0xB000, 0xB006, 0xB007})  # PS3.4, B.2.3: stored, with changes
 _PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4, C.4.1.1.4
+_LOOK_AGAIN_S = (0, 0.3)
+"""An archive may need a moment to list what it has stored; and pynetdicom 3.0.4's own thread takes a match now and then."""
 _PERMANENT = 1  # the Result of a rejection (PS3.8, 9.3.4)
 _SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
@@ -127,6 +130,21 @@ def _found(association: Association, place: _Place, item: Item) -> bool:
     """Whether the peer lists the object; False if it answers no C-FIND. Raises NotDeliveredError if it lists others only."""
     if not any(context.abstract_syntax == Find for context in association.accepted_contexts):
         return False
+    for pause_s in _LOOK_AGAIN_S:
+        time.sleep(pause_s)
+        status, found = _find(association, item)
+        if found or status != _SUCCESS:
+            break
+    # Orthanc refuses so, to an AE that it does not know; a peer that is away is tried again
+    if status is None:
+        _associate(place, ()).release()
+    if status == _SUCCESS and not found:
+        raise unavailable("The peer answered success, and C-FIND does not find the object yet.")
+    return status == _SUCCESS
+
+
+def _find(association: Association, item: Item) -> tuple[int | None, bool]:
+    """The last status of a C-FIND for the object, None if the association has ended; and whether it was among the matches."""
     wanted = Dataset()
     wanted.QueryRetrieveLevel = "IMAGE"
     wanted.StudyInstanceUID, wanted.SeriesInstanceUID, wanted.SOPInstanceUID = (
@@ -142,10 +160,4 @@ def _found(association: Association, place: _Place, item: Item) -> bool:
                 found |= str(match.get("SOPInstanceUID", "")) == item.sop
     except RuntimeError:  # the association has ended
         status = None
-    if (
-        status is None
-    ):  # Orthanc refuses so, to an AE that it does not know; a peer that is away is tried again
-        _associate(place, ()).release()
-    if status == _SUCCESS and not found:
-        raise unavailable("The peer answered success, and C-FIND does not find the object yet.")
-    return status == _SUCCESS
+    return status, found
