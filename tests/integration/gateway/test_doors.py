@@ -11,15 +11,15 @@ import pytest
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.scp import Scp, data_set, instance, uid
 from tests.integration.gateway.stored import stored
-from tests.integration.gateway.test_stow import jobs, quick, stow  # noqa: F401 - a fixture
+from tests.integration.gateway.test_stow import stow, until
 
 Door = Callable[[bytes], None]
 
 
 @pytest.fixture
-def sender(quick: Platform, scp: Scp) -> Iterator[httpx.Client]:  # noqa: F811
-    """A client of the tenant that the SCP's title belongs to; by STOW-RS a study settles after a second, too."""
-    with quick.client(scp.tenant) as client:
+def sender(platform: Platform, scp: Scp) -> Iterator[httpx.Client]:
+    """A client of the tenant that the SCP's title belongs to; by STOW-RS a study settles after ten seconds."""
+    with platform.client(scp.tenant) as client:
         yield client
 
 
@@ -44,9 +44,8 @@ def doors(sender: httpx.Client, scp: Scp) -> dict[str, Door]:
 def settle(client: httpx.Client, platform: Platform, study: str) -> list[dict[str, Any]]:
     """All jobs of a study, newest first, once it does not wait for more images."""
     client.post(f"/v1/studies/{study}/analyse")
-    assert not platform.sql(
-        "select 1 from arrivals where study_instance_uid = %s and settles_at is not null", study
-    )
+    waits = "select 1 from arrivals where study_instance_uid = %s and settles_at is not null"
+    until(lambda: not platform.sql(waits, study))
     listed = client.get("/v1/jobs", params={"study_instance_uid": study}).json()["items"]
     return [finished(client, f"/v1/jobs/{job['id']}") for job in listed]
 
@@ -99,10 +98,13 @@ def test_a_part_of_a_study_that_waits_is_analysed_by_itself_and_the_study_as_a_w
     study, sops = uid(), [uid() for _ in range(2)]
     one, other = (instance(study, seed, sop) for seed, sop in enumerate(sops))
     doors["STOW-RS"](one)
-    doors["C-STORE"](other)
+    doors["STOW-RS"](other)
     doors["POST"](other)
     whole, part = settle(sender, platform, study)
     assert (images(whole), images(part)) == (set(sops), set(sops[1:]))
+    listed = sender.get(f"/dicomweb/studies/{study}/instances").json()
+    modalities = [item["00080060"]["Value"][0] for item in listed]
+    assert (modalities.count("CR"), modalities.count("SR")) == (2, 1)  # what the whole says hides the part's
     for door in doors.values():
         door(other)
     assert [job["id"] for job in settle(sender, platform, study)] == [whole["id"], part["id"]]

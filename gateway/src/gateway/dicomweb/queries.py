@@ -24,10 +24,18 @@ _SHOWN = """
       select o.id = s.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
       order by o.created_at, o.id limit 1)
     and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)"""
-# A list of a study has Thorax' own objects of its last job that has any; the earlier ones' are retrieved by their UIDs.
+# A list of a study has Thorax' own objects of its last job that has any; the earlier ones' are retrieved by their UIDs. Of the
+# rows of a study that came several times, a job hides the earlier ones of no other images than its own.
 _CURRENT = """not exists (
-      select from jobs said join jobs later on later.study_id = said.study_id and later.created_at > said.created_at
-      join derived newer on newer.job_id = later.id where said.id = {derived}.job_id)"""
+      select from jobs said join studies own on own.id = said.study_id
+      join studies o on o.tenant_id = own.tenant_id and o.study_instance_uid = own.study_instance_uid
+      join jobs later on later.study_id = o.id and later.created_at > said.created_at
+      join derived newer on newer.job_id = later.id
+      where said.id = {derived}.job_id and (later.study_id = said.study_id or not exists (
+        select from instances i where i.study_id = said.study_id and i.position < said.images_below
+          and i.error_code is distinct from 'instance_conflict' and not exists (
+            select from instances same where same.study_id = later.study_id and same.position < later.images_below
+              and same.sop_instance_uid = i.sop_instance_uid))))"""
 # Of a UID that came several times it is the image that came first.
 _MEMBERS = f"""(
     select distinct on (i.sop_instance_uid) i.sop_instance_uid, i.series_instance_uid, i.modality, i.sop_class_uid,
