@@ -30,6 +30,7 @@ WITHOUT_ID = {
     ("get", "/dicomweb/studies/{study}/series"),  # an empty list, as DICOMweb has it
     ("get", "/dicomweb/studies/{study}/instances"),
     ("get", "/dicomweb/studies/{study}/series/{series}/instances"),
+    ("get", "/v1/deliveries"),  # test_webhooks: test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed
     ("get", "/v1/models"),
     ("get", "/v1/admin/audit"),  # test_audit: for administrators only
     ("get", "/v1/admin/failed"),  # test_worklist: for administrators only
