@@ -24,7 +24,7 @@ def takes_any_query(operation: dict[str, Any]) -> bool:
 
 async def refuse_unknown_parameters(request: Request) -> None:
     """A dependency of a whole app: CodedError(UNKNOWN_PARAMETER) with the names that the OpenAPI document has;
-    VALIDATION for one of them that is there twice.
+    VALIDATION for one of them that is there twice and is not a list.
 
     What is not in the document, such as the page, takes any.
     """
@@ -34,7 +34,8 @@ async def refuse_unknown_parameters(request: Request) -> None:
     operation = methods.get(request.method.lower())
     if operation is None or takes_any_query(operation):
         return
-    known = sorted(p["name"] for p in operation.get("parameters", ()) if p["in"] == "query")
+    asked = {p["name"]: p["schema"] for p in operation.get("parameters", ()) if p["in"] == "query"}
+    known = sorted(asked)
     for name in request.query_params:
         if name not in known:
             what = f"`{name}`" if _NAME.fullmatch(name) else "One"  # other text could be anything
@@ -43,7 +44,11 @@ async def refuse_unknown_parameters(request: Request) -> None:
                 f"{what} is not a parameter here. Known: {', '.join(known) or 'none'}.",
                 parameters=known,
             )
-    refuse_repeated(name for name, _ in request.query_params.multi_items())
+    refuse_repeated(name for name, _ in request.query_params.multi_items() if not _is_list(asked[name]))
+
+
+def _is_list(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "array" or any(map(_is_list, schema.get("anyOf", ())))
 
 
 def refuse_repeated(names: Iterable[str]) -> None:
