@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -164,6 +165,35 @@ def test_a_wrong_ae_title_is_not_tried_again(peer: Any) -> None:
     error = deliver(peer, "OTHER")
     assert isinstance(error, NotDeliveredError)
     assert (error.code, error.may_pass) == (Code.DESTINATION_REFUSES, False) and "AE title" in error.detail
+
+
+def test_a_rejection_is_read_also_after_the_peer_has_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Orthanc rejects; pynetdicom 3.0.4 says of a rejection at which it looks late that nothing was reached."""
+    rejection = bytes.fromhex(
+        "03 00 00000004 00 01 01 07"
+    )  # A-ASSOCIATE-RJ: permanent, called AE title (PS3.8, 9.3.4)
+    associate = AE.associate
+
+    def late(*where: Any, evt_handlers: list[Any], **how: Any) -> Any:
+        return associate(
+            *where, evt_handlers=[*evt_handlers, (evt.EVT_REQUESTED, lambda _: time.sleep(0.3))], **how
+        )
+
+    monkeypatch.setattr(AE, "associate", late)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reject() -> None:
+            connection, _ = listener.accept()
+            connection.recv(65536)
+            connection.sendall(rejection)
+            connection.close()
+
+        threading.Thread(target=reject, daemon=True).start()
+        peer: Any = Peer()
+        peer.port = listener.getsockname()[1]
+        error = deliver(peer)
+    assert isinstance(error, NotDeliveredError)
+    assert (error.code, error.may_pass) == (Code.DESTINATION_REFUSES, False)
 
 
 def test_a_peer_that_is_away_is_tried_again() -> None:

@@ -12,6 +12,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 
 from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
@@ -86,12 +87,13 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
         tls_args=(place.tls, place.host) if place.tls else None,
         evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_SENT, _without_delay)],
     )
-    if association.is_rejected:
-        answer = association.acceptor.primitive
-        if answer is not None and answer.result == _PERMANENT:
-            raise refuses(f"The peer rejects the association: {answer.reason_str}.")
-        raise unavailable("The peer takes no association at the moment.")
     if not association.is_established:
+        # pynetdicom 3.0.4 takes a peer that rejects and closes for one that was never reached, if it looks late; the answer waits.
+        answer = association.acceptor.primitive or association.dul.peek_next_pdu()
+        if isinstance(answer, A_ASSOCIATE) and answer.result == _PERMANENT:
+            raise refuses(f"The peer rejects the association: {answer.reason_str}.")
+        if isinstance(answer, A_ASSOCIATE) and answer.result:
+            raise unavailable("The peer takes no association at the moment.")
         if place.tls:
             place.tls.check()
         raise unavailable("The peer can't be reached, or ended the association.")
