@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 import structlog
 from prometheus_client.core import GaugeMetricFamily
@@ -11,14 +11,14 @@ from sqlalchemy import Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from thorax import queries
-from thorax.states import PRIORITY_NAMES, JobState, StepKind
+from thorax.states import PRIORITY_NAMES, DestinationKind, JobState, StepKind
 from thorax.storage import BlobStore
 
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
 _STEPS = [*product(("waiting", "running"), StepKind, PRIORITY_NAMES)]
 _JOBS = [*product((JobState.QUEUED, JobState.RUNNING), ("",), PRIORITY_NAMES)]
-_DELIVERIES = [*product(("webhook", "dicomweb", "dicom"), ("waiting", "sending", "dead"))]
+_DELIVERIES = [*product(get_args(DestinationKind), ("waiting", "sending", "dead"))]
 _SERVICES = [("model-worker",), ("aggregator",), ("sweeper",)]
 
 

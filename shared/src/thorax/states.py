@@ -1,6 +1,7 @@
 """The ledger's words: states of jobs, kinds of steps, and the values that mean something."""
 
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 # Jobs of the open API belong to this tenant; reading one also takes its capability.
@@ -16,6 +17,7 @@ DERIVATION_ATTEMPTS = 3  # to make a job's answer as DICOM objects
 OTHER_PIXELS = "An image with the same SOP Instance UID but other pixels came before."
 OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)
+DestinationKind = Literal["dicomweb", "dicom", "webhook"]  # as in schema.sql
 PRIORITY_NAMES = {0: "stat", 1: "routine", OPEN_PRIORITY: "open", SHADOW_PRIORITY: "shadow"}  # for people
 
 

@@ -3,7 +3,7 @@
 from base64 import b64encode
 from datetime import datetime
 from secrets import token_bytes
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
@@ -18,12 +18,12 @@ from thorax.http.authentication import Admin
 from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
 from thorax.sealing import delivery_seal
+from thorax.states import DestinationKind
 
 router = APIRouter(prefix="/v1/admin/tenants/{tenant_id}", tags=["DICOM"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _PUT = (*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.FEATURE_OFF)
 _SQL = queries.load(__file__)
-Kind = Literal["dicomweb", "dicom", "webhook"]
 Name = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", description="a name for people")]
 
 
@@ -65,7 +65,7 @@ class Destination(BaseModel):
     """A destination of a tenant's results."""
 
     name: str
-    kind: Kind
+    kind: DestinationKind
     url: str
     only_from: str | None = None
     created_at: datetime | None = None
@@ -94,7 +94,7 @@ async def put_destination(
     secret = new.authorization.get_secret_value() if new.authorization else None
     if secret is not None and (not secret.isascii() or not secret.isprintable()):
         raise CodedError(Code.VALIDATION, "authorization must be printable ASCII.")
-    kind: Kind = "dicom" if new.url.startswith("dicom:") else "dicomweb"
+    kind: DestinationKind = "dicom" if new.url.startswith("dicom:") else "dicomweb"
     if secret and kind == "dicom":
         raise CodedError(Code.VALIDATION, "A DICOM peer takes no authorization.")
     await _put(request, tenant_id, name, kind, new.url, secret, new.only_from)
@@ -135,7 +135,13 @@ async def delete_destination(_: Admin, request: Request, tenant_id: UUID, name: 
 
 
 async def _put(
-    request: Request, tenant: UUID, name: str, kind: Kind, url: str, secret: str | None, only_from: str | None
+    request: Request,
+    tenant: UUID,
+    name: str,
+    kind: DestinationKind,
+    url: str,
+    secret: str | None,
+    only_from: str | None,
 ) -> None:
     settings: GatewaySettings = request.app.state.settings
     sealed = secret and delivery_seal(settings.delivery_secret_file).close(secret.encode())

@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from gateway.deliveries.destinations import Kind
 from gateway.engine import engine_of
 from thorax import queries
 from thorax.errors import Code, CodedError
@@ -15,6 +14,7 @@ from thorax.http.authentication import Admin, Reader, Writer
 from thorax.http.cursors import cursor_of, newest_first
 from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
+from thorax.states import DestinationKind
 
 router = APIRouter(tags=["DICOM"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
@@ -27,7 +27,7 @@ class Delivery(BaseModel):
     """What a job says on its way to one destination. `delivered` means proven, as `proof` says."""
 
     destination: str
-    kind: Kind
+    kind: DestinationKind
     state: Literal["waiting", "sending", "delivered", "dead"]
     attempts: int
     proof: str | None
@@ -49,7 +49,7 @@ class DeadDelivery(BaseModel):
     tenant_id: UUID
     job_id: UUID
     destination: str
-    kind: Kind
+    kind: DestinationKind
     attempts: int
     error_code: str | None
     error_detail: str | None
