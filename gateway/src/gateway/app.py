@@ -1,5 +1,6 @@
 """The gateway's FastAPI app: what it is made of, and what it starts and stops."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -107,6 +108,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.looks = Looks(state.engine)
     state.archive = Archive(state.engine, hints)
     state.settling = Settling(state.engine, hints)
+    # The first callers find the keys here; without auth-service the gateway starts all the same.
+    await asyncio.to_thread(state.keys, "any")
     async with background(state.notifications.run(), state.settling.run()):
         yield
     await state.auth.aclose()
@@ -121,7 +124,7 @@ def _over_tls(settings: GatewaySettings) -> bool:
 
 def _jwks(settings: GatewaySettings) -> dict[str, object]:
     answer = httpx.get(
-        f"{settings.auth_url}/auth/.well-known/jwks.json", timeout=3, verify=_over_tls(settings)
+        f"{settings.auth_url}/auth/.well-known/jwks.json", timeout=10, verify=_over_tls(settings)
     )
     answer.raise_for_status()
     keys: dict[str, object] = answer.json()

@@ -200,9 +200,9 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
 class JwksCache:
     """auth-service's public keys, kept by every other service. Thread-safe; call it with a kid.
 
-    An unknown kid asks again at most every `retry_s`, known keys are refreshed after `max_age_s`, and while
-    auth-service is down the known keys stay in use. `fetch` returns a JWKS (RFC 7517); it may block
-    and raise, so ask `due` first where blocking hurts.
+    An unknown kid asks again at most every `retry_s`, or each second while no key is known; known keys are
+    refreshed after `max_age_s`, and while auth-service is down they stay in use. `fetch` returns a JWKS
+    (RFC 7517); it may block and raise, so ask `due` first where blocking hurts.
     """
 
     def __init__(
@@ -228,7 +228,8 @@ class JwksCache:
         """Whether a call with `kid` would fetch, and so may block."""
         now = time.monotonic()
         stale = kid not in self._keys or now - self._fetched > self._max_age_s
-        return stale and now - self._tried > self._retry_s
+        retry_s = self._retry_s if self._keys else min(self._retry_s, 1)  # without a key nobody gets in
+        return stale and now - self._tried > retry_s
 
     @property
     def ready(self) -> bool:

@@ -336,6 +336,19 @@ def test_the_cache_finds_a_new_key_and_drops_a_retired_one(monkeypatch: pytest.M
     assert cache("k1") is None
 
 
+def test_without_any_key_the_cache_asks_each_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher = Publisher("k1")
+    publisher.up = False
+    now = time.monotonic()
+    monkeypatch.setattr("thorax.identity.time.monotonic", lambda: now)
+    cache = JwksCache(publisher, retry_s=10)
+    assert cache("k1") is None
+    publisher.up = True
+    assert (cache("k1"), publisher.calls) == (None, 1), "not more often"
+    now += 1.1
+    assert cache("k1")
+
+
 def test_the_cache_serves_known_keys_while_auth_service_is_down() -> None:
     publisher = Publisher("k1")
     cache = JwksCache(publisher, retry_s=0, max_age_s=0)
