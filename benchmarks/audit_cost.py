@@ -8,6 +8,7 @@ CPU time of the connection's server process, so that a busy machine disturbs lit
 import argparse
 import asyncio
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
@@ -16,6 +17,8 @@ from uuid import UUID, uuid4
 
 import orjson
 import psycopg
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gateway.uploads import queries
 from local_stack.roles import create_database

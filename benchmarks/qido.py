@@ -7,6 +7,7 @@ gateway sends it; the table shows milliseconds at the 50th and 95th percentile.
 import argparse
 import asyncio
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from uuid import UUID, uuid4
 
 import psycopg
 from sqlalchemy import text
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gateway.dicomweb import queries
 from gateway.dicomweb.keys import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, parse
