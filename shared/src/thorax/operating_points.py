@@ -120,9 +120,13 @@ def margin(probability: float, threshold: float) -> float:
 
     Comparable between findings, unlike a difference of probabilities: from 0.01 to 0.02 is as far as from 0.5 to 0.67.
     """
-    return math.log(_odds(probability)) - math.log(_odds(threshold))
+    return _log_odds(probability) - _log_odds(threshold)
 
 
 def _odds(probability: float) -> float:
+    return math.exp(_log_odds(probability))
+
+
+def _log_odds(probability: float) -> float:
     p = min(max(probability, 1e-9), 1 - 1e-9)
-    return math.exp(math.log(p) - math.log1p(-p))
+    return math.log(p) - math.log1p(-p)

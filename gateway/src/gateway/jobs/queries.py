@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -65,7 +66,11 @@ def _log_odds(share: Any) -> ColumnElement[float]:
     return func.ln(p / (1 - p))
 
 
-def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+@cache
+def _jobs() -> Select[*tuple[Any, ...]]:
+    """Each job as a list shows it. Its study's `findings` are asked for job by job: for many jobs at once Postgres would
+    check the policy of `study_findings` by a table of all jobs.
+    """
     own = (Instance.study_id == Job.study_id, Instance.position < Job.images_below)
     images = select(func.count()).where(*own).scalar_subquery()
     first = aliased(Instance)
@@ -74,15 +79,20 @@ def _jobs(*more: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     files = select(
         func.jsonb_agg(aggregate_order_by(func.jsonb_build_object(*pairs), Instance.position))
     ).where(*own)
+    finding: Any = StudyFinding.__table__
+    findings = select(func.jsonb_agg(func.to_jsonb(finding.table_valued()))).where(
+        StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
+    )
     columns = [
         *Job.__table__.columns,
         *(_TITLE.label("title"), Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),
         *(BundleRow.name.label("bundle_name"), BundleRow.version.label("bundle_version")),
         func.coalesce(files.scalar_subquery(), literal([], JSONB)).label("files"),
+        findings.scalar_subquery().label("findings"),
         Arrival.source,
         first.id.label("first_image"),
     ]
-    shown = select(*columns, first.view_position, images.label("images"), *more)
+    shown = select(*columns, first.view_position, images.label("images"))
     shown = (
         shown.join(Study, Study.id == Job.study_id)
         .join(BundleRow)
@@ -142,7 +152,7 @@ async def page(
     """Jobs from after the cursor; each row's `key` is what it is sorted by."""
     key = _key(order, filters.finding)
     down = order in (Order.NEWEST, Order.SUSPICION)
-    query = _jobs(key.label("key")).where(Job.tenant_id == tenant_id).limit(limit)
+    query = _jobs().add_columns(key.label("key")).where(Job.tenant_id == tenant_id).limit(limit)
     query = query.order_by(*((key.desc(), Job.id.desc()) if down else (key, Job.id)))
     if after:
         place, cursor = tuple_(key, Job.id), tuple_(literal(after[0]), literal(after[1]))
@@ -207,10 +217,3 @@ async def priors(connection: AsyncConnection, job_id: UUID, limit: int) -> Seque
 def _time(study_date: Any, created_at: Any, job_id: Any) -> tuple[Any, ...]:
     days = (func.to_char(moment, "YYYY-MM-DD") for moment in (study_date, func.timezone("UTC", created_at)))
     return func.coalesce(*days), created_at, job_id
-
-
-async def study_findings(connection: AsyncConnection, job_ids: Sequence[UUID]) -> Sequence[AnyRow]:
-    """The ensemble's findings of whole studies."""
-    query = select(*StudyFinding.__table__.columns)
-    where = (StudyFinding.job_id.in_(job_ids), StudyFinding.instance_id.is_(None))
-    return (await connection.execute(query.where(*where))).all()

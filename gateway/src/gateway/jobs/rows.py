@@ -7,7 +7,6 @@ from typing import Any
 from gateway.jobs.repository import AnyRow
 from gateway.jobs.schemas import (
     ErrorView,
-    FindingView,
     Grid,
     ImageView,
     JobSummary,
@@ -19,14 +18,14 @@ from gateway.jobs.schemas import (
 )
 from thorax.bundle import Calibration
 from thorax.errors import Code
-from thorax.findings import FINDINGS, Finding
-from thorax.operating_points import MapScale, Verdict, margin, moved_prior
-from thorax.reading import Point
+from thorax.findings import FINDINGS
+from thorax.operating_points import MapScale, margin, moved_prior
 from thorax.states import Priority, StepKind
 
 Columns = Mapping[Any, Any]
 _INPUT_AT_FAULT = (413, 415, 422)
 _PLACE = {finding: place for place, finding in enumerate(FINDINGS)}
+_LABELS = {finding: finding.label for finding in FINDINGS}
 
 
 def whole(job: AnyRow, base: str) -> JobView:
@@ -37,7 +36,7 @@ def whole(job: AnyRow, base: str) -> JobView:
     if len(images) == 1:
         own[None] = own.get(images[0]["id"], {})
 
-    def findings(instance_id: str | None) -> list[FindingView]:
+    def findings(instance_id: str | None) -> list[Columns]:
         rows = [row for row in columns["findings"] or () if row["instance_id"] == instance_id]
         return _findings(rows, own.get(instance_id, {}), columns["prevalences"])
 
@@ -67,12 +66,13 @@ def whole(job: AnyRow, base: str) -> JobView:
     )
 
 
-def summary(job: AnyRow, findings: Iterable[AnyRow]) -> JobSummary:
+def summary(job: AnyRow) -> JobSummary:
     """A job for a list, with its study's findings. The top one has the largest margin."""
-    views = _findings([row._mapping for row in findings], {})
-    top = max(views, key=lambda view: view.margin, default=None)
-    own = {"findings": views, "top_finding": top, "error": error(job._mapping)}
-    return JobSummary.model_validate({**job._mapping, **_derived(job._mapping), **own})
+    columns = dict(zip(job._fields, job, strict=True))
+    views = _findings(columns["findings"] or (), {})
+    top = max(views, key=lambda view: view["margin"], default=None)
+    own = {"findings": views, "top_finding": top, "error": error(columns)}
+    return JobSummary.model_validate({**columns, **_derived(columns), **own})
 
 
 def _derived(job: Columns) -> dict[str, Any]:
@@ -102,23 +102,23 @@ def error(columns: Columns) -> ErrorView | None:
 
 def _findings(
     rows: Iterable[Columns], backbones: dict[str, list[float]], prevalences: Sequence[float] = ()
-) -> list[FindingView]:
-    """The findings in canonical order; `backbones` maps a name to its five probabilities at the bundle's `prevalences`."""
+) -> list[Columns]:
+    """What becomes `FindingView`s, in canonical order; `backbones` maps a name to its five probabilities at the bundle's `prevalences`."""
     return [
-        FindingView(
-            finding=Finding(row["finding"]),
-            label=Finding(row["finding"]).label,
-            probability=round(row["probability"], 6),
-            threshold=round(row["threshold"], 6),
-            operating_point=Point(row["point"]),
-            positive=row["positive"],
-            verdict=Verdict(row["verdict"]),
-            prevalence=row["prevalence"] and round(row["prevalence"], 6),
-            times_the_average=row["prevalence"] and round(row["probability"] / row["prevalence"], 4),
-            margin=round(margin(row["probability"], row["threshold"]), 6),
-            disagreement=round(row["disagreement"], 6),
-            backbones={name: round(_own(five, row, prevalences), 6) for name, five in backbones.items()},
-        )
+        {
+            "finding": row["finding"],
+            "label": _LABELS[row["finding"]],
+            "probability": round(row["probability"], 6),
+            "threshold": round(row["threshold"], 6),
+            "operating_point": row["point"],
+            "positive": row["positive"],
+            "verdict": row["verdict"],
+            "prevalence": row["prevalence"] and round(row["prevalence"], 6),
+            "times_the_average": row["prevalence"] and round(row["probability"] / row["prevalence"], 4),
+            "margin": round(margin(row["probability"], row["threshold"]), 6),
+            "disagreement": round(row["disagreement"], 6),
+            "backbones": {name: round(_own(five, row, prevalences), 6) for name, five in backbones.items()},
+        }
         for row in sorted(rows, key=lambda row: _PLACE[row["finding"]])
     ]
 
@@ -178,7 +178,7 @@ def _stages(steps: Sequence[Columns], backbones: Sequence[str]) -> list[Stage]:
 
 
 def _image(
-    row: Columns, findings: list[FindingView], ran: list[str], maps: MapsView | None, base: str
+    row: Columns, findings: list[Columns], ran: list[str], maps: MapsView | None, base: str
 ) -> ImageView:
     links = {"original": f"{base}/original"}
     if row["state"] == "prepared":

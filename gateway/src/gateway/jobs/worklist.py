@@ -1,20 +1,19 @@
 """Lists of jobs: the worklist page by page, and what there is to compare a study with."""
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.jobs import queries, rows
-from gateway.jobs.queries import AnyRow, Filters, Order
+from gateway.jobs.queries import Filters, Order
 from gateway.jobs.schemas import JobPage, JobSummary, Priors
 from thorax.errors import Code, CodedError
 from thorax.http.cursors import cursor_of, moment, place_of
-from thorax.http.database import tenant_scope
+from thorax.http.database import tenant_autocommit, tenant_scope
 
 MOST_PRIORS = 50
 MOST_CHANGED = 1000
@@ -44,11 +43,11 @@ class Worklist:
     ) -> JobPage:
         """One page of the tenant's jobs."""
         after = _place(cursor, order) if cursor is not None else None
-        async with tenant_scope(self._engine, tenant_id) as connection:
+        async with tenant_autocommit(self._engine, tenant_id) as connection:
             found = await queries.page(
                 connection, tenant_id, limit=limit + 1, order=order, after=after, filters=filters
             )
-            items = await _summaries(connection, found[:limit])
+        items = [rows.summary(job) for job in found[:limit]]
         last = found[limit - 1] if len(found) > limit else None
         return JobPage(items=items, next=cursor_of(order, last.key, last.id) if last else None)
 
@@ -57,7 +56,7 @@ class Worklist:
         async with tenant_scope(self._engine, tenant_id) as connection:
             moment = await queries.now(connection)
             found = await queries.current(connection, tenant_id, since, MOST_CHANGED + 1)
-            items = await _summaries(connection, found[:MOST_CHANGED])
+            items = [rows.summary(job) for job in found[:MOST_CHANGED]]
             known = since is None or since > moment - queries.REMEMBERED
             gone = await queries.erased(connection, tenant_id, since, MOST_CHANGED + 1) if since else ()
         complete = known and max(len(found), len(gone)) <= MOST_CHANGED
@@ -67,7 +66,8 @@ class Worklist:
         """Those of these jobs that the tenant has."""
         async with tenant_scope(self._engine, tenant_id) as connection:
             moment = await queries.now(connection)
-            return Current(moment, await _summaries(connection, await queries.some(connection, job_ids)))
+            found = await queries.some(connection, job_ids)
+        return Current(moment, [rows.summary(job) for job in found])
 
     async def priors(self, tenant_id: UUID, job_id: UUID) -> Priors:
         """Earlier studies of the same patient; CodedError(NOT_FOUND) if the tenant has no such job."""
@@ -76,14 +76,7 @@ class Worklist:
             if known is None:
                 raise CodedError(Code.NOT_FOUND, "The job does not exist.")
             found = await queries.priors(connection, job_id, MOST_PRIORS) if known else []
-            return Priors(patient_known=known, items=await _summaries(connection, found))
-
-
-async def _summaries(connection: AsyncConnection, jobs: Sequence[AnyRow]) -> list[JobSummary]:
-    findings = defaultdict[UUID, list[AnyRow]](list)
-    for finding in await queries.study_findings(connection, [job.id for job in jobs]):
-        findings[finding.job_id].append(finding)
-    return [rows.summary(job, findings[job.id]) for job in jobs]
+            return Priors(patient_known=known, items=[rows.summary(job) for job in found])
 
 
 def _place(text: str, order: Order) -> tuple[Any, UUID]:
