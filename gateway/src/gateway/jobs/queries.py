@@ -72,8 +72,6 @@ def _jobs() -> Select[*tuple[Any, ...]]:
     check the policy of `study_findings` by a table of all jobs.
     """
     own = (Instance.study_id == Job.study_id, Instance.position < Job.images_below)
-    images = select(func.count()).where(*own).scalar_subquery()
-    first = aliased(Instance)
     of_file = (Instance.id, Instance.file_name, Instance.sop_instance_uid, Instance.view_position)
     pairs = (part for column in of_file for part in (literal(column.key), column))
     files = select(
@@ -90,15 +88,9 @@ def _jobs() -> Select[*tuple[Any, ...]]:
         func.coalesce(files.scalar_subquery(), literal([], JSONB)).label("files"),
         findings.scalar_subquery().label("findings"),
         Arrival.source,
-        first.id.label("first_image"),
     ]
-    shown = select(*columns, first.view_position, images.label("images"))
-    shown = (
-        shown.join(Study, Study.id == Job.study_id)
-        .join(BundleRow)
-        .outerjoin(Arrival, Arrival.study_id == Job.study_id)
-    )
-    shown = shown.outerjoin(first, and_(first.study_id == Job.study_id, first.position == 0))
+    shown = select(*columns).join(Study, Study.id == Job.study_id).join(BundleRow)
+    shown = shown.outerjoin(Arrival, Arrival.study_id == Job.study_id)
     return shown.where(Job.shadow_of.is_(None))
 
 

@@ -71,7 +71,16 @@ def summary(job: AnyRow) -> JobSummary:
     columns = dict(zip(job._fields, job, strict=True))
     views = _findings(columns["findings"] or (), {})
     top = max(views, key=lambda view: view["margin"], default=None)
-    own = {"findings": views, "top_finding": top, "error": error(columns)}
+    files = columns["files"]
+    first = files[0] if files else {"id": None, "view_position": None}
+    own = {
+        "findings": views,
+        "top_finding": top,
+        "error": error(columns),
+        "images": len(files),
+        "first_image": first["id"],
+        "view_position": first["view_position"],
+    }
     return JobSummary.model_validate({**columns, **_derived(columns), **own})
 
 
