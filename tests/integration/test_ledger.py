@@ -105,6 +105,24 @@ def test_an_image_is_shared_with_other_workers_when_nothing_else_waits(book: Boo
     assert len(book.claim()) == 3
 
 
+def test_a_claim_tells_what_was_left_and_whether_readers_wait(book: Book) -> None:
+    def told() -> list[tuple[bool, bool]]:
+        return [(c.more, c.forms) for c in book.claim()]
+
+    book.prepared()
+    assert told() == [(False, False)] * 3
+    book.job()
+    _, image = book.job()
+    assert [told(), told()] == [[(True, False)], [(False, False)]]
+    book.job()
+    book.do("update instances set forms_wanted_at = now() where id = :id", id=image)
+    assert told() == [(True, True)]
+    book.job()
+    changed = "forms_wanted_at = null, error_code = 'instance_conflict'"
+    book.do(f"update instances set {changed} where id = :id", id=image)
+    assert told() == [(True, False)]
+
+
 def test_a_worker_claims_its_own_backbones_only(book: Book) -> None:
     book.prepared()
     assert [c.backbone for c in book.claim(Capabilities((StepKind.INFER,), ("y",), ("b",)))] == ["y"]

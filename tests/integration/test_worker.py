@@ -10,10 +10,11 @@ import pytest
 
 from tests.integration.test_ledger import WHOLE, Book
 from thorax import database
+from thorax.states import StepKind
 from thorax.work import heartbeat as signs
 from thorax.work import worker
 from thorax.work.heartbeat import Heartbeat
-from thorax.work.ledger import Capabilities, Claim
+from thorax.work.ledger import Capabilities, Claim, NewStep
 from thorax.work.worker import Worker
 
 
@@ -29,9 +30,27 @@ class Sick:
     def tidy(self) -> bool:
         return False
 
-    def run(self, claims: Sequence[Claim]) -> None:
+    def run(self, claims: Sequence[Claim]) -> bool:
         self.claims += 1
         raise self.error
+
+
+class Diligent(Sick):
+    """A handler that does every step, and leaves the next ones of the image to itself."""
+
+    def __init__(self, book: Book, follow_ups: Sequence[NewStep] = ()) -> None:
+        super().__init__(RuntimeError())
+        self.book, self.follow_ups, self.looks = book, follow_ups, 0
+
+    def capabilities(self) -> Capabilities:
+        self.looks += 1
+        return WHOLE
+
+    def run(self, claims: Sequence[Claim]) -> bool:
+        self.claims += 1
+        follow = [(claims[0].job_id, step) for step in self.follow_ups if claims[0].kind == "prepare"]
+        self.book.complete(list(claims), follow)
+        return bool(follow)
 
 
 @pytest.fixture
@@ -56,6 +75,25 @@ def test_a_step_waits_for_a_store_that_is_away(book: Book, error: OSError, secon
     Worker(book.worker, Sick(error), name="w", lease_s=30).work()
     ((waits,),) = book.do("select extract(epoch from not_before - now()) from steps")
     assert float(waits) == pytest.approx(seconds, abs=3)
+
+
+def test_a_worker_looks_again_only_where_something_was_left_that_no_hint_tells_of(book: Book) -> None:
+    book.job()
+    alone = Diligent(book)
+    Worker(book.worker, alone, name="w", lease_s=30).work()
+    assert (alone.claims, alone.looks) == (1, 1)
+    for _ in range(3):
+        book.job()
+    hinted = Diligent(book)
+    Worker(book.worker, hinted, name="w", lease_s=30, hinted=lambda: True).work()
+    assert (hinted.claims, hinted.looks) == (1, 1)
+    left = Diligent(book)
+    Worker(book.worker, left, name="w", lease_s=30).work()
+    assert (left.claims, left.looks) == (2, 2)
+    _, image = book.job()
+    own = Diligent(book, [NewStep(StepKind.INFER, image, "x")])
+    Worker(book.worker, own, name="w", lease_s=30, hinted=lambda: True).work()
+    assert (own.claims, own.looks) == (2, 2)
 
 
 def test_a_heartbeat_continues_after_a_refresh_that_fails(

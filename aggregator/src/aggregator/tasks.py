@@ -41,7 +41,7 @@ class AggregateHandler:
         """Nothing: this is the sweeper's."""
         return False
 
-    def run(self, claims: Sequence[ledger.Claim]) -> None:
+    def run(self, claims: Sequence[ledger.Claim]) -> bool:
         """One job's last step, unless the first backbones of a cascade are not sure: then the others are asked before it."""
         (claim,) = claims
         with self._engine.connect() as connection:
@@ -50,7 +50,7 @@ class AggregateHandler:
             if more := list(_still_to_ask(manifest, claim.job_id, images)):
                 added = ledger.complete(connection, claims, more).added
                 self._hints.send(step.queue for step in added)
-                return
+                return False
             results = [self._result(manifest, image) for image in images]
             statement, values = (
                 (_SUCCEED, values_of(manifest, _reading(connection, claim.job_id), results))
@@ -60,6 +60,7 @@ class AggregateHandler:
             row = connection.execute(statement, {**values, **ledger.held_by(claims)}).first()
         if row:
             Ended.of(row).tell()
+        return False
 
     def _manifest(self, connection: Connection, digest: str) -> Manifest:
         if digest not in self._manifests:

@@ -103,9 +103,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     hints = HintSender(Hints(celery_app(redis)))
     state.acceptance = Acceptance(settings, state.engine, state.blobs, hints)
     state.worklist = Worklist(state.engine)
-    state.jobs = JobService(state.engine, state.blobs, hints, state.notifications)
-    state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints)
     state.looks = Looks(state.engine)
+    state.jobs = JobService(state.engine, state.blobs, hints, state.notifications, state.looks)
+    state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints)
     state.archive = Archive(state.engine, hints)
     state.settling = Settling(state.engine, hints)
     # The first callers find the keys here; without auth-service the gateway starts all the same.

@@ -36,24 +36,30 @@ class Looks:
 
     async def note(self, tenant_id: UUID, instance_ids: Iterable[UUID], pixels: str) -> None:
         """Write it before the pixels are sent. `pixels`: which of an image, e.g. `original` or `overlay/Edema`."""
-        await self._note(tenant_id, instance_ids, "pixels", pixels)
-
-    async def note_result(self, tenant_id: UUID, job_id: UUID, form: str) -> None:
-        """Write it before a job's answer is sent. `form`: `json` or `fhir`."""
-        await self._note(tenant_id, [job_id], "result", form)
-
-    async def _note(self, tenant_id: UUID, ids: Iterable[UUID], kind: str, what: str) -> None:
-        now, actor = monotonic(), ACTOR.get() or "link"
-        new = [id_ for id_ in ids if self._until.get((actor, id_, what), 0) < now]
+        new = self.new(instance_ids, pixels)
         if not new:
             return
-        rows = [{"subject": str(id_), "detail": {kind: what}} for id_ in new]
+        rows = [{"subject": str(id_), "detail": {"pixels": pixels}} for id_ in new]
         async with tenant_autocommit(self._engine, tenant_id) as connection:
-            values = {"tenant": tenant_id, "actor": actor, "looks": orjson.dumps(rows).decode()}
+            values = {"tenant": tenant_id, "actor": actor(), "looks": orjson.dumps(rows).decode()}
             await connection.execute(_SQL["looked"], values)
+        self.written(new, pixels)
+
+    def new(self, ids: Iterable[UUID], what: str) -> list[UUID]:
+        """Those of `ids` of which no look at `what` by the same person was written within a minute."""
+        now = monotonic()
+        return [id_ for id_ in ids if self._until.get((actor(), id_, what), 0) < now]
+
+    def written(self, ids: Iterable[UUID], what: str) -> None:
+        """Looks at `what` that the audit has now."""
         if len(self._until) > _REMEMBERED:
             self._until.clear()
-        self._until.update({(actor, id_, what): now + SAME_LOOK_S for id_ in new})
+        self._until.update(dict.fromkeys(((actor(), id_, what) for id_ in ids), monotonic() + SAME_LOOK_S))
+
+
+def actor() -> str:
+    """Who looks: an account, a client, or who has an open link."""
+    return ACTOR.get() or "link"
 
 
 class AuditRow(BaseModel):

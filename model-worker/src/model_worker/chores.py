@@ -27,14 +27,19 @@ class Chores:
         """Make the forms of an image that a reader waits for, or compare one that came under a known SOP Instance UID."""
         with self._engine.connect() as connection:  # nearly always all that it comes to
             forms, aside = queries.chores(connection)
-        return (forms and self._make_forms()) or (aside and self._compare())
+        return (forms and self.make_forms()) or (aside and self._compare())
 
-    def make_forms_if_awaited(self) -> None:
-        """Make the forms of one image, if a reader waits for any."""
-        with self._engine.connect() as connection:
-            forms, _ = queries.chores(connection)
-        if forms:
-            self._make_forms()
+    def make_forms(self) -> bool:
+        """Make the forms of the image that a reader has waited for the longest; whether there was one."""
+        try:
+            with self._transactional.begin() as connection:
+                wanted = queries.wanted_forms(connection)
+                if wanted:
+                    queries.record_forms(connection, wanted, self._forms(wanted))
+        except (OSError, CodedError) as error:
+            _log.warning("forms_not_made", error=type(error).__name__)
+            return False
+        return wanted is not None
 
     def pixels_differ(self, instance_id: UUID, before: UUID) -> bool | None:
         """Whether two DICOM files show other pixels; None if one of them shows none."""
@@ -46,17 +51,6 @@ class Chores:
         except FileNotFoundError:  # erased
             return None
         return ours != theirs if ours and theirs else None
-
-    def _make_forms(self) -> bool:
-        try:
-            with self._transactional.begin() as connection:
-                wanted = queries.wanted_forms(connection)
-                if wanted:
-                    queries.record_forms(connection, wanted, self._forms(wanted))
-        except (OSError, CodedError) as error:
-            _log.warning("forms_not_made", error=type(error).__name__)
-            return False
-        return wanted is not None
 
     def _forms(self, instance_id: UUID) -> Forms:
         """What a DICOM file's forms are, which are stored; without any if the file can't be read."""

@@ -84,19 +84,21 @@ class InferenceHandler:
         self._bundle_cache.preload(wanted, shadow)
         return wanted[0] if wanted else ""
 
-    def run(self, claims: Sequence[ledger.Claim]) -> None:
-        """Claims of one kind, as `ledger.claim` gives them."""
-        if claims[0].kind is StepKind.PREPARE:
-            self._prepare(claims[0])
-            self._chores.make_forms_if_awaited()  # readers don't wait until no step is left
-        else:
+    def run(self, claims: Sequence[ledger.Claim]) -> bool:
+        """Claims of one kind, as `ledger.claim` gives them; whether this worker's own steps follow."""
+        if claims[0].kind is not StepKind.PREPARE:
             self._infer(claims)
+            return False
+        follows = self._prepare(claims[0])
+        if claims[0].forms:
+            self._chores.make_forms()  # readers don't wait until no step is left
+        return follows
 
     def tidy(self) -> bool:
         """Do one chore, when no step is left; whether there was one."""
         return self._settings.prepares and self._chores.do_one()
 
-    def _prepare(self, claim: ledger.Claim) -> None:
+    def _prepare(self, claim: ledger.Claim) -> bool:
         assert claim.instance_id
         assert claim.media_type
         began = monotonic()
@@ -119,7 +121,7 @@ class InferenceHandler:
             values = {"code": str(error.code), "detail": error.detail}
             self._complete([claim], record=queries.FAILED, values=values)
             IMAGES_REFUSED.labels(error.code).inc()
-            return
+            return False
         for key, image in decoded.inputs.items():
             self._blobs.put(claim.instance_id, input_name(key), image.tobytes())
         steps = [
@@ -127,13 +129,12 @@ class InferenceHandler:
             for name in asked_first(bundle.manifest, full=claim.full)
         ]
         if claim.shadow:  # it needs the inputs only; its own job has recorded the image
-            self._complete([claim], steps)
-            return
+            return self._complete([claim], steps)
         self._blobs.put(claim.instance_id, DISPLAY, decoded.display_png)
         if claim.alone and claim.attempts == 1 and monotonic() - began < AT_ONCE_S and self._can_all(bundle):
             self._infer_at_once(claim, bundle, decoded)
-            return
-        self._complete(
+            return False
+        return self._complete(
             [claim],
             steps,
             record=queries.PREPARED,
@@ -211,7 +212,7 @@ class InferenceHandler:
         values: Mapping[str, Any] | None = None,
         attributes: DicomAttributes | None = None,
         conclude: bool = False,
-    ) -> None:
+    ) -> bool:
         engine = self._transactional if attributes else self._engine  # one statement needs no transaction
         with engine.begin() as connection:
             done = ledger.complete(
@@ -224,12 +225,14 @@ class InferenceHandler:
         for job_id, step in follow_ups:
             if step.ran:
                 tracing.record(step.queue, job_id, claims[0].traceparent, step.ran)
-        self._hint(done.added)
+        return self._hint(done.added)
 
-    def _hint(self, added: Sequence[ledger.NewStep]) -> None:
-        """Hints for other workers' queues; this worker claims its own work next anyway."""
+    def _hint(self, added: Sequence[ledger.NewStep]) -> bool:
+        """Hints for other workers' queues; whether there is work for this one, which it claims next."""
         own = {ledger.queue_of(StepKind.INFER, name) for name in self._bundle_cache.backbones}
-        self._hints.send(queue for queue in dict.fromkeys(step.queue for step in added) if queue not in own)
+        queues = dict.fromkeys(step.queue for step in added)
+        self._hints.send(queue for queue in queues if queue not in own)
+        return not own.isdisjoint(queues)
 
 
 def _measured(session: Backbone, images: NDArray[np.uint8]) -> Prediction:

@@ -1,5 +1,6 @@
 """Waiting for a job: the held answer and the event stream, both driven by the database's NOTIFY."""
 
+import asyncio
 import json
 import signal
 import threading
@@ -7,15 +8,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID, uuid4
 
 import httpx
 import psutil
+import psycopg
 import pytest
 
+from gateway.jobs.notifications import Change, JobNotifications
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
+from thorax.states import JOBS_CHANNEL, JobState
 
 Idle = Callable[..., httpx.Response]
 Done = tuple[httpx.Client, dict[str, Any]]
@@ -64,6 +69,44 @@ def test_with_an_entity_tag_any_change_ends_the_wait(
     changed = client.get(job, params={"wait": "30"}, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["state"]) == (200, "cancelled")
     assert time.monotonic() - began < 20
+
+
+def test_what_is_heard_of_an_open_job_is_kept_for_its_tenant_until_it_ends(database_url: str) -> None:
+    tenant, job = uuid4(), uuid4()
+
+    async def scenario() -> None:
+        notifications = JobNotifications(database_url)
+        listening = asyncio.create_task(notifications.run())
+        tells = await psycopg.AsyncConnection.connect(database_url.replace("+psycopg", ""), autocommit=True)
+
+        async def told(version: int, state: str) -> None:
+            """Repeated, as nobody may listen yet."""
+            async with notifications.watch(job) as watch:
+                changes: dict[UUID, Change | None] | None = None
+                while not changes:
+                    payload = f"{tenant} {job} {version} {state}"
+                    await tells.execute("select pg_notify(%s, %s)", [JOBS_CHANNEL, payload])
+                    changes = await watch.next(1)
+
+        await told(0, "queued")
+        assert notifications.heard(tenant, job) == (0, JobState.QUEUED)
+        assert notifications.heard(uuid4(), job) is None
+        await told(1, "running")
+        assert notifications.heard(tenant, job) == (1, JobState.RUNNING)
+        await told(2, "succeeded")
+        assert notifications.heard(tenant, job) is None
+        await told(3, "queued")
+        await tells.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' "
+            "and datname = current_database()"
+        )
+        async with asyncio.timeout(60):
+            while notifications.heard(tenant, job):
+                await asyncio.sleep(0.01)
+        listening.cancel()
+        await tells.close()
+
+    asyncio.run(scenario())
 
 
 def test_a_job_that_has_ended_is_not_waited_for(done: Done) -> None:

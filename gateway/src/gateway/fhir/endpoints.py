@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Response
 
 from gateway.fhir.bundle import bundle
-from gateway.jobs.endpoints import ACCOUNT_ERRORS, READ_ERRORS, Service, entity_tag, note_result, own_job
+from gateway.jobs.endpoints import ACCOUNT_ERRORS, READ_ERRORS, Service, entity_tag, own_job
 from gateway.jobs.service import Access
 
 MEDIA_TYPE = "application/fhir+json"
@@ -16,11 +16,8 @@ _FOUND: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/{job_id}/fhir", responses={**READ_ERRORS, **_FOUND}, response_class=Response)
-async def get_job_as_fhir(
-    request: Request, service: Service, access: Annotated[Access, Depends(own_job)]
-) -> Response:
+async def get_job_as_fhir(service: Service, access: Annotated[Access, Depends(own_job)]) -> Response:
     """Fetch the answer as FHIR R4: a Bundle of a DiagnosticReport, Observations, ImagingStudy and Device."""
-    job = await service.view(access)
-    await note_result(request, access, job, "fhir")
+    job = await service.view(access, "fhir")
     headers = {"ETag": entity_tag(job.version), "Cache-Control": "private, no-cache"}
     return Response(bundle(job), headers=headers, media_type=MEDIA_TYPE)

@@ -10,7 +10,6 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from gateway.audit import Looks
 from gateway.jobs.events import event_stream
 from gateway.jobs.notifications import JobNotifications
 from gateway.jobs.queries import Filters, Order
@@ -137,13 +136,6 @@ async def open_job(service: Service, secret: Annotated[str, Path(max_length=100)
 Dependency = Callable[..., Awaitable[Access]]
 
 
-async def note_result(request: Request, access: Access, view: JobView, form: str) -> None:
-    """Write into the audit that a person reads a result; machines fetch each of theirs."""
-    if access.person and view.state is JobState.SUCCEEDED:
-        looks: Looks = request.app.state.looks
-        await looks.note_result(access.tenant_id, access.job_id, form)
-
-
 def entity_tag(version: int) -> str:
     """The ETag of a job's version."""
     return f'W/"{version}"'
@@ -177,7 +169,6 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         path, responses={**READ_ERRORS, 200: {"headers": _ETAG}, 304: {"description": "Not changed."}}
     )
     async def get_job(
-        request: Request,
         service: Service,
         access: Annotated[Access, Depends(readable)],
         wait: Annotated[float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to hold the answer.")] = 0,
@@ -190,11 +181,10 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
             version, _ = await service.wait(access, seconds, seen)
             if version in seen:
                 return Response(status_code=304, headers=_caching(version) | {"Vary": "Accept-Encoding"})  # type: ignore[return-value]
-        view = await service.view(access)
+        view = await service.view(access, "json")
         headers = _caching(view.version)
         if not view.state.final:
             headers["Retry-After"] = "1"
-        await note_result(request, access, view, "json")
         # Written here, as FastAPI would check it once more.
         return Response(view.model_dump_json(), headers=headers, media_type="application/json")  # type: ignore[return-value]
 

@@ -13,6 +13,7 @@ import structlog
 from thorax.database import KEEPALIVES
 from thorax.states import JOBS_CHANNEL, JobState
 
+_REMEMBERED = 1000  # open jobs; most are waited for within moments
 _log = structlog.get_logger(__name__)
 
 
@@ -61,6 +62,7 @@ class JobNotifications:
     def __init__(self, listen_url: str | None) -> None:
         self._url = listen_url and listen_url.replace("postgresql+psycopg://", "postgresql://")
         self._waiters: defaultdict[UUID, set[Watch]] = defaultdict(set)
+        self._heard: dict[tuple[UUID, UUID], Change] = {}
         self.closing = False
 
     def close(self) -> None:
@@ -84,6 +86,13 @@ class JobNotifications:
         """How many clients watch a job, or all of a tenant's."""
         return len(self._waiters.get(watched, ()))
 
+    def heard(self, tenant_id: UUID, job_id: UUID) -> Change | None:
+        """The latest that was said of a tenant's open job; for those who wait: what is newer is on its way to them.
+
+        None: not known, or the job has ended.
+        """
+        return self._heard.get((tenant_id, job_id))
+
     async def run(self) -> None:
         """Listen until cancelled."""
         while True:
@@ -91,6 +100,7 @@ class JobNotifications:
                 await self._listen()
             except (psycopg.Error, OSError, ValueError) as error:
                 _log.warning("notifications_lost", error=type(error).__name__)
+            self._heard.clear()
             self._notify_all()
             await asyncio.sleep(1)
 
@@ -111,9 +121,18 @@ class JobNotifications:
         async for notice in connection.notifies(timeout=0):
             tenant_id, job_id, version, state = notice.payload.split(" ")
             change = Change(int(version), JobState(state)) if state else None
-            for watched in (UUID(tenant_id), UUID(job_id)):
+            tenant, job = UUID(tenant_id), UUID(job_id)
+            self._remember(tenant, job, change)
+            for watched in (tenant, job):
                 for watch in self._waiters.get(watched, ()):
-                    watch.notify(UUID(job_id), change)
+                    watch.notify(job, change)
+
+    def _remember(self, tenant_id: UUID, job_id: UUID, change: Change | None) -> None:
+        self._heard.pop((tenant_id, job_id), None)
+        if change and not change.state.final:
+            self._heard[tenant_id, job_id] = change
+        if len(self._heard) > _REMEMBERED:
+            del self._heard[next(iter(self._heard))]  # of which nothing was heard for the longest time
 
     def _notify_all(self) -> None:
         for watches in self._waiters.values():

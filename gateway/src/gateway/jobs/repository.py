@@ -50,6 +50,14 @@ select j.*, study_title(s.id, s.title, s.study_date, s.accession) as title, s.st
       from steps where job_id = j.id group by kind, backbone) s) end as steps
 from jobs j join studies s on s.id = j.study_id left join arrivals a on a.study_id = s.id join bundles b on b.digest = j.bundle_digest
 where j.id = :job_id""")
+# It does not wait for the disk, as all looks (audit.sql).
+_LOOK = """
+with look as (
+  insert into audit (tenant_id, actor, action, subject, detail)
+  select j.tenant_id, :actor, 'looked', cast(j.id as text), jsonb_build_object('result', cast(:form as text))
+  from jobs j, (select set_config('synchronous_commit', 'off', true)) as soon
+  where j.id = :job_id and j.state = 'succeeded')"""
+_LOOKED_AT = text(f"{_LOOK} {_VIEW.text}")
 
 
 async def job_version(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
@@ -57,12 +65,18 @@ async def job_version(connection: AsyncConnection, job_id: UUID) -> AnyRow | Non
     return (await connection.execute(_VERSION, {"job_id": job_id})).first()
 
 
-async def whole_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
+async def whole_job(
+    connection: AsyncConnection, job_id: UUID, *, look: tuple[str, str] | None = None
+) -> AnyRow | None:
     """A job with its study, bundle, `images`, `findings` and `predictions` (lists of objects, or None).
 
-    With the bundle's `backbones`; of an open one also its `steps` counted by kind and backbone.
+    With the bundle's `backbones`; of an open one also its `steps` counted by kind and backbone. With a `look`, who looks and in
+    which form, that is written into the audit if the job has succeeded.
     """
-    return (await connection.execute(_VIEW, {"job_id": job_id})).first()
+    if look is None:
+        return (await connection.execute(_VIEW, {"job_id": job_id})).first()
+    values = {"job_id": job_id, "actor": look[0], "form": look[1]}
+    return (await connection.execute(_LOOKED_AT, values)).first()
 
 
 async def locked_job(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:

@@ -10,9 +10,10 @@ from uuid import UUID, uuid4
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from gateway.audit import Looks, actor
 from gateway.hints import HintSender
 from gateway.jobs import repository, rows
-from gateway.jobs.notifications import JobNotifications
+from gateway.jobs.notifications import Change, JobNotifications
 from gateway.jobs.schemas import JobView
 from gateway.metrics import HELD_POLLS
 from thorax.errors import Code, CodedError
@@ -44,10 +45,15 @@ class JobService:
     """All that can be done with a job that is there; holds no state of it."""
 
     def __init__(
-        self, engine: AsyncEngine, blobs: BlobStore, hints: HintSender, notifications: JobNotifications
+        self,
+        engine: AsyncEngine,
+        blobs: BlobStore,
+        hints: HintSender,
+        notifications: JobNotifications,
+        looks: Looks,
     ) -> None:
         self._engine, self._blobs, self._hints = engine, blobs, hints
-        self._notifications = notifications
+        self._notifications, self._looks = notifications, looks
 
     # reading
 
@@ -68,12 +74,18 @@ class JobService:
             raise CodedError(Code.NOT_FOUND, "The job does not exist.")
         return row.version, JobState(row.state)
 
-    async def view(self, access: Access) -> JobView:
-        """A job, whole."""
+    async def view(self, access: Access, form: str = "") -> JobView:
+        """A job, whole. With the `form` that its caller is shown, `json` or `fhir`, the same transaction writes into the audit
+        that a person reads its result; machines fetch each of theirs."""
+        looks = bool(form) and access.person and bool(self._looks.new([access.job_id], form))
         async with tenant_autocommit(self._engine, access.tenant_id) as connection:
-            job = await repository.whole_job(connection, access.job_id)
+            job = await repository.whole_job(
+                connection, access.job_id, look=(actor(), form) if looks else None
+            )
         if job is None:
             raise CodedError(Code.NOT_FOUND, "The job does not exist.")
+        if looks and job.state == JobState.SUCCEEDED:
+            self._looks.written([access.job_id], form)
         return rows.whole(job, access.base)
 
     async def wait(self, access: Access, seconds: float, seen: Collection[int]) -> tuple[int, JobState]:
@@ -84,13 +96,19 @@ class JobService:
 
     async def _wait(self, access: Access, deadline: float, seen: Collection[int]) -> tuple[int, JobState]:
         async with self._notifications.watch(access.job_id) as watch:
-            version, state = await self.version(access)
+            version, state = self._heard(access, deadline, seen) or await self.version(access)
             while not state.final and (not seen or version in seen) and (left := deadline - monotonic()) > 0:
                 if self._notifications.closing:
                     break
                 changes = await watch.next(left) or {}
                 version, state = changes.get(access.job_id) or await self.version(access)
             return version, state
+
+    def _heard(self, access: Access, deadline: float, seen: Collection[int]) -> Change | None:
+        """What was heard of a job, where it says that the caller has to wait for more: so it need not be read before."""
+        heard = self._notifications.heard(access.tenant_id, access.job_id)
+        waits = heard and deadline > monotonic() and (not seen or heard.version in seen)
+        return heard if waits else None
 
     # changing
 

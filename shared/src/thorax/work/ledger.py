@@ -64,6 +64,8 @@ class Claim:
     waited_s: float = 0.0  # since it could have been claimed
     full: bool = False  # all backbones are asked, whatever a cascade says
     traceparent: str | None = None  # of its job's upload
+    more: bool = False  # other steps, or chores, were left for whoever looks again
+    forms: bool = False  # readers wait for forms of an image
 
     @property
     def shadow(self) -> bool:
@@ -116,6 +118,7 @@ def claim(connection: Connection, capabilities: Capabilities, *, worker: str, le
         _SQL["claim"],
         {
             "kinds": [str(kind) for kind in kinds],
+            "able": [str(kind) for kind in capabilities.kinds],
             "backbones": list(capabilities.backbones),
             "bundles": list(capabilities.bundles),
             "max_batch": capabilities.max_batch,

@@ -44,8 +44,17 @@ class Process:
         self, handler: StepHandler, queues: Sequence[str], *, refresh: Callable[[], Capabilities]
     ) -> None:
         """Take work whenever a hint comes on `queues`, until SIGTERM; each sign of life calls `refresh`. Blocks."""
-        worker = Worker(self.engine, handler, name=self.name, lease_s=self._settings.lease_s)
         broker = Redis.from_url(self.app.conf.broker_url, socket_timeout=2, socket_connect_timeout=2)
+
+        def hinted() -> bool:
+            """Of a broker that is away no hint comes."""
+            try:
+                return broker.exists(*queues) > 0  # an empty queue is no key
+            except RedisError:
+                return False
+
+        lease_s = self._settings.lease_s
+        worker = Worker(self.engine, handler, name=self.name, lease_s=lease_s, hinted=hinted)
 
         def deaf() -> bool:
             """Only while the broker answers: a restart mends a connection that hangs, not a broker that is away."""

@@ -3,7 +3,7 @@
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
@@ -44,18 +44,32 @@ class StepHandler(Protocol):
     def capabilities(self) -> ledger.Capabilities:
         """What to claim now."""
 
-    def run(self, claims: Sequence[ledger.Claim]) -> None:
-        """Do the claimed steps and complete them; a failure that may pass is raised."""
+    def run(self, claims: Sequence[ledger.Claim]) -> bool:
+        """Do the claimed steps and complete them; whether steps followed that this process can do and no hint tells of.
+
+        A failure that may pass is raised.
+        """
 
     def tidy(self) -> bool:
         """Do what no step asks for, when no step is left; False if there was nothing to do."""
 
 
 class Worker:
-    """Claims and runs steps until nothing is left. One per process, on the process's main thread."""
+    """Claims and runs steps until nothing is left. One per process, on the process's main thread.
 
-    def __init__(self, engine: Engine, handler: StepHandler, *, name: str, lease_s: float) -> None:
-        self.name = name
+    While other hints wait (`hinted`), what is left is left to them: each of them would have to look anyway.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        handler: StepHandler,
+        *,
+        name: str,
+        lease_s: float,
+        hinted: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.name, self._hinted = name, hinted
         self._engine, self._handler, self._lease_s = engine, handler, lease_s
         self._stopping = threading.Event()
         self._failures = 0  # in a row
@@ -86,6 +100,7 @@ class Worker:
             self.busy_since = None
 
     def _take(self) -> bool:
+        """Do what is most urgent; whether to look again."""
         self._last_look = monotonic()
         with self._engine.begin() as connection:
             claims = ledger.claim(
@@ -96,9 +111,9 @@ class Worker:
         self.busy_since = began = monotonic()
         for claim in claims:
             QUEUE_SECONDS.labels(claim.kind, PRIORITY_NAMES[claim.priority]).observe(claim.waited_s)
-        outcome, code = "returned", "ledger_failed"
+        outcome, code, again = "returned", "ledger_failed", True
         try:
-            self._handler.run(claims)
+            again = self._handler.run(claims)
         except DBAPIError:
             raise  # the lease will run out
         except Exception as error:
@@ -114,7 +129,7 @@ class Worker:
                 waited = {"waited_s": claim.waited_s, "attempt": claim.attempts}
                 name = ledger.queue_of(claim.kind, claim.backbone)
                 tracing.record(name, claim.job_id, claim.traceparent, (began, ended), code=code, **waited)
-        return True
+        return again or (claims[0].more and not self._hinted())
 
     def _rest(self) -> None:
         """Failing is quicker than working, and would soon fail the whole queue: wait longer each time, then end."""

@@ -12,7 +12,8 @@ join jobs j on j.id = new.job_id order by new.place
 -- claim --
 -- Leases the most urgent waiting step that fits, and for infer the waiting steps of the same images. A step that was
 -- claimed twice before may be poison, so it never shares a batch with others. An image that nothing else waits for is
--- shared with the other workers that live (`crew`), so that its backbones run side by side.
+-- shared with the other workers that live (`crew`), so that its backbones run side by side. `left_over` and `chores` tell
+-- whether another look would find something, so that most need none.
 with head as (
   select id, kind, priority, job_id, instance_id, attempts, bundle_digest from steps
   where state = 'waiting' and kind = any(:kinds) and (backbone is null or backbone = any(:backbones))
@@ -45,6 +46,15 @@ claimed as (
   from taken where s.id = taken.id
   returning s.id, s.attempts, s.job_id, s.instance_id, s.kind, s.backbone, s.bundle_digest, s.priority,
     extract(epoch from now() - greatest(s.created_at, s.not_before))::float as waited_s),
+chores as (
+  select exists (select from instances where forms_wanted_at is not null)
+      or exists (select from derived where forms_wanted_at is not null) as forms,
+    exists (select from instances where state = 'received' and error_code = 'instance_conflict') as aside),
+left_over as (
+  select exists (
+    select from steps s where s.state = 'waiting' and s.kind = any(:able) and (s.backbone is null or s.backbone = any(:backbones))
+      and (s.kind = 'aggregate' or s.bundle_digest = any(:bundles)) and s.not_before <= now()
+      and not exists (select from taken where taken.id = s.id)) as steps),
 started as (
   update jobs set state = 'running', started_at = now(), version = version + 1
   where id in (select j.id from jobs j join claimed c on c.job_id = j.id and c.kind = 'prepare'
@@ -52,8 +62,9 @@ started as (
 select claimed.id, claimed.attempts, claimed.job_id, claimed.instance_id, claimed.kind, claimed.backbone,
   claimed.bundle_digest, claimed.priority, i.media_type, coalesce(i.forced, false) as force, i.tenant_id,
   claimed.kind = 'infer' and (select waiting from image) > count(*) over () as rest, i.contests,
-  (select size from crew) < 2 as alone, j.steps_total = 2 as only, r.reading, claimed.waited_s, j.full_ensemble, j.traceparent
-from claimed join jobs j on j.id = claimed.job_id left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
+  (select size from crew) < 2 as alone, j.steps_total = 2 as only, r.reading, claimed.waited_s, j.full_ensemble, j.traceparent,
+  left_over.steps or chores.forms or chores.aside as more, chores.forms
+from left_over, chores, claimed join jobs j on j.id = claimed.job_id left join instances i on i.id = claimed.instance_id left join tenant_readings r on r.tenant_id = i.tenant_id order by claimed.id
 
 -- ahead --
 -- Tells whether a worker that runs images in batches has to prepare more before it infers: an image waits to be
