@@ -37,13 +37,13 @@ BACKBONES = tuple(f"net{n}" for n in range(5))
 WAITING = 2000  # THORAX_HIGH_WATER_STEPS
 CLAIMS, ERASURES, WARM = 400, 80, 20
 ASKED: list[tuple[ModuleType, list[str]]] = [
-    (recovery, ["any_open", "revive", "exhausted_jobs", "late_jobs"]),
-    (housekeeping, ["unserved_jobs", "delete_old_steps", "delete_old_keys"]),
+    (recovery, ["due", "revive", "exhausted_jobs", "late_jobs"]),
+    (housekeeping, ["due", "unserved_jobs", "delete_old_steps", "delete_old_keys"]),
     (ledger_metrics, ["open_work", "totals"]),
     (ledger, ["waiting"]),
 ]
 # `age_s`: old enough are 2000 steps, which a round deletes, in the small database too.
-VALUES: dict[str, Any] = {"max_attempts": 5, "deadline_s": 60, "quorum": 3, "age_s": 300}
+VALUES: dict[str, Any] = {"max_attempts": 5, "deadline_s": 60, "quorum": 3, "age_s": 300, "older_than_s": 5}
 # Jobs of one image, all done but the last; `:rows` counts predictions, five of each image. A job's steps are seven.
 FILL = """
 set session_replication_role = replica;
@@ -129,7 +129,8 @@ def asked() -> dict[str, TextClause]:
     """What the sweeper, Prometheus, the gateway and KEDA ask again and again."""
     found = {}
     for module, names in ASKED:
-        found |= {name: queries.load(str(module.__file__))[name] for name in names}
+        of = module.__name__.rpartition(".")[2]
+        found |= {f"{of}: {name}": queries.load(str(module.__file__))[name] for name in names}
     keda = next(yaml.safe_load_all((ROOT / "k8s/base/keda.yaml").read_text()))
     return found | {"KEDA's query": text(keda["spec"]["triggers"][0]["metadata"]["query"])}
 

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from aggregator.config import AggregatorSettings
+from aggregator.duties import run_once
 from thorax import queries
 from thorax.database import transactional
 from thorax.errors import Code
@@ -32,14 +33,23 @@ class Housekeeping:
         self._whole = transactional(engine)
         self._next_orphans = self._next_old = 0.0
         self.duties = (
-            self.enqueue_shadow_jobs,
-            self.fail_unserved,
-            self.expire,
-            self.erase_blobs,
+            self.do_due,
             self.delete_old,
             self.erase_orphans,
             self.chain_audit,
         )
+
+    def do_due(self) -> None:
+        """What there is to do, which one look tells. What a duty leaves to the next is there in the next round."""
+        with self._engine.connect() as connection:
+            due = connection.execute(_SQL["due"]).one()
+        wanted = {
+            self.enqueue_shadow_jobs: due.shadows,
+            self.fail_unserved: due.unserved,
+            self.expire: due.expired,
+            self.erase_blobs: due.expired or due.blobs,
+        }
+        run_once([duty for duty, any_ in wanted.items() if any_])
 
     def enqueue_shadow_jobs(self) -> None:
         """Jobs that have succeeded are repeated by the shadow bundle, if there is one (docs/adr/0011)."""

@@ -28,15 +28,24 @@ class Recovery:
         self._whole = transactional(engine)
         self._open = True
         self.duties = (self.recover,)
-        self._of_open_jobs = (self.revive, self.degrade, self.fail_exhausted, self.hint)
 
     def recover(self) -> None:
-        """All of the duties if a job is open: a round of an idle platform is one look."""
+        """What there is to do, which one look tells."""
         self._open = True  # unless it can be seen that none is
+        values = {
+            "max_attempts": self._settings.max_attempts,
+            "older_than_s": self._settings.hint_again_s,
+        }
         with self._engine.connect() as connection:
-            self._open = bool(connection.execute(_SQL["any_open"]).scalar_one())
-        if self._open:
-            run_once(self._of_open_jobs)
+            due = connection.execute(_SQL["due"], values).one()
+        self._open = due.open
+        wanted = {
+            self.revive: due.lapsed,
+            self.degrade: due.open,
+            self.fail_exhausted: due.lapsed or due.exhausted,
+            self.hint: due.overdue,
+        }
+        run_once([duty for duty, any_ in wanted.items() if any_])
 
     def pause_s(self) -> float:
         """Until the next round. Nothing of a job that comes while none is open can be overdue before."""

@@ -105,9 +105,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.worklist = Worklist(state.engine)
     state.looks = Looks(state.engine)
     state.jobs = JobService(state.engine, state.blobs, hints, state.notifications, state.looks)
-    state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints)
-    state.archive = Archive(state.engine, hints)
     state.settling = Settling(state.engine, hints)
+    state.filing = Filing(settings, state.engine, state.blobs, state.receiver, hints, state.settling)
+    state.archive = Archive(state.engine, hints)
     # The first callers find the keys here; without auth-service the gateway starts all the same.
     await asyncio.to_thread(state.keys, "any")
     async with background(state.notifications.run(), state.settling.run()):

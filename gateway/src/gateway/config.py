@@ -15,7 +15,7 @@ from thorax.settings import (
     Settings,
 )
 
-SHORTEST_QUIET_S = 1.0  # and so the longest time between two looks for studies that are due
+SHORTEST_QUIET_S = 1.0
 
 
 class GatewaySettings(Settings):

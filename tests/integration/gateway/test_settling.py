@@ -1,10 +1,17 @@
 """When the gateway looks again for studies that are due."""
 
+import asyncio
 from collections.abc import Callable
 from math import inf
 
 import psycopg
 import pytest
+
+from gateway.hints import HintSender
+from gateway.studies import settling
+from gateway.studies.settling import Settling
+from thorax.http.database import async_engine
+from thorax.work.hints import Hints, celery_app
 
 _STUDY = "insert into studies (id, tenant_id) values (gen_random_uuid(), gen_random_uuid()) returning id, tenant_id"
 _BUNDLE = "insert into bundles (digest, name, version, manifest, card) values ('b', 'n', '1', '{}', '')"
@@ -56,3 +63,41 @@ def test_studies_without_a_bundle_hold_up_no_others(database_url: str, url_as: C
         assert owner.execute("select study_id from arrivals where settles_at is null").fetchall() == [
             study[:1]
         ]
+
+
+def test_a_study_settles_where_it_was_filed_however_seldom_others_look(
+    database_url: str, url_as: Callable[[str], str], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settling, "LONGEST_S", 3600.0)
+
+    class Observed(Settling):
+        looked = asyncio.Event()
+
+        async def add_due_jobs(self) -> float:
+            next_in_s = await super().add_due_jobs()
+            self.looked.set()
+            return next_in_s
+
+    async def scenario() -> None:
+        engine = async_engine(url_as("thorax_gateway"))
+        settles = Observed(engine, HintSender(Hints(celery_app(redis_url))))
+        running = asyncio.create_task(settles.run())
+        async with (
+            await psycopg.AsyncConnection.connect(database_url.replace("+psycopg", "")) as owner,
+            asyncio.timeout(60),
+        ):
+            await settles.looked.wait()
+            study = await (await owner.execute(_STUDY)).fetchone()
+            await owner.execute(_BUNDLE)
+            await owner.execute("update bundles set active = true")
+            await owner.execute(_IMAGE, study)
+            await owner.execute(_ARRIVAL, (*(study or ()), 0.5))
+            await owner.commit()
+            settles.arrived()
+            await owner.set_autocommit(True)
+            while not await (await owner.execute("select id from jobs")).fetchone():
+                await asyncio.sleep(0.02)
+        running.cancel()
+        await engine.dispose()
+
+    asyncio.run(scenario())

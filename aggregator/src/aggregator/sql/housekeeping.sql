@@ -1,5 +1,12 @@
 -- The sweeper's housekeeping: what has expired, jobs that no worker serves, what is to be erased, what is old.
 
+-- due --
+-- Tells which of the duties may have anything to do.
+select exists (select from bundles where shadow_share is not null) as shadows,
+  exists (select from steps where state = 'waiting' and created_at < now() - interval '1 hour') as unserved,
+  exists (select from jobs where expires_at < now()) or exists (select from tenants_pending_deletion) as expired,
+  exists (select from blobs_pending_deletion) as blobs
+
 -- enqueue_shadow_jobs --
 -- Lets the shadow bundle, if there is one, repeat jobs that have succeeded (docs/adr/0011).
 select enqueue_shadow_jobs(:at_most)

@@ -1,8 +1,12 @@
 -- The sweeper's duties to the ledger: steps that were dropped, have failed too often, are late or were overlooked.
 
--- any_open --
--- Tells whether a job is open.
-select exists (select from jobs where state in ('queued', 'running'))
+-- due --
+-- Tells whether a job is open, and which of the duties have anything to do.
+select exists (select from jobs where state in ('queued', 'running')) as open,
+  exists (select from steps where state = 'running' and lease_until < now()) as lapsed,
+  exists (select from steps where state = 'waiting' and attempts >= :max_attempts) as exhausted,
+  exists (select from steps where state = 'waiting' and not_before <= now()
+    and hinted_at < now() - make_interval(secs => :older_than_s)) as overdue
 
 -- revive --
 -- Makes steps whose lease ran out claimable again.

@@ -21,6 +21,7 @@ from gateway.dimse.scp import StorageSCP
 from gateway.dimse.spool import use_spool_files
 from gateway.hints import HintSender
 from gateway.studies.filing import Filing
+from gateway.studies.settling import Settling
 from gateway.uploads.accept import Acceptance
 from gateway.uploads.receive import Receiver
 from thorax import database, metrics, telemetry
@@ -51,9 +52,11 @@ def main() -> None:
         engine = async_engine(url, pooled=settings.database_pooled)
         blobs = BlobStore(settings.blobs)
         hints = HintSender(Hints(celery_app(settings.redis_url.get_secret_value())))
+        settling = Settling(engine, hints)
+        stack.callback(portal.start_task_soon(settling.run).cancel)
         scp = StorageSCP(
             aes,
-            Filing(settings, engine, blobs, Receiver(settings, blobs), hints),
+            Filing(settings, engine, blobs, Receiver(settings, blobs), hints, settling),
             Acceptance(settings, engine, blobs, hints),
             portal,
             max_bytes=settings.max_body_bytes,

@@ -11,6 +11,7 @@ from gateway.config import GatewaySettings
 from gateway.hints import HintSender
 from gateway.studies import queries
 from gateway.studies.header import HEAD_BYTES, Identifiers, identify
+from gateway.studies.settling import Settling
 from gateway.uploads.receive import Receiver, discard, read_head
 from thorax.errors import Code, CodedError
 from thorax.http.database import tenant_autocommit
@@ -55,9 +56,10 @@ class Filing:
         blobs: BlobStore,
         receiver: Receiver,
         hints: HintSender,
+        settling: Settling,
     ) -> None:
         self._settings, self._engine, self._blobs, self._receiver = settings, engine, blobs, receiver
-        self._hints = hints
+        self._hints, self._settling = hints, settling
 
     async def file(
         self,
@@ -106,6 +108,8 @@ class Filing:
             )
         if verdict in ("known", "full"):
             await discard(self._blobs, [image])
+        if verdict == "filed":
+            self._settling.arrived()
         if verdict == "conflict":
             self._hints.prepare(1)  # a worker compares the pixels
         if verdict == "full":
