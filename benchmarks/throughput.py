@@ -2,7 +2,8 @@
 
 The loop runs one process per core on decoded images and stores nothing. The platform receives a
 525 kB JPEG over HTTP, decodes it in its sandbox, keeps every step in Postgres (fsync on), and stores findings and
-heatmaps. Rounds alternate, so that a busy machine slows both.
+heatmaps. Rounds alternate, so that a busy machine slows both. All networks of the bundle answer (`?full=true`), since the loop
+runs all. It ends within ten minutes: on a busy machine with fewer rounds, and the share by CPU is then the figure to go by.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from thorax.schema import migrate
 
 CORES = len(os.sched_getaffinity(0))
 CLIENTS = 8
+ROUNDS_S = 330  # no round begins later, nor one that would end much later
 AROUND = ("gateway", "aggregator", "sweeper", "postgres", "valkey")
 
 
@@ -174,15 +176,18 @@ def measure(
 
     def clients() -> list[Client]:
         token = platform.issuer.token(tenant)  # a new one each time: it expires after ten minutes
-        return [Client(platform.base, token, image) for _ in range(CLIENTS)]
+        return [Client(platform.base, token, image, "?full=true") for _ in range(CLIENTS)]
 
-    tenant = uuid4()
+    tenant, started_at = uuid4(), time.perf_counter()
     families = {name: process.pid for name, process in platform.processes.items()} | dict(stores)
     load(clients(), CLIENTS)
     loop.round()
-    ratios, bare_ms, own = [], [], 0.0
+    ratios, bare_ms, own = list[float](), list[float](), 0.0
     used: dict[str, float] = defaultdict(float)
     for number in range(rounds):
+        past = time.perf_counter() - started_at
+        if number and past + past / number > ROUNDS_S:
+            break
         first, cpu = loop.round()
         ready = clients()
         before, mine, began = family_cpu(families), time.process_time(), time.perf_counter()
@@ -190,13 +195,16 @@ def measure(
         rate = images / (time.perf_counter() - began)
         own += time.process_time() - mine
         for name, seconds in family_cpu(families).items():
-            used[name] += (seconds - before.get(name, 0)) / (rounds * images) * 1000
+            used[name] += (seconds - before.get(name, 0)) / images * 1000
         second, _ = loop.round()
         bare_ms.append(cpu)
         ratios.append(rate / ((first + second) / 2))
         print(
             f"round {number + 1}: bare {first:.2f} and {second:.2f}/s, platform {rate:.2f}/s", file=sys.stderr
         )
+    rounds = len(ratios)
+    used = defaultdict(float, {name: cpu / rounds for name, cpu in used.items()})
+    print(f"load {os.getloadavg()[0]:.0f}, {rounds} rounds of {images} images")
     print(f"| {'figure':<58} | {'measured':>16} | {'goal':>14} |\n|{'-' * 60}|{'-' * 17}:|{'-' * 15}:|")
     row("studies/s, share of the bare loop (median of rounds)", f"{statistics.median(ratios):.1%}", "≥ 95 %")
     share = statistics.median(bare_ms) / sum(used.values())

@@ -5,6 +5,8 @@ step, a backbone of a registered bundle. No id, no name and nothing that a clien
 """
 
 import sys
+import threading
+from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import Counter, Histogram, Info, start_http_server
 
@@ -25,6 +27,13 @@ def serve(settings: Settings) -> None:
         return
     Info("thorax_build", "The version that runs").info({"version": VERSION})
     try:
-        start_http_server(settings.metrics_port, settings.metrics_host)
+        server, _ = start_http_server(settings.metrics_port, settings.metrics_host)
     except OSError as error:
         sys.exit(f"THORAX_METRICS_PORT {settings.metrics_port} cannot be used: {error.strerror}.")
+    threading.Thread(target=_calmly, args=[server], daemon=True).start()
+
+
+def _calmly(server: WSGIServer) -> None:
+    """Serve on in this thread. (The library's own looks twice a second whether to stop.)"""
+    server.shutdown()
+    server.serve_forever(poll_interval=3600)

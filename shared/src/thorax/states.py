@@ -6,9 +6,7 @@ from uuid import UUID
 
 # Jobs of the open API belong to this tenant; reading one also takes its capability.
 ANONYMOUS_TENANT = UUID("00000000-0000-0000-0000-00000000a707")
-ALIVE_S = (
-    30  # a process that gave no sign of life for so long counts as dead; it gives one every five seconds
-)
+ALIVE_S = 30  # a process that gave no sign of life for so long counts as dead; it gives one every ten seconds
 JOBS_CHANNEL = (
     "thorax_jobs"  # NOTIFY: tenant, job, version and state; empty state: erased (see `tell_of_job`)
 )

@@ -2,6 +2,7 @@
 
 import re
 import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -38,6 +39,7 @@ def test_alive_and_ready(platform: Platform) -> None:
     assert httpx.get(f"{platform.base}/healthz").json() == {"status": "alive", "version": VERSION}
     answer = httpx.get(f"{platform.base}/readyz")
     assert (answer.status_code, answer.json()) == (200, {"ready": True, "missing": []})
+    assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60
 
 
 def test_readyz_names_what_is_missing(platform: Platform) -> None:
@@ -56,7 +58,7 @@ def test_past_the_high_water_mark_it_is_alive_and_not_ready(closed: Platform) ->
     assert httpx.get(f"{closed.base}/healthz").status_code == 200
     answer = httpx.get(f"{closed.base}/readyz")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
-    assert [reason.split(":")[0] for reason in answer.json()["missing"]] == ["capacity"]
+    assert "capacity" in {reason.split(":")[0] for reason in answer.json()["missing"]}
 
 
 def test_without_the_broker_uploads_are_accepted_and_done(platform: Platform) -> None:

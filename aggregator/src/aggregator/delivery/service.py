@@ -52,6 +52,7 @@ class Deliveries:
         self, engine: Engine, seal: Seal | None, channels: Mapping[str, Channel], *, threads: int = 4
     ) -> None:
         self._engine, self._seal, self._channels = transactional(engine), seal, channels
+        self._autocommit = engine
         self._threads, self._pool = threads, ThreadPoolExecutor(threads, "deliver")
         self._looking, self._changed, self._stopping = Lock(), Condition(), Event()
         self._under_way = dict[tuple[UUID, int], tuple[Row[Any], float]]()
@@ -60,7 +61,7 @@ class Deliveries:
 
     def mark_dead(self) -> None:
         """Give up what has taken its process along as often as it may, of any kind."""
-        with self._engine.begin() as connection:
+        with self._autocommit.begin() as connection:
             values = {"max_attempts": MAX_CRASHES, "code": str(Code.STEP_DEAD)}
             connection.execute(_SQL["mark_dead"], values)
 

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from email.utils import formatdate
 from types import FrameType
 from typing import Any
 from uuid import uuid4
@@ -55,6 +56,8 @@ class DeadlineProtocol(HttpToolsProtocol):
         if size > MAX_HEADER_BYTES:
             self._refusal = CodedError(Code.HEADER_TOO_LARGE)
             raise self._refusal  # stops the parser, whereupon uvicorn asks for `send_400_response`
+        date = (b"date", formatdate(usegmt=True).encode())
+        self.server_state.default_headers = [date, *self.config.encoded_headers]
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
@@ -129,11 +132,10 @@ class _Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        """Wait for a signal, and keep the time for the Date header. (uvicorn's own loop looks ten times a second.)"""
+        """Wait for a signal. (uvicorn's own loop looks ten times a second, and keeps the time for the Date header.)"""
         self._loop = asyncio.get_running_loop()
-        while not await self.on_tick(0):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_exit.wait(), 1)
+        if not self.should_exit:
+            await self._told_to_exit.wait()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Note the signal, between any two steps of this thread; before the loop runs, it will look by itself."""
@@ -164,7 +166,6 @@ def serve(
         access_log=False,
         server_header=False,
         proxy_headers=False,  # uvicorn would trust X-Forwarded-For from any process on this machine
-        date_header=True,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=grace_s,
         backlog=4096,

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from thorax import queries
 from thorax.work import ledger
 
-BEAT_S = 5.0
+BEAT_S = 10.0
 STUCK_S = 300.0  # no claim may keep a process busy for longer; a liveness probe then lets it be restarted
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)

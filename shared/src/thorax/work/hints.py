@@ -34,6 +34,7 @@ def celery_app(redis_url: str, name: str = "thorax") -> Celery:
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
             "health_check_interval": 10,
+            "priority_steps": [0],  # one key for each queue is waited at, not four
         },
         broker_connection_timeout=1,
         broker_channel_error_retry=True,  # a broker that is out of memory recovers
