@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from thorax import queries
 from thorax.states import PRIORITY_NAMES, DestinationKind, JobState, StepKind
 from thorax.storage import BlobStore
+from thorax.work.hints import Hints
 
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
@@ -25,8 +26,8 @@ _SERVICES = [("model-worker",), ("aggregator",), ("sweeper",)]
 class LedgerMetrics(Collector):
     """Reads the ledger for each scrape. While the database is away it says that only (`thorax_ledger_up` 0)."""
 
-    def __init__(self, engine: Engine, blobs: BlobStore) -> None:
-        self._engine, self._blobs = engine, blobs
+    def __init__(self, engine: Engine, blobs: BlobStore, hints: Hints) -> None:
+        self._engine, self._blobs, self._hints = engine, blobs, hints
 
     def describe(self) -> list[GaugeMetricFamily]:
         """Nothing: the registry would otherwise read the database to learn names."""
@@ -37,11 +38,14 @@ class LedgerMetrics(Collector):
         if room := self._blobs.room():
             yield GaugeMetricFamily("thorax_blob_store_free_bytes", "Free bytes of the images' disk", room[0])
             yield GaugeMetricFamily("thorax_blob_store_bytes", "All bytes of the images' disk", room[1])
+        answers = self._hints.arrive()
+        yield GaugeMetricFamily("thorax_broker_up", "Whether the broker answers", answers)
         try:
             with self._engine.connect() as connection:
                 open_work = connection.execute(_SQL["open_work"]).all()
                 totals = connection.execute(_SQL["totals"]).one()
                 deliveries = connection.execute(_SQL["deliveries"]).all()
+                backbones = connection.execute(_SQL["backbones"]).all()
         except SQLAlchemyError as error:
             _log.warning("ledger_not_read", error=type(error).__name__)
             yield GaugeMetricFamily("thorax_ledger_up", "Whether the ledger could be read", 0)
@@ -62,6 +66,9 @@ class LedgerMetrics(Collector):
         living: dict[tuple[str, ...], int] = {(name,): size for name, size in totals.processes.items()}
         signs = "Processes that gave a sign of life"
         yield _counts("thorax_processes", signs, ["service"], _SERVICES, living)
+        able: dict[tuple[str, ...], int] = {(row.backbone,): row.size for row in backbones}
+        workers = "Living workers that run a backbone of the active bundle"
+        yield _counts("thorax_backbone_workers", workers, ["backbone"], [*able], able)
 
 
 def _counts(

@@ -20,6 +20,7 @@ from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.notices import Notices
 from aggregator.recovery import Recovery
 from aggregator.retention import Retention
+from thorax.certificates import Certificates, of_folder
 from thorax.leaving import leave
 from thorax.sealing import delivery_seal
 from thorax.settings import load
@@ -102,9 +103,12 @@ def main() -> None:
     process = Process("sweeper", settings, connections=CONNECTIONS)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
     blobs = BlobStore(settings.blobs)
-    REGISTRY.register(LedgerMetrics(process.engine, blobs))
+    hints = Hints(process.app)
+    REGISTRY.register(LedgerMetrics(process.engine, blobs, hints))
     REGISTRY.register(Drift(process.engine))
-    recovery = Recovery(settings, process.engine, Hints(process.app))
+    if folder := settings.dicom_tls_folder:
+        REGISTRY.register(Certificates(lambda: of_folder(folder)))
+    recovery = Recovery(settings, process.engine, hints)
     housekeeping = Housekeeping(settings, process.engine, blobs)
     seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None
     archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs, settings.dicom_tls_folder))

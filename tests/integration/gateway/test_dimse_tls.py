@@ -1,11 +1,14 @@
 """C-STORE over TLS with client certificates: dcmtk and pynetdicom as senders, and those that must stay outside."""
 
+import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
@@ -107,6 +110,14 @@ def test_old_versions_of_tls_are_refused(scp: Scp, hospital: Authority, modality
     old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     old.set_ciphers("DEFAULT@SECLEVEL=0")
     assert not associate(scp, old).is_established
+
+
+def test_prometheus_is_told_when_the_certificate_ends(scp: Scp) -> None:
+    told = httpx.get(f"http://127.0.0.1:{scp.metrics}/metrics").text
+    (until,) = re.findall(
+        r'^thorax_certificate_until_seconds{certificate="thorax.pem"} (\S+)$', told, re.MULTILINE
+    )
+    assert 0 < float(until) - time.time() <= 86400
 
 
 def context_of(authority: Authority, client: Issued | None) -> ssl.SSLContext:

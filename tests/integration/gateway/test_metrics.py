@@ -1,6 +1,5 @@
 """Metrics of real processes: at ports of their own, with the ledger's numbers, as a real Prometheus sees them."""
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -11,11 +10,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.factories.certificates import Authority
-from tests.factories.https import Receiver, receiver
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.platform import Platform, finished, post
-from tests.factories.prometheus import alertmanager, prometheus
+from tests.factories.prometheus import prometheus
 
 KINDS = ("webhook", "dicomweb", "dicom")
 WAITING = "select kind, priority, count(*) from steps where state = 'waiting' group by kind, priority"
@@ -105,6 +102,10 @@ def test_the_sweeper_reads_the_ledger_at_each_scrape(
     assert {kind for kind, _ in told} == {"webhook", "dicomweb", "dicom"}
     assert told == {key: deliveries.get(key, 0) for key in product(KINDS, ("waiting", "sending", "dead"))}
     assert samples(text, "thorax_ledger_derivations") == {(): 0}
+    backbones = {(spec.name,) for spec in platform.bundle.manifest.backbones}
+    assert samples(text, "thorax_backbone_workers").keys() == backbones
+    assert samples(text, "thorax_broker_up") == {(): 1}
+    assert samples(text, "thorax_beat_seconds")["sweeper",] > 0
 
 
 @pytest.mark.slow
@@ -128,34 +129,6 @@ def test_prometheus_shows_what_sql_says_within_a_scrape_however_many_gateways(
             assert _value(asked, "sum(thorax_jobs_accepted_total)") >= 40
             for job in jobs:
                 client.delete(job)
-
-
-@pytest.mark.slow
-def test_an_alert_fires_and_clears_when_a_worker_stops_and_comes_back(
-    platform: Platform, authority: Authority, tmp_path: Path
-) -> None:
-    with (
-        receiver(authority.issue("pager")) as pager,
-        alertmanager(tmp_path, pager.url, authority.certificate) as port,
-        prometheus(tmp_path, platform.metrics, alertmanager=port) as asked,
-    ):
-        _until(lambda: _value(asked, 'thorax_processes{service="model-worker"}') == 1)
-        platform.processes["worker-0"].terminate()
-        platform.processes["worker-0"].wait(60)
-        try:
-            assert _paged(pager, "ProcessMissing") == ("firing", "No model-worker gives a sign of life.")
-        finally:
-            platform.start("worker-0")
-            platform.wait_ready()
-        assert _paged(pager, "ProcessMissing")[0] == "resolved"
-
-
-def _paged(pager: Receiver, name: str) -> tuple[str, str]:
-    """State and sentence of the next message about an alert."""
-    while True:
-        for alert in json.loads(pager.posted.get(timeout=60).body)["alerts"]:
-            if alert["labels"]["alertname"] == name:
-                return alert["status"], alert["annotations"]["summary"]
 
 
 def _value(asked: httpx.Client, query: str) -> float:

@@ -26,3 +26,11 @@ select (select count(*) from steps where state = 'dead') as dead,
 -- Counts deliveries that have not arrived, by kind of destination.
 select x.kind, d.state, count(*) as size from deliveries d join destinations x on x.id = d.destination_id
 where d.state <> 'delivered' group by x.kind, d.state
+
+-- backbones --
+-- Counts the living workers that can run each backbone of the active bundle.
+select b.item ->> 'name' as backbone, count(w.id) as size
+from bundles a cross join jsonb_array_elements(a.manifest -> 'backbones') b (item)
+left join workers w on w.seen_at > now() - make_interval(secs => :alive_s) and a.digest = any (w.bundles)
+  and b.item ->> 'name' = any (w.backbones)
+where a.active group by b.item ->> 'name'

@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from anyio.lowlevel import checkpoint
+from prometheus_client import REGISTRY
 from pynetdicom import AE
 
 from gateway.dimse.config import DimseSettings, read_aes
@@ -25,6 +26,7 @@ from gateway.studies.settling import Settling
 from gateway.uploads.accept import Acceptance
 from gateway.uploads.receive import Receiver
 from thorax import database, metrics, telemetry
+from thorax.certificates import Certificates, valid_until
 from thorax.http.database import async_engine
 from thorax.leaving import leave
 from thorax.settings import load
@@ -68,6 +70,9 @@ def main() -> None:
             ae.start_server(place, block=False, ssl_context=settings.tls(), evt_handlers=scp.handlers())
         except OSError as error:
             sys.exit(f"THORAX_DICOM_PORT: can't listen at {place[0]}:{place[1]}: {error.strerror or error}.")
+        if own := settings.dicom_tls_certificate:
+            until = {own.name: valid_until(own)}  # of what was loaded, whatever the file becomes
+            REGISTRY.register(Certificates(lambda: until))
         gc.freeze()  # pynetdicom collects all garbage twice a minute, of which what was imported would be most
         _log.info("listening", host=place[0], port=place[1], titles=sorted(aes))
         beat(settings, portal)

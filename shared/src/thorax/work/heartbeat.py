@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Self
 
 import structlog
+from prometheus_client import Gauge
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -15,6 +16,7 @@ from thorax.work import ledger
 
 BEAT_S = 10.0
 STUCK_S = 300.0  # no claim may keep a process busy for longer; a liveness probe then lets it be restarted
+_BEAT = Gauge("thorax_beat_seconds", "When this process last said that it lives (Unix time)", ["service"])
 _SQL = queries.load(__file__)
 _log = structlog.get_logger(__name__)
 
@@ -53,6 +55,7 @@ class Heartbeat(threading.Thread):
 
     def __enter__(self) -> Self:
         """Begin."""
+        _BEAT.labels(self._service).set_to_current_time()
         self.start()
         return self
 
@@ -87,3 +90,4 @@ class Heartbeat(threading.Thread):
             self._file.touch()
         with self._engine.begin() as connection:
             connection.execute(_SQL["beat"], row)
+        _BEAT.labels(self._service).set_to_current_time()

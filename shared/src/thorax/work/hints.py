@@ -56,6 +56,13 @@ class Hints:
             app.conf.broker_url, socket_timeout=2, socket_connect_timeout=2, retry=once_more
         )
 
+    def arrive(self) -> bool:
+        """Whether the broker answers now."""
+        try:
+            return bool(self._broker.ping())
+        except RedisError:
+            return False
+
     def send(self, queues: Iterable[str]) -> None:
         """One hint for each entry of `queues`; several for one queue wake several workers.
 

@@ -2,7 +2,9 @@
 
 from prometheus_client import Counter, Histogram
 
+from thorax.errors import Code
 from thorax.metrics import LONG_SECONDS
+from thorax.states import OPEN_PRIORITY, PRIORITY_NAMES, JobState
 
 QUEUE_SECONDS = Histogram(
     "thorax_step_queue_seconds",
@@ -23,3 +25,10 @@ JOBS_ENDED = Counter(
 JOB_SECONDS = Histogram(
     "thorax_job_seconds", "From the upload to the result", ["priority"], buckets=LONG_SECONDS
 )
+
+# What alerts are about begins with 0: of a series that begins with 1, Prometheus sees no increase.
+OUR_FAULTS = (Code.STEP_DEAD, Code.BUNDLE_MISSING, Code.INTERNAL)
+for _code in OUR_FAULTS:
+    JOBS_ENDED.labels(JobState.FAILED, _code)
+for _rank in range(OPEN_PRIORITY + 1):
+    JOB_SECONDS.labels(PRIORITY_NAMES[_rank])

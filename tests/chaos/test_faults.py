@@ -1,0 +1,302 @@
+"""Faults staged for real: each makes its alert fire by the shipped rules, and is on the panel and in the runbook that the alert names.
+
+Prometheus is real, its rules are `ops/alerts.yml` sixty times as fast (see `HURRY`), and Alertmanager calls. What grows by itself (age, drift, what was
+refused) is staged for all before the first test.
+"""
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+import pytest
+from pynetdicom import AE
+
+from local_stack.roles import create_database
+from local_stack.server import free_port
+from tests.factories.bundles import finding_points, make_bundle
+from tests.factories.certificates import Authority
+from tests.factories.https import Receiver, receiver
+from tests.factories.images import chest_dicom, chest_png
+from tests.factories.platform import Platform, finished, post
+from tests.factories.prometheus import OPS, aim, alertmanager, hurried, prometheus
+from tests.factories.stores import Postgres, Valkey, login
+from thorax.operating_points import MapScale
+from thorax.schema import migrate
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+T = TypeVar("T")
+PATIENCE_S = 150
+RUNBOOK = OPS.parent / "docs/operations.md"
+PANELS = {
+    panel["title"]: panel for panel in json.loads((OPS / "grafana-dashboard.json").read_text())["panels"]
+}
+WORKERS = ("worker-0", "worker-1")
+LOOKED_AT, REFUSED, SLOW = 10, 8, 30  # jobs, of ten images, of ten files, of one
+NARROW = "worker-narrow"
+DISK_BYTES = 64_000_000
+
+
+class Scene:
+    """A platform, its stores, and a Prometheus that watches."""
+
+    def __init__(self, folder: Path, platform: Platform, postgres: Postgres, valkey: Valkey) -> None:
+        self.folder, self.platform, self.postgres, self.valkey = folder, platform, postgres, valkey
+        self.client = platform.client(platform.tenant())
+        self.asked: httpx.Client
+        self.pager: Receiver
+
+    def fires(self, alert: str, **labels: str) -> None:
+        """Wait for an alert; the panel that it names shows something, and the runbook has an entry."""
+        (annotations,) = until(lambda: [a["annotations"] for a in self._firing(alert, labels)][:1])
+        targets = [hurried(target["expr"]) for target in PANELS[annotations["panel"]]["targets"]]
+        until(lambda: any(map(self._shown, targets)))
+        assert f"\n## {alert}\n" in RUNBOOK.read_text()
+
+    def clears(self, alert: str) -> None:
+        """Wait until an alert does not fire any more."""
+        until(lambda: not self._firing(alert, {}))
+
+    def paged(self, alert: str) -> tuple[str, str]:
+        """State and sentence of the next message of Alertmanager's about an alert."""
+        while True:
+            for told in json.loads(self.pager.posted.get(timeout=PATIENCE_S).body)["alerts"]:
+                if told["labels"]["alertname"] == alert:
+                    return told["status"], told["annotations"]["summary"]
+
+    def start(self, *names: str) -> None:
+        """Start processes, and let Prometheus know of them."""
+        for name in names:
+            self.platform.start(name)
+        aim(self.folder, self.platform.metrics)
+
+    def end(self, *names: str) -> None:
+        """End processes, of which Prometheus still knows."""
+        for name in names:
+            self.platform.processes[name].send_signal(signal.SIGCONT)
+            self.platform.processes[name].terminate()
+        for name in names:
+            self.platform.processes.pop(name).wait(60)
+
+    def send(self, *names: str, number: signal.Signals) -> None:
+        """Send processes a signal."""
+        for name in names:
+            self.platform.processes[name].send_signal(number)
+
+    def job(self, *seeds: int) -> str:
+        """Where a new job is, of an image for each seed."""
+        answer = post(self.client, *(chest_png(seed, 64) for seed in seeds))
+        assert answer.status_code == 202, answer.text
+        return answer.headers["location"]
+
+    def _firing(self, alert: str, labels: dict[str, str]) -> list[dict[str, Any]]:
+        found = self._get("alerts").get("alerts", [])
+        wanted = {"alertname": alert, **labels}.items()
+        return [each for each in found if each["state"] == "firing" and wanted <= each["labels"].items()]
+
+    def _shown(self, query: str) -> bool:
+        found = self._get("query", query=query).get("result", [])
+        return any(not math.isnan(float(each["value"][1])) for each in found)
+
+    def _get(self, path: str, **query: str) -> dict[str, Any]:
+        try:
+            return dict(self.asked.get(path, params=query).raise_for_status().json()["data"])
+        except httpx.HTTPError:  # it is not up yet
+            return {}
+
+
+def until(found: Callable[[], T]) -> T:
+    """What is found, once it is."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (what := found()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return what
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A small disk, where this user may mount one; else a folder."""
+    folder = tmp_path_factory.mktemp("disk")
+    words = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", str(folder)]
+    mounted = os.geteuid() == 0 and subprocess.run(words, check=False).returncode == 0
+    yield folder
+    if mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Scene]:
+    """A platform that analysed other images than its bundle's card expects, refused many, and has an old key and old certificates."""
+    folder = tmp_path_factory.mktemp("faults")
+    authority = Authority(folder, "authority")  # for a day
+    (folder / "tls").mkdir()
+    shutil.copy(authority.certificate, folder / "tls" / "pacs.ca.pem")
+    with ExitStack() as running:
+        postgres = running.enter_context(Postgres(folder / "postgres", fast=True))
+        valkey = running.enter_context(Valkey(folder / "valkey", persistent=False))
+        platform = running.enter_context(_platform(folder, disk, postgres, valkey))
+        scene = Scene(folder, platform, postgres, valkey)
+        _age(platform)
+        jobs = [scene.job(*range(10 * n, 10 * n + 10)) for n in range(LOOKED_AT)]
+        files = [chest_dicom(n, 64)[: 2000 + n] for n in range(10)]
+        broken = [post(scene.client, *files).headers["location"] for _ in range(REFUSED)]
+        assert {finished(scene.client, job)["state"] for job in jobs} == {"succeeded"}
+        assert {finished(scene.client, job)["state"] for job in broken} == {"failed"}
+        scene.pager = running.enter_context(receiver(authority.issue("pager")))
+        port = running.enter_context(alertmanager(folder, scene.pager.url, authority.certificate))
+        scene.asked = running.enter_context(prometheus(folder, platform.metrics, alertmanager=port))
+        until(lambda: scene._get("query", query="up").get("result"))
+        yield scene
+
+
+def _platform(folder: Path, disk: Path, postgres: Postgres, valkey: Valkey) -> Platform:
+    points = [finding_points(0.04, 0.2, prevalence=0.1)] * 5
+    scale = MapScale(unit="logit", full=(1, 1, 1, 1, 1), cuts=(0.5, 0.5, 0.5, 0.5, 0.5))
+    bundle = make_bundle(folder / "models" / "tiny", 2, format=2, operating_points=points, maps=scale)
+    owner = create_database(postgres, "thorax")
+    migrate(owner)
+    secret = folder / "secret"
+    secret.write_text("of destinations' credentials and signing keys")
+    settings = {
+        "THORAX_BLOBS": str(disk / "blobs"),
+        "THORAX_MAX_ATTEMPTS": "2",
+        "THORAX_HINT_AGAIN_S": "1",
+        "THORAX_DELIVERY_SECRET_FILE": str(secret),
+        "THORAX_DICOM_TLS_FOLDER": str(folder / "tls"),
+        "THORAX_AUTH_SECRET_FILE": str(secret),
+        "THORAX_AUTH_PORT": str(free_port()),
+    }
+    return Platform(
+        folder, bundle, lambda role: login(postgres, "thorax", role), owner, valkey.url,
+        settings=settings, own_settings={NARROW: {"THORAX_BACKBONES": "tiny_0"}},
+    )  # fmt: skip
+
+
+def _age(platform: Platform) -> None:
+    """An auth-service whose key is as old as if nobody had rotated it for 200 days."""
+    platform.start("auth")
+    aged = "update auth.signing_keys set active_from = active_from - interval '200 days' returning kid"
+    until(lambda: platform.sql(aged))
+    platform.kill("auth")
+    platform.start("auth")
+
+
+def test_the_sweeper_is_dead(scene: Scene) -> None:
+    scene.platform.kill("sweeper")
+    scene.fires("SweeperMissing")
+    told = "No sweeper answers Prometheus: what waits is not known."
+    assert scene.paged("SweeperMissing") == ("firing", told)
+    scene.start("sweeper")
+    scene.clears("SweeperMissing")
+    assert scene.paged("SweeperMissing") == ("resolved", told)
+
+
+def test_postgres_is_away(scene: Scene) -> None:
+    scene.postgres.kill()
+    scene.fires("DatabaseAway")
+    scene.postgres.start()
+    scene.clears("DatabaseAway")
+    scene.platform.wait_ready()
+    assert finished(scene.client, scene.job(201))["state"] == "succeeded"
+
+
+def test_the_broker_is_away(scene: Scene) -> None:
+    scene.valkey.kill()
+    job = scene.job(202)
+    scene.fires("BrokerAway")
+    scene.valkey.start()
+    scene.clears("BrokerAway")
+    assert finished(scene.client, job)["state"] == "succeeded"
+
+
+def test_the_disk_is_nearly_full(scene: Scene, disk: Path) -> None:
+    if not disk.is_mount():
+        pytest.skip("only root may mount a small disk")
+    filler = disk / "filler"
+    room = os.statvfs(disk)
+    filler.write_bytes(bytes(room.f_bavail * room.f_frsize - DISK_BYTES // 100))
+    answer = post(scene.client, chest_png(203, 64))
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    scene.fires("DiskFills")
+    filler.unlink()
+    scene.clears("DiskFills")
+
+
+def test_a_pacs_refuses(scene: Scene) -> None:
+    pacs = AE("PACS")
+    pacs.require_called_aet = True
+    pacs.add_supported_context("1.2.840.10008.1.1")
+    server = pacs.start_server(("127.0.0.1", 0), block=False)
+    tenant = scene.platform.tenant()
+    try:
+        _destine(scene.platform, tenant, f"dicom://127.0.0.1:{server.server_address[1]}/OTHER")
+        with scene.platform.client(tenant) as client:
+            job = post(client, chest_dicom(204, 64), name="chest.dcm").headers["location"]
+            finished(client, job)
+            scene.fires("DeliveriesDead", kind="dicom")
+    finally:
+        server.shutdown()
+
+
+def _destine(platform: Platform, tenant: UUID, url: str) -> None:
+    with platform.client(scope="admin") as admin:
+        answer = admin.put(f"/v1/admin/tenants/{tenant}/destinations/pacs", json={"url": url})
+        assert answer.status_code == 200, answer.text
+
+
+def test_an_image_was_lost(scene: Scene, disk: Path) -> None:
+    scene.send(*WORKERS, number=signal.SIGSTOP)
+    job = scene.job(205)
+    ((image,),) = scene.platform.sql(
+        "select i.id from jobs j join instances i using (study_id) where j.id = %s", job.rpartition("/")[2]
+    )
+    shutil.rmtree(disk / "blobs" / "instances" / str(image))
+    scene.send(*WORKERS, number=signal.SIGCONT)
+    assert finished(scene.client, job)["error"]["code"] == "step_gave_up"
+    scene.fires("JobsFail")
+    scene.fires("StepsDead")
+
+
+def test_a_worker_is_stuck_and_work_waits(scene: Scene) -> None:
+    scene.send(*WORKERS, number=signal.SIGSTOP)
+    jobs = [scene.job(300 + n) for n in range(SLOW)]
+    scene.platform.sql(
+        "update jobs set created_at = now() - interval '10 minutes' where state in ('queued', 'running')"
+    )
+    scene.fires("ProcessStuck", service="model-worker")
+    scene.fires("WorkWaits", priority="routine")
+    scene.send(*WORKERS, number=signal.SIGCONT)
+    assert {finished(scene.client, job)["state"] for job in jobs} == {"succeeded"}
+    scene.fires("ResultsSlow")
+    scene.clears("WorkWaits")
+    scene.clears("ProcessStuck")
+
+
+def test_no_worker_is_left_and_then_none_for_a_network(scene: Scene) -> None:
+    scene.end(*WORKERS)
+    scene.fires("ProcessMissing", service="model-worker")
+    scene.start(NARROW)
+    scene.fires("NoWorkerForBackbone", backbone="tiny_1")
+    scene.clears("ProcessMissing")
+    scene.start(*WORKERS)
+    scene.clears("NoWorkerForBackbone")
+
+
+def test_the_key_is_old_and_a_certificate_ends(scene: Scene) -> None:
+    scene.fires("SigningKeyOld")
+    scene.fires("CertificateEnds", job="sweeper", certificate="pacs.ca.pem")
+
+
+def test_the_images_are_others_than_the_card_expects(scene: Scene) -> None:
+    scene.fires("Drift")
+    scene.fires("ManyRefused")
