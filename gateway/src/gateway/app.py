@@ -9,7 +9,7 @@ import httpx
 from fastapi import FastAPI
 from redis.asyncio import Redis
 
-from gateway import admin, audit, auth_proxy, bundles, health
+from gateway import admin, audit, auth_proxy, bundles, health, retention
 from gateway.audit import Looks
 from gateway.config import GatewaySettings
 from gateway.deliveries import destinations
@@ -66,7 +66,7 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(jobs.jobs, events.router, images.jobs, fhir.router),
         *(jobs.anonymous, images.anonymous),
         *(destinations.router, deliveries.router, bundles.router, readings.own, readings.administration),
-        *(admin.router, audit.router, health.router, auth_proxy.router),
+        *(admin.router, audit.router, retention.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )
     servers = [{"url": "/", "description": "This server."}]

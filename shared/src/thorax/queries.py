@@ -7,6 +7,7 @@ from sqlalchemy import TextClause, text
 
 from thorax.states import (
     ALIVE_S,
+    ALL_TENANTS,
     ANONYMOUS_TENANT,
     DERIVATION_ATTEMPTS,
     DUE_CHANNEL,
@@ -17,6 +18,7 @@ from thorax.states import (
 
 FACTS: dict[str, int | str] = {
     "alive_s": ALIVE_S,
+    "all_tenants": str(ALL_TENANTS),
     "anonymous_tenant": str(ANONYMOUS_TENANT),
     "due_channel": DUE_CHANNEL,
     "derivation_attempts": DERIVATION_ATTEMPTS,

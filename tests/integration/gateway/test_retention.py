@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
+from thorax.states import ALL_TENANTS
 
 
 @pytest.fixture
@@ -44,3 +46,55 @@ def test_maps_that_are_gone_are_not_waited_for(
         problem(client.get(f"{job}/images/{image}/{file}"), Code.NOT_FOUND)
     assert client.get(f"{job}/images/{image}/image.png").status_code == 200
     assert client.get(job).json()["images"][0]["findings"] == view["images"][0]["findings"]
+
+
+def test_an_administrator_sets_how_long_a_tenants_data_are_kept(platform: Platform) -> None:
+    tenant = platform.tenant()
+    place = f"/v1/admin/retention/{tenant}"
+    none = {"originals": None, "inputs": None, "maps": None, "results": None}
+    with platform.client(scope="admin") as admin, platform.client(tenant) as member:
+        own = lambda: [one for one in admin.get("/v1/admin/retention").json()["items"] if one["tenant_id"] == str(tenant)]  # noqa: E731  # fmt: skip
+        assert admin.put(place, json={"maps": 30}).json() == {**none, "maps": 30, "tenant_id": str(tenant)}
+        admin.put(place, json={"inputs": 7, "results": 3650}).raise_for_status()
+        assert own() == [{**none, "inputs": 7, "results": 3650, "tenant_id": str(tenant)}]
+        for days in (0, -1, 10**9, "x"):
+            problem(admin.put(place, json={"maps": days}), Code.VALIDATION)
+        problem(admin.put(f"/v1/admin/retention/{uuid4()}", json={"maps": 1}), Code.NOT_FOUND)
+        for refused in (member.get("/v1/admin/retention"), member.put(place, json={}), member.delete(place)):
+            problem(refused, Code.FORBIDDEN)
+        assert admin.delete(place).status_code == 204
+        assert own() == []
+        audit = admin.get("/v1/admin/audit", params={"tenant_id": str(tenant)}).json()["items"]
+    changes = [row for row in audit if row["action"] == "retention_changed"]
+    assert [row["detail"].get("maps_days") for row in changes] == [None, None, 30]
+    assert {row["actor"] for row in changes} != {"thorax_gateway"} and len(
+        {row["actor"] for row in changes}
+    ) == 1
+
+
+def test_days_of_all_tenants_are_set_by_zeros(platform: Platform) -> None:
+    place = f"/v1/admin/retention/{ALL_TENANTS}"
+    with platform.client(scope="admin") as admin:
+        admin.put(place, json={"originals": 36_500}).raise_for_status()
+        (first, *_) = admin.get("/v1/admin/retention").json()["items"]
+        assert (first["tenant_id"], first["originals"]) == (str(ALL_TENANTS), 36_500)
+        admin.delete(place).raise_for_status()
+
+
+def test_an_administrator_holds_a_study_and_releases_it(
+    platform: Platform, client: httpx.Client, analysed: tuple[str, dict[str, Any]]
+) -> None:
+    job, view = analysed
+    study = view["study"]["id"]
+    ((tenant,),) = platform.sql("select tenant_id from studies where id = %s", study)
+    holds = f"/v1/admin/retention/{tenant}/holds"
+    with platform.client(scope="admin") as admin:
+        (held,) = admin.put(f"{holds}/{study}").raise_for_status().json()["items"]
+        assert held["study_id"] == study and admin.get(holds).json()["items"] == [held]
+        problem(client.delete(job), Code.CONFLICT)
+        problem(client.put(f"{holds}/{study}"), Code.FORBIDDEN)
+        problem(admin.put(f"/v1/admin/retention/{uuid4()}/holds/{study}"), Code.NOT_FOUND)
+        (released,) = admin.delete(f"{holds}/{study}").raise_for_status().json()["items"]
+        assert released["since"] is None and admin.get(holds).json()["items"] == []
+    actions = platform.sql("select action from audit where subject = %s and action like '%%hold%%' or subject = %s and action = 'held'", study, study)  # fmt: skip
+    assert {action for (action,) in actions} == {"held", "hold_released"}

@@ -164,6 +164,10 @@ def test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed(
         assert admin.post(f"/v1/admin/deliveries/{dead['id']}/resend").status_code == 202
         posted = server.posted.get(timeout=60)
         assert job_event(posted.body, posted.headers, secret).data.state == finished(client, job)["state"]
+        delivery(client, job, "delivered")
+        again = problem(admin.post(f"/v1/admin/deliveries/{dead['id']}/resend"), Code.CONFLICT)
+        assert again["detail"] == "This delivery is delivered. Only a dead one is sent again."
+        problem(admin.post(f"/v1/admin/deliveries/{uuid4()}/resend"), Code.NOT_FOUND)
 
 
 def test_what_a_pacs_did_not_take_is_listed_and_not_for_its_tenant_to_resend(

@@ -99,17 +99,15 @@ async def _dead(request: Request, tenant_id: UUID | None, limit: int, cursor: st
 @router.post(
     "/v1/admin/deliveries/{delivery_id}/resend",
     status_code=202,
-    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND),
+    responses=responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND, Code.CONFLICT),
 )
 async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Resent:
     """Deliver again what could not be delivered."""
     async with engine_of(request).connect() as connection:
         tenant_id = (await connection.execute(_SQL["tenant_of"], {"id": delivery_id})).scalar()
-    if tenant_id is not None:
-        async with tenant_autocommit(engine_of(request), tenant_id) as scoped:
-            if (await scoped.execute(_SQL["resend"], {"id": delivery_id, "kind": None})).first():
-                return Resent(id=delivery_id)
-    raise CodedError(Code.NOT_FOUND, "No dead delivery has this id. It may be on its way again already.")
+    if tenant_id is None:
+        raise CodedError(Code.NOT_FOUND, "No delivery has this id.")
+    return await _resend(request, tenant_id, delivery_id, None)
 
 
 @router.post(
@@ -120,8 +118,14 @@ async def resend_delivery(_: Admin, request: Request, delivery_id: UUID) -> Rese
 )
 async def resend_own_delivery(caller: Writer, request: Request, delivery_id: UUID) -> Resent:
     """Tell a webhook again of a job that it was not told of. What a PACS did not take an administrator resends."""
-    values = {"id": delivery_id, "kind": "webhook"}
-    async with tenant_autocommit(engine_of(request), caller.tenant_id) as connection:
+    return await _resend(request, caller.tenant_id, delivery_id, "webhook")
+
+
+async def _resend(
+    request: Request, tenant_id: UUID, delivery_id: UUID, kind: DestinationKind | None
+) -> Resent:
+    values = {"id": delivery_id, "kind": kind}
+    async with tenant_autocommit(engine_of(request), tenant_id) as connection:
         if (await connection.execute(_SQL["resend"], values)).first():
             return Resent(id=delivery_id)
         state = (await connection.execute(_SQL["state"], values)).scalar()

@@ -9,9 +9,9 @@ from thorax import database
 from thorax.settings import Settings, load
 
 
-def engine() -> Engine:
-    """An engine of the login in THORAX_DATABASE_URL."""
-    settings = load(Settings)
+def engine(settings: Settings | None = None) -> Engine:
+    """An engine of the login in THORAX_DATABASE_URL. `settings`: if they are loaded already."""
+    settings = settings or load(Settings)
     return database.engine(settings.database_url.get_secret_value(), pooled=settings.database_pooled)
 
 

@@ -10,6 +10,12 @@ create index studies_age on studies (created_at);
 alter table instances add expired text[] not null default '{}';
 
 grant select on retention to thorax_aggregator;
+grant select, insert, update, delete on retention to thorax_gateway;
+alter table retention enable row level security;
+create policy tenant on retention to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy days on retention for select to thorax_gateway using (true);
+create policy services on retention to thorax_aggregator using (true);
 grant select (created_at, held_since) on studies to thorax_aggregator;
 grant select (expired), update (expired) on instances to thorax_aggregator;
 grant update (maps) on predictions to thorax_aggregator;

@@ -17,7 +17,7 @@ grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
 grant select (id, tenant_id, kind, name, url, origin, only_from, created_at), insert, update, delete on destinations to thorax_gateway;
 grant select, update (state, attempts, not_before, updated_at) on deliveries to thorax_gateway;
-grant select on dead_deliveries to thorax_gateway;
+grant select on dead_deliveries, delivery_tenants to thorax_gateway;
 grant select, insert, delete on derivations to thorax_gateway;
 grant select, update (forms_wanted_at) on derived to thorax_gateway;
 

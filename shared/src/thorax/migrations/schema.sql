@@ -206,6 +206,8 @@ where (j.state = 'failed' or cardinality(j.missing_backbones) > 0) and j.finishe
 create view dead_deliveries as
 select d.id, d.tenant_id, d.job_id, x.name as destination, x.kind, d.attempts, d.error_code, d.error_detail, d.updated_at
 from deliveries d join destinations x on x.id = d.destination_id where d.state = 'dead';
+-- Whose a delivery is, seen likewise.
+create view delivery_tenants as select id, tenant_id from deliveries;
 
 
 -- People, machines, sessions and signing keys, in a schema that only auth-service's role may enter.

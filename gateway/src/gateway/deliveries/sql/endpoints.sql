@@ -7,8 +7,8 @@ where tenant_id = coalesce(cast(:tenant as uuid), tenant_id) and (cast(:before a
 order by updated_at desc, id desc limit :limit
 
 -- tenant_of --
--- Whose such a delivery is.
-select tenant_id from dead_deliveries where id = :id
+-- Whose a delivery is.
+select tenant_id from delivery_tenants where id = :id
 
 -- resend --
 -- Lets a delivery, to a destination of a kind or of any, begin anew.
@@ -17,8 +17,9 @@ from destinations x
 where d.id = :id and d.state = 'dead' and x.id = d.destination_id and x.kind = coalesce(:kind, x.kind) returning d.id
 
 -- state --
--- How a delivery to a destination of a kind stands.
-select d.state from deliveries d join destinations x on x.id = d.destination_id where d.id = :id and x.kind = :kind
+-- How a delivery, to a destination of a kind or of any, stands.
+select d.state from deliveries d join destinations x on x.id = d.destination_id
+where d.id = :id and x.kind = coalesce(:kind, x.kind)
 
 -- job --
 -- A job, if it is this tenant's.

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, Row
 
 from thorax import queries
 from thorax.commands.connection import transaction
+from thorax.states import ALL_TENANTS
 
-ALL_TENANTS = UUID(int=0)
 KINDS = ("originals", "inputs", "maps", "results")
 _SQL = queries.load(__file__)
 

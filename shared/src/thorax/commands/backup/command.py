@@ -30,7 +30,7 @@ def create(folder: Path, keep: int | None) -> None:
     """Dump the database and copy what is new in the blob store. The platform may run."""
     began, settings = monotonic(), load(Settings)
     url, archive = settings.database_url.get_secret_value(), Archive(folder)
-    made, read = work.create(engine(), url, BlobStore(settings.blobs), archive)
+    made, read = work.create(engine(settings), url, BlobStore(settings.blobs), archive)
     size = made.manifest.bytes / 2**20
     click.echo(
         f"{made.name}: {made.manifest.blobs} blobs ({size:.1f} MiB), {read} of them new, {monotonic() - began:.1f} s."
@@ -64,7 +64,7 @@ def restore(folder: Path, snapshot: str | None) -> None:
     began, settings = monotonic(), load(Settings)
     url, archive = settings.database_url.get_secret_value(), Archive(folder)
     found = archive.snapshot(snapshot)
-    done = work.restore(engine(), url, BlobStore(settings.blobs), archive, found)
+    done = work.restore(engine(settings), url, BlobStore(settings.blobs), archive, found)
     click.echo(f"Restored as platform {done.platform}, as of {found.manifest.as_of.isoformat()}.")
     for instance_id in done.missing:
         click.echo(f"missing: the file of image {instance_id}")
