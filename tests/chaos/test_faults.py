@@ -54,6 +54,7 @@ class Scene:
         self.client = platform.client(platform.tenant())
         self.asked: httpx.Client
         self.pager: Receiver
+        self.began = time.time()
 
     def fires(self, alert: str, **labels: str) -> None:
         """Wait for an alert; the panel that it names shows something, and the runbook has an entry."""
@@ -104,8 +105,10 @@ class Scene:
         return [each for each in found if each["state"] == "firing" and wanted <= each["labels"].items()]
 
     def _shown(self, query: str) -> bool:
-        found = self._get("query", query=query).get("result", [])
-        return any(not math.isnan(float(each["value"][1])) for each in found)
+        """Whether a panel has shown something since the beginning."""
+        span = {"start": str(self.began), "end": str(time.time()), "step": "1"}
+        found = self._get("query_range", query=query, **span).get("result", [])
+        return any(not math.isnan(float(value)) for each in found for _, value in each["values"])
 
     def _get(self, path: str, **query: str) -> dict[str, Any]:
         try:
@@ -148,8 +151,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Scen
         scene = Scene(folder, platform, postgres, valkey)
         _age(platform)
         jobs = [scene.job(*range(10 * n, 10 * n + 10)) for n in range(LOOKED_AT)]
-        files = [chest_dicom(n, 64)[: 2000 + n] for n in range(10)]
-        broken = [post(scene.client, *files).headers["location"] for _ in range(REFUSED)]
+        cut = [chest_dicom(n, 64)[:2000] for n in range(10 * REFUSED)]
+        broken = [post(scene.client, *cut[10 * n : 10 * n + 10]).headers["location"] for n in range(REFUSED)]
         assert {finished(scene.client, job)["state"] for job in jobs} == {"succeeded"}
         assert {finished(scene.client, job)["state"] for job in broken} == {"failed"}
         scene.pager = running.enter_context(receiver(authority.issue("pager")))

@@ -9,6 +9,7 @@ import { Audit } from "./audit";
 import { Deliveries } from "./deliveries";
 import { Platform } from "./platform";
 import { Readings } from "./readings";
+import { Retention } from "./retention";
 import { useTenantNames } from "./tenants";
 
 export function Admin() {
@@ -110,7 +111,12 @@ function Users() {
     groups[tenant_id] = groups[tenant_id] ? `${groups[tenant_id]}, ${name}` : name;
   return (
     <>
-      {users.data && <Readings groups={groups} />}
+      {users.data && (
+        <>
+          <Readings groups={groups} />
+          <Retention groups={groups} />
+        </>
+      )}
       <section className="card">
         <h2>Users</h2>
         <ErrorNote error={users.error ?? act.error} />
