@@ -121,3 +121,28 @@ def test_a_study_is_analysed_again_by_the_bundle_that_its_group_has_now(person: 
     assert first not in page.url
     page.goto(f"/studies/{first}")
     page.get_by_role("link", name="tiny 1.0", exact=True).wait_for()  # the first result stays
+
+
+def test_an_administrator_says_how_long_a_group_is_kept_and_holds_a_study(
+    person: Person, stack: Run, administrator: Account
+) -> None:
+    page, account = person.page, Account(stack)
+    tenant = account.api.get("/auth/me").json()["tenant_id"]
+    job = account.send(("chest.png", (SAMPLES / "chest.png").read_bytes()), title="Held")
+    study = account.final(job)["study"]["id"]
+    page.goto("/admin")
+    form = page.get_by_role("region", name="Retention")
+    form.get_by_label("Group whose data are kept").select_option(tenant)
+    form.get_by_text("Kept as those of all groups.").wait_for()
+    form.get_by_label("Heatmaps: days").fill("30")
+    form.get_by_role("button", name="Save days").click()
+    form.get_by_text("Heatmaps: 30 days").wait_for()
+    form.get_by_label("Study id or Study Instance UID").fill(study)
+    form.get_by_role("button", name="Hold", exact=True).click()
+    form.get_by_role("button", name=f"Release {study}").wait_for()
+    assert account.api.delete(f"/v1/jobs/{job}").status_code == 409
+    assert not person.axe()
+    form.get_by_role("button", name=f"Release {study}").click()
+    until(lambda: not form.get_by_role("button", name=f"Release {study}").count(), "the study stays held")
+    form.get_by_role("button", name="Keep as all groups").click()
+    form.get_by_text("Kept as those of all groups.").wait_for()

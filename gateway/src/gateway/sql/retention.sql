@@ -2,8 +2,7 @@
 
 -- kept --
 -- What is kept for how many days, for all tenants (zeros) and those with days of their own.
-select tenant_id, originals_days as originals, inputs_days as inputs, maps_days as maps, results_days as results
-from retention order by tenant_id
+select * from retention_days order by tenant_id
 
 -- keep --
 -- Sets how long the data of a tenant that exists, or of all (zeros), are kept.

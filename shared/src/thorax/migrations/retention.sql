@@ -4,6 +4,10 @@ create table retention (
   tenant_id uuid primary key, originals_days integer check (originals_days > 0), inputs_days integer check (inputs_days > 0),
   maps_days integer check (maps_days > 0), results_days integer check (results_days > 0),
   changed_at timestamptz not null default now());
+-- The same of all tenants, as it is seen with its owner's rights.
+create view retention_days as
+select tenant_id, originals_days as originals, inputs_days as inputs, maps_days as maps, results_days as results
+from retention;
 alter table studies add held_since timestamptz;
 create index studies_age on studies (created_at);
 -- Which of originals, inputs and maps of an image are gone.
@@ -11,10 +15,10 @@ alter table instances add expired text[] not null default '{}';
 
 grant select on retention to thorax_aggregator;
 grant select, insert, update, delete on retention to thorax_gateway;
+grant select on retention_days to thorax_gateway;
 alter table retention enable row level security;
 create policy tenant on retention to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
-create policy days on retention for select to thorax_gateway using (true);
 create policy services on retention to thorax_aggregator using (true);
 grant select (created_at, held_since) on studies to thorax_aggregator;
 grant select (expired), update (expired) on instances to thorax_aggregator;
