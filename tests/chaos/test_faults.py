@@ -19,6 +19,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+import yaml
 from pynetdicom import AE
 
 from local_stack.roles import create_database
@@ -33,12 +34,18 @@ from tests.factories.stores import Postgres, Valkey, login
 from thorax.operating_points import MapScale
 from thorax.schema import migrate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 T = TypeVar("T")
 PATIENCE_S = 150
 RUNBOOK = OPS.parent / "docs/operations.md"
 PANELS = {
     panel["title"]: panel for panel in json.loads((OPS / "grafana-dashboard.json").read_text())["panels"]
+}
+PANEL_OF = {
+    rule["alert"]: rule["annotations"]["panel"]
+    for group in yaml.safe_load((OPS / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
 }
 WORKERS = ("worker-0", "worker-1")
 LOOKED_AT, REFUSED, SLOW = 10, 8, 30  # jobs, of ten images, of ten files, of one
@@ -54,18 +61,20 @@ class Scene:
         self.client = platform.client(platform.tenant())
         self.asked: httpx.Client
         self.pager: Receiver
-        self.began = time.time()
+        self.began = self.since = time.time()
 
     def fires(self, alert: str, **labels: str) -> None:
-        """Wait for an alert; the panel that it names shows something, and the runbook has an entry."""
-        (annotations,) = until(lambda: [a["annotations"] for a in self._firing(alert, labels)][:1])
-        targets = [hurried(target["expr"]) for target in PANELS[annotations["panel"]]["targets"]]
-        until(lambda: any(map(self._shown, targets)))
+        """Wait until an alert has fired in this test; the panel that it names shows something, and the runbook has an entry."""
+        wanted = {"alertname": alert, "alertstate": "firing", **labels}
+        fired = "ALERTS{" + ",".join(f'{name}="{value}"' for name, value in wanted.items()) + "}"
+        until(lambda: self._shown(fired, self.since))
+        targets = [hurried(target["expr"]) for target in PANELS[PANEL_OF[alert]]["targets"]]
+        until(lambda: any(self._shown(query, self.began) for query in targets))
         assert f"\n## {alert}\n" in RUNBOOK.read_text()
 
     def clears(self, alert: str) -> None:
         """Wait until an alert does not fire any more."""
-        until(lambda: not self._firing(alert, {}))
+        until(lambda: alert not in self._firing())
 
     def paged(self, alert: str) -> tuple[str, str]:
         """State and sentence of the next message of Alertmanager's about an alert."""
@@ -99,14 +108,13 @@ class Scene:
         assert answer.status_code == 202, answer.text
         return answer.headers["location"]
 
-    def _firing(self, alert: str, labels: dict[str, str]) -> list[dict[str, Any]]:
-        found = self._get("alerts").get("alerts", [])
-        wanted = {"alertname": alert, **labels}.items()
-        return [each for each in found if each["state"] == "firing" and wanted <= each["labels"].items()]
+    def _firing(self) -> set[str]:
+        found = until(lambda: self._get("alerts"))["alerts"]
+        return {each["labels"]["alertname"] for each in found if each["state"] == "firing"}
 
-    def _shown(self, query: str) -> bool:
-        """Whether a panel has shown something since the beginning."""
-        span = {"start": str(self.began), "end": str(time.time()), "step": "1"}
+    def _shown(self, query: str, since: float) -> bool:
+        """Whether a query has had a value since then."""
+        span = {"start": str(since), "end": str(time.time()), "step": "1"}
         found = self._get("query_range", query=query, **span).get("result", [])
         return any(not math.isnan(float(value)) for each in found for _, value in each["values"])
 
@@ -192,6 +200,11 @@ def _age(platform: Platform) -> None:
     until(lambda: platform.sql(aged))
     platform.kill("auth")
     platform.start("auth")
+
+
+@pytest.fixture(autouse=True)
+def _since(scene: Scene) -> None:
+    scene.since = time.time()
 
 
 def test_the_sweeper_is_dead(scene: Scene) -> None:
