@@ -1,7 +1,7 @@
 /** The frame around every view: navigation, the disclaimer that is always in sight, and the addresses of the views. */
 import { useQueryClient } from "@tanstack/react-query";
 import { CircleUserRound, Moon, Sun, WifiOff } from "lucide-react";
-import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useState } from "react";
+import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
 import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Link, Redirect, Route, Switch, useLocation } from "wouter";
 import { useOnline } from "./api/connection";
@@ -10,6 +10,7 @@ import { aucOf, useModel } from "./api/models";
 import { SessionEnded } from "./session/ended";
 import { Login } from "./session/login";
 import { useMe, useSession } from "./session/session";
+import { studyCode } from "./study/ahead";
 import { theme, toggleTheme } from "./theme";
 import { IconButton } from "./ui/controls";
 import { Boundary, Empty, ErrorNote, Loading } from "./ui/states";
@@ -21,7 +22,7 @@ function lazyView<P extends object>(load: () => Promise<ComponentType<P>>) {
   return lazy(async () => ({ default: await load() }));
 }
 
-const Study = lazyView(async () => (await import("./study/study")).Study);
+const Study = lazyView(async () => (await studyCode()).Study);
 const Report = lazyView(async () => (await import("./report/report")).Report);
 const Compare = lazyView(async () => (await import("./compare/compare")).Compare);
 const Account = lazyView(async () => (await import("./account/account")).Account);
@@ -228,8 +229,10 @@ function AccountMenu({ name, admin }: { name: string; admin: boolean }) {
 function Connection() {
   const online = useOnline();
   const client = useQueryClient();
+  const was = useRef(online);
   useEffect(() => {
-    if (online) void client.invalidateQueries();
+    if (online && !was.current) void client.invalidateQueries();
+    was.current = online;
   }, [online, client]);
   return online ? null : (
     <p className="banner" role="status">

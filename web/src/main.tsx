@@ -10,6 +10,7 @@ import { createRoot } from "react-dom/client";
 import { Problem } from "./api/client";
 import { App, reloadOnce } from "./app";
 import { watchSession } from "./session/session";
+import { studyAhead } from "./study/ahead";
 import { applyTheme } from "./theme";
 
 applyTheme();
@@ -26,6 +27,7 @@ const client = new QueryClient({
   },
 });
 
+studyAhead(client, location.pathname);
 watchSession(client);
 window.addEventListener("vite:preloadError", reloadOnce);
 

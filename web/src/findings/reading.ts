@@ -1,5 +1,5 @@
 /** How a finding is read: its distance from the threshold, which one stands out, and the impression. Pure. */
-import type { Finding, Model } from "../api/client";
+import type { Finding, Job, Model } from "../api/client";
 import { percent } from "../ui/words";
 
 export const isLikely = ({ verdict }: Finding) => verdict === "likely";
@@ -17,6 +17,14 @@ export function placeOnBar(share: number, threshold: number): number {
 
 export const bySuspicion = (findings: Finding[]) => findings.toSorted((a, b) => b.margin - a.margin);
 export const mostSuspicious = (findings: Finding[]): Finding | undefined => bySuspicion(findings)[0];
+
+/** The place of the image with the highest probability of a finding: the study's is that image's. */
+export function decisiveImage(job: Job, finding: Finding | undefined): number {
+  const each = job.images.map(
+    ({ findings }) => findings.find((one) => one.finding === finding?.finding)?.probability ?? -1,
+  );
+  return each.indexOf(Math.max(...each));
+}
 
 /** Each backbone's own probability; none where the API leaves them out. */
 export const backbonesOf = (finding: Finding): Record<string, number> => finding.backbones ?? {};

@@ -1,6 +1,6 @@
 /** The images of a study: the strip to choose from, and what is doubtful about the one that is shown. */
 import { TriangleAlert } from "lucide-react";
-import type { Finding, Image, Job } from "../api/client";
+import type { Image } from "../api/client";
 import { Picture } from "../ui/states";
 
 type Props = { images: Image[]; place: number; onPick: (place: number) => void };
@@ -41,12 +41,4 @@ export function Warnings({ image }: { image: Image }) {
       ))}
     </ul>
   );
-}
-
-/** The place of the image with the highest probability of a finding: the study's is that image's. */
-export function decisiveImage(job: Job, finding: Finding | undefined): number {
-  const each = job.images.map(
-    ({ findings }) => findings.find((one) => one.finding === finding?.finding)?.probability ?? -1,
-  );
-  return each.indexOf(Math.max(...each));
 }

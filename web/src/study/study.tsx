@@ -7,7 +7,7 @@ import { caveats, cutOf, isFinal, isNotFound, type JobRef, useJob, usePriors } f
 import { metricsOf, useModel } from "../api/models";
 import { BackboneTable } from "../findings/backbones";
 import { FindingList } from "../findings/list";
-import { isUnlikely, mostSuspicious, readWith } from "../findings/reading";
+import { decisiveImage, isUnlikely, mostSuspicious, readWith } from "../findings/reading";
 import { FindingChips } from "../findings/verdict";
 import { IconButton } from "../ui/controls";
 import { useKeys } from "../ui/keys";
@@ -15,7 +15,7 @@ import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, FINDINGS, seconds, taken, when } from "../ui/words";
 import { markRead, neighbour } from "../worklist/reading_order";
 import { Actions } from "./actions";
-import { decisiveImage, ImageStrip, Warnings } from "./images";
+import { ImageStrip, Warnings } from "./images";
 import { Progress, State, timings } from "./progress";
 
 const Viewer = lazy(() => import("../viewer/viewer").then(({ Viewer }) => ({ default: Viewer })));

@@ -3,13 +3,17 @@ import { queryOptions } from "@tanstack/react-query";
 import { type Image, request } from "../api/client";
 import type { DecodeAnswer, DecodeRequest, Pixels } from "./pixels";
 
-function decode(request: DecodeRequest): Promise<Pixels> {
+/** Fetches and decodes; the decoder starts while the file is on its way. */
+function decoded(url: string, signal: AbortSignal, how: Omit<DecodeRequest, "data">): Promise<Pixels> {
   const worker = new Worker(new URL("./decode.worker.ts", import.meta.url), { type: "module" });
   return new Promise<Pixels>((done, fail) => {
     worker.onmessage = ({ data }: MessageEvent<DecodeAnswer>) =>
       "pixels" in data ? done(data.pixels) : fail(new Error(data.error));
     worker.onerror = () => fail(new Error("The decoder stopped."));
-    worker.postMessage(request, [request.data]);
+    request(url, { signal })
+      .then((answer) => answer.arrayBuffer())
+      .then((data) => worker.postMessage({ ...how, data }, [data]))
+      .catch(fail);
   }).finally(() => worker.terminate());
 }
 
@@ -18,13 +22,11 @@ export const pixelsQuery = (image: Image) =>
     queryKey: ["pixels", image.id],
     queryFn: async ({ signal }) => {
       try {
-        const original = await (await request(image.links.original!, { signal })).arrayBuffer();
-        return await decode({ data: original, mediaType: image.media_type, note: null });
+        return await decoded(image.links.original!, signal, { mediaType: image.media_type, note: null });
       } catch (error) {
         if (!image.links.image) throw error;
-        const prepared = await (await request(`${image.links.image}?size=1024`, { signal })).arrayBuffer();
         const note = `${(error as Error).message} Thorax shows its prepared copy with 8 bits.`;
-        return decode({ data: prepared, mediaType: "image/png", note });
+        return decoded(`${image.links.image}?size=1024`, signal, { mediaType: "image/png", note });
       }
     },
     staleTime: Number.POSITIVE_INFINITY,

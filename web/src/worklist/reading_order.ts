@@ -13,11 +13,20 @@ export function markRead(id: string): void {
 }
 
 const LIST = "thorax.list";
-export const rememberList = (ids: string[]) => sessionStorage.setItem(LIST, JSON.stringify(ids));
+const SOON_MS = 300;
+let list: string[] | undefined;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+/** Written soon, and not for each page that comes while somebody scrolls. */
+export function rememberList(ids: string[]): void {
+  list = ids;
+  clearTimeout(timer);
+  timer = setTimeout(() => sessionStorage.setItem(LIST, JSON.stringify(ids)), SOON_MS);
+}
 
 /** The study `step` places after one in the list last seen. */
 export function neighbour(id: string, step: 1 | -1): string | undefined {
-  const ids = stored(sessionStorage, LIST);
+  const ids = list ?? stored(sessionStorage, LIST);
   const place = ids.indexOf(id);
   return place < 0 ? undefined : ids[place + step];
 }

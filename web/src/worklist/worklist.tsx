@@ -1,8 +1,10 @@
 /** The tenant's studies: find, sort, open, compare, export, delete. */
 import { useMutation } from "@tanstack/react-query";
 import { Download, Upload } from "lucide-react";
-import { useCallback, useDeferredValue, useEffect, useRef, useState } from "react";
+import { memo, useCallback, useDeferredValue, useEffect, useRef, useState } from "react";
 import { Link, useSearchParams } from "wouter";
+import type { JobSummary } from "../api/client";
+import { studyCode } from "../study/ahead";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { exportAs } from "./export";
@@ -70,15 +72,9 @@ export function Worklist() {
         </Empty>
       )}
       {items.length > 0 && (
-        <ul className="worklist" aria-label="Studies">
-          {items.map((item) => (
-            <Row
-              key={item.id}
-              item={item}
-              unread={!read.has(item.id)}
-              selected={selected.has(item.id)}
-              onSelect={select}
-            />
+        <ul className="worklist" aria-label="Studies" onPointerEnter={loadStudy} onFocus={loadStudy}>
+          {jobs.data?.pages.map((page, i) => (
+            <Rows key={i} items={page.items} read={read} selected={selected} onSelect={select} />
           ))}
         </ul>
       )}
@@ -92,6 +88,28 @@ export function Worklist() {
     </>
   );
 }
+
+type RowsProps = {
+  items: JobSummary[];
+  read: ReadonlySet<string>;
+  selected: ReadonlySet<string>;
+  onSelect: (id: string, on: boolean) => void;
+};
+
+/** A page of the list, so that one more does not mean a look at each row of all those before. */
+const Rows = memo(function Rows({ items, read, selected, onSelect }: RowsProps) {
+  return items.map((item) => (
+    <Row
+      key={item.id}
+      item={item}
+      unread={!read.has(item.id)}
+      selected={selected.has(item.id)}
+      onSelect={onSelect}
+    />
+  ));
+});
+
+const loadStudy = () => void studyCode().catch(() => undefined); // the study's view says what is wrong
 
 const AHEAD = "800px";
 

@@ -1,5 +1,6 @@
 """The built page as static files, with a strict Content-Security-Policy: no inline script, nothing from elsewhere."""
 
+import re
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -29,6 +30,9 @@ VIEWS = (
     *("/studies/{rest:path}", "/open/{rest:path}", "/compare/{rest:path}"),
 )
 """The paths inside the page: each is answered with its one HTML file, and the page shows the view."""
+
+_JOB = re.compile("/(studies|open)/([A-Za-z0-9_-]{1,100})")
+_JOBS = {"studies": "/v1/jobs", "open": "/v1/anonymous/jobs"}
 
 # Written out, as what `mimetypes` knows differs between machines.
 MEDIA_TYPES = {
@@ -68,7 +72,11 @@ def _serve(request: Request, path: str) -> Response:
 async def view(request: Request) -> Response:
     """The page itself, whichever view it is to show; a sentence that says how to build it where that was not done."""
     try:
-        return _serve(request, "index.html")
+        page = _serve(request, "index.html")
+        if job := _JOB.fullmatch(request.url.path):
+            # Fetched while the script is loaded, and taken from there by the first request for it.
+            page.headers["Link"] = f"<{_JOBS[job[1]]}/{job[2]}>; rel=preload; as=fetch; crossorigin"
+        return page
     except CodedError:
         return PlainTextResponse(NOT_BUILT, 503, HEADERS | {"Cache-Control": NO_CACHE})
 
