@@ -1,14 +1,12 @@
-"""The `thorax` command. Each of its commands is imported when it is called: SQLAlchemy and psycopg alone take half a second.
-
-Little is imported here, since Ctrl-C is one line only from `main` on.
-"""
+"""The `thorax` command. Each of its commands is imported when it is called: SQLAlchemy and psycopg alone take half a second."""
 
 import sys
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from thorax.commands.entry import stopped
 from thorax.errors import CodedError
 
 if TYPE_CHECKING:
@@ -50,6 +48,12 @@ class Commands(click.Group):
         elif found := [one for one in _others() if one.name == cmd_name]:
             command = found[0].load()
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # which click would call "Aborted!" and 1
+            stopped()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -1,0 +1,20 @@
+"""Ctrl-C of `thorax` is one line and 130, however early it comes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RUN = "import sys; sys.argv = ['thorax', 'migrate']; from thorax.commands.entry import main; main()"
+
+
+@pytest.mark.parametrize("interrupted", ["click", "sqlalchemy"])
+def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path, interrupted: str) -> None:
+    (tmp_path / f"{interrupted}.py").write_text("raise KeyboardInterrupt\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
