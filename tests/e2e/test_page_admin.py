@@ -1,10 +1,11 @@
-"""What only administrators see: the audit, results that no destination took, and a study that another bundle analyses again."""
+"""What only administrators see: the audit, results that no destination took, webhooks, and a study that another bundle analyses again."""
 
 import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import psycopg
 import pytest
 from click.testing import CliRunner
 from tests.e2e.conftest import dated
@@ -74,6 +75,45 @@ def test_a_result_that_no_destination_took_says_why_and_is_sent_again(
     with page.expect_response("**/v1/admin/deliveries*"):
         page.reload()
     until(lambda: not row.count(), "a result for a destination that is not there any more is listed")
+
+
+def test_a_webhook_is_added_told_again_and_removed(
+    person: Person, stack: Run, administrator: Account
+) -> None:
+    page = person.page
+    page.goto("/account")
+    section = page.get_by_role("region", name="Webhooks")
+
+    def add(name: str, url: str) -> None:
+        section.get_by_label("Name of a new webhook").fill(name)
+        section.get_by_label("Address").fill(url)
+        page.keyboard.press("Enter")
+
+    add("private", "https://10.1.2.3/")
+    section.get_by_text("10.1.2.3 has no public address").wait_for()
+    add("ris", "https://ris.invalid/thorax")
+    section.get_by_text("ris.invalid has no address here").wait_for()
+    secret = section.locator("code", has_text="whsec_").inner_text()
+    add("ris", "https://ris.invalid/another")  # would replace the first one
+    section.get_by_text("The name ris is taken").wait_for()
+    assert not person.axe()
+    job = administrator.send(("chest.png", (SAMPLES / "chest.png").read_bytes()), title="To be told")
+    administrator.final(job)
+    items = lambda: administrator.api.get(f"/v1/jobs/{job}/deliveries").json()["items"]  # noqa: E731
+    until(lambda: items() and items()[0]["attempts"] == 1 and items()[0]["state"] == "waiting")
+    owner = Backing(LocalSettings(state=stack.state)).running_url(stack.state / "run.json")
+    with psycopg.connect(owner.replace("+psycopg", "")) as database:  # as after a day of attempts
+        database.execute("update deliveries set state = 'dead' where job_id = %s", [job])
+    page.reload()
+    assert secret not in page.content()
+    dead = page.get_by_role("region", name="Results not delivered").locator("li", has_text=job[:8])
+    dead.get_by_role("button", name=f"Resend {job[:8]} to ris").click()
+    dead.wait_for(state="detached")
+    assert items()[0]["state"] in ("waiting", "sending")
+    section.get_by_role("button", name="Remove ris").click()
+    page.get_by_role("button", name="Remove", exact=True).click()
+    section.get_by_role("button", name="Remove ris").wait_for(state="detached")
+    assert items() == []
 
 
 def test_the_audit_tells_what_was_done_and_by_whom(

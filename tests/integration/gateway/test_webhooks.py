@@ -42,6 +42,7 @@ def secret(platform: Platform, tenant: UUID, server: Receiver) -> str:
         answer = admin.put(f"/v1/admin/tenants/{tenant}/webhooks/ris", json={"url": f"{server.url}/hook"})
         assert answer.status_code == 200, answer.text
         told = str(answer.json()["secret"])
+        assert answer.json()["warning"] is None
         assert told not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text
     return told
 
@@ -210,10 +211,13 @@ def test_a_private_address_is_refused_before_it_is_stored(
         assert admin.get(f"{place}/destinations").json()["items"] == []
 
 
-def test_a_name_that_only_the_sweeper_may_know_is_taken(platform: Platform, tenant: UUID) -> None:
+def test_a_name_that_only_the_sweeper_may_know_is_taken_with_a_warning(
+    platform: Platform, tenant: UUID
+) -> None:
     with platform.client(scope="admin") as admin:
         place = f"/v1/admin/tenants/{tenant}/webhooks/x"
-        assert admin.put(place, json={"url": "https://ris.invalid/"}).status_code == 200
+        told = admin.put(place, json={"url": "https://ris.invalid/"})
+        assert told.status_code == 200 and told.json()["warning"].startswith("ris.invalid has no address")
 
 
 def test_a_tenant_that_does_not_exist_gets_no_webhook(platform: Platform, server: Receiver) -> None:

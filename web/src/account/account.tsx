@@ -1,4 +1,4 @@
-/** The own account: machine clients, sessions, invitations, password, deletion. */
+/** The own account: webhooks, machine clients, sessions, invitations, password, deletion. */
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { useLocation } from "wouter";
@@ -9,6 +9,7 @@ import { Button, Field, Form, ModalDialog } from "../ui/controls";
 import { ErrorNote, Loading } from "../ui/states";
 import { ago, when } from "../ui/words";
 import { Clients } from "./clients";
+import { Webhooks } from "./webhooks";
 
 export function Account() {
   const { me } = useMe();
@@ -19,6 +20,7 @@ export function Account() {
         {me?.name} · {me?.scopes.join(", ")}
       </p>
       <Deliveries own />
+      {me?.scopes.includes("admin") && <Webhooks tenant={me.tenant_id} />}
       <Clients />
       <Sessions />
       <Invite />

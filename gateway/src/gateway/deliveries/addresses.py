@@ -48,10 +48,10 @@ HttpsUrl = Annotated[str, AfterValidator(_https)]
 _LOOK_UP_S = 2
 
 
-async def refuse_private(url: str, private: Networks) -> None:
-    """CodedError(ADDRESS_NOT_ALLOWED) for a URL whose host has only private addresses.
+async def refuse_private(url: str, private: Networks) -> str | None:
+    """CodedError(ADDRESS_NOT_ALLOWED) for a URL whose host has only private addresses; a warning if its name has none.
 
-    A name that is not known here may be known to the sweeper, which checks the address that it connects to.
+    Such a name may get its address later, or be known to the sweeper, which checks the address that it connects to.
     """
     parts = urlsplit(url)
     look_up = asyncio.get_running_loop().getaddrinfo(
@@ -60,7 +60,8 @@ async def refuse_private(url: str, private: Networks) -> None:
     try:
         rows = await asyncio.wait_for(look_up, _LOOK_UP_S)
     except (OSError, TimeoutError):
-        return
+        return f"{parts.hostname} has no address here. Check the name; jobs that end are told once it has one, if within a day."
     found = [ip_address(str(row[4][0]).partition("%")[0]) for row in rows]
     if not any(allowed(address, private) for address in found):
         raise CodedError(Code.ADDRESS_NOT_ALLOWED, f"{parts.hostname} has no public address.")
+    return None

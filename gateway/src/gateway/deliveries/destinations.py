@@ -78,6 +78,10 @@ class Webhook(Destination):
         description="Signs what is sent (Standard Webhooks).",
         examples=["whsec_C2FVsBQIhrscChlQIMV-b5sSYspob7oD"],
     )
+    warning: str | None = Field(
+        description="What is likely wrong with the URL, which was saved all the same: its host has no address.",
+        examples=[None],
+    )
 
 
 class Destinations(BaseModel):
@@ -107,10 +111,10 @@ async def put_webhook(_: Admin, request: Request, tenant_id: UUID, name: Name, n
 
     The same request again makes a new secret.
     """
-    await refuse_private(new.url, request.app.state.settings.private_webhooks)
+    warning = await refuse_private(new.url, request.app.state.settings.private_webhooks)
     secret = f"whsec_{b64encode(token_bytes(32)).decode()}"
     await _put(request, tenant_id, name, "webhook", new.url, secret, None)
-    return Webhook(name=name, kind="webhook", url=new.url, secret=secret)
+    return Webhook(name=name, kind="webhook", url=new.url, secret=secret, warning=warning)
 
 
 @router.get("/destinations", responses=responses(*_ERRORS))
