@@ -1,7 +1,7 @@
 """Receiving DICOM: Thorax's SCP beside Orthanc, and STOW-RS beside POST /v1/jobs, in turns in one run; settling.
 
 The same dcmtk senders, four associations at once, send the same number of new 8 MB CR images to each in turn, so that a
-busy machine slows both. Workers are stopped. Thorax syncs and commits each image before it answers; Orthanc does not.
+busy machine slows both. Workers are stopped. Thorax syncs and commits each image before it answers; Orthanc syncs its file, not its index.
 """
 
 import argparse

@@ -96,6 +96,7 @@ def services(settings: LocalSettings, places: Places) -> Services:
         THORAX_DICOM_HOST=HOST,
         THORAX_DICOM_PORT=str(places.dicom_port),
         THORAX_DICOM_AES=str(places.dicom_aes),
+        THORAX_DICOM_SPOOL=str(settings.state.absolute() / "incoming"),
     )
     return Services(auth, needed, [dimse, *workers])
 

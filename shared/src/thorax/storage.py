@@ -105,6 +105,23 @@ class BlobStore:
                     (self._folder / key).parent.rmdir()
             raise
 
+    def adopt(self, instance_id: UUID, name: str, file: Path) -> None:
+        """Store a file: it is moved if it lies in the same file system, and copied if not. Returns after fsync.
+
+        Takes nothing once the disk is nearly full, as `put_stream`.
+        """
+        self._check_room()
+        key = blob_key(instance_id, name)
+        try:
+            if self._folder is None or not _moved(file, self._folder / key):
+                with _as_os_errors():
+                    obstore.put(self._store, key, file, chunk_size=S3_PART_BYTES, max_concurrency=1)
+            self._sync(key, folders=2)
+        except BaseException:
+            if self._folder:
+                self.erase(instance_id)
+            raise
+
     def put(self, instance_id: UUID, name: str, data: bytes) -> None:
         """Store bytes beside an instance's original, replacing what was there. Returns after fsync."""
         self._put(blob_key(instance_id, name), data, folders=1)
@@ -264,6 +281,18 @@ class BlobStore:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _moved(file: Path, place: Path) -> bool:
+    """Move a file into a new folder; false if it lies in another file system."""
+    place.parent.mkdir(exist_ok=True)
+    try:
+        file.rename(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return False
+    return True
 
 
 async def _read(file: BinaryIO, first: int, end: int) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from gateway.dimse.__main__ import beat
 from gateway.dimse.config import DimseSettings
 from gateway.dimse.contexts import DOCUMENTS as DOCUMENT_CLASSES
 from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES
+from gateway.studies.header import identify
 from local_stack.server import free_port
 from model_worker.decoding import anatomy
 from tests.factories.images import chest_dicom
@@ -85,6 +87,23 @@ def test_a_study_becomes_one_job_that_names_its_sender(scp: Scp, tmp_path: Path)
     assert (job["state"], job["priority"], len(job["images"])) == ("succeeded", "stat", 3)
     assert job["study"]["source"] == "C-STORE from STORESCU"
     assert not list(scp.spool.iterdir())
+
+
+def test_a_data_set_of_many_pdus_is_stored_as_it_was_sent(scp: Scp, platform: Platform) -> None:
+    """It is larger than the head that is looked at, with which its digests begin."""
+    study, sop = uid(), uid()
+    sent = data_set(chest_dicom(1, 1024, StudyInstanceUID=study, SOPInstanceUID=sop))
+    association = scp.associate()
+    assert association.send_c_store(sent).Status == 0
+    association.release()
+    query = "select id, sha256, data_sha256, size_bytes from instances where sop_instance_uid = %s"
+    [(key, whole, data, size)] = platform.sql(query, sop)
+    kept = (platform.folder / "blobs" / "instances" / str(key) / "original").read_bytes()
+    assert (sha256(kept).hexdigest(), len(kept)) == (whole, size)
+    assert data_set(kept) == sent
+    assert identify(kept).data_at > 132
+    syntax = ExplicitVRLittleEndian.encode()
+    assert data == sha256(syntax + kept[identify(kept).data_at :]).hexdigest()
 
 
 @pytest.mark.parametrize("option", [["-xv"], ["-xs"], ["-xr"], ["-xi"], []])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
@@ -97,6 +98,21 @@ async def test_a_stored_blob_can_be_read_in_every_way(store: BlobStore) -> None:
     store.put(one, DISPLAY, b"another")
     assert store.get(one, DISPLAY) == b"another"
     store.check()
+
+
+@pytest.mark.parametrize("disk", ["the same", "another"])
+def test_a_file_becomes_a_blob(store: BlobStore, tmp_path: Path, disk: str) -> None:
+    with TemporaryDirectory(dir=None if disk == "the same" else "/dev/shm") as other:
+        file = (tmp_path if disk == "the same" else Path(other)) / "received"
+        file.write_bytes(large := os.urandom(12_000_000))
+        one = uuid4()
+        store.adopt(one, ORIGINAL, file)
+        assert store.get(one, ORIGINAL) == large
+        with pytest.raises(OSError):
+            store.adopt(gone := uuid4(), ORIGINAL, tmp_path / "missing")
+    with pytest.raises(FileNotFoundError):
+        store.get(gone, ORIGINAL)
+    assert sorted(store.older_than(timedelta(seconds=-10))) == [one]
 
 
 async def test_only_the_erased_blobs_are_deleted(store: BlobStore) -> None:

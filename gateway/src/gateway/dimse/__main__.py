@@ -61,7 +61,6 @@ def main() -> None:
             Filing(settings, engine, blobs, Receiver(settings, blobs), hints, settling),
             Acceptance(settings, engine, blobs, hints),
             portal,
-            max_bytes=settings.max_body_bytes,
             idle_s=settings.dicom_idle_s,
         )
         ae = _application_entity(settings)

@@ -26,7 +26,8 @@ class DimseSettings(GatewaySettings):
     dicom_port: Port = 11112
     dicom_aes: Path = Field(description="TOML file of the called AE titles")
     dicom_spool: Path | None = Field(
-        default=None, description="folder of data sets while they are received, emptied at the start"
+        default=None,
+        description="folder of data sets while they are received, emptied at the start; best on the disk of the blobs",
     )
     dicom_associations: int = Field(default=20, description="at once")
     dicom_pdu_bytes: int = Field(default=131_072, description="the largest PDU that is received")

@@ -1,7 +1,9 @@
 """Filing: one image that a DICOM peer sent becomes durable, and is recorded under its study once and only once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
 from uuid import UUID
 
 import structlog
@@ -12,7 +14,7 @@ from gateway.hints import HintSender
 from gateway.studies import queries
 from gateway.studies.header import HEAD_BYTES, Identifiers, identify
 from gateway.studies.settling import Settling
-from gateway.uploads.receive import Receiver, discard, read_head
+from gateway.uploads.receive import Digests, Receiver, StoredImage, discard, read_head
 from thorax.errors import Code, CodedError
 from thorax.http.database import tenant_autocommit
 from thorax.image_headers import DICOM
@@ -62,24 +64,37 @@ class Filing:
         self._hints, self._settling = hints, settling
 
     async def file(
-        self,
-        route: Route,
-        chunks: AsyncIterator[bytes],
-        *,
-        study: str | None = None,
-        sop_class: str | None = None,
-        sop: str | None = None,
+        self, route: Route, chunks: AsyncIterator[bytes], *, study: str | None = None
     ) -> Identifiers:
         """Store and record one DICOM file; both are durable on return, and `known` ones are not stored twice.
 
         What Thorax itself has made is dropped, which is not an error: a PACS may send whole studies, and a new analysis with
-        each of our results would never end. `study`, `sop_class` and `sop` are UIDs that its sender named apart from the
-        file, if any. Raises CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for
-        other UIDs than were named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
+        each of our results would never end. `study` is its UID, if its sender named it apart from the file. Raises
+        CodedError(UNREADABLE_IMAGE) for a header that can't be read, NotFiledError: VALIDATION for other UIDs than were
+        named, QUOTA_EXCEEDED. Whatever is raised, nothing stays recorded.
         """
         head = await read_head(chunks, HEAD_BYTES)
         found = identify(head, study)
-        named = ((study, found.study), (sop_class, found.sop_class), (sop, found.sop_instance))
+        keep = partial(self._receiver.keep, "", DICOM, head, chunks, found)
+        return await self._file(route, found, keep, (study, found.study))
+
+    async def adopt(
+        self, route: Route, file: Path, found: Identifiers, digests: Digests, *, sop_class: str, sop: str
+    ) -> Identifiers:
+        """As `file`, for a file that was hashed while it was written, and is the store's now: by moving, on the same disk.
+
+        `sop_class` and `sop` are UIDs that its sender named apart from it.
+        """
+        keep = partial(self._receiver.adopt, file, digests)
+        return await self._file(route, found, keep, (sop_class, found.sop_class), (sop, found.sop_instance))
+
+    async def _file(
+        self,
+        route: Route,
+        found: Identifiers,
+        keep: Callable[[], Awaitable[StoredImage]],
+        *named: tuple[str | None, str],
+    ) -> Identifiers:
         if any(told not in (None, own) for told, own in named):
             raise NotFiledError(
                 Code.VALIDATION, "The data set has other UIDs than its sender named.", found=found
@@ -88,7 +103,7 @@ class Filing:
             _log.info("own_object_dropped", source=route.source, sop_class=found.sop_class)
             REFUSALS.labels(Code.NOT_A_CHEST).inc()
             return found
-        image = await self._receiver.keep("", DICOM, head, chunks, found)
+        image = await keep()
         async with tenant_autocommit(self._engine, route.tenant_id) as connection:
             verdict = await queries.file_instance(
                 connection,

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from uuid import UUID, uuid4
 
 from anyio import to_thread
@@ -52,6 +53,28 @@ class StoredImage:
     sha256: str
     dicom: Identifiers | None = None
     data_sha256: str | None = None
+
+
+class Digests:
+    """What is recorded of a file's bytes while they come: their sha256, and that of a DICOM file's transfer syntax and data set."""
+
+    def __init__(self, dicom: Identifiers | None) -> None:
+        self.dicom, self.size, self._file = dicom, 0, hashlib.sha256()
+        self._data = hashlib.sha256(dicom.transfer_syntax.encode()) if dicom else None
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Take the next bytes."""
+        self._file.update(piece)
+        if self.dicom and self._data:
+            self._data.update(piece[max(self.dicom.data_at - self.size, 0) :])
+        self.size += len(piece)
+
+    def image(self, instance_id: UUID, file_name: str, media_type: str) -> StoredImage:
+        """The image, once all bytes are stored."""
+        UPLOAD_BYTES.inc(self.size)
+        data = self._data.hexdigest() if self._data else None
+        digest = self._file.hexdigest()
+        return StoredImage(instance_id, _plain(file_name), media_type, self.size, digest, self.dicom, data)
 
 
 @dataclass
@@ -163,31 +186,23 @@ class Receiver:
         dicom: Identifiers | None = None,
     ) -> StoredImage:
         """Store one image whose head was looked at; durable on return."""
-        digest, size, instance_id = hashlib.sha256(), 0, uuid4()
-        data = hashlib.sha256(dicom.transfer_syntax.encode()) if dicom else None
+        digests, instance_id = Digests(dicom), uuid4()
 
         async def hashed() -> AsyncIterator[bytes]:
-            nonlocal size
             piece: bytes = head
             while piece:
-                digest.update(piece)
-                if dicom and data:
-                    data.update(piece[max(dicom.data_at - size, 0) :])
-                size += len(piece)
+                digests.update(piece)
                 yield piece
                 piece = await anext(chunks, b"")
 
         await self._blobs.put_stream(instance_id, ORIGINAL, hashed())
-        UPLOAD_BYTES.inc(size)
-        return StoredImage(
-            instance_id,
-            _plain(file_name),
-            media_type,
-            size,
-            digest.hexdigest(),
-            dicom,
-            data.hexdigest() if data else None,
-        )
+        return digests.image(instance_id, file_name, media_type)
+
+    async def adopt(self, file: Path, digests: Digests) -> StoredImage:
+        """Store a DICOM file that was hashed while it was written; durable on return."""
+        instance_id = uuid4()
+        await to_thread.run_sync(self._blobs.adopt, instance_id, ORIGINAL, file)
+        return digests.image(instance_id, "", DICOM)
 
 
 async def read_head(chunks: AsyncIterator[bytes], enough: int) -> bytes:
