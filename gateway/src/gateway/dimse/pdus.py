@@ -17,7 +17,6 @@ _P_DATA_TF = 4
 _TRANSFER = "Sta6"  # data transfer, a state of PS3.8, 9.2; an abort and a lost connection are events there
 _ABORT, _LOST = "Evt19", "Evt17"
 _STEP_S, _LOOK_S = 0.001, 0.1  # how long is waited before and after data transfer, and within it at most
-_IN_A_ROW = 16  # PDUs that are read before pynetdicom looks at its timers
 _log = structlog.get_logger(__name__)
 
 
@@ -49,22 +48,14 @@ class PeerReader:
             if not self._transport.ready:
                 self._wait()
                 return False
-            self._read(file)
+            if file is None or not self._written(file):
+                self._dul._read_pdu_data()
         except (OSError, ValueError):  # ValueError: another thread has closed it, and may have told
             if self._dul.event_queue.empty():
                 self._dul.event_queue.put(_LOST)
         except Exception as error:
             self._abort(error)
         return True
-
-    def _read(self, file: Any) -> None:
-        """Read what is there of the data set that is being written; and a PDU for pynetdicom if it comes, or if there is none."""
-        for _ in range(_IN_A_ROW):
-            if file is None or not self._written(file):
-                self._dul._read_pdu_data()
-                return
-            if not self._transport.ready:
-                return
 
     def _wait(self) -> None:
         """Wait for an answer to send, or else for the peer."""
