@@ -6,6 +6,7 @@ copies it from a template that was migrated once.
 
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,12 +20,18 @@ sys.dont_write_bytecode = False
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 os.environ.pop("SSL_CERT_DIR", None)
 
+import httpx
 import psycopg
 import pytest
 import redis
 
+from tests.factories.patience import PATIENCE_S
 from tests.factories.stores import Postgres, Valkey, login
 
+# What a shell runs in the background ignores Ctrl-C, and so would all processes that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for _phase in ("connect", "read", "write", "pool"):  # httpx gives up after five seconds unless told otherwise
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, PATIENCE_S)
 _numbers = itertools.count()
 
 

@@ -18,6 +18,7 @@ import psutil
 from local_stack.roles import create_database
 from tests.factories.bundles import make_bundle
 from tests.factories.images import grey
+from tests.factories.patience import PATIENCE_S
 from tests.factories.platform import Platform
 from tests.factories.stores import Postgres, Valkey, login
 from thorax.bundle import load_bundle
@@ -25,7 +26,7 @@ from thorax.schema import migrate
 
 BACKBONES = 3
 LEASE_S = 4
-PATIENCE_S = 120
+
 KINDS_OF_IMAGE = 8
 IMAGES = 3  # of each job
 WORKERS = 3

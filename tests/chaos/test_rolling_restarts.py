@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from local_stack.roles import create_database
 from local_stack.server import free_port
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, post
 from tests.factories.stores import Postgres, Valkey, login
 from thorax.schema import migrate
@@ -118,20 +119,23 @@ class Cluster:
         door = name in DOORS
         if door:
             self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state drain")
-            self.until(lambda: self._said(name, "scur") == "0")  # for requests that are on their way
+            until(lambda: self._said(name, "scur") == "0")  # for requests that are on their way
         process = self.platform.processes[name]
         if name.startswith("worker"):
-            self.until(lambda: self._working(process.pid))
+            until(lambda: self._working(process.pid))
         process.send_signal(signal.SIGTERM)
         # uvicorn ends its graceful shutdown with the signal that it got
-        assert process.wait(60) in (0, -signal.SIGTERM), (name, self.platform.log(name).read_text()[-2000:])
+        assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM), (
+            name,
+            self.platform.log(name).read_text()[-2000:],
+        )
         self.platform.start(name)
         if door:
-            self.until(lambda: httpx.get(f"http://127.0.0.1:{self._ports[name]}/healthz").is_success)
+            until(lambda: self._lives(name))
             self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state ready")
-            self.until(lambda: self._said(name, "status") == "UP")
+            until(lambda: self._said(name, "status") == "UP")
         else:
-            self.until(lambda: self._alive() == len(BEHIND))
+            until(lambda: self._alive() == len(BEHIND))
 
     def _working(self, pid: int) -> bool:
         """Whether a worker is in the middle of steps."""
@@ -155,24 +159,17 @@ class Cluster:
             with admin.makefile() as answer:
                 return answer.read()
 
-    @staticmethod
-    def until(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 120
-        while True:
-            try:
-                if condition():
-                    return
-            except httpx.TransportError:
-                pass
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    def _lives(self, name: str) -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"http://127.0.0.1:{self._ports[name]}/healthz").is_success
+        return False
 
 
 class Load:
     """Clients that upload, poll and log in until told to stop. Only what was refused with `Retry-After` is tried again."""
 
     def __init__(self, base: str, token: str) -> None:
-        self._base, self._headers = base, {"Authorization": f"Bearer {token}"}
+        self._base, self._token = base, token  # the newest: each lives for ten minutes
         self._stop = threading.Event()
         self.failures: list[str] = []
         self.refused: list[str] = []
@@ -195,11 +192,11 @@ class Load:
     def goes_on(self) -> None:
         """Wait until another job has ended, and another login succeeded."""
         jobs, logins = len(self.states), self.logins
-        Cluster.until(lambda: len(self.states) > jobs and self.logins > logins)
+        until(lambda: len(self.states) > jobs and self.logins > logins)
 
     def _upload(self, seed: int) -> None:
         images = [chest_png(10 * seed + n, 900) for n in range(IMAGES)]
-        with httpx.Client(base_url=self._base, headers=self._headers, timeout=60) as client:
+        with httpx.Client(base_url=self._base, auth=self._authorize) as client:
             while not self._stop.is_set():
                 key = {
                     "Idempotency-Key": uuid4().hex
@@ -216,9 +213,14 @@ class Load:
 
     def _log_in(self) -> None:
         form = {"grant_type": "password", "username": ACCOUNT["name"], "password": ACCOUNT["password"]}
-        with httpx.Client(base_url=self._base, timeout=60) as client:
+        with httpx.Client(base_url=self._base) as client:
             while not self._stop.wait(0.1):
-                self.logins += bool(self._did(lambda: client.post("/auth/token", data=form)))
+                if answer := self._did(lambda: client.post("/auth/token", data=form)):
+                    self.logins, self._token = self.logins + 1, answer.json()["access_token"]
+
+    def _authorize(self, request: httpx.Request) -> httpx.Request:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     def _did(self, request: Callable[[], httpx.Response]) -> Any:
         """The answer, once there is one; None, and a failure, for anything but success or a refusal."""

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.person import ROOT, SAMPLES, Account, Person, until
+from tests.e2e.person import ROOT, SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
 from tests.factories.bundles import finding_points, make_bundle
 from tests.factories.images import chest_png
+from tests.factories.patience import PATIENCE_S, until
 
 from thorax.operating_points import MapScale
 
@@ -62,7 +63,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         yield run
     finally:
         run.process.send_signal(signal.SIGINT)
-        run.process.wait(60)
+        run.process.wait(PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

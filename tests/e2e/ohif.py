@@ -2,7 +2,7 @@
 
 import mimetypes
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,7 +15,7 @@ PASSED_ON = ("accept", "content-type", "range")
 
 
 @contextmanager
-def ohif(dist: Path, thorax: str, token: str) -> Iterator[tuple[str, list[str]]]:
+def ohif(dist: Path, thorax: str, token: Callable[[], str]) -> Iterator[tuple[str, list[str]]]:
     """Its address, and what it answered with an error (filled while it runs)."""
     failed: list[str] = []
 
@@ -38,8 +38,7 @@ def ohif(dist: Path, thorax: str, token: str) -> Iterator[tuple[str, list[str]]]
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
             answer = httpx.get(
                 f"{thorax}{self.path}",
-                headers={**headers, "Authorization": f"Bearer {token}", "Host": self.headers["host"]},
-                timeout=60,
+                headers={**headers, "Authorization": f"Bearer {token()}", "Host": self.headers["host"]},
             )
             if answer.status_code >= 400:
                 failed.append(f"{answer.status_code} {self.path} {answer.text[:300]}")

@@ -1,28 +1,22 @@
 """A person at a browser, and what a person can do without one."""
 
+import math
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 from tests.e2e.test_make_run import Run
+from tests.factories.patience import PATIENCE_S, until
+
+from thorax.identity import MAX_TOKEN_LIFE_S
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "samples"
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 PASSWORD = "a sentence is a good password"
-PATIENCE_S = 90  # a bound against hanging: CI's machine may be busy
-
-
-def until(true: Callable[[], Any], what: str = "it did not happen") -> Any:
-    """The first truthy value of `true`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := true()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-    return found
 
 
 class Account:
@@ -34,11 +28,19 @@ class Account:
         if name is None:
             name = f"reader-{secrets.token_hex(4)}"
             body = {"name": name, "password": password}
-            httpx.post(f"{base}/auth/register", json=body, timeout=60).raise_for_status()
+            httpx.post(f"{base}/auth/register", json=body).raise_for_status()
         self.name = name
-        form = {"grant_type": "password", "username": name, "password": password}
-        token = httpx.post(f"{base}/auth/token", data=form, timeout=60).json()["access_token"]
-        self.api = httpx.Client(base_url=base, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+        self._token, self._renewed = "", -math.inf
+        self.api = httpx.Client(base_url=base, auth=self._authorize)
+
+    def _authorize(self, request: httpx.Request) -> httpx.Request:
+        """With a token that is renewed before it expires, as a slow run outlasts one."""
+        if time.monotonic() - self._renewed > MAX_TOKEN_LIFE_S / 4:
+            form = {"grant_type": "password", "username": self.name, "password": self.password}
+            answer = httpx.post(self.api.base_url.join("/auth/token"), data=form).raise_for_status()
+            self._token, self._renewed = answer.json()["access_token"], time.monotonic()
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
     def send(self, *images: tuple[str, bytes], title: str) -> str:
         """Upload a study; its job's id."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.test_make_run import Run
+from tests.factories.patience import PATIENCE_S
 
 from local_stack.server import free_port
 
@@ -35,7 +36,7 @@ def clone(tmp_path: Path) -> Iterator[Path]:
         yield clone
     finally:
         run.process.send_signal(signal.SIGINT)
-        run.process.wait(60)
+        run.process.wait(PATIENCE_S)
 
 
 def test_each_command_of_the_page_does_what_it_says(clone: Path, tmp_path: Path) -> None:

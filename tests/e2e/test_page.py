@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from tests.e2e.conftest import Reader
-from tests.e2e.person import PASSWORD, ROOT, SAMPLES, Account, Person, until
+from tests.e2e.person import PASSWORD, ROOT, SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
+from tests.factories.patience import until
 
 REAL_DICOM = ROOT.parent / "shared/data/dicom/mlmed_chest_pa.dcm"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

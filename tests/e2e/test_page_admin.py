@@ -9,9 +9,10 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 from tests.e2e.conftest import dated
-from tests.e2e.person import SAMPLES, Account, Person, until
+from tests.e2e.person import SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
 from tests.factories.bundles import make_bundle
+from tests.factories.patience import until
 
 from local_stack.backing import Backing
 from local_stack.settings import LocalSettings

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import dated
-from tests.e2e.person import Account, Person, until
+from tests.e2e.person import Account, Person
 from tests.e2e.test_make_run import Run
+from tests.factories.patience import until
 from tests.integration.gateway.test_deliveries import BASIC, run_orthanc
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

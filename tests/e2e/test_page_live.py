@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
-from tests.e2e.person import SAMPLES, Account, Person, until
+from tests.e2e.person import SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
 from tests.factories.images import chest_png
+from tests.factories.patience import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

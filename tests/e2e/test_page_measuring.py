@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 from tests.e2e.conftest import Reader
-from tests.e2e.person import SAMPLES, Person, until
+from tests.e2e.person import SAMPLES, Person
+from tests.factories.patience import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

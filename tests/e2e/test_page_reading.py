@@ -2,9 +2,10 @@
 
 import pytest
 from tests.e2e.conftest import Reader
-from tests.e2e.person import Account, Person, until
+from tests.e2e.person import Account, Person
 from tests.e2e.test_make_run import Run
 from tests.factories.images import chest_png
+from tests.factories.patience import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -1,8 +1,9 @@
 """A session that ends elsewhere: files wait for their owner and never reach the open API by themselves."""
 
 import pytest
-from tests.e2e.person import SAMPLES, Account, Person, until
+from tests.e2e.person import SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
+from tests.factories.patience import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

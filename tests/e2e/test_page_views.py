@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import Reader
-from tests.e2e.person import AXE, ROOT, SAMPLES, Account, Person, until
+from tests.e2e.person import AXE, ROOT, SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
+from tests.factories.patience import until
 
 SHOTS = ROOT / "build/screenshots"
 THEMES = ("dark", "light")

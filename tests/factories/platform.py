@@ -4,6 +4,7 @@ auth-service is stood in for by its one seam, a JWKS over HTTP, so that a test c
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -24,12 +25,14 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
 from tests.factories.forked import Forked
+from tests.factories.patience import PATIENCE_S
 
 from local_stack.parent_death_signal import parent_death_signal
 from local_stack.server import free_port
 from thorax import database
 from thorax.bundle import Bundle
 from thorax.commands import registry
+from thorax.identity import MAX_TOKEN_LIFE_S
 
 MODULES = {
     "auth": "auth_service",
@@ -63,7 +66,9 @@ class Issuer:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.issuer = f"{self.url}/auth"
 
-    def token(self, tenant: UUID, scope: str = "studies:read studies:write", life_s: int = 600) -> str:
+    def token(
+        self, tenant: UUID, scope: str = "studies:read studies:write", life_s: int = MAX_TOKEN_LIFE_S
+    ) -> str:
         """An access token for a user of `tenant`."""
         now = int(time.time())
         claims = {
@@ -235,9 +240,25 @@ class Platform:
             other.kill(name)
 
     def client(self, tenant: UUID | None = None, scope: str = "studies:read studies:write") -> httpx.Client:
-        """A signed-in client of some tenant (a new one by default)."""
-        token = self.issuer.token(tenant or uuid4(), scope)
-        return httpx.Client(base_url=self.base, headers={"Authorization": f"Bearer {token}"}, timeout=70)
+        """A signed-in client of some tenant (a new one by default), whose token is renewed in time."""
+        whose, client, renewed = (
+            tenant or uuid4(),
+            httpx.Client(base_url=self.base, timeout=PATIENCE_S),
+            -math.inf,
+        )
+
+        def renew(request: httpx.Request) -> None:
+            nonlocal renewed
+            old = client.headers.get("Authorization", "")
+            if time.monotonic() - renewed > MAX_TOKEN_LIFE_S / 4:
+                client.headers["Authorization"] = f"Bearer {self.issuer.token(whose, scope)}"
+                renewed = time.monotonic()
+            if request.headers.get("Authorization", "") == old:
+                request.headers["Authorization"] = client.headers["Authorization"]
+
+        renew(httpx.Request("GET", self.base))
+        client.event_hooks = {"request": [renew]}
+        return client
 
     def tenant(self, named: UUID | None = None) -> UUID:
         """A tenant as auth-service would keep it, where the platform asks whether there is one; by default a new one."""

@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic, sleep
 
 from sqlalchemy import make_url
+from tests.factories.patience import PATIENCE_S, until
 
 from local_stack.parent_death_signal import parent_death_signal
 from local_stack.server import free_port
@@ -70,14 +70,13 @@ def pooler(
         yield led
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE_S)
 
 
 def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
-    deadline = monotonic() + 20
-    while process.poll() is None and monotonic() < deadline:
+    def listens() -> bool:
+        assert process.poll() is None, (folder / "pgbouncer.log").read_text()
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        sleep(0.02)
-    raise AssertionError((folder / "pgbouncer.log").read_text())
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    until(listens, (folder / "pgbouncer.log").read_text)

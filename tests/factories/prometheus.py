@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from tests.factories.patience import PATIENCE_S
 
 from local_stack.server import free_port
 
@@ -40,7 +41,7 @@ def _running(names: tuple[str, ...], *options: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE_S)
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def prometheus(
             f"--web.listen-address=127.0.0.1:{port}",
             "--rules.alert.resend-delay=1s",
         ),
-        httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1") as client,
     ):
         yield client
 

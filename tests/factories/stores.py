@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from tests.factories.patience import PATIENCE_S
+
 from local_stack import postgres, valkey
 from local_stack.process import Child, StartError
 from local_stack.roles import logins
@@ -24,7 +26,7 @@ class _Started(Server):
         assert self._child is not None, f"{self.name} was not started"
         return self._child.pid
 
-    def start(self, timeout: float = 30.0) -> Self:
+    def start(self, timeout: float = PATIENCE_S) -> Self:
         """Start and wait until ready. Raises StartError if it does not start. A port lost in a race is replaced."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = self.folder / f"{self.name}.log"

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.factories.patience import PATIENCE_S
 from thorax.commands.cli import cli
 
 BUNDLE = "insert into bundles (digest, name, version, manifest, card, active) values ('b', 'n', '1', '{}', '', true)"
@@ -236,7 +237,7 @@ def test_uploads_of_a_tenant_never_wait_for_its_chain(audited: Audited) -> None:
         assert sweeper.execute("select chain_audit(10)").fetchone() == (1,)  # not committed
         sent = threading.Thread(target=audited.send, args=(tenant,), daemon=True)
         sent.start()
-        sent.join(10)
+        sent.join(PATIENCE_S)
         assert not sent.is_alive()
         with audited.as_role("thorax_aggregator") as second:
             assert second.execute("select chain_audit(10)").fetchone() == (0,)

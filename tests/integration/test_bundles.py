@@ -3,7 +3,6 @@
 import json
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ import pytest
 from tests.factories.bundles import finding_points, make_bundle
 from tests.factories.forked import ended
 from tests.factories.images import chest_png
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished, post
 from thorax.bundle import Bundle, InputSpec
 from thorax.operating_points import MapScale
 
 pytestmark = pytest.mark.slow  # each test starts a platform
-PATIENCE_S = 120.0
 
 
 @pytest.fixture
@@ -48,13 +47,6 @@ def thorax(platform: Platform, *words: str, code: int = 0) -> str:
     done = ended("thorax.commands.cli", "bundle", *words, *patient, env=environment, timeout=PATIENCE_S)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-def until(condition: Callable[[], bool], what: str, platform: Platform) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}\n{platform.logs()[-4000:]}"
-        time.sleep(0.1)
 
 
 def digest_of(client: httpx.Client, seed: int = 0) -> str:
@@ -177,7 +169,10 @@ def test_a_shadow_repeats_jobs_unseen_and_is_deleted_with_them(platform: Platfor
     with platform.client() as client:
         places = [post(client, chest_png(i), chest_png(i + 50)).headers["location"] for i in range(4)]
         jobs = [finished(client, place, PATIENCE_S) for place in places]
-        until(lambda: shadows(platform) == 4, "the shadow has not repeated all", platform)
+        until(
+            lambda: shadows(platform) == 4,
+            lambda: f"the shadow has not repeated all\n{platform.logs()[-4000:]}",
+        )
 
         # On the prepared pixels, after all real work, with its own answers.
         assert platform.sql("select count(*) from steps where kind = 'prepare' and priority = 9") == [(0,)]
@@ -212,7 +207,10 @@ def test_a_shadow_repeats_jobs_unseen_and_is_deleted_with_them(platform: Platfor
         digest_of(client, 9)
         assert shadows(platform) == count
     platform.sql("insert into tenants_pending_deletion (tenant_id) select distinct tenant_id from jobs")
-    until(lambda: platform.sql("select count(*) from jobs") == [(0,)], "the tenant's jobs stay", platform)
+    until(
+        lambda: platform.sql("select count(*) from jobs") == [(0,)],
+        lambda: f"the tenant's jobs stay\n{platform.logs()[-4000:]}",
+    )
     assert platform.sql("select count(*) from predictions") == [(0,)]
 
 
@@ -236,6 +234,9 @@ def test_a_shadow_with_another_input_prepares_it_anew(platform: Platform) -> Non
     with platform.client() as client:
         before = finished(client, post(client, chest_png(3)).headers["location"], PATIENCE_S)
         thorax(platform, "shadow", "shadow", "--past-hours", "1")
-        until(lambda: shadows(platform) == 1, "the shadow has not repeated it", platform)
+        until(
+            lambda: shadows(platform) == 1,
+            lambda: f"the shadow has not repeated it\n{platform.logs()[-4000:]}",
+        )
         assert platform.sql("select count(*) from steps where kind = 'prepare' and priority = 9") == [(1,)]
         assert client.get(before["links"]["self"]).json() == before

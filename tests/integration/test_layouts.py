@@ -1,6 +1,5 @@
 """Workers that serve different backbones, and an ensemble that may answer without one."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 
 pytestmark = pytest.mark.slow  # each test starts a platform
@@ -55,10 +55,8 @@ def test_without_a_quorum_all_backbones_must_answer(
     with Platform(*arguments, workers=3, own_settings=ONE_EACH) as platform, platform.client() as client:
         platform.kill("worker-2")
         place = post(client, chest_png(1)).headers["location"]
-        deadline, left = time.monotonic() + 120, "select backbone from steps where state <> 'done'"
-        while platform.sql(left) != [("tiny_2",)]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        left = "select backbone from steps where state <> 'done'"
+        until(lambda: platform.sql(left) == [("tiny_2",)])
         assert client.get(place, params={"wait": 2}).json()["state"] == "running"
         platform.start("worker-2")
         assert finished(client, place)["degraded"] is False

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.factories.patience import PATIENCE_S
 from tests.integration.test_ledger import WHOLE, Book
 from thorax import database
 from thorax.states import StepKind
@@ -111,7 +112,7 @@ def test_a_heartbeat_continues_after_a_refresh_that_fails(
     heartbeat = Heartbeat(book.worker, refresh, name="w", service="model-worker")
     alive, seen = "select count(*) from workers where id = 'w'", [(0,)]
     with heartbeat:
-        beaten.wait(5)
+        assert beaten.wait(PATIENCE_S)
         while seen != [(1,)]:
             seen = book.do(alive)
             assert heartbeat.is_alive()

@@ -6,14 +6,15 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
 from tests.factories.forked import Forked, ended
+from tests.factories.patience import PATIENCE_S, until
 
 from auth_service.__main__ import main
 from local_stack.server import free_port
@@ -70,18 +71,19 @@ def served(environment: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, P
     )
     process = Forked("auth_service", "serve", env=env, stdout=log)
     try:
-        deadline = time.monotonic() + 30
         with httpx.Client(base_url=base, verify=False) as client:
-            while time.monotonic() < deadline and process.poll() is None:
-                try:
-                    if client.get("/readyz").status_code == 200:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.1)
+
+            def ready() -> bool:
+                assert process.poll() is None, log.read_text()
+                with suppress(httpx.TransportError):
+                    return client.get("/readyz").status_code == 200
+                return False
+
+            until(ready, log.read_text)
         yield base, log, env
     finally:
         process.terminate()
-        assert process.wait(10) is not None
+        assert process.wait(PATIENCE_S) is not None
 
 
 @pytest.mark.slow
@@ -91,7 +93,7 @@ def test_over_loopback_from_the_first_admin_to_logout(served: tuple[str, Path, d
     def command(*arguments: str, **options: Any) -> "subprocess.CompletedProcess[str]":
         line = [*COMMAND, *arguments]
         return subprocess.run(
-            line, env=env, capture_output=True, text=True, timeout=60, check=False, **options
+            line, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **options
         )
 
     made = command("create-admin", "--name", "root", input=f"{PASSWORD}\n")

@@ -14,6 +14,7 @@ import httpx
 import pytest_asyncio
 from sqlalchemy import func, select
 from tests.factories.forked import Forked
+from tests.factories.patience import PATIENCE_S
 
 from auth_service.accounts import queries
 from auth_service.context import AppContext
@@ -66,7 +67,7 @@ async def test_a_session_ends_at_both_replicas(pair: tuple[Visitor, Visitor]) ->
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         while not await condition():
             await asyncio.sleep(0.05)
 
@@ -77,7 +78,7 @@ async def test_a_login_that_has_begun_is_finished_after_sigterm(
     account = await visitor.sign_up("ada")
     port, metrics = free_port(), free_port()
     own = {f"THORAX_{name.upper()}": str(value) for name, value in settings.items()}
-    env = {**os.environ, **own, "THORAX_AUTH_PORT": str(port), "THORAX_GRACE_S": "20"}
+    env = {**os.environ, **own, "THORAX_AUTH_PORT": str(port), "THORAX_GRACE_S": str(PATIENCE_S)}
     env["THORAX_METRICS_PORT"] = str(metrics)
     process = Forked("auth_service", env=env, stdout=tmp_path / "log")
 
@@ -96,7 +97,7 @@ async def test_a_login_that_has_begun_is_finished_after_sigterm(
             return probe.connect_ex(("127.0.0.1", port)) != 0
 
     try:
-        async with Visitor(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with Visitor(base_url=f"http://127.0.0.1:{port}") as client:
             await until(ready)
             assert (await client.get("/metrics")).status_code == 404
             counted = (await client.get(f"http://127.0.0.1:{metrics}/metrics")).text

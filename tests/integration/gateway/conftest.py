@@ -1,7 +1,6 @@
 """One platform for the whole folder; a test that needs other settings starts a second gateway."""
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,13 +14,14 @@ from tests.factories.bundles import make_bundle
 from tests.factories.certificates import Authority
 from tests.factories.collector import Collector, collector
 from tests.factories.images import chest_png
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.factories.stores import Postgres, login
 from tests.integration.gateway.scp import _shared, scp, start  # noqa: F401 - fixtures
 
 Stage = Callable[..., AbstractContextManager[Platform]]
 _numbers = itertools.count()
-BODY_IDLE_S, BODY_TOTAL_S = 2, 6  # how long the strict gateway waits for the next byte, and for a whole body
+BODY_IDLE_S, BODY_TOTAL_S = 4, 10  # how long the strict gateway waits for the next byte, and for a whole body
 
 
 @pytest.fixture(scope="session")
@@ -109,10 +109,8 @@ def done(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
 @pytest.fixture
 def standstill(platform: Platform) -> Iterator[None]:
     """No worker claims anything until the test is over; claimed work is finished first."""
-    deadline = time.monotonic() + 120
-    while platform.sql("select 1 from steps where state in ('waiting', 'running') limit 1"):
-        assert time.monotonic() < deadline, "the platform does not come to rest"
-        time.sleep(0.05)
+    busy = "select 1 from steps where state in ('waiting', 'running') limit 1"
+    until(lambda: not platform.sql(busy), "the platform does not come to rest")
     platform.pause()
     yield
     platform.resume()

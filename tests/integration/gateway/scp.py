@@ -3,7 +3,6 @@
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
+import httpx
 import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
@@ -20,6 +20,7 @@ from pynetdicom import AE, build_context
 from local_stack.server import free_port
 from tests.factories.forked import Forked
 from tests.factories.images import chest_dicom
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -46,14 +47,18 @@ class Scp:
         ae.acse_timeout = ae.dimse_timeout = 60
         return ae.associate("127.0.0.1", self.port, ae_title=called or self.title, **more)
 
-    def jobs(self, count: int, timeout_s: float = 60) -> list[dict[str, Any]]:
+    def jobs(self, count: int) -> list[dict[str, Any]]:
         """All jobs of the tenant, once there are so many and they have ended."""
         with self.platform.client(self.tenant) as client:
-            deadline = time.monotonic() + timeout_s
-            while len(items := client.get("/v1/jobs").json()["items"]) < count:
-                assert time.monotonic() < deadline, items
-                time.sleep(0.1)
-            return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
+            return jobs(client, count)
+
+
+def jobs(client: httpx.Client, count: int) -> list[dict[str, Any]]:
+    """All jobs of the client's tenant, newest first, once there are so many and all have ended."""
+    items = until(
+        lambda: (found := client.get("/v1/jobs").json()["items"])[count - 1 :] and found, "too few jobs"
+    )
+    return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
 
 
 def answers(port: int) -> bool:
@@ -90,10 +95,8 @@ def run_scp(
     }
     process = Forked("gateway.dimse", env=environment, stdout=platform.log("dimse"))
     try:
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert process.poll() is None and time.monotonic() < deadline, platform.logs()[-3000:]
-            time.sleep(0.05)
+        until(lambda: answers(port) or process.poll() is not None, "the SCP does not listen")
+        assert answers(port), platform.logs()[-3000:]
         yield Scp(platform, port, metrics, process, tenant, folder / "spool")
     finally:
         process.kill()

@@ -4,7 +4,6 @@ import random
 import re
 import socket
 import struct
-import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -18,8 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.factories.cpu import cpu_s
 from tests.factories.hostile import BOMBS, dicom, jpeg_claiming, png
 from tests.factories.images import chest_dicom, chest_jpeg, chest_png, colour_png
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem, refused
 from tests.integration.gateway.stored import stored
@@ -28,7 +29,11 @@ from thorax.errors import Code
 Done = tuple[httpx.Client, dict[str, Any]]
 FILE = ("files", ("a.png", chest_png(1, 64), "image/png"))
 BOUNDARY = {"Content-Type": "multipart/form-data; boundary=x"}
-PATIENCE_S = 8  # 2 s are promised; the test machine may be busy
+MOST_CPU_S = 8  # 2 s are promised; other cores are slower
+
+
+def worked_s(platform: Platform) -> float:
+    return sum(cpu_s(platform.processes[name].pid) for name in ("gateway", "worker-0"))
 
 
 def megabytes(platform: Platform) -> float:
@@ -59,25 +64,21 @@ def test_a_bomb_is_refused_or_fails_its_job_within_two_seconds(
     name: str, client: httpx.Client, platform: Platform
 ) -> None:
     make, _ = BOMBS[name]
-    data = make()
-    began = time.monotonic()
+    data, before = make(), worked_s(platform)
     answer = post(client, data, name="x.dcm")
     if answer.status_code != 202:
         refused(answer)
-        assert time.monotonic() - began < PATIENCE_S
+        assert worked_s(platform) - before < MOST_CPU_S
         return
     job = finished(client, answer.headers["location"])
     assert job["state"] == "failed"
+    assert worked_s(platform) - before < MOST_CPU_S
     error = job["images"][0]["error"]
     assert error["code"] == job["error"]["code"]
     assert Code(error["code"]).status < 500, error
     assert error["detail"] and error["remedy"]
-    took = platform.sql(
-        "select extract(epoch from max(finished_at) - min(started_at))::float, max(attempts) from steps "
-        "where job_id = %s", job["id"],
-    )  # fmt: skip
-    assert took[0][0] < PATIENCE_S
-    assert took[0][1] == 1, "it was tried again"
+    attempts = platform.sql("select max(attempts) from steps where job_id = %s", job["id"])
+    assert attempts == [(1,)], "it was tried again"
 
 
 @pytest.mark.parametrize(
@@ -220,11 +221,11 @@ def test_a_missing_content_type_is_refused(client: httpx.Client) -> None:
     problem(client.post("/v1/jobs"), Code.MALFORMED_MULTIPART)
 
 
-def test_a_million_empty_parts_are_refused_early(client: httpx.Client) -> None:
+def test_a_million_empty_parts_are_refused_early(client: httpx.Client, platform: Platform) -> None:
     body = part('Content-Disposition: form-data; name="title"') * 300_000
-    began = time.monotonic()
+    before = worked_s(platform)
     problem(client.post("/v1/jobs", content=body, headers=BOUNDARY), Code.UNEXPECTED_FIELD)
-    assert time.monotonic() - began < 4 * PATIENCE_S
+    assert worked_s(platform) - before < MOST_CPU_S
 
 
 def test_a_long_tail_after_the_last_boundary_is_swallowed(client: httpx.Client, platform: Platform) -> None:
@@ -298,12 +299,8 @@ def test_an_upload_that_is_cut_off_leaves_nothing(client: httpx.Client, platform
         head = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: {client.headers['authorization']}\r\n"
         head += f"Content-Type: {BOUNDARY['Content-Type']}\r\nContent-Length: 50000000\r\n\r\n"
         connection.sendall(head.encode() + b"".join(stuffing(20))[:20_000_000])
-        deadline = time.monotonic() + 60
-        while stored(platform) <= before:
-            assert time.monotonic() < deadline, "the upload does not begin"
-    while not stored(platform) <= before:
-        assert time.monotonic() < deadline, stored(platform) - before
-        time.sleep(0.05)
+        until(lambda: not stored(platform) <= before, "the upload does not begin")
+    until(lambda: stored(platform) <= before, lambda: stored(platform) - before)
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/{}/retry", "/auth/token", "/v1/models", "/healthz"])

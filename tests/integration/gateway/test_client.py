@@ -5,7 +5,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.factories.images import chest_png
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform
 from thorax.commands.cli import cli
 from thorax_client import AsyncClient, Client, Credentials, JobFailedError, ProblemError
@@ -121,12 +121,9 @@ def test_ctrl_c_while_it_waits_is_one_line(
     command = [sys.executable, "-m", "thorax_client.commands", "analyze", str(tmp_path), *where]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with Client(platform.base, credentials) as thorax:
-        deadline = time.monotonic() + 60
-        while not list(thorax.jobs()):
-            assert time.monotonic() < deadline and running.poll() is None
-            time.sleep(0.05)
+        until(lambda: list(thorax.jobs()) or running.poll() is not None)
         running.send_signal(signal.SIGINT)
-        told, errors = running.communicate(timeout=60)
+        told, errors = running.communicate(timeout=PATIENCE_S)
         thorax.erase(next(thorax.jobs()).id)
     assert (running.returncode, told) == (130, "")
     assert errors.splitlines()[-1] == "Stopped. Run it again to get the results of what was sent."

@@ -19,6 +19,7 @@ from pydicom import dcmread
 from local_stack.server import free_port
 from tests.factories.certificates import Authority
 from tests.factories.images import chest_dicom
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.scp import DOCUMENTS, Scp, Start, answers
 
@@ -41,10 +42,7 @@ def run_orthanc(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
     with (folder / "orthanc.log").open("wb") as log:
         process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
-        while not answers(port):
-            assert time.monotonic() < deadline, (folder / "orthanc.log").read_text()[-2000:]
-            time.sleep(0.1)
+        until(lambda: answers(port), (folder / "orthanc.log").read_text)
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", auth=("thorax", "secret"), timeout=60
         ) as client:
@@ -90,13 +88,12 @@ def delivery(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
 
 def attempted(client: httpx.Client, job: str, *states: str) -> dict[str, Any]:
     """The job's one delivery, once it was tried and its state is one of `states`."""
-    deadline = time.monotonic() + 60
-    while True:
+
+    def tried() -> dict[str, Any] | None:
         items = client.get(f"{job}/deliveries").json()["items"]
-        if items and items[0]["state"] in states and items[0]["attempts"]:
-            return dict(items[0])
-        assert time.monotonic() < deadline, str(items)
-        time.sleep(0.1)
+        return dict(items[0]) if items and items[0]["state"] in states and items[0]["attempts"] else None
+
+    return until(tried, lambda: client.get(f"{job}/deliveries").text) or {}
 
 
 @pytest.mark.slow
@@ -294,8 +291,7 @@ def test_storescp_over_tls_gets_nothing_until_it_is_trusted_and_then_what_can_be
     tls = ["+tls", str(own.key), str(own.certificate), "-ic"]
     process = subprocess.Popen(["storescp", *tls, "-od", str(kept), str(port)])
     try:
-        while not answers(port):
-            time.sleep(0.05)
+        until(lambda: answers(port))
         with platform.client(tenant) as client, platform.client(scope="admin") as admin:
             destine(platform, tenant, f"dicom://127.0.0.1:{port}/STORESCP?tls=stranger")
             job = sent(client, chest_dicom(18))

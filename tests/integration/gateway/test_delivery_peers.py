@@ -13,6 +13,7 @@ from pydicom import Dataset, dcmread
 
 from local_stack.server import free_port
 from tests.factories.images import chest_dicom
+from tests.factories.patience import PATIENCE_S
 from tests.factories.platform import Platform
 from tests.integration.gateway.scp import uid
 from tests.integration.gateway.test_deliveries import BASIC, delivery, destine, run_orthanc, sent
@@ -56,7 +57,7 @@ class Relay:
                 passed += len(data)
             if most is not None and passed >= most:
                 self.held.set()
-                self._released.wait(60)
+                self._released.wait(PATIENCE_S)
             source.close()
             target.shutdown(socket.SHUT_WR)
         except OSError:
@@ -79,7 +80,7 @@ def test_orthanc_killed_between_report_and_capture_has_all_in_the_end_and_nothin
         orthanc.post("/instances", content=(source := chest_dicom(30))).raise_for_status()
         destine(platform, tenant, f"dicom://127.0.0.1:{relay.port}/ORTHANC")
         job = sent(client, source)
-        assert relay.held.wait(120)
+        assert relay.held.wait(PATIENCE_S)
     with run_orthanc(tmp_path, DicomPort=port) as orthanc, platform.client(tenant) as client:
         relay.release()
         assert {one.Modality for one in kept(orthanc)} < {"CR", "SR", "OT", "PR"}

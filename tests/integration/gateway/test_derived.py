@@ -1,6 +1,5 @@
 """Thorax' own SR, SC and GSPS over QIDO-RS and WADO-RS, in the study that they belong to."""
 
-import time
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -13,8 +12,8 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from tests.factories.images import chest_dicom
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
-from tests.integration.gateway.test_stow import until
 from tests.integration.gateway.test_wado import RELATED, part, uid
 
 STUDY = uid()
@@ -39,13 +38,11 @@ def read(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
 
 def instances(client: httpx.Client, study: str) -> list[dict[str, Any]]:
     """The instances of an analysed study, once Thorax' own are among them: on a busy machine an answer does not wait for them."""
-    deadline = time.monotonic() + 120
-    while True:
-        answer = client.get(f"/dicomweb/studies/{study}/instances")
-        assert answer.status_code == 200, answer.text
-        if len(answer.json()) > 1:
-            return list(answer.json())
-        assert time.monotonic() < deadline, "no object was made"
+
+    def found() -> list[dict[str, Any]]:
+        return list(client.get(f"/dicomweb/studies/{study}/instances").raise_for_status().json())
+
+    return until(lambda: (items := found())[1:] and items, "no object was made")
 
 
 def listed(client: httpx.Client) -> dict[str, str]:
@@ -144,11 +141,9 @@ def test_of_a_study_that_was_analysed_again_the_last_objects_are_listed_and_the_
         again = client.post(f"{job['links']['self']}/analyse")
         assert again.status_code == 202, again.text
         finished(client, again.headers["location"])
-        deadline = (
-            time.monotonic() + 60
-        )  # a busy machine answers with the first ones until the second are made
-        while (second := {item["00080018"]["Value"][0] for item in instances(client, study)}) == set(first):
-            assert time.monotonic() < deadline, "no object was made anew"
+        sops = lambda: {item["00080018"]["Value"][0] for item in instances(client, study)}  # noqa: E731
+        until(lambda: sops() != set(first), "no object was made anew")
+        second = sops()
         assert len(second) == 4 and second & set(first) == {f"{study}.2"}
         [listed] = client.get("/dicomweb/studies", params={"StudyInstanceUID": study}).json()
         assert (listed["00201206"]["Value"], listed["00201208"]["Value"]) == ([4], [4])

@@ -6,7 +6,6 @@ import signal
 import socket
 import struct
 import subprocess
-import time
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +25,7 @@ from gateway.studies.header import identify
 from local_stack.server import free_port
 from model_worker.decoding import anatomy
 from tests.factories.images import chest_dicom
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform
 from tests.integration.gateway.scp import CR, DOCUMENTS, Scp, Start, answers, data_set, instance, tool, uid
 from tests.integration.gateway.stored import stored
@@ -55,10 +55,7 @@ def test_it_serves_metrics_at_a_port_of_their_own(scp: Scp) -> None:
 
 def test_the_heartbeat_says_that_associations_are_accepted(start: Start, tmp_path: Path) -> None:
     scp, file = start(HEARTBEAT_FILE=str(tmp_path / "heartbeat")), tmp_path / "heartbeat"
-    deadline = time.monotonic() + 10
-    while not file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(file.exists)
     file.unlink()
     with start_blocking_portal() as portal:
         settings = DimseSettings(
@@ -276,15 +273,12 @@ def test_a_data_set_without_end_is_aborted_and_leaves_nothing(start: Start, plat
 
 def gone(scp: Scp) -> None:
     """Wait until nothing is left of what was being received."""
-    deadline = time.monotonic() + 30
-    while list(scp.spool.iterdir()):
-        assert time.monotonic() < deadline, list(scp.spool.iterdir())
-        time.sleep(0.05)
+    until(lambda: not list(scp.spool.iterdir()), lambda: list(scp.spool.iterdir()))
 
 
 def test_an_association_that_falls_silent_in_a_pdu_is_ended(start: Start) -> None:
     scp = start(DICOM_IDLE_S="2")
-    with socket.create_connection(("127.0.0.1", scp.port), timeout=30) as half:
+    with socket.create_connection(("127.0.0.1", scp.port), timeout=PATIENCE_S) as half:
         half.sendall(struct.pack(">BBI", 1, 0, 1000) + b"half of an A-ASSOCIATE-RQ")
         while half.recv(1000):
             pass
@@ -321,10 +315,7 @@ def test_orthanc_sends_over_both_doors(scp: Scp, platform: Platform, tmp_path: P
         process = subprocess.Popen(["Orthanc", str(tmp_path / "orthanc.json")], stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            deadline = time.monotonic() + 60
-            while not answers(port):
-                assert time.monotonic() < deadline, (tmp_path / "orthanc.log").read_text()[-2000:]
-                time.sleep(0.1)
+            until(lambda: answers(port), (tmp_path / "orthanc.log").read_text)
             ids = [client.post("/instances", content=instance(uid(), seed)).json()["ID"] for seed in (1, 2)]
             stored = client.post("/modalities/thorax/store", json={"Resources": ids[:1], "Synchronous": True})
             assert stored.json().get("FailedInstancesCount") == 0, stored.text

@@ -16,6 +16,7 @@ from random import Random
 import pytest
 from pynetdicom import evt
 
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform
 from tests.integration.gateway.scp import Scp, Start, data_set, instance, uid
 from tests.integration.gateway.stored import stored
@@ -23,12 +24,9 @@ from tests.integration.gateway.stored import stored
 KILLS = int(os.environ.get("KILLS", "5"))
 
 
-def wait(scp: Scp, timeout_s: float = 30) -> None:
+def wait(scp: Scp) -> None:
     """Until nothing is left of what was being received."""
-    deadline = time.monotonic() + timeout_s
-    while list(scp.spool.iterdir()):
-        assert time.monotonic() < deadline, list(scp.spool.iterdir())
-        time.sleep(0.02)
+    until(lambda: not list(scp.spool.iterdir()), lambda: list(scp.spool.iterdir()))
 
 
 def recorded(scp: Scp, image: bytes) -> list[bytes]:
@@ -55,7 +53,7 @@ def replay(scp: Scp, pdus: list[bytes], cut: int, *, reset: bool) -> None:
     """Send the first `cut` bytes, then end the connection: with FIN, or with RST as a crashed sender's machine does."""
     sent = b"".join(pdus)[:cut]
     request, rest = sent[: len(pdus[0])], sent[len(pdus[0]) :]
-    with socket.create_connection(("127.0.0.1", scp.port), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", scp.port), timeout=PATIENCE_S) as peer:
         peer.sendall(request)
         if len(request) == len(pdus[0]):
             assert peer.recv(1) == b"\x02"  # A-ASSOCIATE-AC
@@ -105,7 +103,7 @@ def test_instances_answered_with_success_survive_a_kill(start: Start, platform: 
 
 
 def test_a_taken_port_ends_it_with_one_line(start: Start, scp: Scp, platform: Platform) -> None:
-    assert start(scp.port).process.wait(60) == 1
+    assert start(scp.port).process.wait(PATIENCE_S) == 1
     line = f"THORAX_DICOM_PORT: can't listen at 127.0.0.1:{scp.port}: Address already in use."
     assert line in platform.logs().splitlines()
 
@@ -158,7 +156,7 @@ def test_messages_that_can_not_be_decoded_use_up_no_association(start: Start) ->
     request = recorded(scp, instance(uid(), 1))[0]
     garbage = bytes([99, 3]) + b"\xff" * 20  # of a presentation context that was not agreed
     for _ in range(4):
-        with socket.create_connection(("127.0.0.1", scp.port), timeout=30) as peer:
+        with socket.create_connection(("127.0.0.1", scp.port), timeout=PATIENCE_S) as peer:
             peer.sendall(request)
             assert peer.recv(1) == b"\x02"
             peer.sendall(struct.pack(">BBII", 4, 0, len(garbage) + 4, len(garbage)) + garbage)
@@ -170,29 +168,28 @@ def test_messages_that_can_not_be_decoded_use_up_no_association(start: Start) ->
 
 
 @pytest.mark.parametrize("kind", [1, 4])
-def test_a_pdu_longer_than_agreed_ends_the_association_before_it_is_read(scp: Scp, kind: int) -> None:
-    with socket.create_connection(("127.0.0.1", scp.port), timeout=30) as peer:
+def test_a_pdu_longer_than_agreed_ends_the_association_before_it_is_read(start: Start, kind: int) -> None:
+    scp = start(DICOM_IDLE_S="3600")
+    with socket.create_connection(("127.0.0.1", scp.port), timeout=PATIENCE_S) as peer:
         peer.sendall(struct.pack(">BBI", kind, 0, 2**32 - 1))
         peer.shutdown(socket.SHUT_WR)
-        began = time.monotonic()
         while peer.recv(1000):
             pass
-        assert time.monotonic() - began < 10
 
 
 @pytest.mark.slow
 def test_a_slow_sender_is_waited_for(start: Start) -> None:
     """Each PDU has to be there within the idle time; the whole data set may take longer."""
-    scp = start(DICOM_IDLE_S="2", DICOM_PDU_BYTES="1024")
+    scp = start(DICOM_IDLE_S="4", DICOM_PDU_BYTES="1024")
     pdus = recorded(scp, instance(uid(), 1))
     body = b"".join(pdus[1:])
     step = len(body) // 8
-    with socket.create_connection(("127.0.0.1", scp.port), timeout=30) as peer:
+    with socket.create_connection(("127.0.0.1", scp.port), timeout=PATIENCE_S) as peer:
         peer.sendall(pdus[0])
         peer.recv(4096)
         for at in range(0, len(body), step):
             peer.sendall(body[at : at + step])
-            time.sleep(0.4)
+            time.sleep(0.6)
         answer = b""
         while piece := peer.recv(4096):
             answer += piece

@@ -8,10 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.scp import Scp, data_set, instance, uid
 from tests.integration.gateway.stored import stored
-from tests.integration.gateway.test_stow import stow, until
+from tests.integration.gateway.test_stow import stow
 
 Door = Callable[[bytes], None]
 
@@ -102,9 +103,16 @@ def test_a_part_of_a_study_that_waits_is_analysed_by_itself_and_the_study_as_a_w
     doors["POST"](other)
     whole, part = settle(sender, platform, study)
     assert (images(whole), images(part)) == (set(sops), set(sops[1:]))
-    listed = sender.get(f"/dicomweb/studies/{study}/instances").json()
-    modalities = [item["00080060"]["Value"][0] for item in listed]
-    assert (modalities.count("CR"), modalities.count("SR")) == (2, 1)  # what the whole says hides the part's
+
+    def modalities() -> list[str]:
+        listed = sender.get(f"/dicomweb/studies/{study}/instances").json()
+        return [item["00080060"]["Value"][0] for item in listed]
+
+    until(lambda: "SR" in modalities(), "no report is made")
+    assert (modalities().count("CR"), modalities().count("SR")) == (
+        2,
+        1,
+    )  # what the whole says hides the part's
     for door in doors.values():
         door(other)
     assert [job["id"] for job in settle(sender, platform, study)] == [whole["id"], part["id"]]

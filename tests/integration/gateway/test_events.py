@@ -155,7 +155,7 @@ def test_a_finished_job_is_reported_again_after_its_retry(client: httpx.Client) 
 
 
 def test_a_stream_ends_with_its_token(platform: Platform) -> None:
-    token = platform.issuer.token(uuid4(), life_s=2)
+    token = platform.issuer.token(uuid4(), life_s=5)
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=platform.base, headers=headers) as client, stream(client) as told:
         assert [event["event"] for event in told] == ["open"], "it ends, and so does this loop"

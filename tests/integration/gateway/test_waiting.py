@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
-import psutil
 import psycopg
 import pytest
 
 from gateway.jobs.notifications import Change, JobNotifications
 from tests.factories.images import chest_png
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
@@ -24,6 +24,13 @@ from thorax.states import JOBS_CHANNEL, JobState
 
 Idle = Callable[..., httpx.Response]
 Done = tuple[httpx.Client, dict[str, Any]]
+MOST_S = 60  # that a client may ask to wait for: who does not answer before has not noticed what it waits for
+
+
+def held_polls(platform: Platform, gateway: str = "gateway") -> float:
+    """How many requests wait for a job at this moment."""
+    (line,) = [x for x in platform.scrape(gateway).splitlines() if x.startswith("thorax_held_polls ")]
+    return float(line.split()[1])
 
 
 def later(seconds: float, what: Callable[[], object]) -> threading.Timer:
@@ -33,26 +40,23 @@ def later(seconds: float, what: Callable[[], object]) -> threading.Timer:
 
 
 @pytest.mark.parametrize(
-    "how", [{"params": {"wait": "40"}}, {"headers": {"Prefer": "respond-async, wait=40"}}]
+    "how", [{"params": {"wait": "60"}}, {"headers": {"Prefer": "respond-async, wait=60"}}]
 )
 def test_a_held_answer_comes_with_the_end_of_the_job_not_of_the_time(
     idle: Idle, client: httpx.Client, platform: Platform, how: dict[str, Any]
 ) -> None:
     job = idle().headers["location"]
     later(0.5, platform.resume)
+    began = time.monotonic()
     view = client.get(job, **how).json()
-    answered = time.time()
     assert view["state"] == "succeeded"
-    (ended,) = platform.sql(
-        "select extract(epoch from finished_at)::float from jobs where id = %s", view["id"]
-    )[0]
-    assert answered - ended < 10
+    assert time.monotonic() - began < MOST_S
 
 
 def test_without_an_end_the_answer_comes_when_the_time_is_up(idle: Idle, client: httpx.Client) -> None:
     job, began = idle().headers["location"], time.monotonic()
     view = client.get(job, params={"wait": "1"}).json()
-    assert (view["state"], 1 <= time.monotonic() - began < 15) == ("queued", True)
+    assert (view["state"], 1 <= time.monotonic() - began < MOST_S) == ("queued", True)
 
 
 def test_with_an_entity_tag_any_change_ends_the_wait(
@@ -66,9 +70,9 @@ def test_with_an_entity_tag_any_change_ends_the_wait(
         problem(stranger.get(job, params={"wait": "30"}, headers={"If-None-Match": tag}), Code.NOT_FOUND)
     later(0.3, lambda: client.delete(job))
     began = time.monotonic()
-    changed = client.get(job, params={"wait": "30"}, headers={"If-None-Match": tag})
+    changed = client.get(job, params={"wait": "60"}, headers={"If-None-Match": tag})
     assert (changed.status_code, changed.json()["state"]) == (200, "cancelled")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < MOST_S
 
 
 def test_what_is_heard_of_an_open_job_is_kept_for_its_tenant_until_it_ends(database_url: str) -> None:
@@ -112,8 +116,8 @@ def test_what_is_heard_of_an_open_job_is_kept_for_its_tenant_until_it_ends(datab
 def test_a_job_that_has_ended_is_not_waited_for(done: Done) -> None:
     client, job = done
     began = time.monotonic()
-    assert client.get(job["links"]["self"], params={"wait": "30"}).status_code == 200
-    assert time.monotonic() - began < 20
+    assert client.get(job["links"]["self"], params={"wait": "60"}).status_code == 200
+    assert time.monotonic() - began < MOST_S
 
 
 @pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "1e400", "soon"])
@@ -138,22 +142,17 @@ def test_waiting_clients_do_not_hold_a_database_connection(
     answers: list[str] = []
 
     def wait() -> None:
-        with httpx.Client(base_url=platform.base, headers=client.headers, timeout=90) as waiter:
+        with httpx.Client(base_url=platform.base, headers=client.headers) as waiter:
             answers.append(waiter.get(job, params={"wait": "60"}).json()["state"])
 
     crowd = [threading.Thread(target=wait) for _ in range(60)]
     for one in crowd:
         one.start()
-    gateway, deadline = psutil.Process(platform.processes["gateway"].pid), time.monotonic() + 30
-    while sum(c.status == "ESTABLISHED" for c in gateway.net_connections("tcp")) < 60:
-        assert time.monotonic() < deadline, "they do not all come in"
-        time.sleep(0.1)
-    began = time.monotonic()
-    assert client.get(job).json()["state"] == "queued"
-    assert time.monotonic() - began < 5
+    until(lambda: held_polls(platform) >= 60, "they do not all wait")
+    assert (client.get(job).json()["state"], answers) == ("queued", []), "not only once some have left"
     client.delete(job)
     for one in crowd:
-        one.join(60)
+        one.join()
     assert answers == ["cancelled"] * 60
 
 
@@ -218,12 +217,12 @@ def test_a_waiting_client_survives_the_loss_of_the_listening_connection(
     later(0.3, cut)
     began = time.monotonic()
     assert client.get(job, params={"wait": "60"}).json()["state"] == "cancelled"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < MOST_S
     job = idle(1).headers["location"]
     later(2, lambda: client.delete(job))
     began = time.monotonic()
     assert client.get(job, params={"wait": "60"}).json()["state"] == "cancelled"
-    assert time.monotonic() - began < 20, "it does not listen again"
+    assert time.monotonic() - began < MOST_S, "it does not listen again"
 
 
 def test_a_stopping_gateway_answers_waiting_clients(
@@ -233,14 +232,17 @@ def test_a_stopping_gateway_answers_waiting_clients(
     with platform.beside("leaving", ready=False) as leaving, ThreadPoolExecutor() as pool:
 
         def ask(path: str) -> httpx.Response:
-            return httpx.get(leaving.base + path, headers=client.headers, timeout=60)
+            return httpx.get(leaving.base + path, headers=client.headers)
 
-        asked = [pool.submit(ask, f"{job}{what}") for what in ("?wait=40", "/events")]
-        time.sleep(2)
-        leaving.processes["leaving"].send_signal(signal.SIGTERM)
-        held, stream = (answer.result(20) for answer in asked)
-        assert (held.status_code, held.json()["state"]) == (200, "queued")
-        assert (stream.status_code, stream.text.count("event: job")) == (200, 1)
+        asked = pool.submit(ask, f"{job}?wait=60")
+        until(lambda: held_polls(leaving, "leaving") == 1, "it does not wait")
+        with httpx.stream("GET", f"{leaving.base}{job}/events", headers=client.headers) as stream:
+            lines = stream.iter_lines()
+            first = next(lines)
+            leaving.processes["leaving"].send_signal(signal.SIGTERM)
+            told = [first, *lines]
+        assert (asked.result().status_code, asked.result().json()["state"]) == (200, "queued")
+        assert (stream.status_code, told.count("event: job")) == (200, 1)
 
 
 def test_finished_is_a_fact_for_everybody_at_once(client: httpx.Client) -> None:

@@ -1,6 +1,5 @@
 """Webhooks and callbacks, from an upload to a server of the test's own over TLS."""
 
-import time
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +11,7 @@ from tests.factories.certificates import Authority
 from tests.factories.collector import Collector
 from tests.factories.https import Receiver, receiver
 from tests.factories.images import chest_png
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
@@ -48,13 +48,11 @@ def secret(platform: Platform, tenant: UUID, server: Receiver) -> str:
 
 
 def delivery(client: httpx.Client, job: str, state: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 60
-    while True:
+    def tried() -> dict[str, Any] | None:
         items = client.get(f"{job}/deliveries").json()["items"]
-        if items and items[0]["state"] == state and items[0]["attempts"]:
-            return dict(items[0])
-        assert time.monotonic() < deadline, items
-        time.sleep(0.02)
+        return dict(items[0]) if items and items[0]["state"] == state and items[0]["attempts"] else None
+
+    return until(tried, lambda: client.get(f"{job}/deliveries").text) or {}
 
 
 def test_a_job_that_ended_is_told_once_signed_and_without_its_result(
@@ -62,7 +60,7 @@ def test_a_job_that_ended_is_told_once_signed_and_without_its_result(
 ) -> None:
     with platform.client(tenant) as client:
         job = post(client, chest_png(1), data={"title": "Ada"}).headers["location"]
-        path, headers, body = server.posted.get(timeout=60)
+        path, headers, body = server.posted.get(timeout=PATIENCE_S)
         event = job_event(body, headers, secret)
         assert (path, event.type, f"/v1/jobs/{event.data.job_id}") == ("/hook", "job.succeeded", job)
         assert b"Ada" not in body and b"probab" not in body
@@ -83,7 +81,7 @@ def test_one_trace_leads_from_the_upload_to_the_delivery(
         answer = post(client, chest_png(6), headers={"traceparent": f"00-{trace}-{clients}-01"})
         job = answer.json()["id"]
         delivery(client, f"/v1/jobs/{job}", "delivered")
-        server.posted.get(timeout=60)
+        server.posted.get(timeout=PATIENCE_S)
     backbones = [f"infer.{spec.name}" for spec in platform.bundle.manifest.backbones]
     steps = ["prepare", *backbones, "aggregate", "deliver.webhook"]
     upload, *others = collected.until(trace, {"POST /v1/jobs", *steps})
@@ -112,7 +110,7 @@ def test_a_callback_stands_for_the_webhook_of_its_origin_and_no_other_is_taken(
         assert "callback_url" in problem(plain, Code.VALIDATION)["detail"]
         taken = post(client, chest_png(2), data={"callback_url": f"{server.url}/reply?to=4711"})
         assert taken.status_code == 202, taken.text
-        posted = server.posted.get(timeout=60)
+        posted = server.posted.get(timeout=PATIENCE_S)
         assert posted.path == "/reply?to=4711"
         assert str(job_event(posted.body, posted.headers, secret).data.job_id) == taken.json()["id"]
     with httpx.Client(base_url=platform.base) as anonymous:
@@ -128,12 +126,12 @@ def test_a_redirect_is_not_followed_and_the_event_keeps_its_id(
     server.status, server.location = 307, f"{server.url}/elsewhere"
     with platform.client(tenant) as client:
         job = post(client, chest_png(3)).headers["location"]
-        first = server.posted.get(timeout=60)
+        first = server.posted.get(timeout=PATIENCE_S)
         waits = delivery(client, job, "waiting")
         assert waits["error_code"] == "destination_unavailable" and "307" in waits["error_detail"]
         server.status, server.location = 204, ""
         platform.sql("update deliveries set not_before = now() where tenant_id = %s", tenant)
-        again = server.posted.get(timeout=60)
+        again = server.posted.get(timeout=PATIENCE_S)
         assert first.path == again.path == "/hook"
         assert first.headers["webhook-id"] == again.headers["webhook-id"]
         assert delivery(client, job, "delivered")["attempts"] == 2
@@ -148,7 +146,7 @@ def test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed(
     server.status = 410
     with platform.client(tenant) as client, platform.client(scope="admin") as admin:
         job = post(client, chest_png(4)).headers["location"]
-        server.posted.get(timeout=60)
+        server.posted.get(timeout=PATIENCE_S)
         delivery(client, job, "dead")
         items = admin.get("/v1/admin/deliveries").json()["items"]
         (dead,) = [one for one in items if one["tenant_id"] == str(tenant)]
@@ -159,11 +157,11 @@ def test_an_endpoint_that_is_gone_is_listed_and_can_be_replayed(
             assert reader.post(f"/v1/deliveries/{dead['id']}/resend").status_code == 403
         assert client.get("/v1/deliveries").json()["items"] == [dead]
         assert client.post(f"/v1/deliveries/{dead['id']}/resend").status_code == 202
-        server.posted.get(timeout=60)
+        server.posted.get(timeout=PATIENCE_S)
         delivery(client, job, "dead")
         server.status = 200
         assert admin.post(f"/v1/admin/deliveries/{dead['id']}/resend").status_code == 202
-        posted = server.posted.get(timeout=60)
+        posted = server.posted.get(timeout=PATIENCE_S)
         assert job_event(posted.body, posted.headers, secret).data.state == finished(client, job)["state"]
         delivery(client, job, "delivered")
         again = problem(admin.post(f"/v1/admin/deliveries/{dead['id']}/resend"), Code.CONFLICT)

@@ -41,12 +41,15 @@ def test_a_name_is_looked_up_once_and_only_what_was_allowed_is_connected_to(
     assert asked == ["rebound.example"]
 
 
-def test_a_peer_that_only_trickles_ends_in_time() -> None:
+def test_a_peer_that_only_trickles_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("aggregator.delivery.public.monotonic", lambda: now[0])
     with socket.create_server(("127.0.0.1", 0)) as server:
-        stream = PublicOnly((ip_network("127.0.0.1"),), 0.2).connect_tcp("127.0.0.1", server.getsockname()[1])
+        stream = PublicOnly((ip_network("127.0.0.1"),), 60).connect_tcp("127.0.0.1", server.getsockname()[1])
         peer, _ = server.accept()
         peer.send(b"x")
         assert stream.read(10, timeout=60) == b"x"
+        now[0] += 59.9
         with pytest.raises(httpcore.ReadTimeout):
             stream.read(10, timeout=60)
         with pytest.raises(httpcore.ReadTimeout):

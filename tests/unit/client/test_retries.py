@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from time import monotonic, time
+from time import time
 
 import httpx
 import pytest
@@ -72,11 +72,10 @@ def test_a_busy_or_lost_platform_is_asked_again_with_the_same_key(server: Server
 def test_patience_ends_with_the_platforms_own_words(server: Server) -> None:
     server.answers = [(503, BUSY)] * 99
     with Client(server.url, Credentials(token="t"), patience_s=0.2) as thorax:
-        began = monotonic()
         with pytest.raises(ProblemError, match="Too much work") as caught:
             thorax.submit(("a.png", b"x"))
         assert (caught.value.code, caught.value.status) == ("overloaded", 503)
-        assert monotonic() - began < 3
+    assert server.answers, "it has not asked for ever"
 
 
 def test_what_was_refused_for_good_is_not_asked_again(server: Server) -> None:

@@ -10,7 +10,6 @@ import signal
 import ssl
 import subprocess
 import tarfile
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ import httpx
 import pytest
 import yaml
 from tests.factories.certificates import Authority
+from tests.factories.patience import until
 
 from local_stack.parent_death_signal import parent_death_signal
 from local_stack.server import free_port
@@ -87,14 +87,15 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
             stderr=log,
             preexec_fn=parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 - as everywhere, from the main thread
         )
-    trust, deadline = ssl.create_default_context(cafile=str(authority.certificate)), time.monotonic() + 30
+    trust = ssl.create_default_context(cafile=str(authority.certificate))
+
+    def answers() -> bool:
+        with suppress(httpx.TransportError):
+            return httpx.get(f"https://127.0.0.1:{port}/v2/", verify=trust).is_success
+        return False
+
     try:
-        while True:
-            with suppress(httpx.TransportError):
-                if httpx.get(f"https://127.0.0.1:{port}/v2/", verify=trust).is_success:
-                    break
-            assert time.monotonic() < deadline, (tmp_path / "registry.log").read_text()
-            time.sleep(0.05)
+        until(answers, (tmp_path / "registry.log").read_text)
         yield f"127.0.0.1:{port}"
     finally:
         process.kill()

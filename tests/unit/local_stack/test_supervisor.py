@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.factories.patience import PATIENCE_S, until
 
 from local_stack.logs import Log
 from local_stack.process import Process, StartError
 from local_stack.supervisor import KILL_S, SERVICES_STOP_S, Supervisor
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
 FAMILY = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -36,7 +37,7 @@ class Stage:
         return lambda _pid: text in self.out.getvalue()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while not condition():
                 await asyncio.sleep(0.02)
 
@@ -133,10 +134,7 @@ def test_children_die_with_a_killed_supervisor() -> None:
         child = int(parent.stdout.readline())
         assert not gone(child)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while not gone(child) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert gone(child)
+    until(lambda: gone(child))
 
 
 async def test_a_child_whose_own_child_lives_on_is_started_again(stage: Stage) -> None:

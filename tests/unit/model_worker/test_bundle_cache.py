@@ -1,17 +1,14 @@
 """Bundles are loaded before they are needed, and what is wanted stays."""
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.factories.bundles import make_bundle
+from tests.factories.patience import until
 
 from model_worker.bundle_cache import BundleCache
 from thorax.bundle import Bundle
 from thorax.errors import Code, CodedError
-
-PATIENCE_S = 60
 
 
 @pytest.fixture
@@ -21,13 +18,6 @@ def bundles(tmp_path: Path) -> list[Bundle]:
 
 def cache_of(bundles: list[Bundle], at_most: int = 2) -> BundleCache:
     return BundleCache(bundles[0].folder.parent, "all", cpu_fallback=True, at_most=at_most)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_requested_bundles_are_loaded_beside_the_work(bundles: list[Bundle]) -> None:

@@ -13,6 +13,7 @@ from model_worker.sandbox.server import CLEAN
 FILES = 16  # that a kept child decodes, at most
 ROOM = 64 * 2**20  # their bytes
 KEPT_S = 10.0
+READY_S = 1.0  # after which a kept child that has not said that it is clean is replaced
 KEPT = 4  # children of as many tenants
 
 
@@ -52,7 +53,7 @@ class Child:
 
     def ready(self) -> bool:
         """Whether it has said that the last file left nothing behind."""
-        self.connection.settimeout(1)
+        self.connection.settimeout(READY_S)
         try:
             return self.connection.recv(1) == CLEAN
         except OSError:

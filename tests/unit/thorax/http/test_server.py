@@ -7,6 +7,7 @@ import time
 import pytest
 import uvicorn
 from fastapi import FastAPI, Response
+from tests.factories.patience import until
 
 from local_stack.server import free_port
 from thorax.http import server as http_server
@@ -14,7 +15,7 @@ from thorax.http import server as http_server
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_a_client_that_stops_reading_is_disconnected(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
-    monkeypatch.setattr(http_server, "STALLED_S", 0.5)
+    monkeypatch.setattr(http_server, "STALLED_S", 2 if reads else 0.3)
     app, size = FastAPI(), 30_000_000
 
     @app.get("/")
@@ -28,12 +29,12 @@ def test_a_client_that_stops_reading_is_disconnected(monkeypatch: pytest.MonkeyP
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        while not server.started:
-            time.sleep(0.01)
+        until(lambda: server.started)
         with socket.create_connection(("127.0.0.1", config.port)) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             if not reads:
-                time.sleep(3)
+                until(lambda: server.server_state.connections)
+                until(lambda: not server.server_state.connections, "it is not disconnected")
             read = 0
             try:
                 while piece := client.recv(500_000):
