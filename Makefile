@@ -99,6 +99,7 @@ compose-check: .venv/dev
 # --- tests ----------------------------------------------------------------------------------------------------
 
 PYTEST = $(BIN)/pytest -n 2 --dist loadscope
+SLOW = $(sort $(shell grep -rlE --include='*.py' '\bmark\.slow\b' $(TESTS)))# collecting the others costs half a minute
 
 .PHONY: test
 test: .venv/dev ## the tests, without the slow ones (TESTS=path for fewer)
@@ -106,7 +107,7 @@ test: .venv/dev ## the tests, without the slow ones (TESTS=path for fewer)
 
 .PHONY: test-all
 test-all: test ## the tests, and then the slow ones: chaos, page, slow clients
-	$(PYTEST) -m slow $(TESTS)
+	$(PYTEST) -m slow $(or $(SLOW),$(TESTS))
 
 .PHONY: chaos
 chaos: .venv/dev ## kill processes at random, for minutes: nothing may be lost or counted twice

@@ -4,6 +4,7 @@ One embedded server of each per pytest process (per xdist worker); a database co
 copies it from a template that was migrated once.
 """
 
+import gc
 import itertools
 import os
 import signal
@@ -33,6 +34,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 for _phase in ("connect", "read", "write", "pool"):  # httpx gives up after five seconds unless told otherwise
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, PATIENCE_S)
 _numbers = itertools.count()
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the garbage collector need not look through it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
