@@ -34,7 +34,7 @@ from tests.factories.stores import Postgres, Valkey, login
 from thorax.operating_points import MapScale
 from thorax.schema import migrate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 T = TypeVar("T")
 PATIENCE_S = 150
 RUNBOOK = OPS.parent / "docs/operations.md"

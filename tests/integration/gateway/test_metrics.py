@@ -134,3 +134,12 @@ def test_prometheus_shows_what_sql_says_within_a_scrape_however_many_gateways(
             assert _value(asked, "sum(thorax_jobs_accepted_total)") >= 40
             for job in jobs:
                 client.delete(job)
+
+
+def _value(asked: httpx.Client, query: str) -> float:
+    """What Prometheus says; -1 for nothing, or as long as it does not answer."""
+    try:
+        found = asked.get("/query", params={"query": query}).raise_for_status().json()["data"]["result"]
+    except httpx.HTTPError:
+        return -1
+    return float(found[0]["value"][1]) if found else -1
