@@ -138,6 +138,7 @@ def test_every_operation_says_what_it_does(operations: dict[str, dict[str, Any]]
 UNKNOWN_IS_FINE = {
     "PUT /v1/admin/tenants/{tenant_id}/destinations/{name}",
     "GET /v1/admin/tenants/{tenant_id}/destinations",
+    "GET /v1/admin/retention/{tenant_id}/holds",
     "POST /dicomweb/studies/{study}",
     "GET /dicomweb/studies/{study}/series",
     "GET /dicomweb/studies/{study}/instances",
