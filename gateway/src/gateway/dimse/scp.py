@@ -104,6 +104,7 @@ class StorageSCP:
             self._portal.call(kept)
         except CodedError as error:
             REFUSALS.labels(error.code).inc()
+            _log.warning("refused", code=str(error.code))
             return _failure(status_of(error.code), error.detail)
         except (
             OSError,
