@@ -67,11 +67,15 @@ def parent_death_signal(death: signal.Signals, *, not_root: bool = False) -> Cal
         can_unshare()  # called here, so that the answer is cached in the parent
 
     def before_exec() -> None:
-        os.setsid()
-        if drop:
-            _drop_root()
-        # After the change of user, which would clear it (prctl(2)).
-        _call("prctl", _PR_SET_PDEATHSIG, death)
+        try:
+            os.setsid()
+            if drop:
+                _drop_root()
+            # After the change of user, which would clear it (prctl(2)).
+            _call("prctl", _PR_SET_PDEATHSIG, death)
+        except BaseException as error:
+            os.write(2, f"{error!r}\n".encode())  # subprocess tells the parent only that there was one
+            raise
         if os.getppid() != parent:  # the parent died before prctl was called
             os._exit(1)
 
