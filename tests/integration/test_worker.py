@@ -70,6 +70,18 @@ def test_a_worker_whose_every_step_fails_ends(book: Book, monkeypatch: pytest.Mo
     assert (handler.claims, killed) == (3, [(os.getpid(), signal.SIGTERM)])
 
 
+def test_nobody_waits_for_a_job_that_fails_again(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(threading.Event, "wait", lambda _, seconds: waited.append(seconds))
+    book.job()
+    handler = Sick(RuntimeError("it contradicts itself"))
+    alone = Worker(book.worker, handler, name="w", lease_s=30)
+    for _ in range(3):
+        alone.work()
+        book.do("update steps set not_before = now() returning id")
+    assert (handler.claims, waited) == (3, [])
+
+
 @pytest.mark.parametrize(("error", "seconds"), [(ConnectionError(), 30), (FileNotFoundError(), 1)])
 def test_a_step_waits_for_a_store_that_is_away(book: Book, error: OSError, seconds: int) -> None:
     book.job()

@@ -118,6 +118,19 @@ def test_a_part_of_a_study_that_waits_is_analysed_by_itself_and_the_study_as_a_w
     assert [job["id"] for job in settle(sender, platform, study)] == [whole["id"], part["id"]]
 
 
+def test_a_posted_job_never_takes_in_what_arrives_later(
+    doors: dict[str, Door], sender: httpx.Client, platform: Platform
+) -> None:
+    study, sops = uid(), [uid() for _ in range(2)]
+    one, other = (instance(study, seed, sop) for seed, sop in enumerate(sops))
+    doors["STOW-RS"](one)
+    posted = post(sender, one).headers["location"]
+    doors["C-STORE"](other)
+    newest, first = settle(sender, platform, study)
+    assert (images(newest), images(first)) == (set(sops), set(sops[:1]))
+    assert first["links"]["self"] == posted
+
+
 def test_of_uploads_of_parts_and_of_all_peers_go_on_with_the_one_of_all(
     doors: dict[str, Door], sender: httpx.Client, platform: Platform
 ) -> None:

@@ -25,6 +25,9 @@ sent as (
     id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text, data_sha256 text,
     forced boolean, sop_instance_uid text, sop_class_uid text, series_instance_uid text, modality text,
     transfer_syntax text)),
+added as (
+  select sent.*, row_number() over (order by position) - 1 as place from sent
+  where not exists (select from instances i where i.id = sent.id)),
 study as (
   insert into studies (id, tenant_id, title, study_instance_uid)
   select :study_id, :tenant_id, :title, :study_instance_uid from fit
@@ -32,14 +35,14 @@ study as (
 images as (
   insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, data_sha256,
     forced, sop_instance_uid, sop_class_uid, series_instance_uid, modality, transfer_syntax, contests)
-  select s.id, :study_id, :tenant_id, before.images + s.position, s.file_name, s.media_type, s.size_bytes, s.sha256, s.data_sha256,
+  select s.id, :study_id, :tenant_id, before.images + s.place, s.file_name, s.media_type, s.size_bytes, s.sha256, s.data_sha256,
     s.forced, s.sop_instance_uid, s.sop_class_uid, s.series_instance_uid, s.modality, s.transfer_syntax, coalesce(
       (select case when bool_or(i.data_sha256 = s.data_sha256) then null
          else (array_agg(i.id order by i.contests is not null, i.id))[1] end
        from instances i where i.tenant_id = :tenant_id and i.sop_instance_uid = s.sop_instance_uid),
       (select o.id from sent o where o.sop_instance_uid = s.sop_instance_uid and o.position < s.position
        order by o.position limit 1))
-  from sent s, fit, before on conflict (id) do nothing),
+  from added s, fit, before on conflict (id) do nothing),
 settled as (
   update arrivals a set settles_at = null, settle_by = null from fit where a.study_id = :study_id),
 job as (
@@ -47,7 +50,7 @@ job as (
     callback_url, full_ensemble, traceparent, images_below, supersedes)
   select :job_id, :tenant_id, :study_id, :owner, fit.priority, digest, (select count(*) + 1 from sent), :capability,
     now() + make_interval(hours => cast(:hours as integer)), :callback_url, :full, :traceparent,
-    before.images + (select max(position) + 1 from sent),
+    before.images + (select count(*) from added),
     (select j.id from jobs j where j.study_id = :study_id and j.shadow_of is null order by j.created_at desc limit 1)
   from fit, before),
 first as (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Protocol
+from uuid import UUID
 
 import structlog
 from pydantic import Field
@@ -72,7 +73,7 @@ class Worker:
         self.name, self._hinted = name, hinted
         self._engine, self._handler, self._lease_s = engine, handler, lease_s
         self._stopping = threading.Event()
-        self._failures = 0  # in a row
+        self._failures, self._failed = 0, set[UUID]()  # in a row, and of which jobs
         self.busy_since: float | None = None
         self._last_look = monotonic()  # for work
 
@@ -118,9 +119,11 @@ class Worker:
             raise  # the lease will run out
         except Exception as error:
             code = self._give_back(claims, error)
-            self._rest()
+            self._rest(claims)
         else:
-            self._failures, outcome, code = 0, "done", ""
+            outcome, code = "done", ""
+            self._failures = 0
+            self._failed.clear()
             _log.info("steps_done", **_told(claims), seconds=round(monotonic() - began, 3))
         finally:
             ended = monotonic()
@@ -131,15 +134,21 @@ class Worker:
                 tracing.record(name, claim.job_id, claim.traceparent, (began, ended), code=code, **waited)
         return again or (claims[0].more and not self._hinted())
 
-    def _rest(self) -> None:
-        """Failing is quicker than working, and would soon fail the whole queue: wait longer each time, then end."""
+    def _rest(self, claims: Sequence[ledger.Claim]) -> None:
+        """Failing is quicker than working, and would soon fail the whole queue: wait longer each time, then end.
+
+        Work of others does not wait for a job that fails again.
+        """
         self._failures += 1
         self.busy_since = None
         if self._failures >= SICK_AFTER:
             _log.critical("sick", failures=self._failures)
             os.kill(os.getpid(), signal.SIGTERM)
             self.stop()
-        self._stopping.wait(min(30.0, 2.0 ** (self._failures - 2)) if self._failures > 1 else 0)
+        again = {claim.job_id for claim in claims} <= self._failed
+        self._failed.update(claim.job_id for claim in claims)
+        if self._failures > 1 and not again:
+            self._stopping.wait(min(30.0, 2.0 ** (self._failures - 2)))
 
     def _give_back(self, claims: Sequence[ledger.Claim], error: Exception) -> str:
         """Have the claims tried again; the error's code."""
