@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import thorax
+
 RUN = "import sys; sys.argv = ['thorax', 'migrate']; from thorax.commands.entry import main; main()"
 
 
@@ -18,3 +20,13 @@ def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path, interrupted: str)
         [sys.executable, "-c", RUN], env=env, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
+
+
+def test_the_entry_point_imports_nothing_before_it_looks_for_ctrl_c() -> None:
+    code = (
+        "import sys; old = {*sys.modules}; import thorax.commands.entry; print(*sorted({*sys.modules} - old))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(thorax.__file__).parent.parent)}
+    bare = [sys.executable, "-S", "-c", code]  # without what the environment's .pth files import
+    done = subprocess.run(bare, env=env, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["thorax", "thorax.commands", "thorax.commands.entry"]

@@ -1,13 +1,15 @@
-"""Where `thorax` begins: from here on Ctrl-C is one line and 130 (128 and the number of SIGINT), also during the imports."""
+"""Where `thorax` begins: from here on Ctrl-C is one line and 130 (128 and the number of SIGINT), also during the imports.
+
+So nothing is imported here that Python has not loaded before, `typing` included.
+"""
 
 import sys
-from typing import NoReturn
 
 
-def stopped() -> NoReturn:
-    """End as after Ctrl-C."""
+def stopped() -> SystemExit:
+    """Say that Ctrl-C came; raise what this returns."""
     sys.stderr.write("Stopped.\n")
-    raise SystemExit(130)
+    return SystemExit(130)
 
 
 def main() -> None:
@@ -17,4 +19,4 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        stopped()
+        raise stopped() from None
