@@ -5,7 +5,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.engine import engine_of
 from thorax import queries
@@ -18,17 +18,20 @@ router = APIRouter(prefix="/v1/admin/retention", tags=["administration"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _CHANGE = responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND)
 _SQL = queries.load(__file__)
-Days = Annotated[int | None, Field(ge=1, le=36_500, description="Days since a study came; null: for ever.")]
+Days = Annotated[
+    int | None, Field(strict=True, ge=1, le=36_500, description="Days since a study came; null: for ever.")
+]
 Study = Annotated[str, Path(max_length=64, description="A study's id, or its Study Instance UID.")]
 
 
 class Ages(BaseModel):
-    """How long what belongs to a study is kept."""
+    """How long what belongs to a study is kept. Each kind is named, so that none is kept for ever by a slip."""
 
-    originals: Days = None
-    inputs: Days = None
-    maps: Days = None
-    results: Days = None
+    model_config = ConfigDict(extra="forbid")
+    originals: Days
+    inputs: Days
+    maps: Days
+    results: Days
 
 
 class TenantAges(Ages):

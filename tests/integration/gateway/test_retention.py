@@ -13,6 +13,8 @@ from tests.integration.gateway.problem import problem
 from thorax.errors import Code
 from thorax.states import ALL_TENANTS
 
+NONE = {"originals": None, "inputs": None, "maps": None, "results": None}
+
 
 @pytest.fixture
 def analysed(client: httpx.Client) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -51,16 +53,26 @@ def test_maps_that_are_gone_are_not_waited_for(
 def test_an_administrator_sets_how_long_a_tenants_data_are_kept(platform: Platform) -> None:
     tenant = platform.tenant()
     place = f"/v1/admin/retention/{tenant}"
-    none = {"originals": None, "inputs": None, "maps": None, "results": None}
     with platform.client(scope="admin") as admin, platform.client(tenant) as member:
         own = lambda: [one for one in admin.get("/v1/admin/retention").json()["items"] if one["tenant_id"] == str(tenant)]  # noqa: E731  # fmt: skip
-        assert admin.put(place, json={"maps": 30}).json() == {**none, "maps": 30, "tenant_id": str(tenant)}
-        admin.put(place, json={"inputs": 7, "results": 3650}).raise_for_status()
-        assert own() == [{**none, "inputs": 7, "results": 3650, "tenant_id": str(tenant)}]
-        for days in (0, -1, 10**9, "x"):
-            problem(admin.put(place, json={"maps": days}), Code.VALIDATION)
-        problem(admin.put(f"/v1/admin/retention/{uuid4()}", json={"maps": 1}), Code.NOT_FOUND)
-        for refused in (member.get("/v1/admin/retention"), member.put(place, json={}), member.delete(place)):
+        assert admin.put(place, json={**NONE, "maps": 30}).json() == {
+            **NONE,
+            "maps": 30,
+            "tenant_id": str(tenant),
+        }
+        admin.put(place, json={**NONE, "inputs": 7, "results": 3650}).raise_for_status()
+        assert own() == [{**NONE, "inputs": 7, "results": 3650, "tenant_id": str(tenant)}]
+        for days in (0, -1, 10**9, "x", "7", True, 7.5):
+            problem(admin.put(place, json={**NONE, "maps": days}), Code.VALIDATION)
+        for incomplete in ({}, {"maps": 30}, {**NONE, "original": 30}):
+            problem(admin.put(place, json=incomplete), Code.VALIDATION)
+        assert own() == [{**NONE, "inputs": 7, "results": 3650, "tenant_id": str(tenant)}]
+        problem(admin.put(f"/v1/admin/retention/{uuid4()}", json={**NONE, "maps": 1}), Code.NOT_FOUND)
+        for refused in (
+            member.get("/v1/admin/retention"),
+            member.put(place, json=NONE),
+            member.delete(place),
+        ):
             problem(refused, Code.FORBIDDEN)
         assert admin.delete(place).status_code == 204
         assert own() == []
@@ -75,7 +87,7 @@ def test_an_administrator_sets_how_long_a_tenants_data_are_kept(platform: Platfo
 def test_days_of_all_tenants_are_set_by_zeros(platform: Platform) -> None:
     place = f"/v1/admin/retention/{ALL_TENANTS}"
     with platform.client(scope="admin") as admin:
-        admin.put(place, json={"originals": 36_500}).raise_for_status()
+        admin.put(place, json={**NONE, "originals": 36_500}).raise_for_status()
         (first, *_) = admin.get("/v1/admin/retention").json()["items"]
         assert (first["tenant_id"], first["originals"]) == (str(ALL_TENANTS), 36_500)
         admin.delete(place).raise_for_status()

@@ -54,11 +54,15 @@ export function Retention({ groups }: Props) {
       <p>{inWords(own, tenant_id === ALL)}</p>
       <Form
         key={`${tenant_id} ${JSON.stringify(own)}`}
-        onSubmit={(data) =>
-          save.mutate(
-            Object.fromEntries(Object.keys(KINDS).map((kind) => [kind, Number(data.get(kind)) || null])),
-          )
-        }
+        onSubmit={(data) => {
+          const days = (kind: keyof Ages) => Number(data.get(kind)) || null;
+          save.mutate({
+            originals: days("originals"),
+            inputs: days("inputs"),
+            maps: days("maps"),
+            results: days("results"),
+          });
+        }}
       >
         <div className="filter-fields pairs">
           {Object.entries(KINDS).map(([kind, label]) => (
