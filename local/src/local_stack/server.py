@@ -19,29 +19,39 @@ _taken = list[int]()
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface that is free, and that no other process gets here while this one lives.
-
-    It lies below those that the kernel gives to outgoing connections: none of them takes it before it is used.
-    """
-    _PORTS.mkdir(mode=0o700, exist_ok=True)
-    while True:
-        port = free_port_from(20_000 + secrets.randbelow(12_000))
-        lock = os.open(_PORTS / str(port), os.O_CREAT | os.O_WRONLY, 0o600)
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _taken.append(lock)
-            return port
-        os.close(lock)
+    """A port as from `free_port_from`, below those that the kernel gives to outgoing connections: none of them takes it."""
+    return free_port_from(20_000 + secrets.randbelow(12_000))
 
 
 def free_port_from(first: int) -> int:
-    """The first TCP port of the loopback interface from `first` on that is free at this moment."""
+    """The first TCP port of the loopback interface from `first` on that is free, and that nobody got here who still lives.
+
+    It may be minutes until it is used: another platform that starts meanwhile gets the next one.
+    """
     for port in range(first, 65_536):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
+        if _is_free(port) and _reserve(port):
             return port
     raise StartError(f"No port from {first} on is free.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((HOST, port))
+        return True
+    return False
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is ours now, until this process ends."""
+    _PORTS.mkdir(mode=0o700, exist_ok=True)
+    lock = os.open(_PORTS / str(port), os.O_CREAT | os.O_WRONLY, 0o600)
+    with contextlib.suppress(OSError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _taken.append(lock)
+        return True
+    os.close(lock)
+    return False
 
 
 def write_private(path: Path, text: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from local_stack.server import free_port
+from local_stack.server import free_port, free_port_from
 
 
 def test_a_port_is_given_once_also_before_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -19,3 +19,8 @@ def test_a_port_is_given_once_also_before_it_is_used(monkeypatch: pytest.MonkeyP
     draws = drawn()
     monkeypatch.setattr(secrets, "randbelow", lambda _most: next(draws))
     assert free_port() != port
+
+
+def test_a_second_platform_gets_the_next_port_also_before_the_first_uses_its_own() -> None:
+    wanted = free_port_from(free_port())
+    assert free_port_from(wanted) > wanted
