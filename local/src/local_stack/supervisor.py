@@ -8,8 +8,12 @@ from collections.abc import Callable
 from local_stack.logs import Log, readable
 from local_stack.process import Child, Process, StartError
 
-START_S = 60.0
-SERVICES_STOP_S, STORES_STOP_S, KILL_S = 2.0, 1.5, 0.5  # under the 5 s that Ctrl-C may take
+START_S = (
+    180.0  # for a process that lives: on a slow machine the first start of a worker takes more than a minute
+)
+SERVICES_STOP_S, KILL_S = 4.0, 0.5  # what a killed service had begun, another one takes up
+STORES_STOP_S = 15.0  # Postgres writes a checkpoint; killed, it would have to recover at the next start
+SLOW_S = 2.0  # then a person is told what is waited for
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 20.0
 HEALTHY_S = 30.0
 MAX_FAILURES = 3  # before it was ready for the first time
@@ -84,8 +88,7 @@ class Supervisor:
                 async with asyncio.timeout(START_S):
                     await self._until_ready(one)
             except TimeoutError:
-                late = f"{one.process.name} was not ready after {START_S:g} s"
-                raise StartError(f"{late}: {one.last_line or 'it printed nothing.'}") from None
+                raise StartError(_late(one)) from None
 
     async def once(self, process: Process) -> None:
         """Run a command to its end; StartError with its last line when it fails."""
@@ -133,7 +136,11 @@ class Supervisor:
                 one.child.send(one.process.stop)
             elif one.task is not None:  # between two runs
                 one.task.cancel()
-        await asyncio.wait(tasks, timeout=seconds)
+        await asyncio.wait(tasks, timeout=SLOW_S)
+        for one in batch:
+            if one.child is not None:
+                self._log.say(f"{one.process.name} is still stopping; it gets {seconds:g} s")
+        await asyncio.wait(tasks, timeout=seconds - SLOW_S)
         for one in batch:
             if one.child is not None:
                 self._log.say(f"{one.process.name} did not stop in time and was killed")
@@ -142,6 +149,14 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _late(one: _Supervised) -> str:
+    """What to tell of a process that lives and is not ready."""
+    said = f"Its last line: {one.last_line}" if one.last_line else "It printed nothing."
+    return (
+        f"{one.process.name} was not ready after {START_S:g} s. If this machine is busy, start again. {said}"
+    )
 
 
 def _ending(status: int) -> str:

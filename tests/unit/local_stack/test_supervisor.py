@@ -13,11 +13,21 @@ from pathlib import Path
 import pytest
 from tests.factories.patience import PATIENCE_S, until
 
+from local_stack import supervisor
 from local_stack.logs import Log
 from local_stack.process import Process, StartError
-from local_stack.supervisor import KILL_S, SERVICES_STOP_S, Supervisor
+from local_stack.supervisor import Supervisor
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
+SLOW = """
+import signal, sys, time
+def end(*_):
+    time.sleep(0.5)
+    sys.exit("written")
+signal.signal(signal.SIGTERM, end)
+print("up", flush=True)
+time.sleep(3600)
+"""
 FAMILY = """
 import subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -88,13 +98,42 @@ async def test_a_command_that_fails_is_reported_with_its_last_line(stage: Stage)
         await stage.supervisor.once(python("register", "exit('wrong bundle')"))
 
 
-async def test_a_child_that_ignores_sigterm_is_killed_in_time(stage: Stage) -> None:
+async def test_a_child_that_ignores_sigterm_is_killed_in_time(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SLOW_S", 0.1)
+    monkeypatch.setattr(supervisor, "SERVICES_STOP_S", 0.2)
     await stage.supervisor.start(python("stubborn", STUBBORN, ready=stage.said("up")))
     pid = stage.supervisor.pids["stubborn"]
     began = time.monotonic()
     await stage.supervisor.stop()
     assert gone(pid)
-    assert time.monotonic() - began < 2 * (SERVICES_STOP_S + KILL_S)
+    assert "stubborn did not stop in time and was killed" in stage.out.getvalue()
+    assert time.monotonic() - began < PATIENCE_S
+
+
+async def test_a_store_gets_longer_than_the_services_and_that_is_told(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "SLOW_S", 0.1)
+    monkeypatch.setattr(supervisor, "SERVICES_STOP_S", 0.2)
+    monkeypatch.setattr(supervisor, "STORES_STOP_S", PATIENCE_S)
+    store = python("store", SLOW, ready=stage.said("up"), death=signal.SIGTERM)
+    await stage.supervisor.start(store)
+    await stage.supervisor.stop()
+    assert f"store is still stopping; it gets {PATIENCE_S} s" in stage.out.getvalue()
+    assert "written" in stage.out.getvalue()
+    assert "killed" not in stage.out.getvalue()
+
+
+async def test_a_child_that_lives_and_is_not_ready_is_reported_with_what_to_do(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "START_S", 0.1)
+    with pytest.raises(
+        StartError, match=r"slow was not ready after 0\.1 s\. If this machine is busy, start again\."
+    ):
+        await stage.supervisor.start(python("slow", "import time; time.sleep(3600)", ready=lambda _: False))
 
 
 async def test_grandchildren_end_with_their_parent(stage: Stage) -> None:
