@@ -391,6 +391,7 @@ def test_an_administrator_sees_why_a_job_failed_and_disables_a_user(
     assert "in use" in platform.get_by_role("region", name="Bundles").inner_text()
     assert "Cut off" not in page.locator("main").inner_text()  # titles stay with their tenant
     newcomer = Account(stack)
+    assert newcomer.api.get("/auth/me").status_code == 200
     page.reload()
     page.get_by_role("button", name=f"Disable {newcomer.name}").click()
     page.get_by_role("button", name=f"Enable {newcomer.name}").wait_for()

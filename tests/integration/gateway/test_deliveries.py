@@ -140,7 +140,7 @@ def test_wrong_credentials_end_as_dead_and_can_be_resent(
         destine(platform, tenant, f"{orthanc.base_url}/dicom-web", BASIC)
         assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 202
         assert delivery(client, job, "delivered")["proof"]
-        assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 404
+        assert admin.post(f"/v1/admin/deliveries/{listed['id']}/resend").status_code == 409
 
 
 @pytest.mark.slow
