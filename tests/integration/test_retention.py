@@ -31,9 +31,9 @@ insert into heatmaps values (%(id)s, %(id)s, 'maps', '{1}')"""
 class Kept:
     """A database and blobs, and a sweeper's retention."""
 
-    def __init__(self, folder: Path, url: str, sweeper: str) -> None:
+    def __init__(self, folder: Path, url: str, sweeper: str, worker: str) -> None:
         self.url, self.blobs, self.tenant = url, BlobStore(str(folder)), uuid4()
-        self._folder = folder / "instances"
+        self._folder, self.worker = folder / "instances", worker.replace("+psycopg", "")
         self.owner = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
         self.owner.execute(SETUP)
         self._engine = database.engine(sweeper)
@@ -75,7 +75,7 @@ ALL = {ORIGINAL, DISPLAY, INPUT, "results", "heatmaps", "maps"}
 
 @pytest.fixture
 def kept(tmp_path: Path, database_url: str, url_as: Callable[[str], str]) -> Kept:
-    return Kept(tmp_path, database_url, url_as("thorax_aggregator"))
+    return Kept(tmp_path, database_url, url_as("thorax_aggregator"), url_as("thorax_worker"))
 
 
 def test_without_a_word_everything_is_kept(kept: Kept) -> None:
@@ -126,6 +126,24 @@ def test_what_is_held_or_in_work_is_kept(kept: Kept) -> None:
     kept.run("release", str(kept.tenant), str(held))
     kept.sweep()
     assert "results" not in kept.left(held)
+
+
+@pytest.mark.parametrize("named_by", ["the door", "a worker"])
+def test_what_comes_under_the_uid_of_a_held_study_is_kept(kept: Kept, named_by: str) -> None:
+    kept.study(99)
+    assert kept.run("hold", str(kept.tenant), "1.2.3").output == "1 studies are held.\n"
+    later, others = kept.study(99), kept.study(99, tenant=uuid4())
+    if named_by == "a worker":
+        kept.owner.execute(
+            "update studies set study_instance_uid = null, held_since = null where id = %s", [later]
+        )
+        with psycopg.connect(kept.worker) as worker:
+            worker.execute("update studies set study_instance_uid = '1.2.3' where id = %s", [later])
+    kept.run("set", "all", "--results", "1")
+    kept.sweep()
+    assert kept.left(later) == ALL and "results" not in kept.left(others)
+    assert kept.run("erase", str(kept.tenant), str(later).upper()).exit_code == 1
+    assert kept.run("release", str(kept.tenant), "1.2.3").output == "2 studies are not held.\n"
 
 
 def test_a_disk_that_fills_costs_maps_then_inputs_and_never_originals(

@@ -95,7 +95,7 @@ async def list_holds(_: Admin, request: Request, tenant_id: UUID) -> Holds:
 
 @router.put("/{tenant_id}/holds/{study}", responses=_CHANGE)
 async def hold_study(_: Admin, request: Request, tenant_id: UUID, study: Study) -> Holds:
-    """Keep a study whatever its age: nobody can erase it until it is released."""
+    """Keep a study whatever its age: nobody can erase it until it is released. What comes under its Study Instance UID is held too."""
     return await _hold(request, tenant_id, study, held=True)
 
 

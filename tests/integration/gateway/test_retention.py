@@ -7,7 +7,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.factories.images import chest_png
+from tests.factories.images import chest_dicom, chest_png
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
@@ -103,6 +103,7 @@ def test_an_administrator_holds_a_study_and_releases_it(
     with platform.client(scope="admin") as admin:
         (held,) = admin.put(f"{holds}/{study}").raise_for_status().json()["items"]
         assert held["study_id"] == study and admin.get(holds).json()["items"] == [held]
+        assert admin.put(f"{holds}/{study.upper()}").json()["items"] == [held]
         problem(client.delete(job), Code.CONFLICT)
         problem(client.put(f"{holds}/{study}"), Code.FORBIDDEN)
         problem(admin.put(f"/v1/admin/retention/{uuid4()}/holds/{study}"), Code.NOT_FOUND)
@@ -110,3 +111,19 @@ def test_an_administrator_holds_a_study_and_releases_it(
         assert released["since"] is None and admin.get(holds).json()["items"] == []
     actions = platform.sql("select action from audit where subject = %s and action like '%%hold%%' or subject = %s and action = 'held'", study, study)  # fmt: skip
     assert {action for (action,) in actions} == {"held", "hold_released"}
+
+
+def test_what_comes_under_the_uid_of_a_held_study_is_held(platform: Platform) -> None:
+    tenant, uid = platform.tenant(), "1.2.826.0.1.3680043.8.498.77"
+    holds = f"/v1/admin/retention/{tenant}/holds"
+    with platform.client(scope="admin") as admin, platform.client(tenant) as member:
+        send = lambda seed: post(member, chest_dicom(seed, StudyInstanceUID=uid)).headers["location"]  # noqa: E731
+        first = send(1)
+        assert len(admin.put(f"{holds}/{uid}").raise_for_status().json()["items"]) == 1
+        later = send(2)
+        assert len(admin.get(holds).json()["items"]) == 2
+        for job in (first, later):
+            finished(member, job)
+            problem(member.delete(job, params={"only": "erase"}), Code.CONFLICT)
+        assert len(admin.delete(f"{holds}/{uid}").json()["items"]) == 2
+        assert member.delete(later).status_code == 204

@@ -24,6 +24,4 @@ order by held_since desc, id limit 100
 
 -- hold --
 -- Holds the studies that an id or a Study Instance UID names, or releases them.
-update studies set held_since = case when :held then coalesce(held_since, now()) end
-where tenant_id = :tenant and (id::text = :study or study_instance_uid = :study)
-returning id as study_id, held_since as since
+select * from hold_studies(:tenant, :study, :held)

@@ -80,12 +80,18 @@ begin
     where tenant_id = tenant and state in ('queued', 'running') and shadow_of is null);
 end $$;
 
+-- Lets one transaction at a time begin studies under these Study Instance UIDs of a tenant, or hold them.
+create function lock_study_uids(tenant uuid, study_uids text[]) returns void language sql volatile
+set search_path = public, pg_temp as $$
+  select pg_advisory_xact_lock(hashtextextended('study ' || tenant || uid, 0))
+  from (select distinct uid from unnest(study_uids) u (uid) order by uid) as sorted;
+$$;
+
 -- Lets one sender at a time add images of these studies of a tenant, and none of them settle or be erased; held until the
 -- transaction ends.
 create function lock_studies(tenant uuid, study_uids text[]) returns void language sql volatile
 set search_path = public, pg_temp as $$
-  select pg_advisory_xact_lock(hashtextextended('study ' || tenant || uid, 0))
-  from (select distinct uid from unnest(study_uids) u (uid) order by uid) as sorted;
+  select lock_study_uids(tenant, study_uids);
   select from arrivals where tenant_id = tenant and study_instance_uid = any(study_uids) for update;
 $$;
 

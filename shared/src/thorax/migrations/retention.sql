@@ -42,3 +42,36 @@ when (old.expired <> new.expired) execute function audit_retention();
 create trigger audited after update of held_since on studies for each row
 when (old.held_since is distinct from new.held_since) execute function audit_retention();
 create trigger audited after insert or update or delete on retention for each row execute function audit_retention();
+
+-- A tenant's studies that an id or a Study Instance UID names.
+create function studies_called(tenant uuid, called text) returns setof studies language sql stable
+set search_path = public, pg_temp as $$
+  select * from studies where tenant_id = tenant and (study_instance_uid = called
+    or id = case when called ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then called::uuid end);
+$$;
+
+-- Holds the studies that an id or a Study Instance UID names, or releases them. The lock comes before: what comes under their
+-- UIDs meanwhile is seen here, or sees here what is held (`inherit_hold`).
+create function hold_studies(tenant uuid, called text, held boolean) returns table (study_id uuid, since timestamptz)
+language plpgsql volatile set search_path = public, pg_temp as $$
+begin
+  perform lock_study_uids(tenant, array(
+    select study_instance_uid from studies_called(tenant, called) where study_instance_uid is not null union select called));
+  return query update studies s set held_since = case when held then coalesce(s.held_since, now()) end
+    where s.id in (select id from studies_called(tenant, called)) returning s.id, s.held_since;
+end $$;
+
+-- What comes under the Study Instance UID of a study that its tenant holds is held, too, whoever writes the UID.
+create function inherit_hold() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  perform lock_study_uids(new.tenant_id, array[new.study_instance_uid]);
+  update studies set held_since = now() where id = new.id and held_since is null and exists (
+    select from studies s where s.tenant_id = new.tenant_id and s.study_instance_uid = new.study_instance_uid
+      and s.held_since is not null);
+  return null;
+end $$;
+create trigger held after insert on studies for each row
+when (new.study_instance_uid is not null) execute function inherit_hold();
+create trigger held_as_called after update of study_instance_uid on studies for each row
+when (new.study_instance_uid is distinct from old.study_instance_uid and new.study_instance_uid is not null)
+execute function inherit_hold();

@@ -112,9 +112,10 @@ def _receipt(tenant: UUID, ids: list[str]) -> None:
 
 def _hold(tenant: UUID, study: str, *, held: bool) -> None:
     with transaction() as connection:
-        ids = [row.id for row in _found(connection, tenant, study)]
-        connection.execute(_SQL["hold"], {"ids": ids, "held": held})
-    click.echo(f"{len(ids)} studies are {'held' if held else 'not held'}.")
+        _found(connection, tenant, study)
+        values = {"tenant": tenant, "study": study, "held": held}
+        count = len(connection.execute(_SQL["hold"], values).all())
+    click.echo(f"{count} studies are {'held' if held else 'not held'}.")
 
 
 def _found(connection: Connection, tenant: UUID, study: str) -> list[Row[Any]]:

@@ -17,11 +17,11 @@ delete from retention where tenant_id = :tenant
 
 -- studies --
 -- The studies of a tenant that an id or a Study Instance UID names.
-select id, held_since from studies where tenant_id = :tenant and (id::text = :study or study_instance_uid = :study) order by created_at
+select id, held_since from studies_called(:tenant, :study) order by created_at
 
 -- hold --
--- Holds studies, or releases them.
-update studies set held_since = case when :held then coalesce(held_since, now()) end where id = any(:ids)
+-- Holds the studies that an id or a Study Instance UID names, or releases them.
+select * from hold_studies(:tenant, :study, :held)
 
 -- erase --
 -- Deletes studies with all that belongs to them; the sweeper erases the files.
