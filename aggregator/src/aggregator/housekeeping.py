@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from aggregator.config import AggregatorSettings
-from aggregator.duties import run_once
+from aggregator.duties import run_due
 from thorax import queries
 from thorax.database import transactional
 from thorax.errors import Code
@@ -43,13 +43,14 @@ class Housekeeping:
         """What there is to do, which one look tells. What a duty leaves to the next is there in the next round."""
         with self._engine.connect() as connection:
             due = connection.execute(_SQL["due"]).one()
-        wanted = {
-            self.enqueue_shadow_jobs: due.shadows,
-            self.fail_unserved: due.unserved,
-            self.expire: due.expired,
-            self.erase_blobs: due.expired or due.blobs,
-        }
-        run_once([duty for duty, any_ in wanted.items() if any_])
+        run_due(
+            {
+                self.enqueue_shadow_jobs: due.shadows,
+                self.fail_unserved: due.unserved,
+                self.expire: due.expired,
+                self.erase_blobs: due.expired or due.blobs,
+            }
+        )
 
     def enqueue_shadow_jobs(self) -> None:
         """Jobs that have succeeded are repeated by the shadow bundle, if there is one (docs/adr/0011)."""

@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 
 from aggregator.config import AggregatorSettings
-from aggregator.duties import run_once
+from aggregator.duties import run_due
 from thorax import queries
 from thorax.database import transactional
 from thorax.errors import Code
@@ -39,13 +39,14 @@ class Recovery:
         with self._engine.connect() as connection:
             due = connection.execute(_SQL["due"], values).one()
         self._open = due.open
-        wanted = {
-            self.revive: due.lapsed,
-            self.degrade: due.open,
-            self.fail_exhausted: due.lapsed or due.exhausted,
-            self.hint: due.overdue,
-        }
-        run_once([duty for duty, any_ in wanted.items() if any_])
+        run_due(
+            {
+                self.revive: due.lapsed,
+                self.degrade: due.open,
+                self.fail_exhausted: due.lapsed or due.exhausted,
+                self.hint: due.overdue,
+            }
+        )
 
     def pause_s(self) -> float:
         """Until the next round. Nothing of a job that comes while none is open can be overdue before."""

@@ -8,9 +8,7 @@ from collections.abc import Callable
 from local_stack.logs import Log, readable
 from local_stack.process import Child, Process, StartError
 
-START_S = (
-    180.0  # for a process that lives: on a slow machine the first start of a worker takes more than a minute
-)
+START_S = 180.0  # for a process that lives: a worker's first start takes more than a minute on a slow machine
 SERVICES_STOP_S, KILL_S = 4.0, 0.5  # what a killed service had begun, another one takes up
 STORES_STOP_S = 15.0  # Postgres writes a checkpoint; killed, it would have to recover at the next start
 SLOW_S = 2.0  # then a person is told what is waited for

@@ -38,14 +38,16 @@ class SpoolFile:
     def write(self, data: bytes | memoryview) -> None:
         """Append, as long as nothing has failed. Raises CodedError, to end the association, if the data set does not end."""
         self._size += len(data)
-        too_large = CodedError(Code.BODY_TOO_LARGE, f"The data set has more than {self._most} bytes.")
         if self._size > _MOST_SWALLOWED * self._most:
-            raise too_large
+            raise self._too_large()
         if self._file is not None and self._size > self._most:
-            self._fail(too_large)
+            self._fail(self._too_large())
         elif self._file is not None:
             self._trying(self._file.write, data)
             self._hash(data)
+
+    def _too_large(self) -> CodedError:
+        return CodedError(Code.BODY_TOO_LARGE, f"The data set has more than {self._most} bytes.")
 
     def flush(self) -> None:
         """Nothing: a data set that has not ended is read by nobody."""
