@@ -27,7 +27,7 @@ from jwt.algorithms import RSAAlgorithm
 from tests.factories.forked import Forked
 from tests.factories.patience import PATIENCE_S
 
-from local_stack.parent_death_signal import parent_death_signal
+from local_stack.parent_death_signal import dying_with_us
 from local_stack.server import free_port
 from thorax import database
 from thorax.bundle import Bundle
@@ -163,11 +163,11 @@ class Platform:
             return
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, *(["-c", code] if code else ["-m", MODULES[kind]])],
+                dying_with_us([sys.executable, *(["-c", code] if code else ["-m", MODULES[kind]])]),
                 env=environment,
                 stdout=log,
                 stderr=log,
-                preexec_fn=parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 - no thread has run yet that holds a lock it needs
+                start_new_session=True,
             )
 
     def log(self, name: str) -> Path:

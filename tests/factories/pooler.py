@@ -1,7 +1,6 @@
 """A real PgBouncer in front of a test's Postgres."""
 
 import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 from tests.factories.patience import PATIENCE_S, until
 
-from local_stack.parent_death_signal import parent_death_signal
+from local_stack.parent_death_signal import dying_with_us
 from local_stack.server import free_port
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
@@ -60,10 +59,10 @@ def pooler(
         + "".join(f"{key} = {value}\n" for key, value in lines.items())
     )
     process = subprocess.Popen(
-        [PGBOUNCER, str(configuration)],
+        dying_with_us([PGBOUNCER, str(configuration)], not_root=True),
         stdout=subprocess.DEVNULL,
         stderr=(folder / "pgbouncer.log").open("ab"),
-        preexec_fn=parent_death_signal(signal.SIGKILL, not_root=True),  # noqa: PLW1509 - no other thread runs yet
+        start_new_session=True,
     )
     try:
         _wait(process, made.port, folder)

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from local_stack.parent_death_signal import parent_death_signal
+from local_stack.parent_death_signal import dying_with_us
 from local_stack.server import free_port
 
 WEED = shutil.which("weed", path=str(Path(sys.executable).parent))
@@ -71,10 +70,10 @@ class SeaweedFs:
         """Start it, and wait until its bucket takes an object."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command,
+                dying_with_us(self._command),
                 stdout=log,
                 stderr=log,
-                preexec_fn=parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 - as for the platform
+                start_new_session=True,
             )
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline and self._process.poll() is None:

