@@ -84,6 +84,11 @@ def test_the_same_dicom_file_is_one_instance_and_one_job(client: httpx.Client, p
         {**first, "instance_ids": [b, a], "state": "succeeded"},
     )
     assert len([path for path in stored(platform) - before if path.name == "original"]) == 2
+    assert (
+        post(client, other, image, data={"title": "under another title"}, **key("k")).content
+        == repeated.content
+    )
+    problem(post(client, other, **key("k")), Code.IDEMPOTENCY_MISMATCH)
     part = post(client, image)  # another study, as far as its sender says: a job of its own
     assert part.json()["job_id"] != first["job_id"]
     assert finished(client, part.headers["location"])["state"] == "succeeded"
@@ -193,8 +198,10 @@ def test_past_its_quota_of_open_jobs_a_tenant_is_refused(
 ) -> None:
     before = stored(platform)
     with strict.client() as client, strict.client() as other:
-        posted = [post(client, chest_png(i, 64)) for i in range(3)]
+        posted = [post(client, chest_png(i, 64), **key(f"{i}")) for i in range(3)]
         assert [answer.status_code for answer in posted] == [202, 202, 429]
+        again = post(client, chest_png(1, 64), **key("1"))
+        assert (again.status_code, again.content) == (202, posted[1].content), "a repetition takes no room"
         problem(posted[2], Code.QUOTA_EXCEEDED)
         assert int(posted[2].headers["retry-after"]) > 0
         assert len([path for path in stored(platform) - before if path.name == "original"]) == 2

@@ -113,90 +113,88 @@ class Acceptance:
 
     async def _once(self, sender: Sender, upload: Upload, key: str | None) -> tuple[Accepted, int | None]:
         """The receipt, and how many jobs are open with it; None of a repeated one."""
-        nonce = secrets.token_hex(32) if sender.anonymous else ""
-        identified = not sender.anonymous and any(image.dicom for image in upload.images)
-        if key is None and not identified:
+        if sender.anonymous or not any(image.dicom for image in upload.images):
             async with tenant_autocommit(self._engine, sender.tenant_id) as connection:
-                return await self._record(connection, sender, upload, _capability(nonce, ""))
+                return await self._record(connection, sender, upload, key)
         async with tenant_scope(self._engine, sender.tenant_id) as connection:
-            if key is None:
-                return await self._record_new(connection, sender, upload, "")
-            name = hashlib.sha256(key.encode()).hexdigest()
-            await queries.lock_key(connection, sender.tenant_id, sender.owner, name)
-            known = await queries.remembered(connection, sender.tenant_id, sender.owner, name)
-            if known:
-                return _replay(known, key, upload.fingerprint), None
-            accepted, opened = await self._record_new(connection, sender, upload, _capability(nonce, key))
-            await queries.remember(
-                connection,
-                tenant_id=sender.tenant_id,
-                owner=sender.owner,
-                key=name,
-                fingerprint=upload.fingerprint,
-                job_id=accepted.job_id,
-                answer=_kept(accepted, nonce),
-            )
-        return accepted, opened
+            return await self._record_new(connection, sender, upload, key)
 
     async def _record_new(
-        self, connection: AsyncConnection, sender: Sender, upload: Upload, secret: str
+        self, connection: AsyncConnection, sender: Sender, upload: Upload, key: str | None
     ) -> tuple[Accepted, int | None]:
         """As `_record`, unless all images are known as those of one job; the lock lasts for the transaction."""
         studies = [image.dicom.study for image in upload.images if image.dicom]
-        if studies and not sender.anonymous:
-            await queries.lock_studies(connection, sender.tenant_id, studies)
-            rows = _rows(sender, upload)
-            known = await queries.job_of_same(connection, sender.tenant_id, rows, full=upload.full)
-            if known:
-                ids = dict(zip(_different(upload), known.ids, strict=True))
-                own = [ids[image] for image in upload.images]
-                return _receipt(known.id, known.study_id, own, JobState(known.state)), None
-            if _is_one_study(upload) and (
-                found := await queries.continued(connection, sender.tenant_id, studies[0], rows)
-            ):
-                return await self._record(connection, sender, _of_known(upload, found[1]), secret, found[0])
-        return await self._record(connection, sender, upload, secret)
+        await queries.lock_studies(connection, sender.tenant_id, studies)
+        if given := await _given_before(connection, sender, upload, key):
+            return given, None
+        rows = _rows(sender, upload)
+        known = await queries.job_of_same(connection, sender.tenant_id, rows, full=upload.full)
+        if known:
+            ids = dict(zip(_different(upload), known.ids, strict=True))
+            own = [ids[image] for image in upload.images]
+            receipt = _receipt(known.id, known.study_id, own, JobState(known.state))
+            if key is not None:
+                await queries.remember(connection, _to_keep(sender, upload, key, receipt))
+            return receipt, None
+        if _is_one_study(upload) and (
+            found := await queries.continued(connection, sender.tenant_id, studies[0], rows)
+        ):
+            return await self._record(connection, sender, _of_known(upload, found[1]), key, found[0])
+        return await self._record(connection, sender, upload, key)
 
     async def _record(
         self,
         connection: AsyncConnection,
         sender: Sender,
         upload: Upload,
-        secret: str,
+        key: str | None,
         continues: UUID | None = None,
-    ) -> tuple[Accepted, int]:
-        study_id, job_id = continues or uuid4(), uuid4()
+    ) -> tuple[Accepted, int | None]:
+        """Record it in one statement; `continues` is the study that it goes on with."""
+        nonce = secrets.token_hex(32) if sender.anonymous else ""
+        secret = _capability(nonce, key or "")
+        link, images = _open_link(secret) if secret else "", [image.id for image in upload.images]
+        receipt = _receipt(uuid4(), continues or uuid4(), images, link=link)
         studies = [image.dicom.study for image in upload.images if image.dicom and not sender.anonymous]
-        url = upload.fields.callback_url
-        if url and (sender.anonymous or not await queries.may_call(connection, sender.tenant_id, url)):
-            raise CodedError(Code.CALLBACK_NOT_ALLOWED)
         quota = None if sender.anonymous else self._settings.open_jobs_per_tenant
-        before = await queries.record(
+        done = await queries.record(
             connection,
             {
-                "tenant_id": sender.tenant_id,
+                **_to_keep(sender, upload, key, receipt, nonce),
                 "quota": quota,
                 "images": _rows(sender, upload),
-                "study_id": study_id,
+                "study_id": receipt.study_id,
                 "study_instance_uid": studies[0] if studies else None,
                 "title": upload.fields.title or ("" if continues else upload.images[0].file_name),
-                "job_id": job_id,
-                "owner": sender.owner,
                 "priority": OPEN_PRIORITY if sender.anonymous else upload.fields.priority.rank,
                 "capability": hashlib.sha256(secret.encode()).digest() if secret else None,
-                "callback_url": url,
+                "callback_url": upload.fields.callback_url,
                 "full": upload.full,
                 "traceparent": tracing.traceparent(),
                 "hours": self._settings.anonymous_hours if sender.anonymous else None,
             },
         )
-        if before.digest is None:
+        if done.recorded:
+            return receipt, done.opened + 1
+        if given := await _given_before(connection, sender, upload, key):
+            return given, None
+        if not done.allowed:
+            raise CodedError(Code.CALLBACK_NOT_ALLOWED)
+        if done.digest is None:
             raise CodedError(Code.BUNDLE_MISSING, retry_after=30)
         if quota is not None:
-            _check_quota(before.opened, quota)
-        link = _open_link(secret) if secret else ""
-        receipt = _receipt(job_id, study_id, [image.id for image in upload.images], link=link)
-        return receipt, before.opened + 1
+            _check_quota(done.opened, quota)
+        raise CodedError(Code.OVERLOADED, retry_after=1)  # the key's job was erased at this very moment
+
+
+async def _given_before(
+    connection: AsyncConnection, sender: Sender, upload: Upload, key: str | None
+) -> Accepted | None:
+    """The answer that an Idempotency-Key got before. Raises CodedError if something else was sent with it."""
+    if key is None:
+        return None
+    known = await queries.remembered(connection, sender.tenant_id, sender.owner, _name(key))
+    return _replay(known, key, upload.fingerprint) if known else None
 
 
 def _receipt(
@@ -269,10 +267,23 @@ def _open_link(secret: str) -> str:
     return f"/v1/anonymous/jobs/{secret}"
 
 
-def _kept(accepted: Accepted, nonce: str) -> dict[str, Any]:
-    """An answer as it is stored: with the nonce in the place of the link that it makes."""
-    answer = accepted.model_dump(mode="json")
-    return {**answer, "links": {}, "nonce": nonce} if nonce else answer
+def _name(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _to_keep(
+    sender: Sender, upload: Upload, key: str | None, accepted: Accepted, nonce: str = ""
+) -> dict[str, Any]:
+    """A job and the answer for its Idempotency-Key as they are stored: the nonce is in the place of the link that it makes."""
+    answer = accepted.model_dump(mode="json") | ({"links": {}, "nonce": nonce} if nonce else {})
+    return {
+        "tenant_id": sender.tenant_id,
+        "owner": sender.owner,
+        "job_id": accepted.job_id,
+        "key": key and _name(key),
+        "fingerprint": key and upload.fingerprint,
+        "answer": key and orjson.dumps(answer).decode(),
+    }
 
 
 def _replay(known: queries.AnyRow, key: str, fingerprint: str) -> Accepted:

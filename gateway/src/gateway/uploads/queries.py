@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, insert, select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.tables import IdempotencyKey
@@ -17,9 +17,17 @@ with bundle as (
     (select digest from bundles where active)) as digest),
 before as (select coalesce(max(position) + 1, 0) as images from instances where study_id = :study_id),
 opened as (select case when cast(:quota as integer) is null then 0 else open_jobs(:tenant_id) end as jobs),
-fit as (
-  select digest, least(:priority, (select priority from arrivals where study_id = :study_id)) as priority from bundle, opened
-  where digest is not null and (cast(:quota as integer) is null or opened.jobs < :quota)),
+called as (
+  select cast(:callback_url as text) is null or exists (select from destinations where tenant_id = :tenant_id and kind = 'webhook'
+    and origin = substring(cast(:callback_url as text) from '^https://[^/?]+')) as allowed),
+possible as (
+  select digest, least(:priority, (select priority from arrivals where study_id = :study_id)) as priority from bundle, opened, called
+  where digest is not null and allowed and (cast(:quota as integer) is null or opened.jobs < :quota)),
+keyed as (
+  insert into idempotency_keys (tenant_id, owner, key, fingerprint, job_id, answer)
+  select :tenant_id, :owner, :key, :fingerprint, :job_id, cast(:answer as jsonb) from possible where cast(:key as text) is not null
+  on conflict do nothing returning key),
+fit as (select * from possible where cast(:key as text) is null or exists (select from keyed)),
 sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
     id uuid, position smallint, file_name text, media_type text, size_bytes bigint, sha256 text, data_sha256 text,
@@ -56,12 +64,11 @@ job as (
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :job_id, s.id, 'prepare', digest, fit.priority from sent s, fit order by s.position)
-select (select digest from bundle) as digest, jobs as opened from opened""")
+select (select digest from bundle) as digest, jobs as opened, allowed, exists (select from fit) as recorded from opened, called""")
 
-
-_MAY_CALL = text("""
-select exists (select from destinations where tenant_id = :tenant and kind = 'webhook'
-  and origin = substring(cast(:url as text) from '^https://[^/?]+'))""")
+_REMEMBER = text("""
+insert into idempotency_keys (tenant_id, owner, key, fingerprint, job_id, answer)
+values (:tenant_id, :owner, :key, :fingerprint, :job_id, cast(:answer as jsonb)) on conflict do nothing""")
 _LOCK_STUDIES = text("select lock_studies(:tenant_id, cast(:uids as text[]))")
 _SAME = text("""
 with sent as (
@@ -115,29 +122,16 @@ async def record(connection: AsyncConnection, values: dict[str, Any]) -> AnyRow:
     """Study, instances, job and first steps in one statement, all or nothing; what is there already of the first two stays,
     and the study has settled.
 
-    Returns the `digest` of the tenant's bundle (or of the default) and how many jobs were `opened` before; without
-    a bundle, or with `quota` jobs open, nothing was recorded. `quota` is None where there is none, `hours` for a job
-    that does not expire.
+    Returns whether it was `recorded`. Not without the `digest` of the tenant's bundle (or of the default), with `quota` jobs
+    `opened` before, with a `callback_url` that is not `allowed`, or where the `key` was used before, which waits for whoever is
+    using it. `quota` is None where there is none, `hours` for a job that does not expire, `key` without an Idempotency-Key.
     """
     return (await connection.execute(_RECORD, values)).one()
-
-
-async def may_call(connection: AsyncConnection, tenant_id: UUID, url: str) -> bool:
-    """Whether the tenant has a webhook of this URL's origin."""
-    return bool((await connection.execute(_MAY_CALL, {"tenant": tenant_id, "url": url})).scalar_one())
 
 
 async def opened(connection: AsyncConnection, tenant_id: UUID) -> int:
     """How many of a tenant's jobs are open."""
     return int((await connection.execute(text("select open_jobs(:id)"), {"id": tenant_id})).scalar_one())
-
-
-async def lock_key(connection: AsyncConnection, tenant_id: UUID, owner: str, key: str) -> None:
-    """Let one request at a time handle an Idempotency-Key; held until the transaction ends."""
-    await connection.execute(
-        text("select pg_advisory_xact_lock(hashtextextended(:name, 0))"),
-        {"name": f"{tenant_id}/{owner}/{key}"},
-    )
 
 
 async def remembered(connection: AsyncConnection, tenant_id: UUID, owner: str, key: str) -> AnyRow | None:
@@ -148,6 +142,6 @@ async def remembered(connection: AsyncConnection, tenant_id: UUID, owner: str, k
     return (await connection.execute(query)).first()
 
 
-async def remember(connection: AsyncConnection, **values: Any) -> None:
-    """Keep the first answer to an Idempotency-Key."""
-    await connection.execute(insert(IdempotencyKey).values(values | {"created_at": func.now()}))
+async def remember(connection: AsyncConnection, values: dict[str, Any]) -> None:
+    """Keep the first answer to an Idempotency-Key; `record` does it by itself."""
+    await connection.execute(_REMEMBER, values)
