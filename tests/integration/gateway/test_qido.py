@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -56,6 +57,10 @@ def found(client: httpx.Client, path: str = "/studies", tag: str = STUDY, **quer
         ({"AccessionNumber": "A_1"}, [FIRST]),
         ({"AccessionNumber": "A?1"}, [SECOND, FIRST]),
         ({"AccessionNumber": "*X*"}, [SECOND]),
+        ({"AccessionNumber": "*X1"}, [SECOND]),
+        ({"AccessionNumber": "?_1"}, [FIRST]),
+        ({"AccessionNumber": "A*1 "}, [SECOND, FIRST]),
+        ({"AccessionNumber": "*1A"}, []),
         ({"AccessionNumber": "%"}, []),
         ({"AccessionNumber": "A*"}, [SECOND, FIRST]),
         ({"AccessionNumber": "A_*"}, [FIRST]),
@@ -184,6 +189,29 @@ def test_a_study_that_came_twice_is_listed_once(reader: httpx.Client, platform: 
         FIRST,
     )
     assert found(reader) == [SECOND, FIRST]
+
+
+def test_a_study_stays_listed_once_while_any_of_its_rows_has_an_image(platform: Platform) -> None:
+    study = uid()
+    with platform.client() as client:
+        send(client, new(11, study))
+        [(first, tenant)] = platform.sql("select id, tenant_id from studies where study_instance_uid = %s", study)
+        late, again, empty = uuid4(), uuid4(), uuid4()
+        for row, called in ((late, None), (again, study), (empty, study)):
+            platform.sql("insert into studies values (%s, %s, '', %s)", row, tenant, called)
+        for row in (late, again):
+            platform.sql(
+                "insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256, sop_instance_uid,"
+                " transfer_syntax) select gen_random_uuid(), %s, %s, 0, '', 'application/dicom', 1, '', %s, '1.2'",
+                row,
+                tenant,
+                uid(),
+            )
+        platform.sql("update studies set study_instance_uid = %s where id = %s", study, late)  # by a worker
+        for row in (first, late, again):
+            assert found(client) == [study]
+            platform.sql("delete from studies where id = %s", row)
+        assert found(client) == []
 
 
 def test_dicomweb_client_searches(reader: httpx.Client, platform: Platform) -> None:

@@ -14,16 +14,16 @@ from thorax.queries import statement
 
 AnyRow = Row[*tuple[Any, ...]]
 
-# A study that came several times is several rows: the first stands for them. Subqueries with a limit are answered for one
-# study after the other by an index, where a join would read all of a tenant's. They are booleans, as the planner would take `id = (…)` to
-# match one row, and sort all studies rather than stop at the limit.
+# A study that came several times is several rows: the first that has an image to serve stands for them. Subqueries with a limit are
+# answered for one study after the other by an index, where a join would read all of a tenant's. They are booleans, as the planner would
+# take `id = (…)` to match one row, and sort all studies rather than stop at the limit.
 _SHOWN = """
   select s.study_instance_uid, s.study_date, s.accession from studies s
   where s.tenant_id = :tenant and s.study_instance_uid is not null {conditions}
-    and (
+    and (not s.ambiguous or (
       select o.id = s.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
-      order by o.created_at, o.id limit 1)
-    and (select true from instances i where i.study_id = s.id and i.transfer_syntax is not null limit 1)"""
+        and exists (select from instances i where i.study_id = o.id and i.transfer_syntax is not null)
+      order by o.ambiguous, o.created_at, o.id limit 1))"""
 # A list of a study has Thorax' own objects of its last job that has any; the earlier ones' are retrieved by their UIDs. Of the
 # rows of a study that came several times, a job hides the earlier ones of no other images than its own.
 _CURRENT = """not exists (
@@ -103,7 +103,8 @@ _CONDITIONS = {
 }
 # Of a modality that many studies have the newest are soon found by looking at one study after the other.
 _COMMON_MODALITY = f"""and coalesce(
-      (select true from instances i where i.study_id = s.id and i.modality = any(cast(:modalities as text[])) limit 1),
+      (select true from instances i where i.tenant_id = :tenant and i.study_id = s.id
+       and i.modality = any(cast(:modalities as text[])) and i.transfer_syntax is not null limit 1),
       (select true from derived d where d.tenant_id = :tenant and d.study_instance_uid = s.study_instance_uid
        and d.modality = any(cast(:modalities as text[])) and {_CURRENT.format(derived="d")} limit 1))"""  # noqa: S608
 _IS_COMMON = text("""
@@ -114,7 +115,8 @@ select count(*) = :many from (
   select 1 from derived d where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])) limit :many) as found""")
 _MANY = 1000
 # `like` may leak what it sees, so that under row-level security no index answers it; a range does not.
-_PATTERN = "and s.accession >= :first and s.accession < :last and s.accession like :accession"
+_PATTERN = """and s.accession >= :first and s.accession < :last
+      and s.accession_reversed >= :ending and s.accession_reversed < :ended and s.accession like :accession"""
 _GREATEST = "\U0010ffff"
 # What the last job of a study that has ended says is made for whoever looks at it.
 _DERIVE = statement("""
@@ -190,8 +192,9 @@ def _of_study(keyword: str, value: str) -> tuple[str, dict[str, Any]]:
     if keyword == "StudyInstanceUID":
         return _CONDITIONS[keyword], {"uids": listed(value)}
     if is_pattern(value):
-        begins = prefix(value)
-        return _PATTERN, {"accession": like(value), "first": begins, "last": begins + _GREATEST}
+        begins, ends = prefix(value), prefix(value[::-1])
+        ranges = {"first": begins, "last": begins + _GREATEST, "ending": ends, "ended": ends + _GREATEST}
+        return _PATTERN, {"accession": like(value), **ranges}
     return _CONDITIONS[keyword], {"accession": value.strip()}
 
 

@@ -87,6 +87,21 @@ set search_path = public, pg_temp as $$
   from (select distinct uid from unnest(study_uids) u (uid) order by uid) as sorted;
 $$;
 
+-- Of the rows of one Study Instance UID at most one is not ambiguous: the first, begun by a door that read the header of an image. It
+-- stands for the study as long as it is there. A UID that a worker learned later is of images whose headers no door could read.
+create function doubt_study() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  perform lock_study_uids(new.tenant_id, array[new.study_instance_uid]);
+  update studies set ambiguous = true where id = new.id and not ambiguous and (tg_op = 'UPDATE' or exists (
+    select from studies o where o.tenant_id = new.tenant_id and o.study_instance_uid = new.study_instance_uid and o.id <> new.id));
+  return null;
+end $$;
+create trigger doubted after insert on studies for each row
+when (new.study_instance_uid is not null) execute function doubt_study();
+create trigger doubted_as_called after update of study_instance_uid on studies for each row
+when (new.study_instance_uid is distinct from old.study_instance_uid and new.study_instance_uid is not null)
+execute function doubt_study();
+
 -- Lets one sender at a time add images of these studies of a tenant, and none of them settle or be erased; held until the
 -- transaction ends.
 create function lock_studies(tenant uuid, study_uids text[]) returns void language sql volatile
@@ -159,6 +174,9 @@ set search_path = public, pg_temp as $$
     where id = instance and state = 'received' and error_code = 'instance_conflict'),
   erased as (delete from instances where same and id in (select id from aside) returning id),
   queued as (insert into blobs_pending_deletion (instance_id) select id from erased),
+  emptied as (
+    update studies set ambiguous = true from aside where same and studies.id = aside.study_id
+      and not exists (select from instances i where i.study_id = aside.study_id and i.id <> aside.id)),
   marked as (
     update instances set state = 'failed',
       error_detail = :other_pixels

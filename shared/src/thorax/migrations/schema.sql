@@ -16,16 +16,20 @@ create table tenant_bundles (
 create table tenant_readings (
   tenant_id uuid primary key, reading jsonb not null, changed_at timestamptz not null default now());
 
--- `patient` tells which studies are of one patient, without saying of whom; see `remember_patient`.
+-- `patient` tells which studies are of one patient, without saying of whom; see `remember_patient`. `ambiguous`: QIDO-RS has to look
+-- whether the row stands for its Study Instance UID; see `doubt_study`.
 create table studies (
   id uuid primary key, tenant_id uuid not null, title text not null default '',
   study_instance_uid text, created_at timestamptz not null default now(), patient bytea, study_date date,
-  accession text collate "C");  -- by bytes, so that a prefix is a range: row-level security lets an index answer that, but not `like`
+  -- By bytes, so that a prefix, or a suffix of what is reversed, is a range: row-level security lets an index answer that, but not `like`.
+  accession text collate "C", accession_reversed text collate "C" generated always as (reverse(accession)) stored,
+  ambiguous boolean not null default false);
 create index studies_tenant on studies (tenant_id);
 create index studies_uid on studies (tenant_id, study_instance_uid) where study_instance_uid is not null;
-create index studies_dates on studies (tenant_id, study_date desc nulls last, study_instance_uid) include (accession, id)
-  where study_instance_uid is not null;
+create index studies_dates on studies (tenant_id, study_date desc nulls last, study_instance_uid)
+  include (accession, id, ambiguous) where study_instance_uid is not null;
 create index studies_accession on studies (tenant_id, accession) where accession is not null;
+create index studies_accession_reversed on studies (tenant_id, accession_reversed) where accession is not null;
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
 
 -- `orientation`: how stored pixels become the upright picture that is analysed and shown, as EXIF numbers it.
@@ -44,6 +48,7 @@ create table instances (
   sop_class_uid text, transfer_syntax text, forms jsonb, forms_wanted_at timestamptz, data_sha256 text,
   unique (study_id, position));
 create index instances_sop on instances (tenant_id, sop_instance_uid) where sop_instance_uid is not null;
+create index instances_series on instances (tenant_id, series_instance_uid) where transfer_syntax is not null;
 create index instances_modality on instances (tenant_id, modality, study_id) where transfer_syntax is not null;
 create index instances_forms on instances (forms_wanted_at) where forms_wanted_at is not null;
 create index instances_undecided on instances (id) where state = 'received' and error_code = 'instance_conflict';
@@ -158,6 +163,9 @@ create table derived (
   sop_class_uid text not null, modality text not null, transfer_syntax text not null, size_bytes bigint not null,
   sha256 text not null, forms jsonb, forms_wanted_at timestamptz, unique (job_id, sop_instance_uid));
 create index derived_study on derived (tenant_id, study_instance_uid);
+create index derived_sop on derived (tenant_id, sop_instance_uid);
+create index derived_series on derived (tenant_id, series_instance_uid);
+create index derived_modality on derived (tenant_id, modality, study_instance_uid);
 create index derived_forms on derived (forms_wanted_at) where forms_wanted_at is not null;
 
 create table idempotency_keys (
