@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 import httpx
@@ -219,14 +220,15 @@ def beside(options: argparse.Namespace, keys: Mapping[str, Mapping[str, str]]) -
         )
         for name, pairs in keys.items():
             level = {"study": "studies", "instance": "instances"}.get(level_of(name), "series")
+            query = urlencode(
+                {"limit": "100", **pairs}, safe="*"
+            )  # which is no wildcard to Orthanc's plugin 1.10 if it is encoded
             asked = [(ours, f"/dicomweb/{level}"), (theirs, f"/dicom-web/{level}")]
             times, found = ([], []), [0, 0]
             for _ in range(options.rounds):
                 for one, (client, path) in enumerate(asked):
                     began = time.perf_counter()
-                    answer = client.get(
-                        path, params={"limit": "100", **pairs}, headers={"Accept": "application/dicom+json"}
-                    )
+                    answer = client.get(f"{path}?{query}", headers={"Accept": "application/dicom+json"})
                     answer.raise_for_status()
                     times[one].append(time.perf_counter() - began)
                     found[one] = len(answer.json())

@@ -195,7 +195,9 @@ def test_a_study_stays_listed_once_while_any_of_its_rows_has_an_image(platform: 
     study = uid()
     with platform.client() as client:
         send(client, new(11, study))
-        [(first, tenant)] = platform.sql("select id, tenant_id from studies where study_instance_uid = %s", study)
+        [(first, tenant)] = platform.sql(
+            "select id, tenant_id from studies where study_instance_uid = %s", study
+        )
         late, again, empty = uuid4(), uuid4(), uuid4()
         for row, called in ((late, None), (again, study), (empty, study)):
             platform.sql("insert into studies values (%s, %s, '', %s)", row, tenant, called)
