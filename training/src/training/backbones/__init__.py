@@ -1,6 +1,7 @@
 """The five backbones by name, and the classifier that puts a head on one."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from training.backbones.densenet import DenseNet
 from training.backbones.heads import HEADS, Head
 from training.backbones.inception_resnet_v2 import InceptionResNetV2
+from training.backbones.layers import mixed_precision
 from training.backbones.xception import Xception
 
 
@@ -59,7 +61,7 @@ class Classifier(nn.Module):
 
     def _through(self, body: Callable[[Tensor], object], images: Tensor) -> object:
         scaled = images.float().unsqueeze(1) * self.scale + self.offset
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.mixed):
+        with mixed_precision(images.device) if self.mixed else nullcontext():
             return body(scaled.contiguous(memory_format=torch.channels_last))
 
     def probabilities(self, logits: Tensor) -> Tensor:

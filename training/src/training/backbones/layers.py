@@ -1,7 +1,19 @@
 """The pieces that the five architectures share: separable convolution, Keras' "same" pooling, batch norm."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is a gain on this device. A CPU without AVX-512 emulates it: a step then takes 4 to 18 times as long
+    as in float32 (torch 2.13, one AVX2 core)."""
+    return device.type != "cpu" or torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Convolutions in bfloat16 where that is a gain, else everything in float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bf16(device))
 
 
 class SeparableConv(nn.Module):

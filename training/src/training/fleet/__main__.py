@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from training.backbones.grid import POOLS, GridClassifier
+from training.backbones.layers import bf16
 from training.fleet import judge
 from training.fleet.corpus import Corpus, load
 from training.fleet.lessons import Teacher
@@ -83,8 +84,8 @@ class Fleet:
         shares = torch.tensor(list(TEACHERS.values()), device=self.device)[:, None].expand(
             -1, self.corpus.labels.shape[1]
         )
-        layout = {"memory_format": torch.channels_last}
-        networks = [n.to(self.device, torch.bfloat16, **layout) for n in networks]
+        number = torch.bfloat16 if bf16(self.device) else torch.float32
+        networks = [n.to(self.device, number, memory_format=torch.channels_last) for n in networks]
         teacher = Teacher(networks, shares, TEACHER_SIZE)
         self.say("the teacher is there")
         return teacher

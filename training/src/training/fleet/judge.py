@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.backbones.grid import GridClassifier
+from training.backbones.layers import mixed_precision
 from training.fleet.corpus import Corpus
 from training.fleet.views import shrink
 from training.metrics import auc
@@ -26,7 +27,7 @@ def predict(
             np.arange(first, first + batch) % len(rows)
         ]  # always a whole batch: cuDNN prepares for each shape
         images = shrink(pixels[torch.from_numpy(some).to(pixels.device)], size)
-        with torch.autocast(pixels.device.type, torch.bfloat16):
+        with mixed_precision(pixels.device):
             logits = network(images)
         seen.append(torch.sigmoid(logits.double()).cpu().numpy())
     return np.concatenate(seen)[: len(rows)]
@@ -81,7 +82,7 @@ def deletion(
 
 
 def _answer(network: GridClassifier, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with mixed_precision(images.device):
         return network.answer(*network.maps(images))
 
 

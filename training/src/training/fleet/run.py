@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.backbones.grid import GridClassifier
+from training.backbones.layers import mixed_precision
 from training.fleet.corpus import Corpus
 from training.fleet.lessons import Batch, Lesson, Shares, Teacher
 from training.fleet.views import Views
@@ -123,7 +124,7 @@ class Run:
             batch = batch.mixed(
                 float(rng.beta(0.4, 0.4)), torch.from_numpy(rng.permutation(plan.batch)).to(self.device)
             )
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with mixed_precision(self.device):
             return self.lesson.loss(batch, plan.size, self.teacher)
 
     def _one_step(self) -> Tensor:
