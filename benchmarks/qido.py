@@ -220,9 +220,8 @@ def beside(options: argparse.Namespace, keys: Mapping[str, Mapping[str, str]]) -
         )
         for name, pairs in keys.items():
             level = {"study": "studies", "instance": "instances"}.get(level_of(name), "series")
-            query = urlencode(
-                {"limit": "100", **pairs}, safe="*"
-            )  # which is no wildcard to Orthanc's plugin 1.10 if it is encoded
+            # Wildcards that are encoded are none to Orthanc 1.10.
+            query = urlencode({"limit": "100", **pairs}, safe="*?")
             asked = [(ours, f"/dicomweb/{level}"), (theirs, f"/dicom-web/{level}")]
             times, found = ([], []), [0, 0]
             for _ in range(options.rounds):

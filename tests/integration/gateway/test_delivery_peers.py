@@ -86,6 +86,10 @@ def test_orthanc_killed_between_report_and_capture_has_all_in_the_end_and_nothin
         assert {one.Modality for one in kept(orthanc)} < {"CR", "SR", "OT", "PR"}
         assert "association ended" in delivery(client, job, "waiting")["error_detail"]
         platform.sql("update deliveries set not_before = now() where tenant_id = %s", tenant)
+        platform.sql(
+            "delete from outages o using destinations x where x.id = o.destination_id and x.tenant_id = %s",
+            tenant,
+        )
         assert delivery(client, job, "delivered", "dead")["state"] == "delivered"
         assert sorted(one.Modality for one in kept(orthanc)) == ["CR", "OT", "PR", "SR"]
 

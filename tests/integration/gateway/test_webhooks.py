@@ -120,6 +120,21 @@ def test_a_callback_stands_for_the_webhook_of_its_origin_and_no_other_is_taken(
         problem(refused, Code.CALLBACK_NOT_ALLOWED)
 
 
+def test_a_callback_takes_the_place_of_the_webhook_whose_address_it_begins_with(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    with platform.client(scope="admin") as admin:
+        for name, path in (("all", ""), ("ris-two", "/hook/two")):
+            url = f"{server.url}{path}"
+            admin.put(f"/v1/admin/tenants/{tenant}/webhooks/{name}", json={"url": url}).raise_for_status()
+    with platform.client(tenant) as client:
+        post(client, chest_png(2), data={"callback_url": f"{server.url}/hook/4711"}).raise_for_status()
+    posted = [server.posted.get(timeout=PATIENCE_S) for _ in range(3)]
+    [called] = [one for one in posted if one.path not in ("", "/", "/hook/two")]
+    assert called.path == "/hook/4711"
+    assert job_event(called.body, called.headers, secret)
+
+
 def test_a_redirect_is_not_followed_and_the_event_keeps_its_id(
     platform: Platform, tenant: UUID, server: Receiver, secret: str
 ) -> None:

@@ -14,10 +14,10 @@ from aggregator.delivery.webhook import Webhooks
 from thorax.settings import Networks
 from thorax.storage import BlobStore
 
-PATIENT_S = (30, 120, 480, 1800, 7200)
-"""30 s to two hours: a night's outage of a PACS is the operator's to resend."""
-A_DAY_S = (5, 60, 300, 1800, 7200, 18_000, 28_800, 30_235)
-"""Nine attempts in 24 hours, as developers expect of webhooks."""
+ARCHIVE_S = (5, 15, 30, 60)
+"""A PACS has what waits a minute after it is back."""
+WEBHOOK_S = (5, 60, 300, 1800)
+"""A developer's server is asked about fifty times a day, and tells that an event is one that it has by its id."""
 
 
 def to_archives(engine: Engine, blobs: BlobStore, tls_folder: Path | None) -> Mapping[str, Channel]:
@@ -29,7 +29,7 @@ def to_archives(engine: Engine, blobs: BlobStore, tls_folder: Path | None) -> Ma
             made, unmade = items.of(due)
             return Arrived(deliver(due.url, credentials, made), unmade) if made else None
 
-        return Channel(send, PATIENT_S)
+        return Channel(send, ARCHIVE_S)
 
     return {"dicomweb": by(stow.deliver), "dicom": by(partial(cstore.deliver, tls_folder=tls_folder))}
 
@@ -37,4 +37,4 @@ def to_archives(engine: Engine, blobs: BlobStore, tls_folder: Path | None) -> Ma
 def to_webhooks(engine: Engine, private: Networks) -> Mapping[str, Channel]:
     """What tells that a job has ended."""
     webhooks = Webhooks(engine, private)
-    return {"webhook": Channel(lambda due, secret: Arrived(webhooks.send(due, secret)), A_DAY_S)}
+    return {"webhook": Channel(lambda due, secret: Arrived(webhooks.send(due, secret)), WEBHOOK_S)}

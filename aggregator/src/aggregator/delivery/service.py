@@ -20,7 +20,8 @@ from thorax.errors import Code
 from thorax.sealing import Seal
 
 LEASE_S = 240.0  # longer than any attempt: one that lasts so long counts as stuck
-ALONE_S = 60.0  # a destination that was away: for the pause of what failed, and at most this long
+PATIENCE_S = 86_400.0  # for what may pass; then it is an operator's to send again
+FAULTS_S = (30, 120, 480, 1800, 7200)  # before each retry of what failed by a fault of our own
 OF_TENANT = 2  # deliveries of one tenant at a time, of half the threads at most: others have theirs
 MAX_CRASHES = 6  # attempts that took their process along
 _SQL = queries.load(__file__)
@@ -38,10 +39,10 @@ class Arrived:
 @dataclass(frozen=True)
 class Channel:
     """How one kind of destination is reached. `send` takes a row of `claim` and the credentials in plain; None if there is
-    nothing to say. `pauses_s`: before each retry."""
+    nothing to say. `pauses_s`: before each new attempt at a destination that is away, the last one again and again."""
 
     send: Callable[[Row[Any], str | None], Arrived | None]
-    pauses_s: tuple[int, ...]
+    pauses_s: tuple[float, ...]
 
 
 class Deliveries:
@@ -62,7 +63,7 @@ class Deliveries:
     def mark_dead(self) -> None:
         """Give up what has taken its process along as often as it may, of any kind."""
         with self._autocommit.begin() as connection:
-            values = {"max_attempts": MAX_CRASHES, "code": str(Code.STEP_DEAD)}
+            values = {"max_crashes": MAX_CRASHES, "code": str(Code.STEP_DEAD)}
             connection.execute(_SQL["mark_dead"], values)
 
     def busy_since(self) -> float | None:
@@ -122,6 +123,8 @@ class Deliveries:
             if arrived is None:
                 self._execute("nothing", due)
             else:
+                if due.missed:
+                    self._execute("back", due)
                 code = str(Code.OBJECT_NOT_MADE) if arrived.unmade else None
                 self._end(due, "delivered", proof=arrived.proof, code=code, detail=arrived.unmade)
         ran, name = (began, monotonic()), f"deliver.{due.kind}"
@@ -129,8 +132,8 @@ class Deliveries:
 
     def _claim(self) -> Row[Any] | None:
         """What is to be done next; if nothing, `due_in_s` says when."""
-        values = {"kinds": list(self._channels), "away": str(Code.DESTINATION_AWAY), "alone_s": ALONE_S}
-        claim = {**values, "lease_s": LEASE_S, "max_attempts": MAX_CRASHES, "of_tenant": OF_TENANT}
+        values = {"kinds": list(self._channels)}
+        claim = {**values, "lease_s": LEASE_S, "max_crashes": MAX_CRASHES, "of_tenant": OF_TENANT}
         with self._engine.begin() as connection:
             connection.execute(_SQL["alone"])
             due = connection.execute(_SQL["claim"], claim).first()
@@ -150,13 +153,23 @@ class Deliveries:
         raise NotDeliveredError(Code.FEATURE_OFF, detail, may_pass=False)
 
     def _not_delivered(self, due: Row[Any], error: NotDeliveredError) -> None:
-        pauses = self._channels[due.kind].pauses_s
-        again = error.may_pass and due.attempts <= len(pauses)
         _log.warning("not_delivered", delivery=str(due.id), code=str(error.code), attempt=due.attempts)
-        delay_s = pauses[due.attempts - 1] if again else 0
-        self._end(
-            due, "waiting" if again else "dead", code=str(error.code), detail=error.detail, delay_s=delay_s
-        )
+        what = {"code": str(error.code), "detail": error.detail}
+        if not error.may_pass or due.age_s > PATIENCE_S:
+            self._end(due, "dead", **what)
+        elif error.code != Code.DESTINATION_AWAY:
+            self._end(due, "waiting", **what, delay_s=_pause(FAULTS_S, due.attempts))
+        else:  # where the destination was there just before, it may be this delivery alone
+            pauses = self._channels[due.kind].pauses_s
+            self._end(due, "waiting", **what, delay_s=0 if due.missed else _pause(pauses, due.attempts))
+        if error.code == Code.DESTINATION_AWAY:
+            self._leave_alone(due, what)
+
+    def _leave_alone(self, due: Row[Any], what: dict[str, str]) -> None:
+        pause_s = _pause(self._channels[due.kind].pauses_s, due.missed + 1)
+        self._execute("away", due, pause_s=pause_s)
+        if due.missed:
+            self._execute("given_up", due, **what, patience_s=PATIENCE_S)
 
     def _end(self, due: Row[Any], state: str, **what: Any) -> None:
         nothing = {"proof": None, "code": None, "detail": None, "delay_s": 0}
@@ -164,4 +177,10 @@ class Deliveries:
 
     def _execute(self, query: str, due: Row[Any], **values: Any) -> None:
         with self._engine.begin() as connection:
-            connection.execute(_SQL[query], {"id": due.id, "attempts": due.attempts, **values})
+            ids = {"id": due.id, "attempts": due.attempts, "destination_id": due.destination_id}
+            connection.execute(_SQL[query], {**ids, **values})
+
+
+def _pause(pauses_s: tuple[float, ...], number: int) -> float:
+    """The pause after so many attempts."""
+    return pauses_s[min(number, len(pauses_s)) - 1]

@@ -245,16 +245,17 @@ end $$;
 create trigger forgotten after delete on derived for each row execute function forget_derived();
 
 -- Queues what a job that has ended says for its tenant's destinations: webhooks, and, if its study is a DICOM study, those that
--- take objects. A job's own callback stands for the first webhook (by name) of its origin. (The workers and the aggregator,
--- who end jobs, may not read whose a job is.) A job that was retried is delivered anew; its objects' UIDs differ
--- only where their content does.
+-- take objects. A job's own callback stands for the webhook of its origin with the longest URL that it begins with, or else for the
+-- first by name. (The workers and the aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered
+-- anew; its objects' UIDs differ only where their content does.
 create function queue_deliveries() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   insert into deliveries (tenant_id, job_id, destination_id, url, predecessor_series, predecessor_sop)
   select new.tenant_id, new.id, x.id,
     case when x.id = (
       select id from destinations where tenant_id = new.tenant_id and kind = 'webhook'
-        and origin = substring(new.callback_url from '^https://[^/?]+') order by name limit 1) then new.callback_url end,
+        and origin = substring(new.callback_url from '^https://[^/?]+')
+      order by length(url) * starts_with(new.callback_url, url)::int desc, name limit 1) then new.callback_url end,
     p.report_series, p.report_sop
   from destinations x join studies s on s.id = new.study_id
   left join deliveries p on p.job_id = new.supersedes and p.destination_id = x.id
@@ -262,11 +263,26 @@ begin
     and (x.only_from is null
       or exists (select from arrivals a where a.study_id = s.id and a.source = 'C-STORE from ' || x.only_from))
   on conflict (job_id, destination_id) do update
-    set state = 'waiting', attempts = 0, not_before = now(), proof = null, error_code = null, error_detail = null;
+    set state = 'waiting', attempts = 0, crashes = 0, since = now(), not_before = now(), proof = null, error_code = null,
+      error_detail = null;
   return null;
 end $$;
 create trigger ended after update of state on jobs for each row
 when (new.shadow_of is null and new.state in ('succeeded', 'failed') and old.state <> new.state) execute function queue_deliveries();
+
+-- A destination that was changed, or to which somebody sends again, is asked at once.
+create function end_outage() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  if tg_table_name = 'destinations' then
+    delete from outages where destination_id = new.id;
+  else
+    update outages set until = now() where destination_id = new.destination_id;
+  end if;
+  return null;
+end $$;
+create trigger outage after update on destinations for each row execute function end_outage();
+create trigger outage after update of state on deliveries for each row
+when (old.state = 'dead' and new.state = 'waiting') execute function end_outage();
 
 -- Tells the sweepers that a delivery waits, or an answer that somebody looks at, so that they need not look for them.
 create function tell_of_due() returns trigger language plpgsql as $$

@@ -16,7 +16,7 @@ grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, 
 grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
 grant select (id, tenant_id, kind, name, url, origin, only_from, created_at), insert, update, delete on destinations to thorax_gateway;
-grant select, update (state, attempts, not_before, updated_at) on deliveries to thorax_gateway;
+grant select, update (state, attempts, crashes, since, not_before, updated_at) on deliveries to thorax_gateway;
 grant select on dead_deliveries, delivery_tenants to thorax_gateway;
 grant select, insert, delete on derivations to thorax_gateway;
 grant select, update (forms_wanted_at) on derived to thorax_gateway;
@@ -58,6 +58,7 @@ grant select, update on derivations to thorax_aggregator;
 grant select, insert on derived to thorax_aggregator;
 grant select, delete on destinations to thorax_aggregator;
 grant select, update, delete on deliveries to thorax_aggregator;
+grant select, insert, update, delete on outages to thorax_aggregator;
 grant select, delete on idempotency_keys, erased_jobs to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
 grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
