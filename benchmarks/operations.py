@@ -2,7 +2,8 @@
 
 `python benchmarks/operations.py telemetry`: CPU-ms per study with metrics and logs, and without (counters that do nothing, no
 port, no line below CRITICAL). Two platforms in turns; the one with metrics is scraped each second.
-`python benchmarks/operations.py analyze`: studies per second by `thorax analyze` and by the benchmarks' own clients, in turns.
+`python benchmarks/operations.py analyze`: studies per second by `thorax analyze` and by the benchmarks' own clients, in turns;
+`--bundle models/default`: by networks that cost what they do.
 `python benchmarks/operations.py restore`: seconds for `thorax backup create`, `verify` and `restore` of so many studies.
 """
 
@@ -30,6 +31,7 @@ from tests.factories.stores import Postgres
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_jpeg
 from tests.factories.platform import Platform
+from thorax.bundle import Bundle, load_bundle
 
 BACKBONES = 3
 # Read by each Python process that has its folder on PYTHONPATH, before anything else.
@@ -38,6 +40,8 @@ m.MetricWrapperBase.labels = lambda self, *values, **names: self
 for kind, name in ((m.Counter, "inc"), (m.Histogram, "observe"), (m.Gauge, "set"), (m.Gauge, "inc"), (m.Gauge, "dec")):
     setattr(kind, name, lambda self, *values, **names: None)
 """
+# httpx imports it where it is installed; developers' tools bring it, the platform does not.
+UNINSTALLED = "import sys; sys.modules['rich'] = None"
 
 
 def clients(platform: Platform) -> list[Client]:
@@ -46,10 +50,9 @@ def clients(platform: Platform) -> list[Client]:
     return [Client(platform.base, token, image) for _ in range(CLIENTS)]
 
 
-def telemetry(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
+def telemetry(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
     """Print both costs and the ratio of the pairs."""
     (folder / "sitecustomize.py").write_text(UNCOUNTED)
-    bundle = make_bundle(folder / "tiny", BACKBONES)
     off = {"THORAX_LOG_LEVEL": "CRITICAL", "PYTHONPATH": str(folder)}
     platforms = {"on": started(stack, bundle), "off": started(stack, bundle, settings=off)}
     ended = threading.Event()
@@ -77,9 +80,10 @@ def _scrape(platform: Platform, ended: threading.Event) -> None:
             platform.scrape(name)
 
 
-def analyze(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
+def analyze(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
     """Print the throughput of both and the ratio of the pairs."""
-    platform, _ = started(stack, make_bundle(folder / "tiny", BACKBONES))
+    platform, _ = started(stack, bundle)
+    (folder / "sitecustomize.py").write_text(UNINSTALLED)
     sent = folder / "images"
     sent.mkdir()
     for number in range(images):
@@ -94,6 +98,7 @@ def analyze(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
             [Path(sys.executable).with_name("thorax"), *words, "--csv", folder / f"{uuid4()}.csv"],
             check=True,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(folder)},
         )
 
     ours()
@@ -109,9 +114,9 @@ def analyze(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
     )
 
 
-def restore(stack: ExitStack, folder: Path, images: int, rounds: int) -> None:
+def restore(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
     """Print the seconds of each command."""
-    platform, _ = started(stack, make_bundle(folder / "tiny", BACKBONES))
+    platform, _ = started(stack, bundle)
     token, files = platform.issuer.token(uuid4()), [chest_jpeg(seed, 2048) for seed in range(images)]
     for first in range(0, images, CLIENTS):
         some = [Client(platform.base, token, file) for file in files[first : first + CLIENTS]]
@@ -147,11 +152,14 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=known)
+    parser.add_argument("--bundle", type=Path, help="by default one whose graphs cost nothing")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        known[options.what](stack, Path(folder), options.images, options.rounds)
+        own = options.bundle and load_bundle(options.bundle)
+        bundle = own or make_bundle(Path(folder) / "tiny", BACKBONES)
+        known[options.what](stack, Path(folder), bundle, options.images, options.rounds)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 
 import random
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -54,10 +55,15 @@ Flow = Generator[Request | Pause, httpx.Response | None, T]
 
 
 class Flows:
-    """The API's operations for one caller. `patience_s`: how long in all a request is tried again, pauses included."""
+    """The API's operations for one caller. `patience_s`: how long in all a request is tried again, pauses included.
 
-    def __init__(self, credentials: Credentials, patience_s: float) -> None:
-        self._credentials, self._patience_s = credentials, patience_s
+    `turn` is entered to renew the token: a lock where threads share this.
+    """
+
+    def __init__(
+        self, credentials: Credentials, patience_s: float, turn: AbstractContextManager[object]
+    ) -> None:
+        self._credentials, self._patience_s, self._turn = credentials, patience_s, turn
         self._token, self._renew_at = credentials.token, float("inf") if credentials.token else 0.0
         self._jobs = "/v1/anonymous/jobs" if credentials.anonymous else "/v1/jobs"
 
@@ -180,11 +186,12 @@ class Flows:
     ) -> Flow[httpx.Response]:
         """Send with a valid token; a token that is refused all the same is renewed once."""
         if self._renew_at <= monotonic():
-            yield from self._log_in()
+            yield from self._log_in(self._token)
         request = Request(method, path, repeatable, headers or {}, keywords)
+        token = self._token
         answer = yield from self._send(self._signed(request))
         if answer.status_code == 401 and self._credentials.form:
-            yield from self._log_in()
+            yield from self._log_in(token)
             answer = yield from self._send(self._signed(request))
         if answer.is_error:
             raise ProblemError.of(answer)
@@ -195,16 +202,20 @@ class Flows:
             return request
         return replace(request, headers={**request.headers, "Authorization": f"Bearer {self._token}"})
 
-    def _log_in(self) -> Flow[None]:
+    def _log_in(self, old: str) -> Flow[None]:
+        """Renew the token, unless another thread has since `old`."""
         form = self._credentials.form
         if form is None:
             return
-        answer = yield from self._send(Request("POST", "/auth/token", keywords={"data": form}))
-        if answer.is_error:
-            raise ProblemError.of(answer)
-        given = answer.json()
-        self._token = given["access_token"]
-        self._renew_at = monotonic() + max(1.0, given["expires_in"] - EARLY_S)
+        with self._turn:
+            if self._token != old:
+                return
+            answer = yield from self._send(Request("POST", "/auth/token", keywords={"data": form}))
+            if answer.is_error:
+                raise ProblemError.of(answer)
+            given = answer.json()
+            self._token = given["access_token"]
+            self._renew_at = monotonic() + max(1.0, given["expires_in"] - EARLY_S)
 
     def _send(self, request: Request) -> Flow[httpx.Response]:
         """Send; again after what the server asks for, or after longer and longer pauses drawn at random (full jitter)."""

@@ -13,9 +13,9 @@ FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
 class Answer(BaseModel):
-    """A part of an answer: frozen, and open to fields of later versions."""
+    """A part of an answer: frozen, and open to fields of later versions. Each is built when the first comes."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
 
 
 class Finding(Answer):

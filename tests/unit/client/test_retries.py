@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import time
@@ -122,6 +123,20 @@ async def test_a_token_is_got_and_one_that_is_refused_is_renewed_once(server: Se
         "/auth/token",
         "/v1/jobs",
     ]
+
+
+def test_threads_that_share_a_client_get_one_token(server: Server) -> None:
+    server.answers = [(200, TOKEN), *[(202, RECEIPT)] * 8]
+    together = threading.Barrier(8)
+
+    def submit(_: int) -> None:
+        together.wait()
+        thorax.submit(("a.png", b"x"))
+
+    credentials = Credentials(client_id="c", client_secret="s")
+    with Client(server.url, credentials) as thorax, ThreadPoolExecutor(8) as pool:
+        list(pool.map(submit, range(8)))
+    assert [path for path, _ in server.requests] == ["/auth/token", *["/v1/jobs"] * 8]
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
 """`thorax analyze`: files and folders to findings, many at a time, and again from where it was stopped."""
 
-import asyncio
 import hashlib
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 import click
 
-from thorax_client.client import AsyncClient
+from thorax_client.client import Client
 from thorax_client.commands.files import found
 from thorax_client.commands.login import Access, access, platform
 from thorax_client.commands.rows import Outcome, Table, done
@@ -98,7 +99,7 @@ def analyze(
         if as_json or not table:
             sinks.append(lambda outcome: click.echo(outcome.as_json() if as_json else outcome.line()))
         try:
-            failed = asyncio.run(_run(access(url, token, anonymous), files, options, sinks))
+            failed = _run(access(url, token, anonymous), files, options, sinks)
         except KeyboardInterrupt:
             click.echo("\nStopped. Run it again to get the results of what was sent.", err=True)
             sys.exit(INTERRUPTED)
@@ -107,13 +108,14 @@ def analyze(
         sys.exit(1 if failed == len(files) and not finished else SOME_REFUSED)
 
 
-async def _run(
-    who: Access, files: list[Path], options: Options, sinks: list[Callable[[Outcome], None]]
-) -> int:
+def _run(who: Access, files: list[Path], options: Options, sinks: list[Callable[[Outcome], None]]) -> int:
     """Send everything, tell each outcome to the sinks; how many files have no result."""
     failed = 0
-    with click.progressbar(length=len(files), label=f"{len(files)} files", file=sys.stderr) as bar:
-        async for outcome in _outcomes(who, iter(files), options):
+    with (
+        Client(who.url, who.credentials) as thorax,
+        click.progressbar(length=len(files), label=f"{len(files)} files", file=sys.stderr) as bar,
+    ):
+        for outcome in _outcomes(thorax, files, options):
             for sink in sinks:
                 sink(outcome)
             failed += outcome.error is not None
@@ -121,44 +123,45 @@ async def _run(
     return failed
 
 
-async def _outcomes(who: Access, files: Iterator[Path], options: Options) -> AsyncIterator[Outcome]:
-    """As they come; a few files are under way at a time."""
-    outcomes: asyncio.Queue[Outcome | None] = asyncio.Queue()
+def _outcomes(thorax: Client, files: list[Path], options: Options) -> Iterator[Outcome]:
+    """As they come; a few files are under way at a time, each in a thread, which takes half the CPU time that asyncio takes.
 
-    async def work(thorax: AsyncClient) -> None:
-        for path in files:
-            await outcomes.put(await _outcome(thorax, path, options))
+    They are daemons, so that Ctrl-C does not wait for what they wait for.
+    """
+    left, outcomes = iter(files), SimpleQueue[Outcome | Exception]()
 
-    async def all_work() -> None:
+    def work() -> None:
         try:
-            async with AsyncClient(who.url, who.credentials) as thorax, asyncio.TaskGroup() as group:
-                for _ in range(options.at_once):
-                    group.create_task(work(thorax))
-        finally:
-            await outcomes.put(None)
+            for path in left:  # the iterator of a list gives each to one thread
+                outcomes.put(_outcome(thorax, path, options))
+        except Exception as error:
+            outcomes.put(error)
 
-    working = asyncio.create_task(all_work())
-    while (outcome := await outcomes.get()) is not None:
+    for _ in range(options.at_once):
+        Thread(target=work, daemon=True).start()
+    for _ in files:
+        outcome = outcomes.get()
+        if isinstance(outcome, Exception):
+            raise outcome
         yield outcome
-    await working
 
 
-async def _outcome(thorax: AsyncClient, path: Path, options: Options) -> Outcome:
+def _outcome(thorax: Client, path: Path, options: Options) -> Outcome:
     try:
-        data = await asyncio.to_thread(path.read_bytes)
+        data = path.read_bytes()
         key = None if options.again else _key(path, data, options)
-        receipt: Receipt | Job = await thorax.submit(
+        receipt: Receipt | Job = thorax.submit(
             (path.name, data), force=options.force, full=options.full, key=key
         )
         if options.again and receipt.state == "succeeded":  # a DICOM image that is known
-            receipt = await thorax.again(receipt, full=options.full)
+            receipt = thorax.again(receipt, full=options.full)
         if not options.wait:
-            return Outcome(path, await thorax.job(receipt))
-        job = await thorax.wait(receipt, options.timeout_s)
+            return Outcome(path, thorax.job(receipt))
+        job = thorax.wait(receipt, options.timeout_s)
         if job.state != "succeeded":
             return Outcome(path, error=JobFailedError(job))
         if options.overlay:
-            await _overlays(thorax, path, job, options.overlay)
+            _overlays(thorax, path, job, options.overlay)
         return Outcome(path, job)
     except OSError as error:
         return Outcome(path, error=ThoraxError(f"The file can't be opened: {error.strerror}."))
@@ -166,14 +169,14 @@ async def _outcome(thorax: AsyncClient, path: Path, options: Options) -> Outcome
         return Outcome(path, error=error)
 
 
-async def _overlays(thorax: AsyncClient, path: Path, job: Job, folder: Path) -> None:
+def _overlays(thorax: Client, path: Path, job: Job, folder: Path) -> None:
     """A PNG for each likely finding, named by the file's path and the finding."""
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     name = "_".join(part for part in path.parts if part not in ("/", "..", "."))
     for finding in job.images[0].findings:
         if finding.verdict == "likely":
-            png = await thorax.overlay(job.images[0], finding.finding)
-            await asyncio.to_thread((folder / f"{name}.{finding.finding}.png").write_bytes, png)
+            png = thorax.overlay(job.images[0], finding.finding)
+            (folder / f"{name}.{finding.finding}.png").write_bytes(png)
 
 
 def _key(path: Path, data: bytes, options: Options) -> str:
