@@ -11,11 +11,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 import httpx
 import pytest
@@ -28,15 +27,14 @@ from tests.factories.bundles import finding_points, make_bundle
 from tests.factories.certificates import Authority
 from tests.factories.https import Receiver, receiver
 from tests.factories.images import chest_dicom, chest_png
-from tests.factories.platform import Platform, finished, post
+from tests.factories.patience import PATIENCE_S, until
+from tests.factories.platform import Platform, destine, finished, post
 from tests.factories.prometheus import OPS, aim, alertmanager, hurried, prometheus
 from tests.factories.stores import Postgres, Valkey, login
 from thorax.operating_points import MapScale
 from thorax.schema import migrate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-T = TypeVar("T")
-PATIENCE_S = 150
 RUNBOOK = OPS.parent / "docs/operations.md"
 PANELS = {
     panel["title"]: panel for panel in json.loads((OPS / "grafana-dashboard.json").read_text())["panels"]
@@ -123,15 +121,6 @@ class Scene:
             return dict(self.asked.get(path, params=query).raise_for_status().json()["data"])
         except httpx.HTTPError:  # it is not up yet
             return {}
-
-
-def until(found: Callable[[], T]) -> T:
-    """What is found, once it is."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not (what := found()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return what
 
 
 @pytest.fixture(scope="module")
@@ -255,19 +244,13 @@ def test_a_pacs_refuses(scene: Scene) -> None:
     server = pacs.start_server(("127.0.0.1", 0), block=False)
     tenant = scene.platform.tenant()
     try:
-        _destine(scene.platform, tenant, f"dicom://127.0.0.1:{server.server_address[1]}/OTHER")
+        destine(scene.platform, tenant, f"dicom://127.0.0.1:{server.server_address[1]}/OTHER")
         with scene.platform.client(tenant) as client:
             job = post(client, chest_dicom(204, 64), name="chest.dcm").headers["location"]
             finished(client, job)
             scene.fires("DeliveriesDead", kind="dicom")
     finally:
         server.shutdown()
-
-
-def _destine(platform: Platform, tenant: UUID, url: str) -> None:
-    with platform.client(scope="admin") as admin:
-        answer = admin.put(f"/v1/admin/tenants/{tenant}/destinations/pacs", json={"url": url})
-        assert answer.status_code == 200, answer.text
 
 
 def test_an_image_was_lost(scene: Scene, disk: Path) -> None:

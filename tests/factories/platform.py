@@ -288,3 +288,14 @@ def finished(client: httpx.Client, job: str, timeout_s: float = 180) -> dict[str
         if view["state"] in ("succeeded", "failed", "cancelled"):
             return dict(view)
     raise AssertionError(f"{job} is still {view['state']}: {view['progress']}")
+
+
+def destine(
+    platform: Platform, tenant: UUID, url: str, authorization: str | None = None, **more: str
+) -> None:
+    """Name the PACS that is to have a tenant's results."""
+    with platform.client(scope="admin") as admin:
+        body = {"url": url, "authorization": authorization, **more}
+        answer = admin.put(f"/v1/admin/tenants/{platform.tenant(tenant)}/destinations/pacs", json=body)
+        assert answer.status_code == 200, answer.text
+        assert "authorization" not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text

@@ -36,6 +36,7 @@ class Kept:
         self._folder, self.worker = folder / "instances", worker.replace("+psycopg", "")
         self.owner = psycopg.connect(url.replace("+psycopg", ""), autocommit=True)
         self.owner.execute(SETUP)
+        self.owner.execute("insert into auth.tenants (id) values (%s)", [self.tenant])
         self._engine = database.engine(sweeper)
 
     def study(self, days: int, state: str = "succeeded", tenant: UUID | None = None) -> UUID:
@@ -110,6 +111,8 @@ def test_a_tenant_s_own_days_replace_those_of_all(kept: Kept) -> None:
     kept.run("set", "all", "--inputs", "7")
     shown = kept.run("set", str(kept.tenant), "--maps", "300").output
     assert f"{kept.tenant}: originals for ever, inputs for ever, maps 300, results for ever" in shown
+    nobody = kept.run("set", str(uuid4()), "--maps", "300")
+    assert (nobody.exit_code, nobody.output) == (1, "Error: No tenant has this id.\n")
     kept.sweep()
     assert (kept.left(own), kept.left(others)) == (ALL, ALL - {INPUT})
 

@@ -8,16 +8,15 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.engine import engine_of
-from thorax import queries
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
 from thorax.http.database import autocommit, tenant_autocommit
 from thorax.http.problems import responses
+from thorax.retention import QUERIES
 
 router = APIRouter(prefix="/v1/admin/retention", tags=["administration"])
 _ERRORS = (Code.UNAUTHENTICATED, Code.FORBIDDEN)
 _CHANGE = responses(*_ERRORS, Code.CSRF, Code.NOT_FOUND)
-_SQL = queries.load(__file__)
 Days = Annotated[
     int | None, Field(strict=True, ge=1, le=36_500, description="Days since a study came; null: for ever.")
 ]
@@ -63,7 +62,7 @@ class Holds(BaseModel):
 async def get_retention(_: Admin, request: Request) -> Retention:
     """Show how long data are kept: for all tenants, and for those with days of their own."""
     async with autocommit(engine_of(request)) as connection:
-        rows = (await connection.execute(_SQL["kept"])).all()
+        rows = (await connection.execute(QUERIES["kept"])).all()
     return Retention(items=[TenantAges.model_validate(dict(row._mapping)) for row in rows])
 
 
@@ -72,7 +71,7 @@ async def set_retention(_: Admin, request: Request, tenant_id: UUID, ages: Ages)
     """Set how long a tenant's data are kept, or (only zeros) those of all without days of their own. Replaces what was set."""
     values = {"tenant": tenant_id, **ages.model_dump()}
     async with tenant_autocommit(engine_of(request), tenant_id) as connection:
-        if (await connection.execute(_SQL["keep"], values)).first() is None:
+        if (await connection.execute(QUERIES["keep"], values)).first() is None:
             raise CodedError(Code.NOT_FOUND, "No tenant has this id.")
     return TenantAges(tenant_id=tenant_id, **ages.model_dump())
 
@@ -81,7 +80,7 @@ async def set_retention(_: Admin, request: Request, tenant_id: UUID, ages: Ages)
 async def reset_retention(_: Admin, request: Request, tenant_id: UUID) -> Response:
     """Keep a tenant's data as those of all; with only zeros, for ever."""
     async with tenant_autocommit(engine_of(request), tenant_id) as connection:
-        await connection.execute(_SQL["forget"], {"tenant": tenant_id})
+        await connection.execute(QUERIES["forget"], {"tenant": tenant_id})
     return Response(status_code=204)
 
 
@@ -89,7 +88,7 @@ async def reset_retention(_: Admin, request: Request, tenant_id: UUID) -> Respon
 async def list_holds(_: Admin, request: Request, tenant_id: UUID) -> Holds:
     """List a tenant's studies under legal hold, the latest hundred."""
     async with tenant_autocommit(engine_of(request), tenant_id) as connection:
-        rows = (await connection.execute(_SQL["holds"], {"tenant": tenant_id})).all()
+        rows = (await connection.execute(QUERIES["holds"], {"tenant": tenant_id})).all()
     return Holds(items=[Hold.model_validate(dict(row._mapping)) for row in rows])
 
 
@@ -108,7 +107,7 @@ async def release_study(_: Admin, request: Request, tenant_id: UUID, study: Stud
 async def _hold(request: Request, tenant_id: UUID, study: str, *, held: bool) -> Holds:
     values = {"tenant": tenant_id, "study": study, "held": held}
     async with tenant_autocommit(engine_of(request), tenant_id) as connection:
-        rows = (await connection.execute(_SQL["hold"], values)).all()
+        rows = (await connection.execute(QUERIES["hold"], values)).all()
     if not rows:
         raise CodedError(Code.NOT_FOUND, "The tenant has no such study.")
     return Holds(items=[Hold.model_validate(dict(row._mapping)) for row in rows])

@@ -20,7 +20,7 @@ from local_stack.server import free_port
 from tests.factories.certificates import Authority
 from tests.factories.images import chest_dicom
 from tests.factories.patience import until
-from tests.factories.platform import Platform, finished, post
+from tests.factories.platform import Platform, destine, finished, post
 from tests.integration.gateway.scp import DOCUMENTS, Scp, Start, answers
 
 BASIC = "Basic dGhvcmF4OnNlY3JldA=="  # thorax:secret
@@ -62,16 +62,6 @@ def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
 @pytest.fixture
 def tenant() -> UUID:
     return uuid4()
-
-
-def destine(
-    platform: Platform, tenant: UUID, url: str, authorization: str | None = None, **more: str
-) -> None:
-    with platform.client(scope="admin") as admin:
-        body = {"url": url, "authorization": authorization, **more}
-        answer = admin.put(f"/v1/admin/tenants/{platform.tenant(tenant)}/destinations/pacs", json=body)
-        assert answer.status_code == 200, answer.text
-        assert "authorization" not in admin.get(f"/v1/admin/tenants/{tenant}/destinations").text
 
 
 def sent(client: httpx.Client, file: bytes) -> str:

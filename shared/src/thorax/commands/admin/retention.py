@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row
 
 from thorax import queries
 from thorax.commands.connection import transaction
+from thorax.retention import QUERIES
 from thorax.states import ALL_TENANTS
 
 KINDS = ("originals", "inputs", "maps", "results")
@@ -43,7 +44,8 @@ def show() -> None:
 def keep(tenant: UUID, **days: int | None) -> None:
     """Set how long the data of TENANT (an id, or `all` for those without days of their own) are kept."""
     with transaction() as connection:
-        connection.execute(_SQL["keep"], {"tenant": tenant, **days})
+        if connection.execute(QUERIES["keep"], {"tenant": tenant, **days}).first() is None:
+            raise click.ClickException("No tenant has this id.")
         _show(connection)
 
 
@@ -56,7 +58,7 @@ for _option in reversed(_days):
 def unset(tenant: UUID) -> None:
     """Keep the data of TENANT as those of all."""
     with transaction() as connection:
-        connection.execute(_SQL["forget"], {"tenant": tenant})
+        connection.execute(QUERIES["forget"], {"tenant": tenant})
 
 
 @retention.command()
@@ -98,7 +100,7 @@ def receipt(tenant: UUID, ids: tuple[str, ...]) -> None:
 
 
 def _show(connection: Connection) -> None:
-    for row in connection.execute(_SQL["shown"]):
+    for row in connection.execute(QUERIES["kept"]):
         kept = ", ".join(f"{kind} {days or 'for ever'}" for kind, days in zip(KINDS, row[1:], strict=True))
         click.echo(f"{'all' if row.tenant_id == ALL_TENANTS else row.tenant_id}: {kept}")
 
@@ -114,7 +116,7 @@ def _hold(tenant: UUID, study: str, *, held: bool) -> None:
     with transaction() as connection:
         _found(connection, tenant, study)
         values = {"tenant": tenant, "study": study, "held": held}
-        count = len(connection.execute(_SQL["hold"], values).all())
+        count = len(connection.execute(QUERIES["hold"], values).all())
     click.echo(f"{count} studies are {'held' if held else 'not held'}.")
 
 

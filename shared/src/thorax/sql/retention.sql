@@ -1,4 +1,4 @@
--- How long data are kept, of one tenant at a time (confined by row-level security), and its studies under legal hold.
+-- How long data are kept, and studies under legal hold. Row-level security confines the gateway to one tenant at a time.
 
 -- kept --
 -- What is kept for how many days, for all tenants (zeros) and those with days of their own.
