@@ -18,6 +18,7 @@ from rules import network, pods, policies, references, scaling, settings, storag
 from rules.objects import Object, Rendered, called, pod_of
 
 HERE = Path(__file__).parent
+YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C eight times as fast
 KUBERNETES = "1.33"
 OVERLAYS = sorted(path.parent for path in HERE.glob("overlays/*/kustomization.yaml"))
 
@@ -27,7 +28,7 @@ def render(folder: Path) -> Rendered:
     done = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(done.stderr)
-    objects = [document for document in yaml.safe_load_all(done.stdout) if document]
+    objects = [document for document in yaml.load_all(done.stdout, YAML) if document]
     own = any(each["kind"] == "StatefulSet" for each in objects)
     return Rendered(objects, secrets(folder.parents[1], external=not own))
 

@@ -7,6 +7,7 @@ copies it from a template that was migrated once.
 import gc
 import itertools
 import os
+import re
 import shutil
 import signal
 import sys
@@ -36,6 +37,14 @@ for _phase in ("connect", "read", "write", "pool"):  # httpx gives up after five
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, _phase, PATIENCE_S)
 _numbers = itertools.count()
 _SHM = Path("/dev/shm")
+_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A file of slow tests only is not imported where they aren't wanted: its libraries take seconds."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return bool(_SLOW.search(collection_path.read_text())) or None
 
 
 def pytest_collection_finish() -> None:

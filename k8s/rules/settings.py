@@ -1,5 +1,6 @@
 """Every THORAX_ variable has to be a setting, with a value that its process takes; files that it names have to be mounted."""
 
+import functools
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -56,6 +57,7 @@ def _unknown(given: dict[str, str]) -> Iterator[str]:
             yield f"{name} cannot be {value!r}"
 
 
+@functools.cache
 def _refused(name: str, value: str) -> bool:
     """Whether no process takes this value. A file's content is not looked at: it is on the cluster only."""
     for settings in SERVICES:

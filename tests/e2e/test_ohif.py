@@ -20,6 +20,7 @@ from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.conftest import authority, collected, platform, stage  # noqa: F401 - fixtures
 
+pytestmark = pytest.mark.slow
 PACKAGE = "@ohif/app@3.13.2"
 SIZE = {"width": 1400, "height": 900}
 PATIENCE_MS = 240_000  # OHIF compiles some megabytes of JavaScript first
@@ -83,7 +84,6 @@ def labelled(page: Page) -> bool:
     return False
 
 
-@pytest.mark.slow
 def test_ohif_draws_the_image_and_what_thorax_made(
     dist: Path,
     platform: Platform,  # noqa: F811 - the fixture

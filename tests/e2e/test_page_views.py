@@ -18,8 +18,8 @@ OF_COLOUR = ("color-contrast", "link-in-text-block")  # the rules whose answer d
 SIZES = {1280: 800, 390: 844}  # heights by width
 
 pytestmark = [
-    pytest.mark.skipif(not AXE.is_file(), reason="needs web/node_modules (make web)"),
     pytest.mark.slow,
+    pytest.mark.skipif(not AXE.is_file(), reason="needs web/node_modules (make web)"),
     pytest.mark.timeout(900),
 ]
 

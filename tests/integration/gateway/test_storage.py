@@ -12,10 +12,8 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from uuid import UUID, uuid4
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 
 from tests.factories.images import chest_png
 from tests.factories.platform import Platform, finished, post
@@ -32,6 +30,9 @@ class S3:
     """An S3 server of our own with one bucket. `environment` is what a process needs to reach it."""
 
     def __init__(self) -> None:
+        import boto3  # two seconds, which no other test process needs
+        from moto.server import ThreadedMotoServer
+
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self._server.start()
         host, port = self._server.get_host_and_port()
