@@ -24,20 +24,8 @@ _SHOWN = """
       select o.id = s.id from studies o where o.tenant_id = :tenant and o.study_instance_uid = s.study_instance_uid
         and exists (select from instances i where i.study_id = o.id and i.transfer_syntax is not null)
       order by o.ambiguous, o.created_at, o.id limit 1))"""
-# A list of a study has Thorax' own objects of its last job that has any; the earlier ones' are retrieved by their UIDs. Of the
-# rows of a study that came several times, a job hides the earlier ones of no other images than its own.
-_CURRENT = """not exists (
-      select from jobs said join studies own on own.id = said.study_id
-      join studies o on o.tenant_id = own.tenant_id and o.study_instance_uid = own.study_instance_uid
-      join jobs later on later.study_id = o.id and later.created_at > said.created_at
-      join derived newer on newer.job_id = later.id
-      where said.id = {derived}.job_id and (later.study_id = said.study_id or not exists (
-        select from instances i where i.study_id = said.study_id and i.position < said.images_below
-          and i.error_code is distinct from 'instance_conflict' and not exists (
-            select from instances same where same.study_id = later.study_id and same.position < later.images_below
-              and same.sop_instance_uid = i.sop_instance_uid))))"""
 # Of a UID that came several times it is the image that came first.
-_MEMBERS = f"""(
+_MEMBERS = """(
     select distinct on (i.sop_instance_uid) i.sop_instance_uid, i.series_instance_uid, i.modality, i.sop_class_uid,
       i.transfer_syntax, i.rows, i.columns, false as made
     from studies o join instances i on i.study_id = o.id
@@ -47,7 +35,7 @@ _MEMBERS = f"""(
     union all
     select d.sop_instance_uid, d.series_instance_uid, d.modality, d.sop_class_uid, d.transfer_syntax, null, null, true
     from derived d where d.tenant_id = :tenant and d.study_instance_uid = shown.study_instance_uid
-      and {_CURRENT.format(derived="d")}"""  # noqa: S608 - made of constants
+      and is_current(d.job_id)"""
 _OF_STUDY = """
     select count(*) as study_instances, count(distinct series_instance_uid) as study_series,
       array_agg(distinct modality) as modalities from"""
@@ -94,19 +82,19 @@ _CONDITIONS = {
     "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
     "AccessionNumber": "and s.accession = :accession",
     "StudyDate": "and s.study_date between coalesce(cast(:since as date), '-infinity') and coalesce(cast(:until as date), 'infinity')",
-    "ModalitiesInStudy": f"""and s.id in (
+    "ModalitiesInStudy": """and s.id in (
       select i.study_id from instances i
       where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[])) and i.transfer_syntax is not null
       union all
       select o.id from derived d join studies o on o.tenant_id = :tenant and o.study_instance_uid = d.study_instance_uid
-      where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])) and {_CURRENT.format(derived="d")})""",  # noqa: S608
+      where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])) and is_current(d.job_id))""",
 }
 # Of a modality that many studies have the newest are soon found by looking at one study after the other.
-_COMMON_MODALITY = f"""and coalesce(
+_COMMON_MODALITY = """and coalesce(
       (select true from instances i where i.tenant_id = :tenant and i.study_id = s.id
        and i.modality = any(cast(:modalities as text[])) and i.transfer_syntax is not null limit 1),
       (select true from derived d where d.tenant_id = :tenant and d.study_instance_uid = s.study_instance_uid
-       and d.modality = any(cast(:modalities as text[])) and {_CURRENT.format(derived="d")} limit 1))"""  # noqa: S608
+       and d.modality = any(cast(:modalities as text[])) and is_current(d.job_id) limit 1))"""
 _IS_COMMON = text("""
 select count(*) = :many from (
   select 1 from instances i where i.tenant_id = :tenant and i.modality = any(cast(:modalities as text[]))
@@ -221,7 +209,7 @@ async def instances(
         .order_by(Derived.modality.desc(), Derived.sop_instance_uid)
     )
     if series is None and sop is None:
-        derived = derived.where(text(_CURRENT.format(derived="derived")))
+        derived = derived.where(func.is_current(Derived.job_id))
     came = await connection.execute(_within(query, Instance, series, sop))
     made = await connection.execute(_within(derived, Derived, series, sop))
     return [*came, *made]

@@ -244,6 +244,23 @@ begin
 end $$;
 create trigger forgotten after delete on derived for each row execute function forget_derived();
 
+-- Whether Thorax' own objects of a job are listed: those of a study's last job that has any are, the earlier ones' are retrieved by
+-- their UIDs. Of the rows of a study that came several times, a job hides the earlier ones of no other images than its own. (Its plan
+-- is kept for a session; as a part of each search it would take longer to plan than all else takes together.)
+create function is_current(job uuid) returns boolean language plpgsql stable set search_path = public, pg_temp as $$
+begin
+  return not exists (
+    select from jobs said join studies own on own.id = said.study_id
+    join studies o on o.tenant_id = own.tenant_id and o.study_instance_uid = own.study_instance_uid
+    join jobs later on later.study_id = o.id and later.created_at > said.created_at
+    join derived newer on newer.job_id = later.id
+    where said.id = job and (later.study_id = said.study_id or not exists (
+      select from instances i where i.study_id = said.study_id and i.position < said.images_below
+        and i.error_code is distinct from 'instance_conflict' and not exists (
+          select from instances same where same.study_id = later.study_id and same.position < later.images_below
+            and same.sop_instance_uid = i.sop_instance_uid))));
+end $$;
+
 -- Queues what a job that has ended says for its tenant's destinations: webhooks, and, if its study is a DICOM study, those that
 -- take objects. A job's own callback stands for the webhook of its origin with the longest URL that it begins with, or else for the
 -- first by name. (The workers and the aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered
