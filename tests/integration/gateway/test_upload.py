@@ -42,14 +42,19 @@ def test_the_receipt_names_everything_that_was_stored(client: httpx.Client, plat
 
 def test_the_fields_are_kept(client: httpx.Client) -> None:
     fields = {
-        "title": "  Übersicht, p.a. 肺\0\n ",
+        "title": "  Übersicht, p.a. 胸部　正面\n ",
         "priority": "stat",
     }
     answer = post(client, chest_png(), name="C:\\Bilder\\../x/thorax 1.png", data=fields)
     assert answer.status_code == 202, answer.text
     job = client.get(answer.headers["location"]).json()
-    assert (job["study"]["title"], job["priority"]) == ("Übersicht, p.a. 肺", "stat")
+    assert (job["study"]["title"], job["priority"]) == ("Übersicht, p.a. 胸部　正面", "stat")
     assert job["images"][0]["file_name"] == "thorax 1.png"
+
+
+def test_a_title_with_control_characters_is_refused(client: httpx.Client) -> None:
+    for title in ("two\0", "two\nlines", "\x85", "\u2028"):
+        problem(post(client, chest_png(), data={"title": f"x{title}x"}), Code.VALIDATION)
 
 
 def test_a_callback_to_a_stranger_is_refused_and_nothing_is_kept(

@@ -31,6 +31,7 @@ export function FindingChips({ findings }: { findings: Finding[] }) {
       title={`${WORDS[one.verdict]}; ${distance(one)} the threshold, ${percent(one.threshold, 1)}`}
     >
       {one.label} {percent(one.probability)}
+      {one.verdict === "uncertain" && <span className="visually-hidden">, uncertain</span>}
       {one.margin > 0.05 && <small>+{one.margin.toFixed(1)}</small>}
     </span>
   ));

@@ -11,6 +11,7 @@ from auth_service.clients import queries, service
 from auth_service.dependencies import CurrentUser, Tx
 from auth_service.models import Client
 from thorax.errors import Code
+from thorax.http.parameters import PRINTED
 from thorax.http.problems import responses
 from thorax.identity import Scope
 
@@ -21,7 +22,7 @@ _MINE = (Code.UNAUTHENTICATED, Code.CSRF, Code.NOT_FOUND)
 class NewClient(Input):
     """A machine client to create."""
 
-    name: str = Field(pattern=r"^[^\x00-\x1f\x7f]{1,100}$", examples=["PACS of ward 3"])
+    name: str = Field(pattern=PRINTED, min_length=1, max_length=100, examples=["PACS of ward 3"])
     scopes: Scopes = Field(default=[Scope.STUDIES_READ, Scope.STUDIES_WRITE], min_length=1, max_length=4)
 
 

@@ -48,8 +48,7 @@ class NewDestination(BaseModel):
     )
     only_from: str | None = Field(
         default=None,
-        min_length=1,
-        max_length=16,
+        pattern=r"^[ -\[\]-~]{1,16}$",  # PS3.5, section 6.2, AE
         description="Only results of studies that the DICOM peer of this AE title sent by C-STORE.",
         examples=["ORTHANC"],
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator
+from pydantic import AwareDatetime, BeforeValidator
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from gateway.jobs.events import event_stream
@@ -19,6 +19,7 @@ from gateway.jobs.worklist import Worklist
 from gateway.uploads.accept import Acceptance
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Reader, Writer
+from thorax.http.parameters import PRINTED
 from thorax.http.problems import responses
 from thorax.identity import Scope
 from thorax.states import JobState, Priority
@@ -37,14 +38,6 @@ _EVENT = 'event: job\nid: 3\ndata: {"state": "running", "progress": {"done": 1, 
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}}
 
 
-def _printable(text: str | None) -> str | None:
-    """What nothing can be called is refused: without it, a filter would find everything."""
-    if text and not text.isprintable():
-        raise ValueError("has characters that can't be printed")
-    return text
-
-
-_PRINTABLE = AfterValidator(_printable)
 _MIDNIGHT = BeforeValidator(lambda text: f"{text}T00:00:00Z" if len(str(text)) == 10 else text)
 
 jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=ACCOUNT_ERRORS)
@@ -72,7 +65,9 @@ async def list_jobs(
     state: JobState | None = None,
     priority: Priority | None = None,
     finding: Annotated[str | None, Query(description="Only studies positive for this finding.")] = None,
-    title: Annotated[str | None, _PRINTABLE, Query(max_length=200, description="Part of the title.")] = None,
+    title: Annotated[
+        str | None, Query(pattern=PRINTED, max_length=200, description="Part of the title.")
+    ] = None,
     created_after: Annotated[
         AwareDatetime | None,
         _MIDNIGHT,
@@ -81,16 +76,16 @@ async def list_jobs(
     created_before: Annotated[
         AwareDatetime | None, _MIDNIGHT, Query(description="Before this moment.")
     ] = None,
-    study_instance_uid: Annotated[str | None, _PRINTABLE, Query(max_length=64)] = None,
+    study_instance_uid: Annotated[str | None, Query(pattern=PRINTED, max_length=64)] = None,
     accession: Annotated[
-        str | None, _PRINTABLE, Query(max_length=16, description="The Accession Number.")
+        str | None, Query(pattern=PRINTED, max_length=16, description="The Accession Number.")
     ] = None,
     patient: Annotated[
         str | None,
         Query(pattern="^[0-9a-f]{64}$", description="A pseudonym, as `patient` of a job names it."),
     ] = None,
     bundle: Annotated[
-        str | None, _PRINTABLE, Query(max_length=200, description="A bundle's name or digest.")
+        str | None, Query(pattern=PRINTED, max_length=200, description="A bundle's name or digest.")
     ] = None,
 ) -> JobPage:
     """List the tenant's jobs, page by page."""

@@ -17,6 +17,7 @@ from gateway.studies import header
 from gateway.studies.header import Identifiers, identified
 from gateway.uploads.multipart import MultipartStream
 from thorax.errors import Code, CodedError
+from thorax.http.parameters import PRINTED
 from thorax.image_headers import DICOM, HEAD_BYTES, sniff
 from thorax.states import Priority
 from thorax.storage import ORIGINAL, BlobStore
@@ -31,6 +32,7 @@ class Fields(BaseModel):
     title: str = Field(
         default="",
         max_length=MAX_FIELD_BYTES,
+        pattern=PRINTED,
         description="Without one, the first file's name.",
         examples=["PA, follow-up"],
     )
@@ -236,10 +238,9 @@ async def _text(name: str, chunks: AsyncIterator[bytes]) -> str:
         if len(value) > MAX_FIELD_BYTES:
             raise CodedError(Code.VALIDATION, f"The field `{name}` is longer than {MAX_FIELD_BYTES} bytes.")
     try:
-        text = value.decode("utf-8").strip()
+        return value.decode("utf-8").strip()
     except UnicodeDecodeError as error:
         raise CodedError(Code.VALIDATION, f"The field `{name}` is not UTF-8 text.") from error
-    return "".join(c for c in text if c.isprintable())
 
 
 def _plain(file_name: str) -> str:

@@ -12,6 +12,8 @@ from fastapi import Request
 
 from thorax.errors import Code, CodedError
 
+PRINTED = r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"
+"""Pattern of free text: no control characters and no line breaks. PostgreSQL's text can't hold NUL."""
 ANY_QUERY: dict[str, Any] = {"x-any-query": True}
 """`openapi_extra` of an endpoint that reads the query itself, as QIDO-RS does for attribute names."""
 _NAME = re.compile(r"[A-Za-z_][\w.-]{0,39}", re.ASCII)
