@@ -72,24 +72,37 @@ export const Row = memo(function Row({ item, unread, selected, onSelect }: Props
   );
 });
 
-const REST_MS = 150;
+const REST_MS = 250;
+const waiting = new Map<Element, () => void>();
+const timers = new Map<Element, ReturnType<typeof setTimeout>>();
+/** One for all rows: each observer of its own takes time at each frame. */
+const observer = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    clearTimeout(timers.get(target));
+    timers.delete(target);
+    const act = waiting.get(target);
+    if (isIntersecting && act) timers.set(target, setTimeout(act, REST_MS));
+  }
+});
+
+/** Calls `act` once an element has stayed in sight; returns what ends the wait. */
+function whenRests(element: Element, act: () => void): () => void {
+  waiting.set(element, act);
+  observer.observe(element);
+  return () => {
+    observer.unobserve(element);
+    waiting.delete(element);
+    clearTimeout(timers.get(element));
+    timers.delete(element);
+  };
+}
 
 /** The server draws each of them: only those are asked for that stay in sight, not those that are scrolled past. */
 function Thumb({ src }: { src: string | undefined }) {
   const frame = useRef<HTMLSpanElement>(null);
   const [seen, setSeen] = useState(false);
   useEffect(() => {
-    if (!frame.current || !src || seen) return;
-    let timer: ReturnType<typeof setTimeout>;
-    const observer = new IntersectionObserver(([entry]) => {
-      clearTimeout(timer);
-      if (entry?.isIntersecting) timer = setTimeout(() => setSeen(true), REST_MS);
-    });
-    observer.observe(frame.current);
-    return () => {
-      clearTimeout(timer);
-      observer.disconnect();
-    };
+    if (frame.current && src && !seen) return whenRests(frame.current, () => setSeen(true));
   }, [src, seen]);
   return (
     <span className="thumb" ref={frame}>

@@ -111,7 +111,7 @@ const Rows = memo(function Rows({ items, read, selected, onSelect }: RowsProps) 
 
 const loadStudy = () => void studyCode().catch(() => undefined); // the study's view says what is wrong
 
-const AHEAD = "800px";
+const AHEAD = "2400px";
 
 /** Calls `load` when what it is put on comes near the screen. */
 function useMore(load: () => unknown) {
