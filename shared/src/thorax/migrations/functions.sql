@@ -245,10 +245,13 @@ end $$;
 create trigger forgotten after delete on derived for each row execute function forget_derived();
 
 -- Whether Thorax' own objects of a job are listed: those of a study's last job that has any are, the earlier ones' are retrieved by
--- their UIDs. Of the rows of a study that came several times, a job hides the earlier ones of no other images than its own. (Its plan
--- is kept for a session; as a part of each search it would take longer to plan than all else takes together.)
+-- their UIDs. Of the rows of a study that came several times, a job hides the earlier ones of no other images than its own. (Its plans
+-- are kept for a session; as a part of each search they would take longer to make than all else. Mostly the first answers.)
 create function is_current(job uuid) returns boolean language plpgsql stable set search_path = public, pg_temp as $$
 begin
+  if not exists (
+    select from derived d join derived other on other.tenant_id = d.tenant_id and other.study_instance_uid = d.study_instance_uid
+    where d.job_id = job and other.job_id <> job) then return true; end if;
   return not exists (
     select from jobs said join studies own on own.id = said.study_id
     join studies o on o.tenant_id = own.tenant_id and o.study_instance_uid = own.study_instance_uid
