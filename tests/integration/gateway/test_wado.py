@@ -277,6 +277,11 @@ def test_of_a_study_all_images_are_rendered_in_one_answer(reader: httpx.Client) 
         ("/rendered", "image/gif", Code.NOT_ACCEPTABLE),
         ("/frames/1", 'multipart/related; type="image/jls"', Code.NOT_ACCEPTABLE),
         ("/rendered?window=1,2,linear", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/rendered?viewport=64,64,0,0,8,8", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/frames/1/rendered?quality=50", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/thumbnail?viewport=64,64", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/rendered?annotation=patient", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/rendered?iccprofile=srgb", "*/*", Code.UNKNOWN_PARAMETER),
         ("/bulkdata/00100010", "*/*", Code.NOT_FOUND),
     ],
 )

@@ -27,6 +27,7 @@ class Peer:
         self.posts: list[list[str]] = []
         self.answer: Callable[[list[str]], Answer] = self.all_stored
         self.read_status = 200
+        self.lags: list[Answer] = []  # what the next reads are answered before there is anything
 
     def all_stored(self, sops: list[str]) -> Answer:
         self.kept |= {item.sop: item.file for item in ITEMS if item.sop in sops}
@@ -39,7 +40,8 @@ class Peer:
 
 
 @pytest.fixture
-def peer() -> Iterator[Peer]:
+def peer(monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
+    monkeypatch.setattr(stow, "_LOOK_AGAIN_S", (0, 0.01))
     peer = Peer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -48,6 +50,9 @@ def peer() -> Iterator[Peer]:
             self.reply(status, "application/dicom+json", orjson.dumps(body))
 
         def do_GET(self) -> None:
+            if peer.lags:
+                status, body = peer.lags.pop(0)
+                return self.reply(status, "multipart/related; boundary=x", body)
             kept = peer.kept.get(self.path.rpartition("/")[2])
             if kept is None or peer.read_status != 200:
                 return self.reply(404 if kept is None else peer.read_status, "text/plain", b"")
@@ -117,8 +122,37 @@ def test_success_without_the_bytes_is_not_delivered(peer: Peer) -> None:
     assert error and (error.code, error.may_pass) == (Code.INSTANCE_CONFLICT, False)
 
 
-def failure(reason: int) -> dict[str, Any]:
-    return {"00081198": {"Value": [{"00081155": {"Value": ["1.3.0"]}, "00081197": {"Value": [reason]}}]}}
+def failure(reason: int, sop: str = "1.3.0") -> dict[str, Any]:
+    return {"00081198": {"Value": [{"00081155": {"Value": [sop]}, "00081197": {"Value": [reason]}}]}}
+
+
+@pytest.mark.parametrize("lag", [(404, b""), (204, b""), (200, b""), (200, b"\r\n--x--\r\n")])
+def test_a_peer_whose_index_lags_is_looked_at_again(peer: Peer, lag: tuple[int, bytes]) -> None:
+    peer.lags = [lag]
+    assert deliver(peer) is None
+    assert len(peer.posts) == 1
+
+
+def test_what_is_refused_and_is_there_is_delivered(peer: Peer) -> None:
+    """As of a peer that takes no object twice, after an attempt that did not find it yet."""
+    peer.all_stored([item.sop for item in ITEMS])
+    peer.answer = lambda sops: (409, failure(0x0111, sops[0]) if len(sops) == 1 else {})
+    assert deliver(peer) is None
+
+
+@pytest.mark.parametrize(("reason", "may_pass"), [(0x0111, True), (45070, True), (0x0110, False)])
+def test_a_duplicate_that_can_not_be_read_yet_is_tried_again(peer: Peer, reason: int, may_pass: bool) -> None:
+    peer.answer = lambda sops: (409, failure(reason, sops[0]))
+    error = deliver(peer)
+    assert error and error.may_pass is may_pass
+
+
+def test_a_duplicate_of_other_content_is_a_conflict(peer: Peer) -> None:
+    peer.all_stored([item.sop for item in ITEMS])
+    peer.kept["1.3.0"] = HEAD + b"what came first"
+    peer.answer = lambda sops: (409, failure(0x0111, sops[0]))
+    error = deliver(peer)
+    assert error and (error.code, error.may_pass) == (Code.INSTANCE_CONFLICT, False)
 
 
 @pytest.mark.parametrize(

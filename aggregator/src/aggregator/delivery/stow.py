@@ -10,7 +10,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 from uuid import uuid4
 
@@ -26,6 +26,11 @@ WADO = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 _REFERENCED, _FAILED, _SOP, _REASON = "00081199", "00081198", "00081155", "00081197"
 _LATER_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 OUT_OF_RESOURCES = range(0xA700, 0xA800)  # PS3.4, B.2.3
+_KNOWN = frozenset(
+    {0x0111, 45070, 45071}
+)  # duplicate SOP Instance (PS3.7, annex C); Azure's: it exists, it is being stored
+_NOT_YET = frozenset({200, 204, 404})  # of a destination whose index follows what it stores
+_LOOK_AGAIN_S = (0, 0.3, 1)
 ENOUGH_S = 120.0  # for one delivery
 _TIMEOUT = httpx.Timeout(30, connect=5)
 
@@ -52,11 +57,11 @@ def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> str:
             verify=_trusted(),
         ) as client:
             until = monotonic() + ENOUGH_S
-            _store(client, items)
+            refused = _store(client, items)
             for item in items:
                 if monotonic() > until:
                     raise unavailable("The destination is too slow.")
-                _prove(client, item)
+                _prove(client, item, refused.get(item.sop))
     except httpx.HTTPError as error:
         raise unavailable(f"The destination can't be reached: {type(error).__name__}.") from error
     return PROOF
@@ -68,17 +73,19 @@ def _trusted() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _store(client: httpx.Client, items: Sequence[Item]) -> None:
-    """Send all in one request; what its answer does not name is sent again alone, and then judged by its status."""
-    told = _post(client, items)
+def _store(client: httpx.Client, items: Sequence[Item]) -> dict[str, NotDeliveredError]:
+    """Send all in one request; what its answer does not name is sent again alone, and then judged by its status. Returns what is
+    refused, by SOP Instance UID."""
+    told, refused = _post(client, items), dict[str, NotDeliveredError]()
     for item in items:
         own = told
         if item.sop not in told.stored and item.sop not in told.failed and len(items) > 1:
             own = _post(client, [item])
         if item.sop in own.failed:
-            raise _failed(own.failed[item.sop])
-        if item.sop not in own.stored and not 200 <= own.status < 300:
-            raise _refused(own.status)
+            refused[item.sop] = _failed(own.failed[item.sop])
+        elif item.sop not in own.stored and not 200 <= own.status < 300:
+            refused[item.sop] = _refused(own.status)
+    return refused
 
 
 def _post(client: httpx.Client, items: Sequence[Item]) -> _Told:
@@ -123,19 +130,25 @@ def _value(item: Mapping[str, Any], tag: str, default: Any) -> Any:
     return values[0] if isinstance(values[0], type(default)) else default
 
 
-def _prove(client: httpx.Client, item: Item) -> None:
-    """Read an object back and compare the data sets; the file meta information is the destination's own."""
-    answer = client.get(_path(item), headers={"Accept": WADO})
-    if answer.status_code == 404:
+def _prove(client: httpx.Client, item: Item, refused: NotDeliveredError | None) -> None:
+    """Read an object back and compare the data sets; the file meta information is the destination's own. A destination that refuses
+    what it has already has it. Raises NotDeliveredError."""
+    for pause_s in _LOOK_AGAIN_S:
+        sleep(pause_s)
+        answer = client.get(_path(item), headers={"Accept": WADO})
+        found = _first_part(answer) if answer.status_code == 200 else b""
+        if found or refused or answer.status_code not in _NOT_YET:
+            break
+    if found and _digest(found) == _digest(item.file):
+        return
+    if found:
+        detail = f"The destination has other content under {item.sop}."
+        raise NotDeliveredError(Code.INSTANCE_CONFLICT, detail, may_pass=False)
+    if refused:
+        raise refused
+    if answer.status_code in _NOT_YET:
         raise unavailable("The destination does not have the object yet.")
-    if answer.status_code != 200:
-        raise _refused(answer.status_code)
-    if _digest(_first_part(answer)) != _digest(item.file):
-        raise NotDeliveredError(
-            Code.INSTANCE_CONFLICT,
-            f"The destination has other content under {item.sop}.",
-            may_pass=False,
-        )
+    raise _refused(answer.status_code)
 
 
 def _path(item: Item) -> str:
@@ -157,6 +170,10 @@ def _digest(file: bytes) -> str:
 
 
 def _failed(reason: int) -> NotDeliveredError:
+    if reason in _KNOWN:
+        return unavailable(
+            "The destination refuses the object as one that it has, and does not give it back yet."
+        )
     if reason in OUT_OF_RESOURCES:
         return unavailable(f"The destination has no room (failure reason {reason:04X}).")
     return refuses(f"The destination refuses the object (failure reason {reason:04X}).")
