@@ -98,7 +98,8 @@ compose-check: .venv/dev
 
 # --- tests ----------------------------------------------------------------------------------------------------
 
-PYTEST = $(BIN)/pytest -n 2 --dist loadscope
+WORKERS ?= 2
+PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadscope
 SLOW = $(sort $(shell grep -rlE --include='*.py' '\bmark\.slow\b' $(TESTS)))# collecting the others costs half a minute
 
 .PHONY: test
