@@ -32,6 +32,9 @@ signature = Webhook(Path("whsec").read_text().strip()).sign("msg", now, body)
 headers = {"webhook-id": "msg", "webhook-timestamp": str(int(now.timestamp())), "webhook-signature": signature}
 try:
 """
+_OTHER_STATE = """cp -rp $THORAX_STATE .thorax.old
+export THORAX_STATE=$PWD/.thorax
+"""
 _LAST_STUDY = 'curl -s $B/v1/jobs -H "Authorization: Bearer $TOKEN" | jq -r .items[0].study_id'
 
 
@@ -63,12 +66,18 @@ FOLLOWED = {
         says=("Logged in",),
         instead={"--url https://thorax.example": '--url $B --user "$NAME" --password "$PASSWORD"'},
     ),
-    HOW_TO / "manage-accounts.md": Guide(says=("ada@hospital.example", '"access_token"')),
+    HOW_TO / "manage-accounts.md": Guide(
+        says=("ada@hospital.example", '"access_token"', "The new key signs from")
+    ),
     HOW_TO / "keep-records.md": Guide(
         says=("rows in", "originals 3650"),
         instead={" TENANT": " $TENANT", " STUDY": f" $({_LAST_STUDY})"},
     ),
-    HOW_TO / "upgrade-and-back-up.md": Guide(instead={"/backups": "backups"}),
+    HOW_TO / "upgrade-and-back-up.md": Guide(
+        says=("Restored as platform",),
+        instead={"/backups": "backups", "mv .thorax .thorax.old\n": _OTHER_STATE, "make run\n": ""},
+    ),
+    ROOT / "docs/operations.md": Guide(says=('"items":',)),
     HOW_TO / "read-files-offline.md": Guide(),
 }
 ELSEWHERE = {

@@ -158,6 +158,9 @@ def test_a_lost_database_returns_beside_its_own_blobs_and_what_came_later_is_nam
     log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     lost = backed.run("lost", str(log), url=empty_url)
     assert [line.split()[1:] for line in lost.stdout.splitlines()] == [["job", job, "tenant", tenant]]
+    log.write_text(f"gateway | 02:29:17 job_accepted job={job} tenant={tenant}")
+    unread = backed.run("lost", str(log), url=empty_url)
+    assert (unread.exit_code, "THORAX_LOG_FORMAT=json" in unread.output) == (1, True)
 
 
 def test_nothing_is_restored_over_what_is_there(backed: Backed, empty_url: str) -> None:

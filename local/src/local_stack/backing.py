@@ -30,8 +30,12 @@ class Backing:
     @property
     def embedded(self) -> list[Server]:
         """The servers that have to be started."""
-        wanted = ((self._postgres, self._database_url), (self._valkey, self._redis_url))
-        return [server for server, given in wanted if not given]
+        return [*self.database, *([] if self._redis_url else [self._valkey])]
+
+    @property
+    def database(self) -> list[Server]:
+        """The embedded Postgres, if no database is given."""
+        return [] if self._database_url else [self._postgres]
 
     def check_connection(self) -> None:
         """Raises StartError when a given store refuses the connection; the sentence holds no password."""

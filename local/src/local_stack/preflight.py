@@ -27,6 +27,15 @@ def check(settings: LocalSettings) -> None:
         raise StartError(f"The disk of {where} is full: {free} MB are free, {NEEDED_MB} MB are needed.")
 
 
+def runs(state: Path) -> bool:
+    """Whether a platform runs on this state folder, or is just starting."""
+    try:
+        with only_one(state):
+            return False
+    except StartError:
+        return True
+
+
 @contextmanager
 def only_one(state: Path) -> Iterator[None]:
     """Hold the lock of the state folder. Raises StartError when another supervisor holds it. A crash releases it."""

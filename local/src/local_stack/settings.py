@@ -37,6 +37,11 @@ class LocalSettings(BaseSettings):
         return self.state / "run.json"
 
     @property
+    def auth_secret(self) -> Path:
+        """What encrypts the signing keys in the database."""
+        return self.state.absolute() / "auth-secret"
+
+    @property
     def base_url(self) -> str:
         """What clients call, without a slash at the end."""
         return f"http://{HOST}:{self.port}"

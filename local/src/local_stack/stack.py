@@ -60,7 +60,7 @@ class Stack:
         self._targets_file.unlink(missing_ok=True)
 
     def _places(self) -> Places:
-        auth, delivery = (self._settings.state / f"{what}-secret" for what in ("auth", "delivery"))
+        auth, delivery = self._settings.auth_secret, self._settings.state / "delivery-secret"
         for secret in (auth, delivery):
             secret_in(secret)
         databases, redis = self._backing.databases(), self._backing.redis_url()

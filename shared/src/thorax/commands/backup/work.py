@@ -137,6 +137,10 @@ def lost(engine: Engine, snapshot: Snapshot, logs: Iterable[Path]) -> list[Accep
 def _accepted(log: Path) -> Iterator[Accepted]:
     with log.open("rb") as lines:
         for line in lines:
+            if b" job_accepted " in line:
+                raise click.ClickException(
+                    f"{log} is written for people. THORAX_LOG_FORMAT=json writes what can be read here."
+                )
             if b'"job_accepted"' in line:
                 told = orjson.loads(line[line.index(b"{") :])
                 at = datetime.fromisoformat(told["timestamp"])
