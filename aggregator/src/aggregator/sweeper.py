@@ -12,6 +12,8 @@ from prometheus_client import REGISTRY
 from aggregator.config import AggregatorSettings
 from aggregator.delivery.channels import to_archives, to_webhooks
 from aggregator.delivery.service import LEASE_S, Deliveries
+from aggregator.delivery.webhook import Webhooks
+from aggregator.delivery.webhook_tests import WebhookTests
 from aggregator.derivations import Derivations
 from aggregator.drift import Drift
 from aggregator.duties import Duties, run_once
@@ -33,6 +35,7 @@ from thorax.work.run import Process
 HOUSEKEEPING_S = 5.0
 DELIVERY_S = 0.125  # of the half second that a result may take to its proof, where no notice comes
 WEBHOOK_S = 0.25
+TESTS_S = 1.0
 LONGEST_S = 15.0  # between two looks for what notices tell of
 CONNECTIONS = 8  # of all threads: each needs one for moments, or while it reads blobs
 END_S = 5.0  # for what is under way when the sweeper is told to stop
@@ -112,7 +115,9 @@ def main() -> None:
     housekeeping = Housekeeping(settings, process.engine, blobs)
     seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None
     archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs, settings.dicom_tls_folder))
-    webhooks = Deliveries(process.engine, seal, to_webhooks(process.engine, settings.private_webhooks))
+    told = Webhooks(process.engine, settings.private_webhooks)
+    webhooks = Deliveries(process.engine, seal, to_webhooks(told))
+    tests = WebhookTests(process.engine, seal, told)
     derivations = Derivations(process.engine, blobs)
     notices = Notices(None if settings.database_pooled else settings.database_url.get_secret_value())
     sweeper = Sweeper(notices, archives, webhooks)
@@ -128,6 +133,7 @@ def main() -> None:
             ),
             Round(archives.duties, lambda: _pause_s(notices, archives.due_in_s, DELIVERY_S), told=True),
             Round(webhooks.duties, lambda: _pause_s(notices, webhooks.due_in_s, WEBHOOK_S), told=True),
+            Round(tests.duties, lambda: _pause_s(notices, LONGEST_S, TESTS_S), told=True),
             Round(
                 derivations.duties,
                 lambda: _pause_s(notices, derivations.due_in_s, settings.sweep_s),

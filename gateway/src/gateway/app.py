@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from gateway import admin, audit, auth_proxy, bundles, health, retention
 from gateway.audit import Looks
 from gateway.config import GatewaySettings
-from gateway.deliveries import destinations
+from gateway.deliveries import destinations, webhook_tests
 from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
 from gateway.dicomweb import retrieve, search
@@ -65,7 +65,8 @@ def create_app(settings: GatewaySettings) -> FastAPI:
         *(uploads.router, dicomweb.router, retrieve.router, search.router, studies.router),
         *(jobs.jobs, events.router, images.jobs, fhir.router),
         *(jobs.anonymous, images.anonymous),
-        *(destinations.router, deliveries.router, bundles.router, readings.own, readings.administration),
+        *(destinations.router, webhook_tests.router, deliveries.router),
+        *(bundles.router, readings.own, readings.administration),
         *(admin.router, audit.router, retention.router, health.router, auth_proxy.router),
         *(api_docs.router, pages.router),
     )

@@ -13,6 +13,7 @@ JOBS_CHANNEL = (
 DUE_CHANNEL = "thorax_due"  # NOTIFY: a delivery or a derivation waits (see `tell_of_due`)
 DERIVATION_ATTEMPTS = 3  # to make a job's answer as DICOM objects
 OTHER_PIXELS = "An image with the same SOP Instance UID but other pixels came before."
+TEST_WAITS_S = 30  # whoever asked for a test of a webhook waits for its answer
 ALL_TENANTS = UUID(int=0)  # stands, in what is kept for how long, for those without days of their own
 OPEN_PRIORITY = 2  # of the open API's: after routine work
 SHADOW_PRIORITY = 9  # of a shadow bundle's jobs and steps: after all real work (see docs/adr/0011)

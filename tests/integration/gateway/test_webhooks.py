@@ -73,6 +73,20 @@ def test_a_job_that_ended_is_told_once_signed_and_without_its_result(
     assert secret.encode() not in bytes(sealed[0][0]) and secret not in platform.logs()
 
 
+def test_a_test_is_sent_at_once_and_its_answer_told(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    path = f"/v1/admin/tenants/{tenant}/webhooks/{{}}/test"
+    with platform.client(scope="admin") as admin:
+        for status, delivered in ((204, True), (500, False)):
+            server.status = status
+            told = admin.post(path.format("ris")).json()
+            assert told == {"delivered": delivered, "answer": f"The endpoint answers {status}."}
+            posted = server.posted.get(timeout=PATIENCE_S)
+            assert job_event(posted.body, posted.headers, secret).type == "webhook.test"
+        problem(admin.post(path.format("other")), Code.NOT_FOUND)
+
+
 def test_one_trace_leads_from_the_upload_to_the_delivery(
     platform: Platform, tenant: UUID, server: Receiver, secret: str, collected: Collector
 ) -> None:

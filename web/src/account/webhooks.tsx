@@ -26,12 +26,16 @@ function useWebhooks(tenant_id: string) {
     mutationFn: (name: string) => unwrap(api.DELETE(`${DESTINATIONS}/{name}`, { params: at(name) })),
     ...fresh,
   });
-  return { destinations, put, remove };
+  const test = useMutation({
+    mutationFn: (name: string) =>
+      unwrap(api.POST("/v1/admin/tenants/{tenant_id}/webhooks/{name}/test", { params: at(name) })),
+  });
+  return { destinations, put, remove, test };
 }
 
 /** For administrators; `tenant`: their own. */
 export function Webhooks({ tenant }: { tenant: string }) {
-  const { destinations, put, remove } = useWebhooks(tenant);
+  const { destinations, put, remove, test } = useWebhooks(tenant);
   const all = destinations.data?.items;
   const webhooks = all?.filter(({ kind }) => kind === "webhook");
   return (
@@ -41,7 +45,7 @@ export function Webhooks({ tenant }: { tenant: string }) {
         Servers that are told when a job of your group has ended. What is sent names no patient and no
         finding.
       </p>
-      <ErrorNote error={destinations.error ?? put.error ?? remove.error} />
+      <ErrorNote error={destinations.error ?? put.error ?? remove.error ?? test.error} />
       {!all && !destinations.error && <Loading what="Loading…" />}
       <ul className="list">
         {webhooks?.map((one) => (
@@ -52,6 +56,13 @@ export function Webhooks({ tenant }: { tenant: string }) {
               <span className="muted">since {when(one.created_at ?? null)}</span>
             </span>
             <span className="row">
+              <Button
+                aria-label={`Test ${one.name}`}
+                onPress={() => test.mutate(one.name)}
+                isPending={test.isPending && test.variables === one.name}
+              >
+                Test
+              </Button>
               <Confirm
                 title={`A new secret for ${one.name}?`}
                 act="New secret"
@@ -83,6 +94,11 @@ export function Webhooks({ tenant }: { tenant: string }) {
           </li>
         ))}
       </ul>
+      {test.data && (
+        <p className={`note${test.data.delivered ? "" : " error"}`} role="status">
+          {test.variables}: {test.data.answer}
+        </p>
+      )}
       {put.data && <Secret webhook={put.data} />}
       <Add taken={all?.map(({ name }) => name) ?? []} onAdd={put.mutate} isPending={put.isPending} />
     </section>

@@ -11,7 +11,6 @@ from aggregator.delivery import cstore, stow
 from aggregator.delivery.items import Item, Items
 from aggregator.delivery.service import Arrived, Channel
 from aggregator.delivery.webhook import Webhooks
-from thorax.settings import Networks
 from thorax.storage import BlobStore
 
 ARCHIVE_S = (5, 15, 30, 60)
@@ -34,7 +33,6 @@ def to_archives(engine: Engine, blobs: BlobStore, tls_folder: Path | None) -> Ma
     return {"dicomweb": by(stow.deliver), "dicom": by(partial(cstore.deliver, tls_folder=tls_folder))}
 
 
-def to_webhooks(engine: Engine, private: Networks) -> Mapping[str, Channel]:
+def to_webhooks(webhooks: Webhooks) -> Mapping[str, Channel]:
     """What tells that a job has ended."""
-    webhooks = Webhooks(engine, private)
     return {"webhook": Channel(lambda due, secret: Arrived(webhooks.send(due, secret)), WEBHOOK_S)}

@@ -111,7 +111,7 @@ class Deliveries:
     def _attempt(self, due: Row[Any]) -> None:
         began, failed = monotonic(), ""
         try:
-            arrived = self._channels[due.kind].send(due, self._credentials(due))
+            arrived = self._channels[due.kind].send(due, credentials(self._seal, due.sealed))
         except NotDeliveredError as error:
             failed = str(error.code)
             self._not_delivered(due, error)
@@ -141,17 +141,6 @@ class Deliveries:
                 self.due_in_s = connection.execute(_SQL["due"], values).scalar_one()
             return due
 
-    def _credentials(self, due: Row[Any]) -> str | None:
-        if due.sealed is None:
-            return None
-        try:
-            if self._seal:
-                return self._seal.open(bytes(due.sealed)).decode()
-        except ValueError:
-            pass
-        detail = "The destination's credentials can't be read: THORAX_DELIVERY_SECRET_FILE is another one, or missing."
-        raise NotDeliveredError(Code.FEATURE_OFF, detail, may_pass=False)
-
     def _not_delivered(self, due: Row[Any], error: NotDeliveredError) -> None:
         _log.warning("not_delivered", delivery=str(due.id), code=str(error.code), attempt=due.attempts)
         what = {"code": str(error.code), "detail": error.detail}
@@ -179,6 +168,21 @@ class Deliveries:
         with self._engine.begin() as connection:
             ids = {"id": due.id, "attempts": due.attempts, "destination_id": due.destination_id}
             connection.execute(_SQL[query], {**ids, **values})
+
+
+def credentials(seal: Seal | None, sealed: bytes | None) -> str | None:
+    """A destination's credentials in plain. Raises NotDeliveredError if they can't be read."""
+    if sealed is None:
+        return None
+    try:
+        if seal:
+            return seal.open(bytes(sealed)).decode()
+    except ValueError:
+        pass
+    detail = (
+        "The destination's credentials can't be read: THORAX_DELIVERY_SECRET_FILE is another one, or missing."
+    )
+    raise NotDeliveredError(Code.FEATURE_OFF, detail, may_pass=False)
 
 
 def _pause(pauses_s: tuple[float, ...], number: int) -> float:

@@ -37,8 +37,13 @@ class Webhooks:
         """Tell of the delivery's job; returns how it was answered. Raises NotDeliveredError."""
         with self._engine.connect() as connection:
             job = connection.execute(_SQL["job"], {"job_id": due.job_id}).one()
-        body = _body(job)
-        status = self._post(due.url, _signed(due.id.hex, job, secret or "", body), body)
+        message = f"msg_{due.id.hex}_{job.finished_at:%Y%m%d%H%M%S}"
+        return self.tell(due.url, message, secret or "", _body(job))
+
+    def tell(self, url: str, message: str, secret: str, body: bytes) -> str:
+        """Post an event; returns how it was answered. `message` is its id: the same in each attempt, another one when a job has
+        ended anew. Raises NotDeliveredError."""
+        status = self._post(url, _signed(message, secret, body), body)
         if not 200 <= status < 300:
             raise (
                 refuses("The endpoint is gone (410).")
@@ -78,9 +83,8 @@ def _body(job: Row[Any]) -> bytes:
     return orjson.dumps(event)
 
 
-def _signed(delivery: str, job: Row[Any], secret: str, body: bytes) -> Mapping[bytes | str, bytes | str]:
-    """Headers. The id is that of the event: the same in each attempt, another one when the job has ended anew."""
-    message, now = f"msg_{delivery}_{job.finished_at:%Y%m%d%H%M%S}", datetime.now(UTC)
+def _signed(message: str, secret: str, body: bytes) -> Mapping[bytes | str, bytes | str]:
+    now = datetime.now(UTC)
     signature = Webhook(secret).sign(message, now, body.decode())
     return {
         "content-type": "application/json",

@@ -312,5 +312,6 @@ begin
 end $$;
 create trigger due after insert or update of state on deliveries for each row
 when (new.state = 'waiting') execute function tell_of_due();
+create trigger due after insert or update of asked_at on webhook_tests for each row execute function tell_of_due();
 create trigger due after insert or update of made_at on derivations for each row
 when (new.made_at is null) execute function tell_of_due();

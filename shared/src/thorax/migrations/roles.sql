@@ -18,6 +18,7 @@ grant insert on blobs_pending_deletion to thorax_gateway;
 grant select (id, tenant_id, kind, name, url, origin, only_from, created_at), insert, update, delete on destinations to thorax_gateway;
 grant select, update (state, attempts, crashes, since, not_before, updated_at) on deliveries to thorax_gateway;
 grant select on dead_deliveries, delivery_tenants to thorax_gateway;
+grant select, insert, update on webhook_tests to thorax_gateway;
 grant select, insert, delete on derivations to thorax_gateway;
 grant select, update (forms_wanted_at) on derived to thorax_gateway;
 
@@ -59,6 +60,7 @@ grant select, insert on derived to thorax_aggregator;
 grant select, delete on destinations to thorax_aggregator;
 grant select, update, delete on deliveries to thorax_aggregator;
 grant select, insert, update, delete on outages to thorax_aggregator;
+grant select, update (sent_at, delivered, answer) on webhook_tests to thorax_aggregator;
 grant select, delete on idempotency_keys, erased_jobs to thorax_aggregator;
 grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_aggregator;
 grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
@@ -116,6 +118,11 @@ alter table destinations enable row level security;
 create policy tenant on destinations to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
 create policy services on destinations to thorax_aggregator using (true);
+
+alter table webhook_tests enable row level security;
+create policy tenant on webhook_tests to thorax_gateway
+  using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on webhook_tests to thorax_aggregator using (true);
 
 alter table deliveries enable row level security;
 create policy tenant on deliveries to thorax_gateway

@@ -151,6 +151,12 @@ create index deliveries_due on deliveries (not_before) where state in ('waiting'
 create index deliveries_dead on deliveries (updated_at desc, id desc) where state = 'dead';
 create index deliveries_destination on deliveries (destination_id);
 
+-- The last test that was asked for of a webhook: the sweeper sends it once (`sent_at`) and writes how it was answered.
+create table webhook_tests (
+  destination_id uuid primary key references destinations on delete cascade, tenant_id uuid not null,
+  id uuid not null default gen_random_uuid(), asked_at timestamptz not null default now(), sent_at timestamptz,
+  delivered boolean, answer text);
+
 -- Destinations that are away: after how many attempts in a row, of whichever deliveries, and when the next one may be made.
 create table outages (
   destination_id uuid primary key references destinations on delete cascade, attempts integer not null default 1,
