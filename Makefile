@@ -87,6 +87,10 @@ format: .venv/dev ## put the source into its one form
 	$(BIN)/ruff check --fix --quiet . || true
 	$(BIN)/ruff format .
 
+.PHONY: images
+images: ## build the four images with buildah (BASE=debian: also their base, without a registry of images)
+	bash k8s/images.sh
+
 .PHONY: k8s-check
 k8s-check: .venv/dev ## kustomize, strict Kubernetes and KEDA schemas, Dockerfiles
 	$(BIN)/python k8s/check.py
