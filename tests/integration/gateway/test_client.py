@@ -110,8 +110,15 @@ def test_analyze_goes_on_where_it_stopped(tmp_path: Path, where: list[str]) -> N
     assert (
         run("analyze", folder, *where, "--csv", table).exit_code == 3
     )  # the refused one again, beside two results
+    assert len(table.read_text().splitlines()) == 4
     (folder / "b.png").unlink()
     assert "have a result" in run("analyze", folder, *where, "--csv", table).stderr
+    (tmp_path / "labels.csv").write_text("image,edema\na.png,1\n")
+    for other in (tmp_path / "labels.csv", tmp_path / "missing" / "out.csv"):
+        refused = run("analyze", folder, *where, "--csv", other)
+        assert refused.exit_code == 1
+        assert str(other) in refused.stderr
+    assert (tmp_path / "labels.csv").read_text() == "image,edema\na.png,1\n"
 
 
 def test_ctrl_c_while_it_waits_is_one_line(

@@ -65,6 +65,9 @@ def test_a_callback_to_a_stranger_is_refused_and_nothing_is_kept(
         post(client, chest_png(), data={"callback_url": "https://example.org/x"}), Code.CALLBACK_NOT_ALLOWED
     )
     assert stored(platform) == before
+    known, here = chest_dicom(77), {"callback_url": "https://example.org/x"}
+    assert post(client, known).status_code == 202
+    problem(post(client, known, data=here), Code.CALLBACK_NOT_ALLOWED)
 
 
 def test_images_of_two_patients_are_refused(client: httpx.Client, platform: Platform) -> None:

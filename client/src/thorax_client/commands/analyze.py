@@ -44,7 +44,7 @@ class Options:
     "--csv",
     "table",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a CSV. One that exists is continued: its images that have a result are left out.",
+    help="Write a CSV. One that exists is continued: images that have a result there are left out, others tried again.",
 )
 @click.option(
     "--overlay", type=click.Path(path_type=Path, file_okay=False), help="A PNG here per likely finding."
@@ -81,7 +81,8 @@ def analyze(
     130: stopped by Ctrl-C.
     Not a medical device, not for diagnosis.
     """
-    finished = set(done(table)) if table else set()
+    kept = _kept(table) if table else []
+    finished = {row["image"] for row in kept}
     files = [path for path in found(paths) if str(path) not in finished]
     if finished:
         click.echo(f"{len(finished)} images have a result in {table}.", err=True)
@@ -93,9 +94,7 @@ def analyze(
     with ExitStack() as stack:
         sinks: list[Callable[[Outcome], None]] = []
         if table:
-            fresh = not table.is_file() or not table.stat().st_size
-            file = stack.enter_context(table.open("a", encoding="utf-8", newline=""))
-            sinks.append(Table(file, fresh=fresh).add)
+            sinks.append(_opened(table, kept, stack).add)
         if as_json or not table:
             sinks.append(lambda outcome: click.echo(outcome.as_json() if as_json else outcome.line()))
         try:
@@ -106,6 +105,22 @@ def analyze(
     click.echo(f"{len(files) - failed} of {len(files)} files: {'a result' if wait else 'sent'}.", err=True)
     if failed:
         sys.exit(1 if failed == len(files) and not finished else SOME_REFUSED)
+
+
+def _kept(table: Path) -> list[dict[str, str]]:
+    try:
+        return done(table)
+    except OSError as error:
+        raise click.ClickException(f"{table} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise click.ClickException(f"{error} Name another file.") from error
+
+
+def _opened(table: Path, kept: list[dict[str, str]], stack: ExitStack) -> Table:
+    try:
+        return stack.enter_context(Table(table, kept))
+    except OSError as error:
+        raise click.ClickException(f"{table} can't be written: {error.strerror}.") from error
 
 
 def _run(who: Access, files: list[Path], options: Options, sinks: list[Callable[[Outcome], None]]) -> int:

@@ -2,10 +2,10 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from thorax_client.errors import JobFailedError, ProblemError, ThoraxError
 from thorax_client.models import FINDINGS, Job
@@ -70,24 +70,53 @@ class Outcome:
         return f"{self.path}: {said or 'no finding is likely or uncertain'}"
 
 
-def done(path: Path) -> Iterator[str]:
-    """The images of an earlier run's CSV that have a result."""
+def done(path: Path) -> list[dict[str, str]]:
+    """The rows of an earlier run's CSV that have a result. OSError; ValueError if the file is another CSV."""
     if not path.is_file():
-        return
+        return []
     with path.open(encoding="utf-8", newline="") as file:
-        yield from (row["image"] for row in csv.DictReader(file) if row.get("job"))
+        rows = csv.DictReader(file)
+        if rows.fieldnames and not {"image", "job"} <= set(rows.fieldnames) <= set(COLUMNS):
+            raise ValueError(f"{path} is not a CSV of `thorax analyze`.")
+        return [row for row in rows if row["job"]]
 
 
 class Table:
-    """A CSV that grows by a row at a time, each written through, so that a later run can go on after it."""
+    """A CSV that grows by a row at a time, each written through, so that a later run can go on after it. A context manager.
 
-    def __init__(self, file: IO[str], *, fresh: bool) -> None:
-        self._file = file
-        self._writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
-        if fresh:
-            self._writer.writeheader()
+    It begins with `kept`, rows of an earlier run: what failed then is tried again, and has one row in the end.
+    """
+
+    def __init__(self, path: Path, kept: Iterable[dict[str, str]]) -> None:
+        if path.is_file():
+            part = path.with_name(f"{path.name}.part")
+            with part.open("w", encoding="utf-8", newline="") as file:
+                self._start(file, kept)
+            part.replace(path)
+        self._file = path.open("a", encoding="utf-8", newline="")
+        self._writer = (
+            self._rows(self._file) if path.is_file() and path.stat().st_size else self._start(self._file, ())
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def add(self, outcome: Outcome) -> None:
         """Write a file's row."""
         self._writer.writerow(outcome.row())
         self._file.flush()
+
+    @staticmethod
+    def _rows(file: IO[str]) -> "csv.DictWriter[str]":
+        return csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+
+    @classmethod
+    def _start(cls, file: IO[str], kept: Iterable[dict[str, str]]) -> "csv.DictWriter[str]":
+        rows = cls._rows(file)
+        rows.writeheader()
+        rows.writerows(kept)
+        file.flush()
+        return rows

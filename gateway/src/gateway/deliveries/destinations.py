@@ -67,7 +67,7 @@ class Destination(BaseModel):
     kind: DestinationKind
     url: str
     only_from: str | None = None
-    created_at: datetime | None = None
+    created_at: datetime
 
 
 class Webhook(Destination):
@@ -100,8 +100,8 @@ async def put_destination(
     kind: DestinationKind = "dicom" if new.url.startswith("dicom:") else "dicomweb"
     if secret and kind == "dicom":
         raise CodedError(Code.VALIDATION, "A DICOM peer takes no authorization.")
-    await _put(request, tenant_id, name, kind, new.url, secret, new.only_from)
-    return Destination(name=name, kind=kind, url=new.url, only_from=new.only_from)
+    since = await _put(request, tenant_id, name, kind, new.url, secret, new.only_from)
+    return Destination(name=name, kind=kind, url=new.url, only_from=new.only_from, created_at=since)
 
 
 @router.put("/webhooks/{name}", tags=["webhooks"], responses=responses(*_PUT, Code.ADDRESS_NOT_ALLOWED))
@@ -112,8 +112,8 @@ async def put_webhook(_: Admin, request: Request, tenant_id: UUID, name: Name, n
     """
     warning = await refuse_private(new.url, request.app.state.settings.private_webhooks)
     secret = f"whsec_{b64encode(token_bytes(32)).decode()}"
-    await _put(request, tenant_id, name, "webhook", new.url, secret, None)
-    return Webhook(name=name, kind="webhook", url=new.url, secret=secret, warning=warning)
+    since = await _put(request, tenant_id, name, "webhook", new.url, secret, None)
+    return Webhook(name=name, kind="webhook", url=new.url, created_at=since, secret=secret, warning=warning)
 
 
 @router.get("/destinations", responses=responses(*_ERRORS))
@@ -145,7 +145,8 @@ async def _put(
     url: str,
     secret: str | None,
     only_from: str | None,
-) -> None:
+) -> datetime:
+    """Since when the tenant has it."""
     settings: GatewaySettings = request.app.state.settings
     sealed = secret and delivery_seal(settings.delivery_secret_file).close(secret.encode())
     values = {
@@ -157,5 +158,7 @@ async def _put(
         "only_from": only_from,
     }
     async with tenant_autocommit(engine_of(request), tenant) as connection:
-        if (await connection.execute(_SQL["put"], values)).first() is None:
-            raise CodedError(Code.NOT_FOUND, "No tenant has this id.")
+        since: datetime | None = (await connection.execute(_SQL["put"], values)).scalar()
+    if since is None:
+        raise CodedError(Code.NOT_FOUND, "No tenant has this id.")
+    return since

@@ -128,7 +128,11 @@ class Acceptance:
         if given := await _given_before(connection, sender, upload, key):
             return given, None
         rows = _rows(sender, upload)
-        known = await queries.job_of_same(connection, sender.tenant_id, rows, full=upload.full)
+        known = await queries.job_of_same(
+            connection, sender.tenant_id, rows, full=upload.full, callback_url=upload.fields.callback_url
+        )
+        if known and not known.allowed:
+            raise CodedError(Code.CALLBACK_NOT_ALLOWED)
         if known:
             ids = dict(zip(_different(upload), known.ids, strict=True))
             own = [ids[image] for image in upload.images]

@@ -10,16 +10,16 @@ from gateway.tables import IdempotencyKey
 
 AnyRow = Row[*tuple[Any, ...]]
 
-_RECORD = text("""
+_MAY_CALL = """cast(:callback_url as text) is null or exists (select from destinations where tenant_id = :tenant_id
+    and kind = 'webhook' and origin = substring(cast(:callback_url as text) from '^https://[^/?]+'))"""
+_RECORD = text(f"""
 with bundle as (
   select coalesce((select bundle_digest from arrivals where study_id = :study_id),
     (select bundle_digest from tenant_bundles where tenant_id = :tenant_id),
     (select digest from bundles where active)) as digest),
 before as (select coalesce(max(position) + 1, 0) as images from instances where study_id = :study_id),
 opened as (select case when cast(:quota as integer) is null then 0 else open_jobs(:tenant_id) end as jobs),
-called as (
-  select cast(:callback_url as text) is null or exists (select from destinations where tenant_id = :tenant_id and kind = 'webhook'
-    and origin = substring(cast(:callback_url as text) from '^https://[^/?]+')) as allowed),
+called as (select {_MAY_CALL} as allowed),
 possible as (
   select digest, least(:priority, (select priority from arrivals where study_id = :study_id)) as priority from bundle, opened, called
   where digest is not null and allowed and (cast(:quota as integer) is null or opened.jobs < :quota)),
@@ -64,17 +64,17 @@ job as (
 first as (
   insert into steps (job_id, instance_id, kind, bundle_digest, priority)
   select :job_id, s.id, 'prepare', digest, fit.priority from sent s, fit order by s.position)
-select (select digest from bundle) as digest, jobs as opened, allowed, exists (select from fit) as recorded from opened, called""")
+select (select digest from bundle) as digest, jobs as opened, allowed, exists (select from fit) as recorded from opened, called""")  # noqa: S608 - all of it is ours
 
 _REMEMBER = text("""
 insert into idempotency_keys (tenant_id, owner, key, fingerprint, job_id, answer)
 values (:tenant_id, :owner, :key, :fingerprint, :job_id, cast(:answer as jsonb)) on conflict do nothing""")
 _LOCK_STUDIES = text("select lock_studies(:tenant_id, cast(:uids as text[]))")
-_SAME = text("""
+_SAME = text(f"""
 with sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
     position smallint, data_sha256 text, sop_instance_uid text, forced boolean))
-select j.id, j.study_id, j.state, m.ids from jobs j cross join lateral (
+select j.id, j.study_id, j.state, m.ids, ({_MAY_CALL}) as allowed from jobs j cross join lateral (
   select count(*) as images, array_agg(i.id order by s.position) filter (where s.position is not null) as ids
   from instances i left join sent s on s.sop_instance_uid = i.sop_instance_uid and s.data_sha256 = i.data_sha256 and s.forced = i.forced
   where i.study_id = j.study_id and i.position < j.images_below and i.error_code is distinct from 'instance_conflict') as m
@@ -82,7 +82,7 @@ where j.tenant_id = :tenant_id and j.shadow_of is null and j.state in ('queued',
   and j.study_id in (
     select study_id from instances where tenant_id = :tenant_id and sop_instance_uid in (select sop_instance_uid from sent))
   and (j.full_ensemble or not :full) and m.images = (select count(*) from sent) and cardinality(m.ids) = m.images
-order by j.created_at desc limit 1""")
+order by j.created_at desc limit 1""")  # noqa: S608 - all of it is ours
 _CONTINUED = text("""
 with sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
@@ -101,11 +101,12 @@ async def lock_studies(connection: AsyncConnection, tenant_id: UUID, uids: list[
 
 
 async def job_of_same(
-    connection: AsyncConnection, tenant_id: UUID, images: str, *, full: bool
+    connection: AsyncConnection, tenant_id: UUID, images: str, *, full: bool, callback_url: str | None
 ) -> AnyRow | None:
     """The newest job of exactly these DICOM images (JSON as for `record`) that has not failed: id, study, state, `ids`;
-    with `full` one that asked all backbones."""
-    return (await connection.execute(_SAME, {"tenant_id": tenant_id, "images": images, "full": full})).first()
+    with `full` one that asked all backbones. `allowed` as for `record`."""
+    values = {"tenant_id": tenant_id, "images": images, "full": full, "callback_url": callback_url}
+    return (await connection.execute(_SAME, values)).first()
 
 
 async def continued(

@@ -5,7 +5,7 @@
 insert into destinations as d (tenant_id, name, kind, url, sealed, only_from)
 select cast(:tenant as uuid), :name, :kind, :url, cast(:sealed as bytea), :only_from where tenant_exists(:tenant)
 on conflict (tenant_id, name) do update set kind = :kind, url = :url, sealed = :sealed, only_from = :only_from
-returning d.id
+returning d.created_at
 
 -- list --
 -- A tenant's destinations.
