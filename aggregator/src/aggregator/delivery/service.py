@@ -144,6 +144,8 @@ class Deliveries:
     def _not_delivered(self, due: Row[Any], error: NotDeliveredError) -> None:
         _log.warning("not_delivered", delivery=str(due.id), code=str(error.code), attempt=due.attempts)
         what = {"code": str(error.code), "detail": error.detail}
+        if error.code == Code.DESTINATION_AWAY:  # before this one ends, or the next would be sent in between
+            self._leave_alone(due, what)
         if not error.may_pass or due.age_s > PATIENCE_S:
             self._end(due, "dead", **what)
         elif error.code != Code.DESTINATION_AWAY:
@@ -151,8 +153,6 @@ class Deliveries:
         else:  # where the destination was there just before, it may be this delivery alone
             pauses = self._channels[due.kind].pauses_s
             self._end(due, "waiting", **what, delay_s=0 if due.missed else _pause(pauses, due.attempts))
-        if error.code == Code.DESTINATION_AWAY:
-            self._leave_alone(due, what)
 
     def _leave_alone(self, due: Row[Any], what: dict[str, str]) -> None:
         pause_s = _pause(self._channels[due.kind].pauses_s, due.missed + 1)
