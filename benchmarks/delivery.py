@@ -24,7 +24,9 @@ from local_stack.server import free_port
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_dicom
 from tests.factories.platform import Platform
-from tests.integration.gateway.test_deliveries import BASIC, delivery, destine, run_orthanc, sent
+from tests.factories.orthanc import BASIC, run_orthanc
+from tests.factories.platform import destine
+from tests.integration.gateway.test_deliveries import delivery, sent
 
 TOOK = """select 1000 * extract(epoch from d.updated_at - j.finished_at) from deliveries d join jobs j on j.id = d.job_id
 where d.tenant_id = %s and j.id::text = %s"""

@@ -34,7 +34,7 @@ from gateway.dicomweb import queries
 from gateway.dicomweb.keys import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, parse
 from tests.factories.bundles import make_bundle
 from tests.factories.stores import Postgres, login
-from tests.integration.gateway.test_deliveries import run_orthanc
+from tests.factories.orthanc import run_orthanc
 from thorax.http.database import async_engine, tenant_autocommit
 from thorax.schema import migrate
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.dicom_in import RELATED, Images
 from benchmarks.throughput import started
 from tests.factories.bundles import make_bundle
-from tests.integration.gateway.test_deliveries import run_orthanc
+from tests.factories.orthanc import run_orthanc
 
 AT_ONCE = 4
 STORED = {

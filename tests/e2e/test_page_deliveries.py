@@ -7,8 +7,8 @@ import pytest
 from tests.e2e.conftest import dated
 from tests.e2e.person import Account, Person
 from tests.e2e.test_make_run import Run
+from tests.factories.orthanc import BASIC, run_orthanc
 from tests.factories.patience import until
-from tests.integration.gateway.test_deliveries import BASIC, run_orthanc
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -1,5 +1,6 @@
 """How long a test waits for what has to happen: a bound against hanging only, which a starved machine keeps as well."""
 
+import socket
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -15,3 +16,9 @@ def until(happened: Callable[[], T], what: object = "it did not happen", *, paus
         assert time.monotonic() < deadline, what() if callable(what) else what
         time.sleep(pause_s)
     return found
+
+
+def answers(port: int) -> bool:
+    """Whether something listens on this port of this machine."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

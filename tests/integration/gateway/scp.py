@@ -1,7 +1,6 @@
 """A real SCP in a process of its own, and what senders need: tools, files, associations."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +19,7 @@ from pynetdicom import AE, build_context
 from local_stack.server import free_port
 from tests.factories.forked import Forked
 from tests.factories.images import chest_dicom
-from tests.factories.patience import until
+from tests.factories.patience import answers, until
 from tests.factories.platform import Platform, finished
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -59,11 +58,6 @@ def jobs(client: httpx.Client, count: int) -> list[dict[str, Any]]:
         lambda: (found := client.get("/v1/jobs").json()["items"])[count - 1 :] and found, "too few jobs"
     )
     return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 Start = Callable[..., Scp]

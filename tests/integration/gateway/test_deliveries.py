@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,37 +18,10 @@ from pydicom import dcmread
 from local_stack.server import free_port
 from tests.factories.certificates import Authority
 from tests.factories.images import chest_dicom
-from tests.factories.patience import until
+from tests.factories.orthanc import BASIC, run_orthanc
+from tests.factories.patience import answers, until
 from tests.factories.platform import Platform, destine, finished, post
-from tests.integration.gateway.scp import DOCUMENTS, Scp, Start, answers
-
-BASIC = "Basic dGhvcmF4OnNlY3JldA=="  # thorax:secret
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-
-
-@contextmanager
-def run_orthanc(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
-    """A running Orthanc with DICOMweb, as a client of its REST API; it knows one user."""
-    if not shutil.which("Orthanc") or not PLUGIN.exists():
-        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
-    port = free_port()
-    configuration = {
-        "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"), "HttpPort": port,
-        "DicomPort": free_port(), "RemoteAccessAllowed": False, "AuthenticationEnabled": True,
-        "RegisteredUsers": {"thorax": "secret"}, "Plugins": [str(PLUGIN)], "DicomWeb": {"Enable": True}, **settings,
-    }  # fmt: skip
-    (folder / "orthanc.json").write_text(json.dumps(configuration))
-    with (folder / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
-    try:
-        until(lambda: answers(port), (folder / "orthanc.log").read_text)
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", auth=("thorax", "secret"), timeout=60
-        ) as client:
-            yield client
-    finally:
-        process.kill()
-        process.wait()
+from tests.integration.gateway.scp import DOCUMENTS, Scp, Start
 
 
 @pytest.fixture(scope="session")

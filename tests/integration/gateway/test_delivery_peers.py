@@ -13,10 +13,11 @@ from pydicom import Dataset, dcmread
 
 from local_stack.server import free_port
 from tests.factories.images import chest_dicom
+from tests.factories.orthanc import BASIC, run_orthanc
 from tests.factories.patience import PATIENCE_S
 from tests.factories.platform import Platform, destine
 from tests.integration.gateway.scp import uid
-from tests.integration.gateway.test_deliveries import BASIC, delivery, run_orthanc, sent
+from tests.integration.gateway.test_deliveries import delivery, sent
 
 pytestmark = pytest.mark.slow
 

@@ -1,11 +1,8 @@
 """C-STORE with the tools that hospitals use: dcmtk's, Orthanc's, and pynetdicom as a sender that misbehaves."""
 
-import json
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
@@ -22,12 +19,12 @@ from gateway.dimse.config import DimseSettings
 from gateway.dimse.contexts import DOCUMENTS as DOCUMENT_CLASSES
 from gateway.dimse.contexts import RADIOGRAPHS, TRANSFER_SYNTAXES
 from gateway.studies.header import identify
-from local_stack.server import free_port
 from model_worker.decoding import anatomy
 from tests.factories.images import chest_dicom
+from tests.factories.orthanc import run_orthanc
 from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform
-from tests.integration.gateway.scp import CR, DOCUMENTS, Scp, Start, answers, data_set, instance, tool, uid
+from tests.integration.gateway.scp import CR, DOCUMENTS, Scp, Start, data_set, instance, tool, uid
 from tests.integration.gateway.stored import stored
 from thorax.errors import Code
 
@@ -294,37 +291,22 @@ def test_past_the_limit_associations_are_rejected_and_others_continue(start: Sta
 
 
 def test_orthanc_sends_over_both_doors(scp: Scp, platform: Platform, tmp_path: Path) -> None:
-    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-    if not shutil.which("Orthanc") or not plugin.exists():
-        pytest.skip("Orthanc with its DICOMweb plugin is not installed")
-    port = free_port()
     token = platform.issuer.token(scp.tenant)
     server = {
         "Url": f"{platform.base}/dicomweb/",
         "HttpHeaders": {"Authorization": f"Bearer {token}"},
         "ChunkedTransfers": True,
     }
-    orthanc = {
-        "StorageDirectory": str(tmp_path / "orthanc"), "IndexDirectory": str(tmp_path / "orthanc"), "HttpPort": port,
-        "DicomPort": free_port(), "DicomAet": "SCU", "RemoteAccessAllowed": False, "AuthenticationEnabled": False,
-        "Plugins": [str(plugin)], "DicomModalities": {"thorax": [scp.title, "127.0.0.1", scp.port]},
+    settings = {
+        "DicomAet": "SCU",
+        "DicomModalities": {"thorax": [scp.title, "127.0.0.1", scp.port]},
         "DicomWeb": {"Enable": True, "Servers": {"thorax": server}},
-    }  # fmt: skip
-    (tmp_path / "orthanc.json").write_text(json.dumps(orthanc))
-    with (tmp_path / "orthanc.log").open("wb") as log:
-        process = subprocess.Popen(["Orthanc", str(tmp_path / "orthanc.json")], stdout=log, stderr=log)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-            until(lambda: answers(port), (tmp_path / "orthanc.log").read_text)
-            ids = [client.post("/instances", content=instance(uid(), seed)).json()["ID"] for seed in (1, 2)]
-            stored = client.post("/modalities/thorax/store", json={"Resources": ids[:1], "Synchronous": True})
-            assert stored.json().get("FailedInstancesCount") == 0, stored.text
-            stow = client.post(
-                "/dicom-web/servers/thorax/stow", json={"Resources": ids[1:], "Synchronous": True}
-            )
-            assert stow.status_code == 200, stow.text
-    finally:
-        process.kill()
-        process.wait()
+    }
+    with run_orthanc(tmp_path, **settings) as client:
+        ids = [client.post("/instances", content=instance(uid(), seed)).json()["ID"] for seed in (1, 2)]
+        stored = client.post("/modalities/thorax/store", json={"Resources": ids[:1], "Synchronous": True})
+        assert stored.json().get("FailedInstancesCount") == 0, stored.text
+        stow = client.post("/dicom-web/servers/thorax/stow", json={"Resources": ids[1:], "Synchronous": True})
+        assert stow.status_code == 200, stow.text
     sources = {job["study"]["source"] for job in scp.jobs(2)}
     assert sources == {"C-STORE from SCU", "STOW-RS"}

@@ -144,15 +144,16 @@ class Deliveries:
     def _not_delivered(self, due: Row[Any], error: NotDeliveredError) -> None:
         _log.warning("not_delivered", delivery=str(due.id), code=str(error.code), attempt=due.attempts)
         what = {"code": str(error.code), "detail": error.detail}
-        if error.code == Code.DESTINATION_AWAY:  # before this one ends, or the next would be sent in between
+        away = error.code == Code.DESTINATION_AWAY
+        if away:  # before this one ends, or the next would be sent in between
             self._leave_alone(due, what)
         if not error.may_pass or due.age_s > PATIENCE_S:
             self._end(due, "dead", **what)
-        elif error.code != Code.DESTINATION_AWAY:
-            self._end(due, "waiting", **what, delay_s=_pause(FAULTS_S, due.attempts))
-        else:  # where the destination was there just before, it may be this delivery alone
-            pauses = self._channels[due.kind].pauses_s
-            self._end(due, "waiting", **what, delay_s=0 if due.missed else _pause(pauses, due.attempts))
+            return
+        pauses = self._channels[due.kind].pauses_s if away else FAULTS_S
+        # where the destination was there just before, it may be this delivery alone
+        delay_s = 0 if away and due.missed else _pause(pauses, due.attempts)
+        self._end(due, "waiting", **what, delay_s=delay_s)
 
     def _leave_alone(self, due: Row[Any], what: dict[str, str]) -> None:
         pause_s = _pause(self._channels[due.kind].pauses_s, due.missed + 1)

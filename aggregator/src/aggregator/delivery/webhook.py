@@ -38,10 +38,10 @@ class Webhooks:
         with self._engine.connect() as connection:
             job = connection.execute(_SQL["job"], {"job_id": due.job_id}).one()
         message = f"msg_{due.id.hex}_{job.finished_at:%Y%m%d%H%M%S}"
-        return self.tell(due.url, message, secret or "", _body(job))
+        return f"answered {self.tell(due.url, message, secret or '', _body(job))}"
 
-    def tell(self, url: str, message: str, secret: str, body: bytes) -> str:
-        """Post an event; returns how it was answered. `message` is its id: the same in each attempt, another one when a job has
+    def tell(self, url: str, message: str, secret: str, body: bytes) -> int:
+        """Post an event; returns the status. `message` is its id: the same in each attempt, another one when a job has
         ended anew. Raises NotDeliveredError."""
         status = self._post(url, _signed(message, secret, body), body)
         if not 200 <= status < 300:
@@ -50,7 +50,7 @@ class Webhooks:
                 if status == GONE
                 else unavailable(f"The endpoint answers {status}.")
             )
-        return f"answered {status}"
+        return status
 
     def _post(self, url: str, headers: Mapping[bytes | str, bytes | str], body: bytes) -> int:
         """The status; nothing else of the answer is read."""

@@ -37,8 +37,8 @@ class WebhookTests:
 
     def _tell(self, due: Row[Any]) -> str:
         secret = credentials(self._seal, due.sealed) or ""
-        answered = self._webhooks.tell(due.url, f"msg_test_{due.id.hex}", secret, _event())
-        return f"The endpoint {answered.replace('answered', 'answers')}."
+        status = self._webhooks.tell(due.url, f"msg_test_{due.id.hex}", secret, _event())
+        return f"The endpoint answers {status}."
 
     def _execute(self, query: str, **values: Any) -> Row[Any] | None:
         with self._engine.begin() as connection:

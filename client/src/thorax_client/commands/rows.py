@@ -88,15 +88,14 @@ class Table:
     """
 
     def __init__(self, path: Path, kept: Iterable[dict[str, str]]) -> None:
-        if path.is_file():
+        known = path.is_file()
+        if known:
             part = path.with_name(f"{path.name}.part")
             with part.open("w", encoding="utf-8", newline="") as file:
-                self._start(file, kept)
+                _writer(file, begin=True).writerows(kept)
             part.replace(path)
         self._file = path.open("a", encoding="utf-8", newline="")
-        self._writer = (
-            self._rows(self._file) if path.is_file() and path.stat().st_size else self._start(self._file, ())
-        )
+        self._writer = _writer(self._file, begin=not known)
 
     def __enter__(self) -> Self:
         return self
@@ -109,14 +108,9 @@ class Table:
         self._writer.writerow(outcome.row())
         self._file.flush()
 
-    @staticmethod
-    def _rows(file: IO[str]) -> "csv.DictWriter[str]":
-        return csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
 
-    @classmethod
-    def _start(cls, file: IO[str], kept: Iterable[dict[str, str]]) -> "csv.DictWriter[str]":
-        rows = cls._rows(file)
-        rows.writeheader()
-        rows.writerows(kept)
-        file.flush()
-        return rows
+def _writer(file: IO[str], *, begin: bool) -> "csv.DictWriter[str]":
+    writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+    if begin:
+        writer.writeheader()
+    return writer

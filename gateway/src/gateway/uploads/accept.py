@@ -279,14 +279,15 @@ def _to_keep(
     sender: Sender, upload: Upload, key: str | None, accepted: Accepted, nonce: str = ""
 ) -> dict[str, Any]:
     """A job and the answer for its Idempotency-Key as they are stored: the nonce is in the place of the link that it makes."""
+    job = {"tenant_id": sender.tenant_id, "owner": sender.owner, "job_id": accepted.job_id}
+    if key is None:
+        return {**job, "key": None, "fingerprint": None, "answer": None}
     answer = accepted.model_dump(mode="json") | ({"links": {}, "nonce": nonce} if nonce else {})
     return {
-        "tenant_id": sender.tenant_id,
-        "owner": sender.owner,
-        "job_id": accepted.job_id,
-        "key": key and _name(key),
-        "fingerprint": key and upload.fingerprint,
-        "answer": key and orjson.dumps(answer).decode(),
+        **job,
+        "key": _name(key),
+        "fingerprint": upload.fingerprint,
+        "answer": orjson.dumps(answer).decode(),
     }
 
 
