@@ -21,7 +21,7 @@ from sqlalchemy import Row, text
 from aggregator import housekeeping
 from aggregator.config import AggregatorSettings
 from aggregator.delivery import cstore
-from aggregator.delivery.errors import unavailable
+from aggregator.delivery.errors import not_now, unavailable
 from aggregator.delivery.items import Item
 from aggregator.delivery.service import Arrived, Channel, Deliveries
 from aggregator.duties import run_once
@@ -298,7 +298,7 @@ def test_the_sweeper_is_told_of_what_is_due(swept: SweptPlatform, notices: Notic
     with swept.owner.begin() as connection:
         connection.execute(DELIVERY, swept.ids)
     assert waiting.wait(PATIENCE_S)
-    webhooks = Deliveries(swept.engine, None, {"webhook": Channel(lambda *_: None, ())})
+    webhooks = Deliveries(swept.engine, None, {"webhook": Channel(lambda *_: None, (), ())})
     webhooks.deliver()
     assert 0 < webhooks.due_in_s <= 100
     assert isinstance(webhooks.due_in_s, float)  # threads wait for no other number
@@ -333,12 +333,14 @@ class Hooks:
         swept.job(None)
 
     def sweeper(self) -> Deliveries:
-        return Deliveries(self.engine, None, {"webhook": Channel(self.send, (30, 120))})
+        return Deliveries(self.engine, None, {"webhook": Channel(self.send, (30, 120), (1000, 5000))})
 
     def send(self, due: Row[Any], _secret: str | None) -> Arrived:
         self.called.put(due.url)
         if due.url in self.away:
             raise unavailable("It is away.")
+        if "refused" in due.url:
+            raise not_now("It answers 503.")
         if "hangs" in due.url:
             self.released.wait(PATIENCE_S)
         return Arrived("told")
@@ -407,6 +409,26 @@ def test_a_destination_that_is_away_is_called_once_in_a_pause_by_all_sweepers(ho
     hooks.time_passes()
     assert hooks.ended(3) == ["away"] * 3
     assert hooks.states() == {"delivered": 4}
+
+
+def test_what_a_destination_that_answers_does_not_take_waits_longer_each_time_and_holds_up_nothing(
+    hooks: Hooks,
+) -> None:
+    hooks.due("answers", uuid4(), 1)
+    with hooks.swept.owner.begin() as connection:
+        connection.execute(text("update deliveries set url = 'refused'"))
+        connection.execute(
+            text("""
+insert into deliveries (tenant_id, job_id, destination_id) select tenant_id, :job, destination_id from deliveries"""),
+            {"job": hooks.swept.ids["job"]},
+        )
+    waits = text("select extract(epoch from not_before - updated_at)::int from deliveries where url = 'refused'")
+    for wait_s, calls in (1000, ["refused"]), (5000, ["answers", "refused"]):
+        assert sorted(hooks.ended(len(calls))) == calls
+        with hooks.swept.owner.connect() as connection:
+            assert connection.execute(waits).scalar_one() == wait_s
+        hooks.time_passes()
+    assert hooks.states() == {"waiting": 1, "delivered": 1}
 
 
 class Peer(Hooks):

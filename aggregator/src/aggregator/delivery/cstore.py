@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 
-from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
+from aggregator.delivery.errors import NotDeliveredError, not_now, refuses, unavailable
 from aggregator.delivery.items import Item
 from aggregator.delivery.stow import OUT_OF_RESOURCES
 from aggregator.delivery.tls import Trust, trust
@@ -119,12 +119,12 @@ def _store(association: Association, item: Item) -> NotDeliveredError | None:
     except RuntimeError:
         answer = Dataset()
     if "Status" not in answer:
-        raise unavailable(f"The association ended before {name} was stored.")
+        raise not_now(f"The association ended before {name} was stored.")
     status = int(answer.Status)
     if status == _SUCCESS or status in _WARNINGS:
         return None
     if status in OUT_OF_RESOURCES:
-        return unavailable(f"The peer has no room for {name} (status {status:04X}).")
+        return not_now(f"The peer has no room for {name} (status {status:04X}).")
     return refuses(f"The peer refuses {name} (status {status:04X}).")
 
 
@@ -141,7 +141,7 @@ def _found(association: Association, place: _Place, item: Item) -> bool:
     if status is None:
         _associate(place, ()).release()
     if status == _SUCCESS and not found:
-        raise unavailable("The peer answered success, and C-FIND does not find the object yet.")
+        raise not_now("The peer answered success, and C-FIND does not find the object yet.")
     return status == _SUCCESS
 
 

@@ -39,10 +39,12 @@ class Arrived:
 @dataclass(frozen=True)
 class Channel:
     """How one kind of destination is reached. `send` takes a row of `claim` and the credentials in plain; None if there is
-    nothing to say. `pauses_s`: before each new attempt at a destination that is away, the last one again and again."""
+    nothing to say. `pauses_s`: before each new attempt at a destination that is away, the last one again and again; `own_s`: before
+    each of a delivery that it did not take though it answered."""
 
     send: Callable[[Row[Any], str | None], Arrived | None]
     pauses_s: tuple[float, ...]
+    own_s: tuple[float, ...]
 
 
 class Deliveries:
@@ -150,10 +152,15 @@ class Deliveries:
         if not error.may_pass or due.age_s > PATIENCE_S:
             self._end(due, "dead", **what)
             return
-        pauses = self._channels[due.kind].pauses_s if away else FAULTS_S
-        # where the destination was there just before, it may be this delivery alone
-        delay_s = 0 if away and due.missed else _pause(pauses, due.attempts)
-        self._end(due, "waiting", **what, delay_s=delay_s)
+        delay_s = self._own_pause(due, error) if away else _pause(FAULTS_S, due.attempts)
+        self._end(due, "waiting", **what, delay_s=delay_s, refused=error.answered)
+
+    def _own_pause(self, due: Row[Any], error: NotDeliveredError) -> float:
+        """What a delivery waits for besides the outage's pause, which ends when another one arrives."""
+        channel = self._channels[due.kind]
+        if error.answered:
+            return _pause(channel.own_s, due.refusals + 1)
+        return 0 if due.missed else _pause(channel.pauses_s, due.attempts)
 
     def _leave_alone(self, due: Row[Any], what: dict[str, str]) -> None:
         pause_s = _pause(self._channels[due.kind].pauses_s, due.missed + 1)
@@ -162,7 +169,7 @@ class Deliveries:
             self._execute("given_up", due, **what, patience_s=PATIENCE_S)
 
     def _end(self, due: Row[Any], state: str, **what: Any) -> None:
-        nothing = {"proof": None, "code": None, "detail": None, "delay_s": 0}
+        nothing = {"proof": None, "code": None, "detail": None, "delay_s": 0, "refused": False}
         self._execute("ended", due, **{**nothing, **what}, state=state)
 
     def _execute(self, query: str, due: Row[Any], **values: Any) -> None:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import httpx
 
-from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
+from aggregator.delivery.errors import NotDeliveredError, not_now, refuses, unavailable
 from aggregator.delivery.items import Item
 from thorax.errors import Code
 
@@ -60,10 +60,11 @@ def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> str:
             refused = _store(client, items)
             for item in items:
                 if monotonic() > until:
-                    raise unavailable("The destination is too slow.")
+                    raise not_now("The destination is too slow.")
                 _prove(client, item, refused.get(item.sop))
     except httpx.HTTPError as error:
-        raise unavailable(f"The destination can't be reached: {type(error).__name__}.") from error
+        reached = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+        raise (not_now if reached else unavailable)(f"The destination can't be reached: {type(error).__name__}.") from error
     return PROOF
 
 
@@ -147,7 +148,7 @@ def _prove(client: httpx.Client, item: Item, refused: NotDeliveredError | None) 
     if refused:
         raise refused
     if answer.status_code in _NOT_YET:
-        raise unavailable("The destination does not have the object yet.")
+        raise not_now("The destination does not have the object yet.")
     raise _refused(answer.status_code)
 
 
@@ -171,15 +172,15 @@ def _digest(file: bytes) -> str:
 
 def _failed(reason: int) -> NotDeliveredError:
     if reason in _KNOWN:
-        return unavailable(
+        return not_now(
             "The destination refuses the object as one that it has, and does not give it back yet."
         )
     if reason in OUT_OF_RESOURCES:
-        return unavailable(f"The destination has no room (failure reason {reason:04X}).")
+        return not_now(f"The destination has no room (failure reason {reason:04X}).")
     return refuses(f"The destination refuses the object (failure reason {reason:04X}).")
 
 
 def _refused(status: int) -> NotDeliveredError:
     if status in _LATER_STATUSES:
-        return unavailable(f"The destination answers {status}.")
+        return not_now(f"The destination answers {status}.")
     return refuses(f"The destination answers {status}.")

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Engine, Row
 from standardwebhooks import Webhook
 
-from aggregator.delivery.errors import NotDeliveredError, refuses, unavailable
+from aggregator.delivery.errors import NotDeliveredError, not_now, refuses, unavailable
 from aggregator.delivery.public import PublicOnly
 from thorax import queries
 from thorax.settings import Networks
@@ -48,7 +48,7 @@ class Webhooks:
             raise (
                 refuses("The endpoint is gone (410).")
                 if status == GONE
-                else unavailable(f"The endpoint answers {status}.")
+                else not_now(f"The endpoint answers {status}.")
             )
         return status
 

@@ -283,7 +283,7 @@ begin
     and (x.only_from is null
       or exists (select from arrivals a where a.study_id = s.id and a.source = 'C-STORE from ' || x.only_from))
   on conflict (job_id, destination_id) do update
-    set state = 'waiting', attempts = 0, crashes = 0, since = now(), not_before = now(), proof = null, error_code = null,
+    set state = 'waiting', attempts = 0, crashes = 0, refusals = 0, since = now(), not_before = now(), proof = null, error_code = null,
       error_detail = null;
   return null;
 end $$;

@@ -16,7 +16,7 @@ grant select on predictions, study_findings, heatmaps, bundles, tenant_bundles, 
 grant delete on predictions, study_findings, heatmaps to thorax_gateway;
 grant insert on blobs_pending_deletion to thorax_gateway;
 grant select (id, tenant_id, kind, name, url, origin, only_from, created_at), insert, update, delete on destinations to thorax_gateway;
-grant select, update (state, attempts, crashes, since, not_before, updated_at) on deliveries to thorax_gateway;
+grant select, update (state, attempts, crashes, refusals, since, not_before, updated_at) on deliveries to thorax_gateway;
 grant select on dead_deliveries, delivery_tenants to thorax_gateway;
 grant select, insert, update on webhook_tests to thorax_gateway;
 grant select, insert, delete on derivations to thorax_gateway;

@@ -138,15 +138,17 @@ create table destinations (
 
 -- What one job says on its way to one destination; see `queue_deliveries`. `proof`: how it is known that it is there. `url`:
 -- in place of the destination's own.
--- `attempts` guards what an attempt writes; `crashes`: those that took their process along. `since`: when it was queued, or sent again.
+-- `attempts` guards what an attempt writes; `crashes`: those that took their process along; `refusals`:
+-- those that the destination was there for. `since`: when it was queued, or sent again.
 -- `report_*`: the UIDs of its SR, kept before it is sent. `predecessor_*`: those of the SR of the job that this one supersedes.
 create table deliveries (
   id uuid primary key default gen_random_uuid(), tenant_id uuid not null, job_id uuid not null references jobs on delete cascade,
   destination_id uuid not null references destinations on delete cascade, url text,
   state text not null default 'waiting' check (state in ('waiting', 'sending', 'delivered', 'dead')),
   attempts integer not null default 0, lease_until timestamptz, not_before timestamptz not null default now(),
-  crashes smallint not null default 0, since timestamptz not null default now(), proof text, error_code text, error_detail text, report_series text, report_sop text, predecessor_series text,
-  predecessor_sop text, updated_at timestamptz not null default now(), unique (job_id, destination_id));
+  crashes smallint not null default 0, refusals integer not null default 0, since timestamptz not null default now(), proof text,
+  error_code text, error_detail text, report_series text, report_sop text, predecessor_series text, predecessor_sop text,
+  updated_at timestamptz not null default now(), unique (job_id, destination_id));
 create index deliveries_due on deliveries (not_before) where state in ('waiting', 'sending');
 create index deliveries_dead on deliveries (updated_at desc, id desc) where state = 'dead';
 create index deliveries_destination on deliveries (destination_id);

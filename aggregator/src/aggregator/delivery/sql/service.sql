@@ -23,7 +23,7 @@ from (
       or (w.state = 'sending' and w.lease_until < now() and w.crashes + 1 < :max_crashes))
   order by its.sending, w.not_before limit 1 for update of w skip locked) due, destinations x
 where d.id = due.id and x.id = d.destination_id
-returning d.id, d.attempts, d.job_id, d.destination_id, x.kind, coalesce(d.url, x.url) as url, x.sealed, d.predecessor_series,
+returning d.id, d.attempts, d.refusals, d.job_id, d.destination_id, x.kind, coalesce(d.url, x.url) as url, x.sealed, d.predecessor_series,
   d.predecessor_sop, due.missed, extract(epoch from now() - d.since)::float as age_s,
   (select traceparent from jobs where id = d.job_id)
 
@@ -58,7 +58,7 @@ delete from outages where destination_id = :destination_id
 -- ended --
 -- Ends an attempt: delivered, dead, or waiting for the next one.
 update deliveries set state = :state, proof = :proof, error_code = :code, error_detail = :detail, lease_until = null, crashes = 0,
-  not_before = now() + make_interval(secs => :delay_s), updated_at = now()
+  refusals = refusals + cast(:refused as integer), not_before = now() + make_interval(secs => :delay_s), updated_at = now()
 where id = :id and attempts = :attempts and state = 'sending'
 
 -- nothing --

@@ -12,7 +12,8 @@ select tenant_id from delivery_tenants where id = :id
 
 -- resend --
 -- Lets a delivery, to a destination of a kind or of any, begin anew.
-update deliveries d set state = 'waiting', attempts = 0, crashes = 0, since = now(), not_before = now(), updated_at = now()
+update deliveries d set state = 'waiting', attempts = 0, crashes = 0, refusals = 0, since = now(), not_before = now(),
+  updated_at = now()
 from destinations x
 where d.id = :id and d.state = 'dead' and x.id = d.destination_id and x.kind = coalesce(:kind, x.kind) returning d.id
 
