@@ -422,7 +422,9 @@ def test_what_a_destination_that_answers_does_not_take_waits_longer_each_time_an
 insert into deliveries (tenant_id, job_id, destination_id) select tenant_id, :job, destination_id from deliveries"""),
             {"job": hooks.swept.ids["job"]},
         )
-    waits = text("select extract(epoch from not_before - updated_at)::int from deliveries where url = 'refused'")
+    waits = text(
+        "select extract(epoch from not_before - updated_at)::int from deliveries where url = 'refused'"
+    )
     for wait_s, calls in (1000, ["refused"]), (5000, ["answers", "refused"]):
         assert sorted(hooks.ended(len(calls))) == calls
         with hooks.swept.owner.connect() as connection:

@@ -10,7 +10,7 @@ import pytest
 from tests.factories.certificates import Authority
 from tests.factories.collector import Collector
 from tests.factories.https import Receiver, receiver
-from tests.factories.images import chest_png
+from tests.factories.images import chest_dicom, chest_png
 from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
@@ -132,6 +132,47 @@ def test_a_callback_stands_for_the_webhook_of_its_origin_and_no_other_is_taken(
         files = [("files", ("x.png", chest_png(2), "image/png"))]
         refused = anonymous.post("/v1/anonymous/jobs", files=files, data=data)
         problem(refused, Code.CALLBACK_NOT_ALLOWED)
+
+
+def test_a_callback_of_known_images_is_told_that_they_are_done(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    image, called = chest_dicom(2), list[tuple[str, str]]()
+    with platform.client(tenant) as client:
+        job = post(client, image).headers["location"]
+        assert finished(client, job)["state"] == "succeeded"
+        assert server.posted.get(timeout=PATIENCE_S).path == "/hook"
+        for path in ("/late", "/late", "/other"):
+            answer = post(client, image, data={"callback_url": f"{server.url}{path}"})
+            assert answer.headers["location"] == job
+            posted = server.posted.get(timeout=PATIENCE_S)
+            assert job_event(posted.body, posted.headers, secret).data.state == "succeeded"
+            called.append((posted.path, posted.headers["webhook-id"]))
+            until(
+                lambda: all(
+                    d["state"] == "delivered" for d in client.get(f"{job}/deliveries").json()["items"]
+                )
+            )
+        assert [path for path, _ in called] == ["/late", "/late", "/other"]
+        assert called[0] == called[1] and called[1][1] != called[2][1]
+        assert server.posted.empty()
+
+
+def test_a_callback_of_images_that_are_under_way_takes_the_place_of_the_webhook(
+    platform: Platform, tenant: UUID, server: Receiver, secret: str
+) -> None:
+    platform.pause()
+    try:
+        with platform.client(tenant) as client:
+            image = chest_dicom(3)
+            job = post(client, image).headers["location"]
+            for path in ("/one", "/two"):
+                answer = post(client, image, data={"callback_url": f"{server.url}{path}"})
+                assert answer.headers["location"] == job
+    finally:
+        platform.resume()
+    posted = sorted(server.posted.get(timeout=PATIENCE_S).path for _ in range(2))
+    assert posted == ["/one", "/two"]
 
 
 def test_a_callback_takes_the_place_of_the_webhook_whose_address_it_begins_with(

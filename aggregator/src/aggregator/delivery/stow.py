@@ -64,7 +64,9 @@ def deliver(url: str, authorization: str | None, items: Sequence[Item]) -> str:
                 _prove(client, item, refused.get(item.sop))
     except httpx.HTTPError as error:
         reached = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-        raise (not_now if reached else unavailable)(f"The destination can't be reached: {type(error).__name__}.") from error
+        raise (not_now if reached else unavailable)(
+            f"The destination can't be reached: {type(error).__name__}."
+        ) from error
     return PROOF
 
 

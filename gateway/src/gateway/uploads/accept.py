@@ -127,13 +127,15 @@ class Acceptance:
         await queries.lock_studies(connection, sender.tenant_id, studies)
         if given := await _given_before(connection, sender, upload, key):
             return given, None
-        rows = _rows(sender, upload)
+        rows, callback_url = _rows(sender, upload), upload.fields.callback_url
         known = await queries.job_of_same(
-            connection, sender.tenant_id, rows, full=upload.full, callback_url=upload.fields.callback_url
+            connection, sender.tenant_id, rows, full=upload.full, callback_url=callback_url
         )
         if known and not known.allowed:
             raise CodedError(Code.CALLBACK_NOT_ALLOWED)
         if known:
+            if callback_url:
+                await queries.call_too(connection, known.id, callback_url)
             ids = dict(zip(_different(upload), known.ids, strict=True))
             own = [ids[image] for image in upload.images]
             receipt = _receipt(known.id, known.study_id, own, JobState(known.state))

@@ -83,6 +83,9 @@ where j.tenant_id = :tenant_id and j.shadow_of is null and j.state in ('queued',
     select study_id from instances where tenant_id = :tenant_id and sop_instance_uid in (select sop_instance_uid from sent))
   and (j.full_ensemble or not :full) and m.images = (select count(*) from sent) and cardinality(m.ids) = m.images
 order by j.created_at desc limit 1""")  # noqa: S608 - all of it is ours
+_CALL = text(
+    "update jobs set callbacks = array_append(array_remove(callbacks, :callback_url), :callback_url) where id = :id"
+)
 _CONTINUED = text("""
 with sent as (
   select * from jsonb_to_recordset(cast(:images as jsonb)) as image (
@@ -107,6 +110,11 @@ async def job_of_same(
     with `full` one that asked all backbones. `allowed` as for `record`."""
     values = {"tenant_id": tenant_id, "images": images, "full": full, "callback_url": callback_url}
     return (await connection.execute(_SAME, values)).first()
+
+
+async def call_too(connection: AsyncConnection, job_id: UUID, callback_url: str) -> None:
+    """Tell an allowed callback when the job has ended, which it may have."""
+    await connection.execute(_CALL, {"id": job_id, "callback_url": callback_url})
 
 
 async def continued(

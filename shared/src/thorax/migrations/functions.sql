@@ -265,30 +265,46 @@ begin
 end $$;
 
 -- Queues what a job that has ended says for its tenant's destinations: webhooks, and, if its study is a DICOM study, those that
--- take objects. A job's own callback stands for the webhook of its origin with the longest URL that it begins with, or else for the
--- first by name. (The workers and the aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered
+-- take objects. A job's callbacks stand for the webhook of their origin (`called_by`). (The workers and the aggregator, who end jobs, may not read whose a job is.) A job that was retried is delivered
 -- anew; its objects' UIDs differ only where their content does.
+--
+-- A callback that comes when the job has ended is told at once, and again if it was told before.
+create function called_by(tenant uuid, callback text) returns uuid language sql stable set search_path = public, pg_temp as $$
+  -- The webhook whose secret signs it: the one of its origin with the longest URL that it begins with, or else the first by name.
+  select id from destinations where tenant_id = tenant and kind = 'webhook' and origin = substring(callback from '^https://[^/?]+')
+  order by length(url) * starts_with(callback, url)::int desc, name limit 1
+$$;
 create function queue_deliveries() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
 begin
   insert into deliveries (tenant_id, job_id, destination_id, url, predecessor_series, predecessor_sop)
-  select new.tenant_id, new.id, x.id,
-    case when x.id = (
-      select id from destinations where tenant_id = new.tenant_id and kind = 'webhook'
-        and origin = substring(new.callback_url from '^https://[^/?]+')
-      order by length(url) * starts_with(new.callback_url, url)::int desc, name limit 1) then new.callback_url end,
-    p.report_series, p.report_sop
+  select new.tenant_id, new.id, x.id, own.url, p.report_series, p.report_sop
   from destinations x join studies s on s.id = new.study_id
-  left join deliveries p on p.job_id = new.supersedes and p.destination_id = x.id
+  left join (select distinct called_by(new.tenant_id, url) as id, url from unnest(new.callback_url || new.callbacks) as url) own
+    on own.id = x.id
+  left join deliveries p on p.job_id = new.supersedes and p.destination_id = x.id and x.kind <> 'webhook'
   where x.tenant_id = new.tenant_id and (x.kind = 'webhook' or s.study_instance_uid is not null)
     and (x.only_from is null
       or exists (select from arrivals a where a.study_id = s.id and a.source = 'C-STORE from ' || x.only_from))
-  on conflict (job_id, destination_id) do update
+  on conflict (job_id, destination_id, url) do update
     set state = 'waiting', attempts = 0, crashes = 0, refusals = 0, since = now(), not_before = now(), proof = null, error_code = null,
       error_detail = null;
   return null;
 end $$;
 create trigger ended after update of state on jobs for each row
 when (new.shadow_of is null and new.state in ('succeeded', 'failed') and old.state <> new.state) execute function queue_deliveries();
+
+create function queue_callback() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+  insert into deliveries (tenant_id, job_id, destination_id, url)
+  select new.tenant_id, new.id, called_by(new.tenant_id, url), url from (select new.callbacks[cardinality(new.callbacks)] as url) own
+  where called_by(new.tenant_id, url) is not null
+  on conflict (job_id, destination_id, url) do update
+    set state = 'waiting', attempts = 0, crashes = 0, refusals = 0, since = now(), not_before = now(), proof = null, error_code = null,
+      error_detail = null where deliveries.state in ('delivered', 'dead');
+  return null;
+end $$;
+create trigger called after update of callbacks on jobs for each row
+when (new.state in ('succeeded', 'failed')) execute function queue_callback();
 
 -- A destination that was changed, or to which somebody sends again, is asked at once.
 create function end_outage() returns trigger language plpgsql security definer set search_path = public, pg_temp as $$

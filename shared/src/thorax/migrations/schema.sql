@@ -66,7 +66,7 @@ create index arrivals_bundle on arrivals (bundle_digest) where bundle_digest is 
 -- `shadow_of`: the job that a shadow bundle repeats. A shadow job belongs to its original's tenant, to be erased with
 -- it, but the gateway sees none. `supersedes`: the job that analysed the same study before.
 -- `images_below`: its images are those of its study at lower positions; others arrived later. `callback_url`: where its end is
--- told, in place of the address of the webhook that has the same origin. `full_ensemble`: all backbones are asked of each image, whatever
+-- told, in place of the address of the webhook that has the same origin; `callbacks`: those of later uploads of the same images. `full_ensemble`: all backbones are asked of each image, whatever
 -- the bundle's cascade says. `traceparent`: of the request that made it, see tracing.py.
 create table jobs (
   id uuid primary key, tenant_id uuid not null, study_id uuid not null references studies on delete cascade,
@@ -78,7 +78,7 @@ create table jobs (
   timings jsonb not null default '{}', capability bytea unique, expires_at timestamptz,
   created_at timestamptz not null default now(), started_at timestamptz, finished_at timestamptz,
   shadow_of uuid references jobs on delete cascade, supersedes uuid references jobs on delete set null,
-  images_below smallint not null default 32767, callback_url text,
+  images_below smallint not null default 32767, callback_url text, callbacks text[] not null default '{}',
   full_ensemble boolean not null default false, traceparent text);
 create index jobs_supersede on jobs (supersedes) where supersedes is not null;
 create index jobs_newest on jobs (tenant_id, created_at desc, id desc);
@@ -148,7 +148,7 @@ create table deliveries (
   attempts integer not null default 0, lease_until timestamptz, not_before timestamptz not null default now(),
   crashes smallint not null default 0, refusals integer not null default 0, since timestamptz not null default now(), proof text,
   error_code text, error_detail text, report_series text, report_sop text, predecessor_series text, predecessor_sop text,
-  updated_at timestamptz not null default now(), unique (job_id, destination_id));
+  updated_at timestamptz not null default now(), unique nulls not distinct (job_id, destination_id, url));
 create index deliveries_due on deliveries (not_before) where state in ('waiting', 'sending');
 create index deliveries_dead on deliveries (updated_at desc, id desc) where state = 'dead';
 create index deliveries_destination on deliveries (destination_id);
