@@ -245,6 +245,30 @@ def test_each_call_of_dicomweb_client_that_retrieves_is_answered(
         assert pixels(picture).shape == (96, 96)
 
 
+def test_a_viewport_is_filled_with_the_part_of_the_image_that_it_names(
+    platform: Platform, reader: httpx.Client, compressed: Sent
+) -> None:
+    png = {"Accept": "image/png"}
+    whole = pixels(reader.get(f"{compressed.path}/rendered", headers=png).content)
+    part = reader.get(f"{compressed.path}/rendered?viewport=100,16,8,4,-32,16", headers=png).content
+    assert (pixels(part) == whole[4:20, 8:40][:, ::-1]).all()
+    small = reader.get(f"{compressed.path}/frames/1/rendered?viewport=48,1000", headers=png).content
+    assert (pixels(small) == cv2.resize(whole, (48, 48), interpolation=cv2.INTER_AREA)).all()
+    params = {"params": {"viewport": "24,48"}}
+    assert pixels(viewer(platform, reader).retrieve_instance_rendered(*compressed.uids, **params)).shape == (
+        24,
+        24,
+    )
+    study = f"/dicomweb/studies/{compressed.uids[0]}"
+    assert pixels(reader.get(f"{study}/thumbnail?viewport=32,64").content).shape == (32, 32)
+    several = reader.get(
+        f"{study}/rendered?viewport=9,9", headers={"Accept": 'multipart/related; type="image/png"'}
+    )
+    boundary = several.headers["content-type"].partition("boundary=")[2].encode()
+    bodies = [body.partition(b"\r\n\r\n")[2] for body in several.content.split(b"--" + boundary)[1:-1]]
+    assert bodies and all(max(pixels(body).shape) == 9 for body in bodies)
+
+
 def test_of_a_study_all_images_are_rendered_in_one_answer(reader: httpx.Client) -> None:
     study = uid()
     first, second = send(reader, new(1, study), new(2, study))
@@ -277,9 +301,11 @@ def test_of_a_study_all_images_are_rendered_in_one_answer(reader: httpx.Client) 
         ("/rendered", "image/gif", Code.NOT_ACCEPTABLE),
         ("/frames/1", 'multipart/related; type="image/jls"', Code.NOT_ACCEPTABLE),
         ("/rendered?window=1,2,linear", "*/*", Code.UNKNOWN_PARAMETER),
-        ("/rendered?viewport=64,64,0,0,8,8", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/rendered?viewport=64", "*/*", Code.VALIDATION),
+        ("/rendered?viewport=64,64,96,0,8,8", "*/*", Code.VALIDATION),
+        ("/frames/1/rendered?viewport=64,64,&viewport=8,8", "*/*", Code.VALIDATION),
         ("/frames/1/rendered?quality=50", "*/*", Code.UNKNOWN_PARAMETER),
-        ("/thumbnail?viewport=64,64", "*/*", Code.UNKNOWN_PARAMETER),
+        ("/thumbnail?viewport=64,64,8", "*/*", Code.VALIDATION),
         ("/rendered?annotation=patient", "*/*", Code.UNKNOWN_PARAMETER),
         ("/rendered?iccprofile=srgb", "*/*", Code.UNKNOWN_PARAMETER),
         ("/bulkdata/00100010", "*/*", Code.NOT_FOUND),

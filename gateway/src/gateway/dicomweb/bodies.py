@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
+from fastapi import Response
 from fastapi.responses import StreamingResponse
 
 from gateway.images.endpoints import HEADERS
@@ -48,6 +49,16 @@ class Body:
 async def single(blobs: BlobStore, body: Body) -> StreamingResponse:
     """An answer of one part."""
     return await _answer(blobs, [(b"", body)], b"", body.media_type)
+
+
+def held(parts: Sequence[bytes], media_type: str, *, multipart: bool = False) -> Response:
+    """An answer of bytes that are in memory: one part, or multipart/related."""
+    if not multipart:
+        return Response(parts[0], 200, HEADERS, media_type)
+    boundary = uuid4().hex
+    head = f"\r\n--{boundary}\r\nContent-Type: {media_type}\r\n\r\n".encode()
+    content = b"".join([*(head + part for part in parts), f"\r\n--{boundary}--\r\n".encode()])
+    return Response(content, 200, HEADERS, f'multipart/related; type="{media_type}"; boundary={boundary}')
 
 
 async def related(blobs: BlobStore, bodies: Sequence[Body]) -> StreamingResponse:

@@ -3,7 +3,8 @@
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from gateway.audit import Looks
@@ -17,8 +18,9 @@ from gateway.dicomweb.accept import (
 )
 from gateway.dicomweb.answer import JSON
 from gateway.dicomweb.archive import Archive, Stored, Target
-from gateway.dicomweb.bodies import Body, Piece, related, single
-from gateway.images.endpoints import HEADERS
+from gateway.dicomweb.bodies import Body, Piece, held, related, single
+from gateway.dicomweb.viewport import Viewport, parse
+from gateway.images.endpoints import HEADERS, RENDERERS
 from gateway.studies.header import EXPLICIT_LITTLE
 from thorax.errors import Code, CodedError
 from thorax.forms import (
@@ -97,6 +99,22 @@ class Retrieval:
 Asked = Annotated[Retrieval, Depends(Retrieval)]
 
 
+def _viewport(
+    viewport: Annotated[
+        str | None,
+        Query(
+            max_length=100,
+            description="vw,vh or vw,vh,sx,sy,sw,sh (PS3.18, 8.3.5.1.3).",
+            examples=["256,256"],
+        ),
+    ] = None,
+) -> Viewport | None:
+    return None if viewport is None else parse(viewport)
+
+
+Shown = Annotated[Viewport | None, Depends(_viewport)]
+
+
 def _binary(*media_types: str) -> dict[int | str, dict[str, Any]]:
     schema = {"schema": {"type": "string", "format": "binary"}}
     return {
@@ -147,11 +165,15 @@ def _add_level(level: str, path: str, target_of: Any) -> None:
         responses=_binary(JPEG),
         response_class=Response,
     )
-    async def thumbnail(asked: Asked, target: Wanted) -> StreamingResponse:
+    async def thumbnail(asked: Asked, target: Wanted, viewport: Shown) -> Response:
         """Fetch a small picture, of a study's or series' first image."""
         accepted(asked.accept, JPEG)
+        if viewport and viewport != Viewport(viewport.width, viewport.height):
+            raise CodedError(Code.VALIDATION, "The `viewport` of a thumbnail is its width and height.")
         first = (await asked.found(target))[0]
         [(stored, forms)] = await asked.archive.with_forms(asked.tenant_id, [first])
+        if viewport:
+            return held([await _region(asked, stored, forms, viewport, JPEG)], JPEG)
         return await single(asked.blobs, _picture(stored, forms, THUMBNAIL, JPEG))
 
     @router.get(
@@ -160,9 +182,9 @@ def _add_level(level: str, path: str, target_of: Any) -> None:
         responses=_binary(JPEG, PNG, f'multipart/related; type="{JPEG}"'),
         response_class=Response,
     )
-    async def rendered(asked: Asked, target: Wanted) -> StreamingResponse:
+    async def rendered(asked: Asked, target: Wanted, viewport: Shown) -> Response:
         """Fetch the images as they are shown: with the file's VOI LUT or window, and MONOCHROME1 inverted."""
-        return await _rendered(asked, target)
+        return await _rendered(asked, target, viewport)
 
 
 for _level in LEVELS:
@@ -199,14 +221,16 @@ async def retrieve_frames(asked: Asked, target: Instance, frames: Frames) -> Str
 
 
 @router.get(f"{INSTANCE}/frames/{{frames}}/rendered", responses=_binary(JPEG, PNG), response_class=Response)
-async def retrieve_rendered_frames(asked: Asked, target: Instance, frames: Frames) -> StreamingResponse:
+async def retrieve_rendered_frames(
+    asked: Asked, target: Instance, frames: Frames, viewport: Shown
+) -> Response:
     """Fetch the first frame as it is shown."""
     if _numbers(frames, _MOST_FRAMES) != [1]:
         raise not_acceptable("Of the frames the first is rendered.")
-    return await _rendered(asked, target)
+    return await _rendered(asked, target, viewport)
 
 
-async def _rendered(asked: Retrieval, target: Target) -> StreamingResponse:
+async def _rendered(asked: Retrieval, target: Target, viewport: Viewport | None) -> Response:
     """The pictures of all images of a target: one alone, where that is accepted, and several as parts (PS3.18, 8.7.4).
 
     What is not an image, or can't be decoded, has none, unless there is nothing else.
@@ -216,14 +240,31 @@ async def _rendered(asked: Retrieval, target: Target) -> StreamingResponse:
     wish = next(wish for wish in wishes(asked.accept) if wish.takes(media_type))
     found = await asked.archive.with_forms(asked.tenant_id, await asked.found(target))
     shown = [(one, forms) for one, forms in found if forms.pictures and not forms.undecodable] or found[:1]
-    bodies = [_picture(one, forms, blob, media_type) for one, forms in shown]
-    if len(bodies) == 1 and not wish.multipart:
-        return await single(asked.blobs, bodies[0])
-    if not wish.multipart and wish.media_type != "*/*":
+    alone = len(shown) == 1 and not wish.multipart
+    if not (alone or wish.multipart or wish.media_type == "*/*"):
         raise not_acceptable(
-            f'There are {len(bodies)} images. Accept `multipart/related; type="{media_type}"`.'
+            f'There are {len(shown)} images. Accept `multipart/related; type="{media_type}"`.'
         )
-    return await related(asked.blobs, bodies)
+    if viewport:
+        made = [await _region(asked, one, forms, viewport, media_type) for one, forms in shown]
+        return held(made, media_type, multipart=not alone)
+    bodies = [_picture(one, forms, blob, media_type) for one, forms in shown]
+    return await (single(asked.blobs, bodies[0]) if alone else related(asked.blobs, bodies))
+
+
+async def _region(
+    asked: Retrieval, stored: Stored, forms: Forms, viewport: Viewport, media_type: str
+) -> bytes:
+    """The part of a picture that a viewport shows."""
+    from gateway.images import rendering
+
+    [piece] = _picture(stored, forms, RENDERED_PNG, PNG).pieces
+    try:
+        png = await asked.blobs.get_async(stored.id, piece.blob)
+    except FileNotFoundError:
+        raise CodedError(Code.NOT_FOUND, "The image was erased.") from None
+    jpeg = media_type == JPEG
+    return await to_thread.run_sync(lambda: rendering.region(png, viewport, jpeg=jpeg), limiter=RENDERERS)
 
 
 @router.get(f"{INSTANCE}/bulkdata/{{tag}}", responses=_binary(OCTETS), response_class=Response)

@@ -71,7 +71,7 @@ _ORIGINAL = {
     304: {"description": "Not changed."},
     **responses(Code.RANGE),
 }
-_RENDERERS = CapacityLimiter(2)  # one needs up to 80 MB
+RENDERERS = CapacityLimiter(2)  # one needs up to 80 MB
 # Browsers keep a picture, and ask each time whether a retry has replaced it: the ETag is the job's version.
 HEADERS = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 
@@ -103,7 +103,7 @@ class ImageRequest:
         except FileNotFoundError:
             raise CodedError(Code.NOT_FOUND, "The picture was erased.") from None
         await self.looks.note(self.access.tenant_id, [self.instance_id], pixels)
-        png = await to_thread.run_sync(render, display, *maps, limiter=_RENDERERS)
+        png = await to_thread.run_sync(render, display, *maps, limiter=RENDERERS)
         return Response(png, media_type=PNG, headers=headers)
 
     async def _map(self, name: str) -> "Map":

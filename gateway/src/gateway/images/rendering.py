@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from gateway.dicomweb.viewport import Viewport
 from thorax.errors import Code, CodedError
 from thorax.image_headers import png_header
 
@@ -19,6 +20,8 @@ COLORMAPS = {
 """Perceptually uniform ones, and turbo for those who miss the rainbow (jet would invent borders)."""
 
 MAX_STORED = 1024
+MOST_BYTES = 64_000_000  # of a picture's pixels
+JPEG = [cv2.IMWRITE_JPEG_QUALITY, 90]
 FAST_PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
 
 Image = npt.NDArray[np.uint8]
@@ -58,6 +61,33 @@ def grey(display_png: bytes, size: int) -> bytes:
     return _png(_scaled(display_png, (width, height)))
 
 
+def region(png: bytes, viewport: Viewport, *, jpeg: bool) -> bytes:
+    """The part of a picture that a viewport shows, as large as it fits in (PS3.18, 8.3.5.1.3), as JPEG or PNG.
+
+    Raises CodedError: VALIDATION if it shows no pixel, NOT_ACCEPTABLE for a picture of more than `MOST_BYTES`.
+    """
+    header = png_header(png)
+    if header.bits != 8 or header.components not in (1, 3):
+        raise CodedError(Code.INTERNAL, "The stored picture is damaged.")
+    if header.rows * header.columns * header.components > MOST_BYTES:
+        raise CodedError(Code.NOT_ACCEPTABLE, "The image is too large to be scaled. Leave out `viewport`.")
+    image = _decoded(png, cv2.IMREAD_UNCHANGED)
+    height, width = image.shape[:2]
+    columns, rows = viewport.columns or width, viewport.rows or height
+    right, bottom = viewport.left + abs(columns), viewport.top + abs(rows)
+    shown = image[round(viewport.top) : round(bottom), round(viewport.left) : round(right)]
+    if not shown.size:
+        raise CodedError(
+            Code.VALIDATION, f"The image has {width}×{height} pixels; `viewport` shows none of them."
+        )
+    if columns < 0 or rows < 0:
+        shown = np.asarray(cv2.flip(shown, -1 if columns < 0 and rows < 0 else int(columns < 0)), np.uint8)
+    scale = min(viewport.width / shown.shape[1], viewport.height / shown.shape[0])
+    size = max(1, round(shown.shape[1] * scale)), max(1, round(shown.shape[0] * scale))
+    scaled = cv2.resize(shown, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return _encoded(scaled, ".jpg", JPEG) if jpeg else _png(scaled)
+
+
 def heatmap(heat: Heat, size: tuple[int, int], colormap: str = "inferno") -> bytes:
     """One finding's map `[h, w]` in 0..1 as an RGBA PNG of (width, height); as opaque as it is hot."""
     level = _levels(heat, size)
@@ -89,11 +119,16 @@ def _levels(heat: Heat, size: tuple[int, int]) -> Image:
 
 
 def _scaled(display_png: bytes, size: tuple[int, int]) -> Image:
-    image = cv2.imdecode(np.frombuffer(display_png, np.uint8), cv2.IMREAD_GRAYSCALE)
-    if image is None:
-        raise CodedError(Code.INTERNAL, "The stored image can't be read.")
+    image = _decoded(display_png, cv2.IMREAD_GRAYSCALE)
     shrinks = size[0] < image.shape[1]
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+
+
+def _decoded(png: bytes, how: int) -> Image:
+    image = cv2.imdecode(np.frombuffer(png, np.uint8), how)
+    if image is None:
+        raise CodedError(Code.INTERNAL, "The stored image can't be read.")
+    return np.asarray(image, np.uint8)
 
 
 def _colours(colormap: str) -> int:
@@ -104,7 +139,11 @@ def _colours(colormap: str) -> int:
 
 
 def _png(image: npt.NDArray[Any]) -> bytes:
-    done, png = cv2.imencode(".png", image, FAST_PNG)
+    return _encoded(image, ".png", FAST_PNG)
+
+
+def _encoded(image: npt.NDArray[Any], suffix: str, how: list[int]) -> bytes:
+    done, file = cv2.imencode(suffix, image, how)
     if not done:
         raise CodedError(Code.INTERNAL, "The picture could not be written.")
-    return bytes(png.tobytes())
+    return bytes(file.tobytes())
