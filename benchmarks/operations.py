@@ -9,6 +9,7 @@ port, no line below CRITICAL). Two platforms in turns; the one with metrics is s
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -82,7 +83,8 @@ def _scrape(platform: Platform, ended: threading.Event) -> None:
 
 def analyze(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
     """Print the throughput of both and the ratio of the pairs."""
-    platform, _ = started(stack, bundle)
+    platform, stores = started(stack, bundle)
+    families = {kind: process.pid for kind, process in platform.processes.items()} | stores
     (folder / "sitecustomize.py").write_text(UNINSTALLED)
     sent = folder / "images"
     sent.mkdir()
@@ -101,17 +103,31 @@ def analyze(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds:
             env={**os.environ, "PYTHONPATH": str(folder)},
         )
 
+    def spent() -> tuple[float, float]:
+        """CPU-ms per image so far: of this process with the commands that it ran, and of the platform."""
+        own = time.process_time() + sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+        return own / images * 1000, sum(family_cpu(families).values()) / images * 1000
+
+    def measured(work: Callable[[], None]) -> tuple[float, float, float]:
+        before, took = spent(), _seconds(work)
+        return (images / took, *(after - then for then, after in zip(before, spent(), strict=True)))
+
     ours()
-    pairs = []
+    rows: dict[Callable[[], None], list[tuple[float, float, float]]] = {ours: [], theirs: []}
     for number in range(rounds):
-        pair = {kind: _seconds(kind) for kind in ((ours, theirs) if number % 2 else (theirs, ours))}
-        pairs.append((images / pair[ours], images / pair[theirs]))
-    print(f"own clients    {statistics.median(pair[0] for pair in pairs):6.2f} studies per second")
-    print(f"thorax analyze {statistics.median(pair[1] for pair in pairs):6.2f} studies per second")
-    shares = sorted(theirs / ours for ours, theirs in pairs)
-    print(
-        f"share {statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f}), {images} images each"
-    )
+        for kind in (ours, theirs) if number % 2 else (theirs, ours):
+            rows[kind].append(measured(kind))
+    for name, found in zip(("own clients", "thorax analyze"), rows.values(), strict=True):
+        rate, own, others = (statistics.median(column) for column in zip(*found, strict=True))
+        print(f"{name:14} {rate:6.2f} studies/s, {own:5.2f} CPU-ms per image, the platform {others:6.1f}")
+    pairs = [*zip(*rows.values(), strict=True)]
+    shares = {
+        "of the studies/s": [theirs[0] / ours[0] for ours, theirs in pairs],
+        "by all CPU time": [sum(ours[1:]) / sum(theirs[1:]) for ours, theirs in pairs],
+    }
+    for name, values in shares.items():
+        told = f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+        print(f"share {name} {told}, {rounds} rounds of {images} images")
 
 
 def restore(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:

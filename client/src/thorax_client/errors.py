@@ -1,10 +1,10 @@
 """What can go wrong, by kind. Problem details (RFC 9457) keep the platform's stable code, sentence and remedy."""
 
+import json
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, Self
-
-import httpx
 
 from thorax_client.models import Failure, Job
 
@@ -30,17 +30,17 @@ class ProblemError(ThoraxError):
         self.document = document
 
     @classmethod
-    def of(cls, answer: httpx.Response) -> Self:
+    def of(cls, status: int, content: bytes) -> Self:
         """From an answer of 400 or more; one of a proxy, without a problem document, has the code `http_STATUS`."""
         try:
-            document = answer.json()
+            document = json.loads(content)
         except ValueError:
             document = None
         if not isinstance(document, dict):
             document = {}
-        code = str(document.get("code") or f"http_{answer.status_code}")
-        detail = str(document.get("detail") or f"The server answered {answer.status_code}.")
-        return cls(answer.status_code, code, detail, str(document.get("remedy") or ""), document)
+        code = str(document.get("code") or f"http_{status}")
+        detail = str(document.get("detail") or f"The server answered {status}.")
+        return cls(status, code, detail, str(document.get("remedy") or ""), document)
 
 
 class JobFailedError(ThoraxError):
@@ -54,9 +54,9 @@ class JobFailedError(ThoraxError):
         self.job, self.code = job, error.code if error else job.state
 
 
-def retry_after_s(answer: httpx.Response) -> float | None:
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """What `Retry-After` asks for, in seconds or as a date (RFC 9110, 10.2.3); None where it asks for nothing."""
-    told = answer.headers.get("Retry-After", "")
+    told = headers.get("Retry-After", "")
     if told.isascii() and told.isdigit():
         return float(told)
     try:

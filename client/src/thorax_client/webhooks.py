@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, ValidationError
-from standardwebhooks import Webhook, WebhookVerificationError
+from pydantic import ValidationError
 
 from thorax_client.errors import ThoraxError
+from thorax_client.models import Answer
 
 
 class NotFromThoraxError(ThoraxError):
     """A request that the platform has not signed with this secret, or more than five minutes ago."""
 
 
-class EndedJob(BaseModel):
+class EndedJob(Answer):
     """A job that has ended; `error_code` of one that failed."""
 
     job_id: UUID
@@ -23,7 +23,7 @@ class EndedJob(BaseModel):
     error_code: str | None
 
 
-class JobEvent(BaseModel):
+class JobEvent(Answer):
     """`type` is `job.succeeded` or `job.failed`. The same event may come again, with the same header `webhook-id`."""
 
     type: str
@@ -36,6 +36,8 @@ def job_event(body: bytes, headers: Mapping[str, str], secret: str) -> JobEvent:
 
     `secret`: `whsec_…`, which an administrator got when the webhook was made.
     """
+    from standardwebhooks import Webhook, WebhookVerificationError  # for nothing where none are received
+
     try:
         Webhook(secret).verify(body, dict(headers), json_parse=False)
         return JobEvent.model_validate_json(body)

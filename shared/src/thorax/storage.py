@@ -51,6 +51,11 @@ class Entry:
     size: int
     stamp: str
 
+    @property
+    def stored(self) -> datetime:
+        """When it was written, by the store's clock."""
+        return datetime.fromisoformat(self.stamp.partition(" ")[0])
+
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:

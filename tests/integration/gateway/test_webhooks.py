@@ -85,6 +85,9 @@ def test_a_test_is_sent_at_once_and_its_answer_told(
             posted = server.posted.get(timeout=PATIENCE_S)
             assert job_event(posted.body, posted.headers, secret).type == "webhook.test"
         problem(admin.post(path.format("other")), Code.NOT_FOUND)
+        platform.sql("update destinations set url = 'gopher://nowhere' where tenant_id = %s", tenant)
+        told = admin.post(path.format("ris")).json()
+        assert (told["delivered"], "by a fault of its own" in told["answer"]) == (False, True)
 
 
 def test_one_trace_leads_from_the_upload_to_the_delivery(

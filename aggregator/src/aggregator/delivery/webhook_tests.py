@@ -16,6 +16,7 @@ from thorax.sealing import Seal
 from thorax.states import TEST_WAITS_S
 
 _NOBODY = UUID(int=0)
+_FAULT = "Thorax could not send it, by a fault of its own. Give the operator the time: the sweeper's log says `duty_failed`."
 _SQL = queries.load(__file__)
 
 
@@ -29,11 +30,13 @@ class WebhookTests:
     def send(self) -> None:
         """Send what was asked for, one after the other."""
         while due := self._execute("test", waits_s=TEST_WAITS_S):
+            delivered, answer = False, _FAULT
             try:
                 delivered, answer = True, self._tell(due)
             except NotDeliveredError as error:
-                delivered, answer = False, error.detail
-            self._execute("tested", id=due.id, delivered=delivered, answer=answer)
+                answer = error.detail
+            finally:
+                self._execute("tested", id=due.id, delivered=delivered, answer=answer)
 
     def _tell(self, due: Row[Any]) -> str:
         secret = credentials(self._seal, due.sealed) or ""

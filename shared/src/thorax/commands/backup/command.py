@@ -68,8 +68,8 @@ def restore(folder: Path, snapshot: str | None) -> None:
     click.echo(f"Restored as platform {done.platform}, as of {found.manifest.as_of.isoformat()}.")
     for instance_id in done.missing:
         click.echo(f"missing: the file of image {instance_id}")
-    for instance_id in done.unknown:
-        click.echo(f"unknown: image {instance_id} came after the dump; it is kept for a week")
+    for instance_id, what in done.unknown:
+        click.echo(f"unknown: image {instance_id} {what}")
     click.echo(
         f"{monotonic() - began:.1f} s. `thorax backup lost` names the jobs acknowledged after the dump."
     )

@@ -1,9 +1,10 @@
 """Making backups, and coming back from them."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 from uuid import UUID
 
@@ -21,14 +22,22 @@ KEEP_UNKNOWN = timedelta(days=7)
 _SQL = queries.load(__file__)
 
 
+class Unknown(StrEnum):
+    """What an image is that the database does not know, as the end of a sentence."""
+
+    ERASED = "was erased before the dump; a sweeper removes its files"
+    UNACKNOWLEDGED = "was stored before the dump, which had no job for it yet; it is kept for a week"
+    LATER = "came after the dump; it is kept for a week"
+
+
 @dataclass(frozen=True)
 class Restored:
     """What a restore found. `missing`: images whose file is not in the store or is another. `unknown`: images in the store
-    that the database does not know, since they came after the dump."""
+    that the database does not know, and what each is."""
 
     platform: UUID
     missing: tuple[UUID, ...]
-    unknown: tuple[UUID, ...]
+    unknown: tuple[tuple[UUID, Unknown], ...]
 
 
 def create(engine: Engine, url: str, blobs: BlobStore, archive: Archive) -> tuple[Snapshot, int]:
@@ -76,7 +85,7 @@ def restore(engine: Engine, url: str, blobs: BlobStore, archive: Archive, snapsh
     with engine.connect() as connection:
         if connection.execute(_SQL["tables"]).scalar_one():
             raise click.ClickException("The database is not empty. Create a new one and restore into that.")
-    there = {entry.key for entry in blobs.entries()}
+    there = {entry.key: entry for entry in blobs.entries()}
     owner = blobs.owner()
     if owner != snapshot.manifest.platform and (owner or there):
         raise click.ClickException("The blob store is not empty, and is not the one that was backed up.")
@@ -88,13 +97,17 @@ def restore(engine: Engine, url: str, blobs: BlobStore, archive: Archive, snapsh
     for blob in snapshot.kept():
         if blob.key not in there:
             blobs.write(blob.key, archive.path(blob.sha256))
+            there[blob.key] = Entry(blob.key, blob.size, blob.stamp)
     schema.create_roles(url)
     dumps.restore(url, snapshot.dump)
     with engine.begin() as connection:
         own = owner or connection.execute(_SQL["rename"]).scalar_one()
         originals = {row.id: row.sha256 for row in connection.execute(_SQL["originals"])}
+        erased = set(connection.execute(_SQL["erased"]).scalars())
     blobs.belong_to(own)
-    return Restored(own, tuple(_missing(blobs, originals)), tuple(_unknown(blobs, originals)))
+    as_of, strangers = snapshot.manifest.as_of, _unknown(there.values(), originals)
+    unknown = tuple((image, _what(image, stored, erased, as_of)) for image, stored in strangers)
+    return Restored(own, tuple(_missing(blobs, originals)), unknown)
 
 
 def _missing(blobs: BlobStore, originals: dict[UUID, str]) -> Iterator[UUID]:
@@ -110,11 +123,18 @@ def _missing(blobs: BlobStore, originals: dict[UUID, str]) -> Iterator[UUID]:
             yield instance_id
 
 
-def _unknown(blobs: BlobStore, originals: dict[UUID, str]) -> Iterator[UUID]:
-    for entry in blobs.entries():
+def _unknown(there: Iterable[Entry], originals: Container[UUID]) -> Iterator[tuple[UUID, datetime]]:
+    """Images without a row, and when each was stored."""
+    for entry in there:
         _, instance_id, name = entry.key.split("/")
         if name == ORIGINAL and UUID(instance_id) not in originals:
-            yield UUID(instance_id)
+            yield UUID(instance_id), entry.stored
+
+
+def _what(image: UUID, stored: datetime, erased: Container[UUID], as_of: datetime) -> Unknown:
+    if image in erased:
+        return Unknown.ERASED
+    return Unknown.UNACKNOWLEDGED if stored < as_of else Unknown.LATER
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ update platform set id = gen_random_uuid() returning id
 -- All images and the digests of their files.
 select id, sha256 from instances
 
+-- erased --
+-- Images whose rows are erased, and whose files may not be yet.
+select instance_id from blobs_pending_deletion
+
 -- jobs --
 -- Which of these jobs exist.
 select id from jobs where id = any(:ids)
