@@ -1,20 +1,21 @@
 """What operators ask, on a platform with durable stores and graphs that cost next to nothing, so that the rest is seen.
 
-`python benchmarks/operations.py telemetry`: CPU-ms per study with metrics and logs, and without (counters that do nothing, no
-port, no line below CRITICAL). Two platforms in turns; the one with metrics is scraped each second.
+`python benchmarks/operations.py telemetry --images 48 --rounds 24`: CPU-ms per study with metrics and logs, and without (counters that
+do nothing, no line below CRITICAL). Two platforms in turns; the one with metrics is scraped as often as by the
+shipped Prometheus.
 `python benchmarks/operations.py analyze`: studies per second by `thorax analyze` and by the benchmarks' own clients, in turns;
 `--bundle models/default`: by networks that cost what they do.
 `python benchmarks/operations.py restore`: seconds for `thorax backup create`, `verify` and `restore` of so many studies.
 """
 
 import argparse
+import math
 import os
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -35,6 +36,7 @@ from tests.factories.platform import Platform
 from thorax.bundle import Bundle, load_bundle
 
 BACKBONES = 3
+SCRAPED_S = 15  # as ops/prometheus.yml says
 # Read by each Python process that has its folder on PYTHONPATH, before anything else.
 UNCOUNTED = """import prometheus_client.metrics as m
 m.MetricWrapperBase.labels = lambda self, *values, **names: self
@@ -52,33 +54,41 @@ def clients(platform: Platform) -> list[Client]:
 
 
 def telemetry(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
-    """Print both costs and the ratio of the pairs."""
+    """Print both costs, and the median ratio of the pairs with its 95 % interval."""
     (folder / "sitecustomize.py").write_text(UNCOUNTED)
     off = {"THORAX_LOG_LEVEL": "CRITICAL", "PYTHONPATH": str(folder)}
     platforms = {"on": started(stack, bundle), "off": started(stack, bundle, settings=off)}
-    ended = threading.Event()
-    stack.callback(ended.set)
-    threading.Thread(target=_scrape, args=(platforms["on"][0], ended)).start()
     spent: dict[str, list[float]] = {"on": [], "off": []}
+    scraped = -math.inf
     for number in range(rounds + 1):
         for name in ("on", "off") if number % 2 else ("off", "on"):
             platform, stores = platforms[name]
             families = {kind: process.pid for kind, process in platform.processes.items()} | stores
             before = sum(family_cpu(families).values())
             load(clients(platform), images)
+            if name == "on" and time.monotonic() > scraped + SCRAPED_S:
+                scraped = time.monotonic()
+                for process in platform.processes:
+                    platform.scrape(process)
             if number:  # the first ones are slower
                 spent[name].append((sum(family_cpu(families).values()) - before) / images * 1000)
-    ratios = [on / off for on, off in zip(*spent.values(), strict=True)]
+    ratios = sorted(on / off for on, off in zip(*spent.values(), strict=True))
     for name, values in spent.items():
         print(f"{name:4} {statistics.median(values):6.1f} CPU-ms per study")
-    low, middle, high = statistics.quantiles(ratios, n=4)
-    print(f"on / off {middle:.3f} (quartiles {low:.3f} to {high:.3f}) in {rounds} pairs of {images} studies")
+    least = _rank(rounds)
+    print(
+        f"on / off {statistics.median(ratios):.3f} (95 % of the median {ratios[least]:.3f} to {ratios[-1 - least]:.3f})"
+    )
+    print(f"{rounds} pairs of {images} studies; load {os.getloadavg()[0]:.0f}")
 
 
-def _scrape(platform: Platform, ended: threading.Event) -> None:
-    while not ended.wait(1):
-        for name in platform.processes:
-            platform.scrape(name)
+def _rank(pairs: int) -> int:
+    """Which of the sorted values bounds the median's 95 % interval (order statistics: signs are binomial)."""
+    below, rank = math.comb(pairs, 0), 0
+    while below + math.comb(pairs, rank + 1) <= 0.025 * 2**pairs:
+        rank += 1
+        below += math.comb(pairs, rank)
+    return rank
 
 
 def analyze(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:

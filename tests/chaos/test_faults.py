@@ -144,7 +144,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Scen
     with ExitStack() as running:
         postgres = running.enter_context(Postgres(folder / "postgres", fast=True))
         valkey = running.enter_context(Valkey(folder / "valkey", persistent=False))
-        platform = running.enter_context(_platform(folder, disk, postgres, valkey))
+        pager = running.enter_context(receiver(authority.issue("pager")))
+        platform = running.enter_context(_platform(folder, disk, postgres, valkey, pager.url))
         scene = Scene(folder, platform, postgres, valkey)
         _age(platform)
         jobs = [scene.job(*range(10 * n, 10 * n + 10)) for n in range(LOOKED_AT)]
@@ -152,14 +153,14 @@ def scene(tmp_path_factory: pytest.TempPathFactory, disk: Path) -> Iterator[Scen
         broken = [post(scene.client, *cut[10 * n : 10 * n + 10]).headers["location"] for n in range(REFUSED)]
         assert {finished(scene.client, job)["state"] for job in jobs} == {"succeeded"}
         assert {finished(scene.client, job)["state"] for job in broken} == {"failed"}
-        scene.pager = running.enter_context(receiver(authority.issue("pager")))
+        scene.pager = pager
         port = running.enter_context(alertmanager(folder, scene.pager.url, authority.certificate))
         scene.asked = running.enter_context(prometheus(folder, platform.metrics, alertmanager=port))
         until(lambda: scene._get("query", query="up").get("result"))
         yield scene
 
 
-def _platform(folder: Path, disk: Path, postgres: Postgres, valkey: Valkey) -> Platform:
+def _platform(folder: Path, disk: Path, postgres: Postgres, valkey: Valkey, door: str) -> Platform:
     points = [finding_points(0.04, 0.2, prevalence=0.1)] * 5
     scale = MapScale(unit="logit", full=(1, 1, 1, 1, 1), cuts=(0.5, 0.5, 0.5, 0.5, 0.5))
     bundle = make_bundle(folder / "models" / "tiny", 2, format=2, operating_points=points, maps=scale)
@@ -174,6 +175,7 @@ def _platform(folder: Path, disk: Path, postgres: Postgres, valkey: Valkey) -> P
         "THORAX_DELIVERY_SECRET_FILE": str(secret),
         "THORAX_DICOM_TLS_FOLDER": str(folder / "tls"),
         "THORAX_AUTH_SECRET_FILE": str(secret),
+        "THORAX_PUBLIC_URL": door,
         "THORAX_AUTH_PORT": str(free_port()),
     }
     return Platform(
@@ -293,7 +295,9 @@ def test_no_worker_is_left_and_then_none_for_a_network(scene: Scene) -> None:
 
 def test_the_key_is_old_and_a_certificate_ends(scene: Scene) -> None:
     scene.fires("SigningKeyOld")
-    scene.fires("CertificateEnds", job="sweeper", certificate="pacs.ca.pem")
+    door = scene.pager.url.removeprefix("https://")
+    for certificate in ("pacs.ca.pem", door):
+        scene.fires("CertificateEnds", job="sweeper", certificate=certificate)
 
 
 def test_the_images_are_others_than_the_card_expects(scene: Scene) -> None:

@@ -27,4 +27,9 @@ class AggregatorSettings(LedgerSettings):
         description="authorities of DICOM destinations that speak TLS, and our certificates for them",
     )
     private_webhooks: PrivateWebhooks = ()
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https://[^/\s]+/?)?$",
+        description="https://host of the public door, whose certificate is watched",
+    )
     keep_steps_h: float = Field(default=72, gt=0, description="how long the steps of ended jobs are kept")

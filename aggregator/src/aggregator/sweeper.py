@@ -3,7 +3,7 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ from aggregator.ledger_metrics import LedgerMetrics
 from aggregator.notices import Notices
 from aggregator.recovery import Recovery
 from aggregator.retention import Retention
-from thorax.certificates import Certificates, of_folder
+from thorax.certificates import Certificates, OfDoor, of_folder
 from thorax.leaving import leave
 from thorax.sealing import delivery_seal
 from thorax.settings import load
@@ -109,8 +109,14 @@ def main() -> None:
     hints = Hints(process.app)
     REGISTRY.register(LedgerMetrics(process.engine, blobs, hints))
     REGISTRY.register(Drift(process.engine))
+    watched: list[Callable[[], Mapping[str, float]]] = []
     if folder := settings.dicom_tls_folder:
-        REGISTRY.register(Certificates(lambda: of_folder(folder)))
+        watched.append(lambda: of_folder(folder))
+    if settings.public_url:
+        watched.append(OfDoor(settings.public_url))
+    REGISTRY.register(
+        Certificates(lambda: {name: until for read in watched for name, until in read().items()})
+    )
     recovery = Recovery(settings, process.engine, hints)
     housekeeping = Housekeeping(settings, process.engine, blobs)
     seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None

@@ -30,6 +30,7 @@ OF_THE_PLACE = {
     "THORAX_GRACE_S",  # a laptop's Ctrl-C should be quick
     "THORAX_DICOM_SPOOL",
     "THORAX_PAGE",  # in the gateway's image
+    "THORAX_PUBLIC_URL",  # a laptop has no door
 }
 
 Told = dict[str, set[str]]
