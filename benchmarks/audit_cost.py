@@ -58,7 +58,17 @@ def upload(tenant: UUID) -> dict[str, Any]:
     image = {"id": uuid4(), "position": 0, "file_name": "x.png", "media_type": "image/png", "size_bytes": 1}
     images = orjson.dumps([{**image, "sha256": "", "forced": False}]).decode()
     known = {"tenant_id": tenant, "study_id": study, "job_id": study, "images": images, "owner": "ada"}
-    names = ("quota", "study_instance_uid", "capability", "hours", "callback_url", "traceparent")
+    names = (
+        "quota",
+        "study_instance_uid",
+        "capability",
+        "hours",
+        "callback_url",
+        "traceparent",
+        "key",
+        "fingerprint",
+        "answer",
+    )
     return known | dict.fromkeys(names) | {"title": "", "priority": 1, "full": False}
 
 
