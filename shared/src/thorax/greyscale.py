@@ -53,7 +53,7 @@ def luts(items: Any) -> Iterator[Lut]:
         if len(descriptor) != 3 or data is None:
             continue
         entries = _entries(data, descriptor[0] & 0xFFFF or 65536)
-        if len(entries) >= 2 and np.ptp(entries):
+        if len(entries) >= max(2, descriptor[0] & 0xFFFF) and np.ptp(entries):
             yield Lut(descriptor[1], entries)
 
 

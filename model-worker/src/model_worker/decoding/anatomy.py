@@ -5,6 +5,7 @@ A missing value, and a word that no list names, is accepted: a chest must not be
 
 import re
 from typing import TYPE_CHECKING, Any
+from unicodedata import combining, normalize
 
 from thorax.errors import Code, CodedError
 from thorax.pacs import OWN_MANUFACTURER
@@ -26,9 +27,19 @@ NO_CHEST = frozenset(
     HUMERUS ELBOW FOREARM RADIUS ULNA WRIST HAND FINGER THUMB SHOULDER SCAPULA LEG THIGH FEMUR KNEE PATELLA
     LOWERLEG TIBIA FIBULA TIBFIB ANKLE FOOT FEET CALCANEUS HEEL TOE BREAST BLADDER KIDNEY LIVER UTERUS PROSTATE
     LOWERLIMB UPPERLIMB LOWEREXTREMITY UPPEREXTREMITY CERVICALSPINE LUMBARSPINE SIJOINT KUB URINARY
-    UPEXM LOWEXM LWS HWS BECKEN SCHAEDEL KNIE FUSS GENOU PIED BASSIN RODILLA MANO TOBILLO CRANEO""".split()  # noqa: SIM905
+    UPEXM LOWEXM LWS HWS BECKEN SCHAEDEL SCHADEL KNIE FUSS HUEFTE HUFTE SCHULTER ELLENBOGEN ELLBOGEN HANDGELENK UNTERARM OBERARM
+    SPRUNGGELENK OSG UNTERSCHENKEL OBERSCHENKEL ZEHE DAUMEN KOPF HALS KIEFER
+    GENOU PIED BASSIN HANCHE EPAULE MAIN POIGNET CHEVILLE COUDE CRANE JAMBE CUISSE BRAS AVANTBRAS DOIGT ORTEIL MACHOIRE LOMBAIRE
+    RODILLA MANO TOBILLO CRANEO CADERA HOMBRO CODO MUNECA PIE PIERNA MUSLO ANTEBRAZO BRAZO DEDO CUELLO CABEZA
+    GINOCCHIO PIEDE BACINO SPALLA POLSO CAVIGLIA GOMITO ANCA CRANIO GAMBA COSCIA BRACCIO AVAMBRACCIO DITO LOMBARE ADDOME
+    JOELHO OMBRO PUNHO TORNOZELO COTOVELO QUADRIL MAO PERNA COXA BRACO ANTEBRACO ABDOME
+    VOET ENKEL HEUP SCHOUDER POLS ELLEBOOG BEKKEN SCHEDEL ONDERARM BOVENARM ONDERBEEN BOVENBEEN VINGER TEEN DUIM BUIK
+    FOT FOD KNE KNA HOFTE HOFT SKULDER ALBUE ARMBAGE HANDLEDD ANKEL BUK""".split()  # noqa: SIM905
 )
-_CHEST = re.compile("CHEST|THORA|TORAX|LUNG|RIB|STERN|CLAVIC|HEART|MEDIASTIN|PULM|TSPINE|BODY")
+_CHEST = re.compile(
+    "CHEST|THORA|TORA[XC]|POITRINE|PECHO|BRUSTKORB|BORSTKAS|LUNG|POUMON|POLMON|RIB|STERN|CLAVIC|HEART|MEDIASTIN|PULM|TSPINE|BODY"
+)
+_SIDE = re.compile("^(LEFT|RIGHT|LT|RT)(?=.)")
 
 # Anatomic regions that are not the chest: PS3.16 CID 4009 and 4, in SNOMED CT and SNOMED RT.
 _NO_CHEST_CODES = {
@@ -92,13 +103,13 @@ def refuse_other_objects(ds: "Dataset", attributes: "DicomAttributes") -> None:
 def refuse_other_parts(ds: "Dataset") -> None:
     """Raise NOT_A_CHEST where Body Part Examined or, unless that names the chest, the anatomic region is another."""
     said = str(ds.get("BodyPartExamined") or "").upper()
-    if _names_chest(said):
+    if names_chest(said):
         return
     if part := _PART_OF_CODE.get(said.strip("\0 ")) or _other_part(said):
         raise _refusal(f"Body Part Examined (0018,0015) is {part.upper()}")
     for item in ds.get("AnatomicRegionSequence") or []:
         meaning = str(item.get("CodeMeaning") or "").upper()
-        part = _PART_OF_CODE.get(code_of(item)) or ("" if _names_chest(meaning) else _other_part(meaning))
+        part = _PART_OF_CODE.get(code_of(item)) or ("" if names_chest(meaning) else _other_part(meaning))
         if part:
             raise _refusal(f"Anatomic Region Sequence (0008,2218) names {part.lower()}")
 
@@ -109,17 +120,25 @@ def code_of(item: "Dataset") -> str:
     return next((str(value).strip("\0 ") for value in values if value), "")
 
 
-def _names_chest(said: str) -> bool:
-    return bool(_CHEST.search("".join(re.findall("[A-Z]+", said))))
+def names_chest(said: object) -> bool:
+    """Whether a text names the chest, or what lies in it."""
+    return bool(_CHEST.search("".join(capitals(said))))
 
 
 def _other_part(said: str) -> str:
     """The body part that words in capitals name, or nothing."""
-    words: list[str] = re.findall("[A-Z]+", said)
+    words = capitals(said)
     for word in ("".join(words), *words):
-        if word in NO_CHEST or word.removesuffix("S") in NO_CHEST:
-            return word
+        part = _SIDE.sub("", word)
+        if part in NO_CHEST or part.removesuffix("S") in NO_CHEST:
+            return part
     return ""
+
+
+def capitals(text: object) -> list[str]:
+    """A text's words: letters only, in capitals without accents."""
+    bare = "".join(c for c in normalize("NFKD", str(text or "").upper()) if not combining(c))
+    return re.findall(r"[^\W\d_]+", normalize("NFC", bare))
 
 
 def _values(value: Any) -> list[Any]:

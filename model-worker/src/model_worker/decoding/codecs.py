@@ -19,6 +19,7 @@ from thorax.image_warnings import WarningCode
 Words = NDArray[Any]  # uint8 or uint16
 JPEG_SOI, JPEG_EOI, J2K_EOC = b"\xff\xd8", b"\xff\xd9", b"\xff\xd9"
 J2K_STARTS = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")  # a codestream; a JP2 file, against PS3.5 A.4.4
+FOLLOWING = bytes(range(1, 250)) * 4
 LOSSLESS, LS = 0xC3, 0xF7  # JPEG's start-of-frame markers of process 14, and of JPEG-LS
 
 Decoder = Callable[[bytes, Header, Notes], Words | None]
@@ -79,14 +80,20 @@ def _jpeg_ls(frame: bytes, header: Header, notes: Notes) -> Words | None:
 
 def _jpeg_8(frame: bytes, header: Header, notes: Notes) -> Words | None:
     """Baseline, extended and progressive JPEG of 8 bits."""
-    ended = frame.rstrip(b"\0").endswith(JPEG_EOI)
-    words = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_UNCHANGED)
-    if ended:
-        return words
-    if words is None or np.ptp(words[-16:]) == 0:  # libjpeg fills up what is missing with one grey
+    if frame.rstrip(b"\0").endswith(JPEG_EOI):
+        return _by_libjpeg(frame)
+    words = _by_libjpeg(frame + JPEG_EOI)
+    # What follows a whole picture is passed over; what follows a truncated one is decoded to some part of it.
+    followed = _by_libjpeg(frame + FOLLOWING + JPEG_EOI)
+    if words is None or followed is None or not np.array_equal(words, followed):
         raise unreadable("The JPEG frame is truncated.")
     notes.warn(WarningCode.RESCUED, "The JPEG frame's end is missing.")
-    return np.asarray(words)
+    return words
+
+
+def _by_libjpeg(frame: bytes) -> Words | None:
+    words: Words | None = cv2.imdecode(np.frombuffer(frame, np.uint8), cv2.IMREAD_UNCHANGED)
+    return words
 
 
 def _jpeg_deep(frame: bytes, header: Header, notes: Notes) -> Words | None:

@@ -5,7 +5,7 @@ the frame is believed, as decoders believe it anyway.
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 import numpy as np
@@ -27,10 +27,14 @@ from model_worker.decoding.rle import refuse_other_size
 from thorax.image_headers import Header, unreadable
 from thorax.image_warnings import WarningCode
 
+ENCAPSULATED_UNCOMPRESSED = UID("1.2.840.10008.1.2.1.98")  # PS3.5, A.4.11
 HTJ2K = frozenset({UID(f"1.2.840.10008.1.2.4.{n}") for n in (201, 202, 203)})
 FRAMES = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, *HTJ2K}
 MOST_SURPLUS = (
     1.1  # padding; of more, the header tells another size than the picture has, and a part would be shown
+)
+FAR_FEWER = (
+    0.8  # with the wrong sign, 2,220 chests and their negatives have 1.6 times as many cliffs at least
 )
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 
@@ -51,7 +55,8 @@ def decode_words(ds: FileDataset, notes: Notes) -> tuple[Words, Layout]:
     """
     frame = _frame(ds, notes)
     if frame is None:
-        return _native(ds), Layout(ds.BitsStored, ds.HighBit, bool(ds.PixelRepresentation))
+        native = _native(ds)
+        return native, _native_layout(ds, native, notes)
     header, name, decode = codec_of(frame)
     _check(ds, header)
     if header.components > 1:
@@ -75,6 +80,9 @@ def _frame(ds: FileDataset, notes: Notes) -> bytes | None:
         if syntax == RLELossless:
             return None
         frame = _joined(data)
+        if syntax == ENCAPSULATED_UNCOMPRESSED:
+            ds.PixelData, ds.file_meta.TransferSyntaxUID = frame, ExplicitVRLittleEndian
+            return None
     elif data.startswith((JPEG_SOI, *J2K_STARTS)) and syntax.is_compressed:
         frame = data
         notes.warn(WarningCode.RESCUED, "The compressed frame is not encapsulated.")
@@ -84,9 +92,10 @@ def _frame(ds: FileDataset, notes: Notes) -> bytes | None:
             notes.warn(WarningCode.HEADER, "The pixel data is not compressed as claimed.")
         return None
     if syntax not in FRAMES:
-        if syntax.is_encapsulated:
+        if not syntax.is_encapsulated:
+            notes.warn(WarningCode.HEADER, "The pixel data is compressed, unlike claimed.")
+        elif not frame.startswith((JPEG_SOI, *J2K_STARTS)):
             raise unreadable(f"The transfer syntax {syntax.name} is not supported.")
-        notes.warn(WarningCode.HEADER, "The pixel data is compressed, unlike claimed.")
     return frame
 
 
@@ -125,21 +134,48 @@ def _layout(ds: FileDataset, header: Header, words: Words, notes: Notes) -> Layo
 
     Words that were masked to Bits Stored before they were compressed carry their sign there.
     """
-    mask = 2**header.bits - 1
-    fits = ds.BitsStored < header.bits and int((words & mask).max()) < 2**ds.BitsStored
-    bits = ds.BitsStored if fits else header.bits
-    layout = Layout(bits, bits - 1, bool(ds.PixelRepresentation))
-    if header.signed is None or header.signed == layout.signed:
+    stored = min(ds.BitsStored, header.bits)
+    said = Layout(header.bits, header.bits - 1, bool(ds.PixelRepresentation))
+    layout = smoothest(words, Layout(stored, stored - 1, said.signed), said)
+    if header.signed is None:
+        return _believed_sign(words, layout, notes)
+    if header.signed == layout.signed:
         return layout
     # The header and the JPEG 2000 codestream contradict each other: the wrong one makes cliffs where numbers wrap.
     other = Layout(header.bits, header.bits - 1, header.signed)
     notes.warn(WarningCode.HEADER, "Pixel Representation (0028,0103) and the codestream's sign contradict.")
-    return min(layout, other, key=lambda candidate: _cliffs(words, candidate))
+    return smoothest(words, layout, other)
+
+
+def _native_layout(ds: FileDataset, words: Words, notes: Notes) -> Layout:
+    """The header's, unless the words hold more bits than Bits Stored, or another sign, and are smoother so."""
+    said = Layout(ds.BitsStored, ds.HighBit, bool(ds.PixelRepresentation))
+    if words.ndim == 3 or said.high_bit >= said.bits:
+        return said
+    allocated = words.itemsize * 8
+    layout = smoothest(words, said, Layout(allocated, allocated - 1, said.signed))
+    if layout != said:
+        notes.warn(WarningCode.HEADER, "Bits Stored (0028,0101) is less than the pixels' bits.")
+    return _believed_sign(words, layout, notes)
+
+
+def _believed_sign(words: Words, layout: Layout, notes: Notes) -> Layout:
+    """The layout, or one of the other sign if that has far fewer cliffs."""
+    other = replace(layout, signed=not layout.signed)
+    if _cliffs(words, other) >= FAR_FEWER * _cliffs(words, layout):
+        return layout
+    notes.warn(WarningCode.HEADER, "Pixel Representation (0028,0103) and the pixels' sign contradict.")
+    return other
+
+
+def smoothest(words: Words, *layouts: Layout) -> Layout:
+    """The first layout that makes the fewest cliffs: bits that are cut off, or an overlay's that are not, make some."""
+    return min(layouts, key=lambda layout: _cliffs(words, layout))
 
 
 def _cliffs(words: Words, layout: Layout) -> float:
     """The mean step between neighbours in a row."""
-    values = (words[:: max(1, len(words) // 256)].astype(np.int32)) & (2**layout.bits - 1)
+    values = (words[:: max(1, len(words) // 64)].astype(np.int32)) & (2**layout.bits - 1)
     if layout.signed:
         values = np.where(values >> (layout.bits - 1), values - 2**layout.bits, values)
     return float(np.abs(np.diff(values, axis=1)).mean())

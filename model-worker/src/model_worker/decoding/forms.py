@@ -81,7 +81,7 @@ def make_forms(data: bytes) -> Made:
     pixels, undecodable = None, None
     plain = syntax == ExplicitVRLittleEndian and not _is_encapsulated(ds, syntax)
     try:
-        pixels = _pixels(ds, syntax) if "PixelData" in ds else None
+        pixels = _pixels(ds, syntax) if ds.get("PixelData") else None
     except CodedError as error:
         undecodable = error.code
     explicit: list[bytes] = []

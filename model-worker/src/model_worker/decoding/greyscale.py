@@ -28,7 +28,7 @@ def grey_table(ds: Dataset, words: NDArray[Any], layout: Layout, notes: Notes) -
     `words` is the image, uint8 or uint16; a sample of it decides the range where no usable window is given.
     """
     stored = stored_values(layout, words.dtype.itemsize * 8)
-    padding = _padding(ds, stored)
+    padding = _padding(ds, stored, signed=layout.signed)
     values = modality(ds, stored, notes)
     sample = words.reshape(-1)[:: max(1, words.size // SAMPLE)]
     sample = sample[~padding[sample]]
@@ -106,12 +106,18 @@ def is_inverted(ds: Dataset, notes: Notes) -> bool:
     return inverts
 
 
-def _padding(ds: Dataset, stored: Floats) -> NDArray[np.bool_]:
-    """Which words mean "no pixel here" (C.7.5.1.1.2; compared before any LUT)."""
+def _padding(ds: Dataset, stored: Floats, *, signed: bool) -> NDArray[np.bool_]:
+    """Which words mean "no pixel here" (C.7.5.1.1.2; compared before any LUT).
+
+    Some write a negative value as US, and some one that needs more than Bits Stored: then the whole word is compared.
+    """
     first, limit = ds.get("PixelPaddingValue"), ds.get("PixelPaddingRangeLimit")
     if not isinstance(first, int):
         return np.zeros(stored.shape, np.bool_)
-    low, high = sorted((first, limit if isinstance(limit, int) else first))
+    ends = (first, limit if isinstance(limit, int) else first)
+    low, high = sorted(end - 65536 if signed and end >= 32768 else end for end in ends)
+    if low == high and not stored.min() <= low <= stored.max():
+        return np.asarray(np.arange(len(stored)) == low & 0xFFFF)
     return (stored >= low) & (stored <= high)
 
 

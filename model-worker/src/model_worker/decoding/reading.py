@@ -53,15 +53,17 @@ def read(data: bytes, notes: Notes) -> FileDataset:
         raise unreadable("The file is not a DICOM data set.")
     if not getattr(ds, "file_meta", None):
         ds.file_meta = FileMetaDataset()
-    if not ds.file_meta.get("TransferSyntaxUID"):
+    if not UID(str(ds.file_meta.get("TransferSyntaxUID") or "")).is_transfer_syntax:
         ds.file_meta.TransferSyntaxUID = _encoding(ds)
-        notes.warn(WarningCode.RESCUED, "Transfer Syntax UID (0002,0010) is missing; it was guessed.")
+        notes.warn(
+            WarningCode.RESCUED, "Transfer Syntax UID (0002,0010) is missing or unknown; it was guessed."
+        )
     return ds
 
 
 def refuse_unusable(ds: FileDataset) -> None:
     """Raise UNREADABLE_IMAGE for what can't be decoded to one picture for presentation."""
-    if "PixelData" not in ds:
+    if not ds.get("PixelData"):
         raise unreadable("The DICOM file has no pixel data.")
     if number(ds, "NumberOfFrames", 1) > 1:
         raise unreadable("The DICOM file has several frames. Send radiographs of one frame.")

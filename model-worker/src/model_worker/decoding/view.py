@@ -7,7 +7,7 @@ the modality's own description. A word that no list names says nothing, since a 
 import re
 from typing import TYPE_CHECKING
 
-from model_worker.decoding.anatomy import code_of
+from model_worker.decoding.anatomy import capitals, code_of, names_chest
 from thorax.errors import Code, CodedError
 
 if TYPE_CHECKING:
@@ -27,16 +27,19 @@ _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes.
 # View Position (PS3.3 C.8.1.1, C.8.11.5) and what is written there instead. A decubitus view is frontal.
 # The words are what "lateral view" (SNOMED CT 399067008) is called in ordinary use; nobody publishes a list of them.
 _LATERAL_WORDS = {
-    "English, Latin": "(L|R|LEFT|RIGHT)?(LATERO|TRANS)?LAT(ERAL(E|ES|IS)?)?(L|R|LEFT|RIGHT)?|[XH]LAT",
+    "English, Latin": "(CHEST|THORAX|TORAX|LUNG)?(L|R|LT|RT|LEFT|RIGHT)?(LATERO|TRANS)?LAT(ERAL(E|ES|IS)?)?(LL?|RL?|LEFT|RIGHT)?"
+    "|[XH]LAT",
     "German": "SEITL(ICHE?)?|SEITENBILD|SEITAUFNAHME|SEITENAUFNAHME",
     "French, Italian": "PROFIL[EO]?",
     "Spanish, Portuguese": "PERFIL",
     "Dutch": "ZIJDELINGSE?|ZIJAANZICHT",
     "Danish, Norwegian, Swedish": "SIDEBILLEDE|SIDEBILDE|SIDOBILD",
+    "Russian": "БОКОВ.*",
+    "Chinese, Japanese, Korean": ".*([侧側][位面]|측면).*",
 }
 _LATERAL = re.compile("|".join(_LATERAL_WORDS.values()))
 _LATERAL_TERMS = frozenset(
-    {"LL", "RL", "XTL", "XTLAT", "SIDE"}
+    {"LL", "RL", "XTL", "XTLAT", "XTABLE", "CROSSTABLE", "SIDE"}
 )  # of View Position: in a description SIDE says little
 _FRONTAL = frozenset(
     [
@@ -52,6 +55,8 @@ _FRONTAL = frozenset(
         "RLD",
     ]
 )
+_FRONTAL_PART = re.compile("正|ПРЯМ|정면")  # these languages write words together, and inflect them
+_LATEROLATERAL = frozenset({"LL", "RL"})  # of the chest, as Italian descriptions say it
 _OBLIQUE = frozenset(["OBLIQUE", "OBL", "RAO", "LAO", "RPO", "LPO", "RLO", "LLO"])
 _DESCRIPTIONS = {
     "AcquisitionDeviceProcessingDescription": "Acquisition Device Processing Description (0018,1400)",
@@ -68,7 +73,7 @@ def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
     if view:
         raise _refusal(f"View Code Sequence (0054,0220) names this view: {view}")
     position = _words(ds.get("ViewPosition"))
-    if _FRONTAL & position:
+    if _is_frontal(position):
         return
     if _LATERAL_TERMS & position or _is_lateral(position):
         raise _refusal("View Position (0018,5101) names a lateral view")
@@ -81,7 +86,8 @@ def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
         return
     for keyword, name in _DESCRIPTIONS.items():
         words = _words(ds.get(keyword))
-        if _is_lateral(words) and not _FRONTAL & words:
+        lateral = _is_lateral(words) or (_LATEROLATERAL & words and names_chest(ds.get(keyword)))
+        if lateral and not _is_frontal(words):
             raise _refusal(f"{name} names a lateral view")
 
 
@@ -104,15 +110,18 @@ def _coded_view(ds: "Dataset") -> str | None:
         if view := _VIEW_OF_CODE.get(code_of(item)):
             return view
         meaning = _words(item.get("CodeMeaning"))
-        if _FRONTAL & meaning:
+        if _is_frontal(meaning):
             return "frontal"
         return "lateral" if _is_lateral(meaning) else None
     return None
 
 
 def _words(value: object) -> set[str]:
-    """A text's words in capitals: letters only."""
-    return set(re.findall("[A-Z]+", str(value or "").upper()))
+    return set(capitals(value))
+
+
+def _is_frontal(words: set[str]) -> bool:
+    return bool(_FRONTAL & words) or any(map(_FRONTAL_PART.search, words))
 
 
 def _is_lateral(words: set[str]) -> bool:

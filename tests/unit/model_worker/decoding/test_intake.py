@@ -13,6 +13,7 @@ import pytest
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
+    UID,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -127,6 +128,11 @@ def coded(value: str, scheme: str = "SCT") -> list[Dataset]:
         {"PatientOrientation": ["PL", "F"]},
         {"AcquisitionDeviceProcessingDescription": "CHEST,LATERAL"},  # where Fuji says it
         {"SeriesDescription": "Chest Lat"},
+        {"SeriesDescription": "RX Torace LL"},
+        *(
+            {"SeriesDescription": said, "SpecificCharacterSet": "ISO_IR 192"}
+            for said in ("Боковая", "胸部侧位", "側面", "측면")
+        ),
     ],
 )
 def test_lateral_views_are_refused_by_any_of_their_attributes(elements: dict[str, Any]) -> None:
@@ -150,6 +156,10 @@ def test_lateral_views_are_refused_by_any_of_their_attributes(elements: dict[str
         {"ViewPosition": "PA", "SeriesDescription": "Chest lateral"},
         {"SeriesDescription": "Chest PA and lateral"},
         {"SeriesDescription": "bilateral shoulders"},
+        {"SeriesDescription": "胸部正侧位", "SpecificCharacterSet": "ISO_IR 192"},
+        {"SeriesDescription": "Torace AP + LL"},
+        {"SeriesDescription": "LL and UL, both sides"},
+        {"BodyPartExamined": "TÓRAX Y ABDOMEN", "SpecificCharacterSet": "ISO_IR 192"},
         {"SeriesDescription": "Chest, both sides, left side up"},
         {"ViewPosition": "PA", "SeriesDescription": "Thorax seitlich"},
         {"ViewPosition": "INSIDE"},
@@ -498,19 +508,37 @@ def test_a_jpeg_ls_without_its_end_is_rescued_a_cut_one_is_not() -> None:
     "position",
     [
         *("LATERALES", "PERFIL", "TRANSLATERAL", "Latéral / LATERALIS", "SIDE", "SIDE VIEW", "ZIJDELINGS"),
+        *("L LATERAL", "LATLL", "CHESTLAT", "XTABLE"),
         *("SEITLICH", "Thorax seitl.", "PROFIL", "DE PROFIL G", "PROFILO", "SIDEBILDE"),
     ],
 )
 def test_a_lateral_view_in_other_words(position: str) -> None:
     with pytest.raises(CodedError) as caught:
-        decode_dicom(file_of(ViewPosition=position))
+        decode_dicom(file_of(ViewPosition=position, SpecificCharacterSet="ISO_IR 192"))
     assert caught.value.code is Code.NOT_FRONTAL
 
 
-@pytest.mark.parametrize("part", ["UP_EXM", "LOW_EXM", "LWS", "GENOU", "KNIE LINKS"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(
+            "UP_EXM",
+            "LOW_EXM",
+            "LWS",
+            "GENOU",
+            "KNIE LINKS",
+            "LEFTKNEE",
+            "RTKNEE",
+            "HÜFTE",
+            "Schädel",
+            "Épaule",
+        ),
+        *("MUÑECA", "GINOCCHIO", "JOELHO", "VOET", "ARMBÅGE", "COLUMNA LUMBAR"),
+    ],
+)
 def test_another_body_part_in_other_words(part: str) -> None:
     with pytest.raises(CodedError) as caught:
-        decode_dicom(file_of(BodyPartExamined=part))
+        decode_dicom(file_of(BodyPartExamined=part, SpecificCharacterSet="ISO_IR 192"))
     assert caught.value.code is Code.NOT_A_CHEST
 
 
@@ -588,6 +616,89 @@ def test_pixel_data_is_read_by_its_bytes_not_by_its_transfer_syntax() -> None:
     ds = compressed(JPEGLSLossless)
     ds.file_meta.TransferSyntaxUID = JPEG2000Lossless
     assert the_same(decode_dicom(saved(ds)))
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless])
+@pytest.mark.parametrize("overlay", [0x1000, 0x8000])
+def test_an_overlay_in_the_unused_bits_is_not_part_of_the_picture(syntax: str, overlay: int) -> None:
+    """PS3.5, 8.1.1 once allowed it; pydicom 3.0.2 compresses such words as they are (its issue 2260)."""
+    words = RAMP.copy()
+    words[10:30, 20:90] |= overlay
+    ds = dcmread(BytesIO(file_of(words, BitsStored=16, HighBit=15)))
+    if syntax != ExplicitVRLittleEndian:
+        ds.compress(syntax, generate_instance_uid=False)
+    ds.BitsStored, ds.HighBit = 12, 11
+    assert the_same(decode_dicom(saved(ds)))
+
+
+@pytest.mark.parametrize(
+    ("words", "elements"),
+    [
+        (RAMP, {"BitsStored": 10, "HighBit": 9}),
+        (RAMP, {"PixelRepresentation": 1}),
+        ((RAMP.astype(np.int16) - 2048) & 0xFFF, {"PixelRepresentation": 0}),
+    ],
+)
+def test_native_words_are_believed_where_the_header_would_make_cliffs(
+    words: np.ndarray, elements: dict[str, Any]
+) -> None:
+    image = decode_dicom(file_of(words, **elements))
+    assert the_same(image)
+    assert WarningCode.HEADER in codes(image)
+
+
+def test_a_jpeg_ls_of_another_sign_than_the_header_says() -> None:
+    ds = compressed(JPEGLSLossless)
+    ds.PixelRepresentation = 1
+    assert the_same(decode_dicom(saved(ds)))
+
+
+@pytest.mark.parametrize(
+    ("vr", "value", "signed"), [("US", 35536, True), ("SS", -30000, True), ("US", 65535, False)]
+)
+def test_padding_that_bits_stored_or_its_vr_can_not_hold(vr: str, value: int, signed: bool) -> None:
+    words = RAMP.astype(np.int32) - 2048 * signed
+    words[:, 200:] = value
+    bits = {"BitsStored": 16, "HighBit": 15} if signed else {}
+    ds = dcmread(BytesIO(file_of(words & 0xFFFF, PixelRepresentation=int(signed), **bits)))
+    ds.add_new("PixelPaddingValue", vr, value)
+    grey = decode_dicom(saved(ds)).grey
+    assert (grey[:, 200:] == 0).all()
+    assert grey[:, 199].min() > 250  # what is padded does not take part in the range
+
+
+def test_a_lut_that_lacks_entries_is_passed_over() -> None:
+    short = lut(np.arange(3000) * 16, [4096, 0, 16])
+    assert the_same(decode_dicom(file_of(VOILUTSequence=[short], WindowCenter=2048, WindowWidth=4096)))
+
+
+def test_a_dark_jpeg_without_its_end_is_whole() -> None:
+    dark = np.vstack([GREY, np.zeros_like(GREY)])
+    image = decode_dicom(in_jpeg(jpeg_of(dark).removesuffix(b"\xff\xd9"), Rows=128))
+    assert (image.grey[64:] == 0).all()
+    assert codes(image) == [WarningCode.RESCUED]
+
+
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2.4.55", "1.2.840.10008.1.2.4.92"])
+def test_a_frame_that_can_be_decoded_is_whatever_its_transfer_syntax(syntax: str) -> None:
+    assert the_same(decode_dicom(dicom(encapsulate([jpeg_of(GREY)]), UID(syntax), **EIGHT)), 3)
+
+
+def test_native_pixels_in_fragments() -> None:
+    data = encapsulate([RAMP.astype("<u2").tobytes()])
+    assert the_same(decode_dicom(dicom(data, UID("1.2.840.10008.1.2.1.98"), **TWELVE)))
+
+
+def test_an_unknown_transfer_syntax_is_guessed() -> None:
+    data = file_of().replace(b"1.2.840.10008.1.2.1\0", b"1.2.752.24.3.7.8.1\0\0", 1)
+    image = decode_dicom(data)
+    assert the_same(image)
+    assert codes(image) == [WarningCode.RESCUED]
+
+
+def test_empty_pixel_data_is_refused_by_name() -> None:
+    with pytest.raises(CodedError, match="no pixel data"):
+        decode_dicom(dicom(b"", **TWELVE))
 
 
 # --- files and headers --------------------------------------------------------------------------------------
