@@ -29,7 +29,7 @@ export function Audit() {
               {when(at)}
             </time>,
             <code key="actor">{short(actor)}</code>,
-            action.replaceAll("_", " "),
+            spoken(action),
             <code key="subject" title={subject}>
               {short(subject)}
             </code>,
@@ -46,13 +46,20 @@ export function Audit() {
 const short = (id: string) =>
   id.replace(/^([0-9a-f]{8})[0-9a-f-]+$/, "$1").replace(/^thorax_(.+?)(_login)?$/, "$1");
 
+const spoken = (name: string) => name.replaceAll("_", " ");
+
 const inWords = (detail: Record<string, unknown>) =>
   Object.entries(detail)
-    .map(([name, value]) => `${name.replaceAll("_", " ")}: ${word(value)}`)
+    .map(([name, value]) => `${spoken(name)}: ${word(value)}`)
     .join("; ");
 
 function word(value: unknown): string {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (Array.isArray(value)) return value.map(word).join(", ");
+  if (typeof value === "object" && value) {
+    return Object.entries(value)
+      .map(([name, part]) => `${spoken(name)} ${[part].flat().map(word).join(" ")}`)
+      .join(", ");
+  }
   return typeof value === "string" ? value.slice(0, 20) : JSON.stringify(value);
 }
