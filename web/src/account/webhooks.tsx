@@ -53,7 +53,7 @@ export function Webhooks({ tenant }: { tenant: string }) {
             <span>
               <strong>{one.name}</strong> <code className="secret">{one.url}</code>
               <br />
-              <span className="muted">since {when(one.created_at)}</span>
+              <span className="muted">since {when(one.created_at ?? null)}</span>
             </span>
             <span className="row">
               <Button
