@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
-from rules import network, pods, policies, references, scaling, settings, storage, versions
+from rules import network, pods, policies, references, scaling, settings, storage, validation, versions
 from rules.objects import Object, Rendered, called, pod_of
 
 HERE = Path(__file__).parent
@@ -47,11 +47,11 @@ def secrets(tree: Path, *, external: bool) -> dict[str, dict[str, str]]:
 
 
 def complaints(rendered: Rendered, *, any_id: bool = False) -> Iterator[str]:
-    """Every complaint. `any_id`: no pod may name a user id, as on OpenShift."""
+    """Every complaint. `any_id`: no pod may name a user id, as on OpenShift. What is misshapen is told before rules read it."""
+    misshapen = list(validation.complaints(rendered))
     for each in rendered.objects:
-        for why in _faults(json.dumps(each)):
-            yield f"{called(each)}: {why}"
-    yield from broken_rules(rendered)
+        misshapen += [f"{validation.name(each)}: {why}" for why in _faults(json.dumps(each))]
+    yield from misshapen or broken_rules(rendered)
     if any_id:
         yield from fixed_ids(rendered)
 
@@ -74,6 +74,10 @@ def _faults(text: str) -> list[str]:
             jsonschema.validate(each, schema["$defs"][each["kind"]] | {"$defs": schema["$defs"]})
         else:
             kubernetes_validate.validate(each, KUBERNETES, strict=True)
+    except (kubernetes_validate.SchemaNotFoundError, KeyError):
+        return [
+            f"{each['apiVersion']} has no {each['kind']} in Kubernetes {KUBERNETES}, and no schema is known here"
+        ]
     except (jsonschema.ValidationError, kubernetes_validate.ValidationError) as error:
         return [str(error.message)]
     return []

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from rules.objects import Object, Rendered, called, containers_of, labels_of, pod_of
 from rules.policies import NAMESPACE, Peer, enters, has_port, leaves, passes, rules_of
+from rules.references import led_to
 
 KEDA = "keda"
 SAID_ONLY = {"THORAX_ISSUER", "THORAX_CORS_ORIGINS"}  # nobody connects to these
@@ -72,16 +73,6 @@ def _doors(rendered: Rendered) -> Iterator[str]:
                 port = _number(target, service["spec"]["ports"][0].get("targetPort")) if service else 0
                 if not any(_opens(rule, port) for rule in rules_of(rendered, "Ingress", labels_of(target))):
                     yield f"{called(route)}: no ingress policy lets a door reach {name} at {port}"
-
-
-def led_to(route: Object) -> Iterator[str]:
-    """The Services that a route leads to."""
-    spec = route["spec"]
-    if "to" in spec:
-        yield spec["to"]["name"]
-    for rule in spec.get("rules", []):
-        yield from (each["name"] for each in rule.get("backendRefs", []))
-        yield from (each["backend"]["service"]["name"] for each in rule.get("http", {}).get("paths", []))
 
 
 def _number(workload: Object, port: Any) -> Any:

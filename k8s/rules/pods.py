@@ -1,5 +1,6 @@
 """What an API server refuses in a pod, and what the restricted level and our own rules require."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,6 +15,9 @@ RESTRICTED = {
 LEVEL = "pod-security.kubernetes.io/enforce"
 HANDLERS = {"exec", "httpGet", "tcpSocket", "grpc"}
 TOPOLOGY = {"kubernetes.io/hostname", "topology.kubernetes.io/zone", "topology.kubernetes.io/region"}
+SENSIBLE = {"cpu": ("1m", 64), "memory": ("16Mi", "256Gi")}
+PATIENCE_S = 60
+"""How long a start may take."""
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 
 
@@ -50,6 +54,8 @@ def _workload(workload: Object) -> Iterator[str]:
     for container in pod["containers"]:
         if kind != "Job" and "livenessProbe" not in container:
             yield f"{container['name']}: has no liveness probe"
+        if kind != "Job" and _patience(container, "startupProbe", "livenessProbe") < PATIENCE_S:
+            yield f"{container['name']}: is killed if its start takes {PATIENCE_S} s"
         yield from _stopping(pod, container)
 
 
@@ -64,11 +70,15 @@ def _scheduling(rendered: Rendered, workload: Object) -> Iterator[str]:
     strategy = workload["spec"].get("strategy", {}).get("rollingUpdate", {})
     if strategy and not any(amount(str(n).rstrip("%")) for n in strategy.values()):
         yield "its update may neither add nor take away a pod"
+    twice = [f"{each['topologyKey']}, {each['whenUnsatisfiable']}" for each in constraints]
+    yield from _repeated("spread over", twice)
     for constraint in constraints:
         if constraint["topologyKey"] not in TOPOLOGY:
             yield f"no node has the label {constraint['topologyKey']}"
         selector = constraint.get("labelSelector")  # without one, no pod is counted
         keys = set(constraint.get("matchLabelKeys", [])) - {"pod-template-hash"}  # which the Deployment adds
+        if selector and keys & selector.get("matchLabels", {}).keys():
+            yield f"its spread over {constraint['topologyKey']} names a label in labelSelector and in matchLabelKeys"
         if (
             not selector
             or not matches(selector, labels_of(workload))
@@ -128,20 +138,38 @@ def _probe(name: str, container: Object) -> Iterator[str]:
 
 def _resources(resources: Object) -> Iterator[str]:
     limits, requests = resources.get("limits", {}), resources.get("requests", {})
+    for name, value in [*limits.items(), *requests.items()]:
+        least, most = SENSIBLE.get(name, (0, "1Pi"))
+        if (found := amount(value)) is not None and not amount(least) <= found <= amount(most):
+            yield f"{value} of {name} can't be meant"
     if "memory" not in limits:
         yield "has no memory limit"
     for name, value in [*limits.items(), *requests.items()]:
         if amount(value) is None:
             yield f"{value} is not a quantity of {name}"
+    for name in requests.keys() | limits.keys():
+        if "/" in name and not (
+            str(limits.get(name)).isdigit() and requests.get(name, limits[name]) == limits[name]
+        ):
+            yield f"{name} takes whole ones, and a limit that the request (if any) is equal to"
     for name, value in requests.items():
         wanted, most = amount(value), amount(limits.get(name, value))
         if wanted is not None and most is not None and wanted > most:
             yield f"requests {value} of {name}, above its limit {limits[name]}"
 
 
+def _patience(container: Object, *probes: str) -> int:
+    """Seconds after which the first of these probes that there is gives up."""
+    probe = next((container[name] for name in probes if name in container), {})
+    tries = int(probe.get("periodSeconds", 10)) * int(probe.get("failureThreshold", 3))
+    return int(probe.get("initialDelaySeconds", 0)) + tries
+
+
 def _stopping(pod: Object, container: Object) -> Iterator[str]:
-    pause = container.get("lifecycle", {}).get("preStop", {}).get("exec", {}).get("command", ["", "0"])
+    hook = container.get("lifecycle", {}).get("preStop", {})
+    told = [*map(str, hook.get("exec", {}).get("command", [])), str(hook.get("sleep", {}).get("seconds", ""))]
+    pause = re.findall(r"\d+", " ".join(told))
     own = {each["name"]: each.get("value") for each in container.get("env", [])}
-    needed = int(pause[-1]) + int(own.get("THORAX_GRACE_S") or 0)
+    needed = int(pause[-1] if pause else 0) + int(own.get("THORAX_GRACE_S") or 0)
     if needed >= pod.get("terminationGracePeriodSeconds", 30):
         yield f"{container['name']}: is killed before its pause and grace of {needed} s are over"

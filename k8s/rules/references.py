@@ -11,7 +11,7 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 
 def complaints(rendered: Rendered) -> Iterator[str]:
     """Every name that leads nowhere, or that two objects have."""
-    for rule in (_twice, _places, _services, _routes):
+    for rule in (_twice, _places, _services, _routes, _doorless):
         yield from rule(rendered)
     for workload in rendered.workloads:
         for why in _of_a_workload(rendered, workload):
@@ -41,7 +41,14 @@ def _places(rendered: Rendered) -> Iterator[str]:
 
 
 def _services(rendered: Rendered) -> Iterator[str]:
+    for workload in rendered.of("StatefulSet"):
+        service = rendered.find("Service", workload["spec"]["serviceName"])
+        if service is None or service["spec"].get("clusterIP") != "None":
+            yield f"{called(workload)}: {workload['spec']['serviceName']} is not a headless Service, so its pods have no names"
     for service in rendered.of("Service"):
+        ports = [(port["port"], port.get("protocol", "TCP")) for port in service["spec"]["ports"]]
+        if len(set(ports)) < len(ports):
+            yield f"{called(service)}: two of its ports are the same"
         chosen = rendered.selected(service["spec"].get("selector", {}))
         if not chosen:
             yield f"{called(service)}: selects no pod"
@@ -70,6 +77,24 @@ def _routes(rendered: Rendered) -> Iterator[str]:
                 yield from _backend(rendered, ingress, service["name"], *service["port"].values())
 
 
+def _doorless(rendered: Rendered) -> Iterator[str]:
+    """What a browser asks for has to be led to by some route, if there is one."""
+    routes = list(rendered.of("HTTPRoute", "Route", "Ingress"))
+    for name in ("gateway", "auth-service") if routes else ():
+        if not any(name in led_to(route) for route in routes):
+            yield f"Service {name}: no route leads to it"
+
+
+def led_to(route: Object) -> Iterator[str]:
+    """The Services that a route leads to."""
+    spec = route["spec"]
+    if "to" in spec:
+        yield spec["to"]["name"]
+    for rule in spec.get("rules", []):
+        yield from (each["name"] for each in rule.get("backendRefs", []))
+        yield from (each["backend"]["service"]["name"] for each in rule.get("http", {}).get("paths", []))
+
+
 def _backend(rendered: Rendered, route: Object, name: str, port: object) -> Iterator[str]:
     service = rendered.find("Service", name)
     if service is None:
@@ -90,6 +115,10 @@ def _of_a_workload(rendered: Rendered, workload: Object) -> Iterator[str]:
         secret, config = volume.get("secret"), volume.get("configMap")
         if secret and not secret.get("optional") and secret["secretName"] not in rendered.secrets:
             yield f"nothing makes secret {secret['secretName']}"
+        elif volume["name"] == "secrets" and not workload["metadata"]["name"].startswith(
+            secret["secretName"]
+        ):
+            yield f"has the secrets of {secret['secretName']}"
         if config and rendered.find("ConfigMap", config["name"]) is None:
             yield f"nothing makes ConfigMap {config['name']}"
     for container in containers_of(workload):

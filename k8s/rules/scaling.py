@@ -13,7 +13,7 @@ SCALERS = {
 
 def complaints(rendered: Rendered) -> Iterator[str]:
     """Every scaler or budget that does not what it is there for."""
-    for rule in (_scalers, _owners, _metrics, _triggers, _budgets):
+    for rule in (_scalers, _owners, _metrics, _named, _triggers, _budgets):
         yield from rule(rendered)
 
 
@@ -77,6 +77,20 @@ def _metrics(rendered: Rendered) -> Iterator[str]:
                     yield f"{called(scaler)}: {container['name']} requests no {name}, of which it takes a share"
 
 
+def _named(rendered: Rendered) -> Iterator[str]:
+    """KEDA's own triggers on use, and their names."""
+    for scaled in rendered.of("ScaledObject"):
+        target, triggers = _target(rendered, scaled), scaled["spec"]["triggers"]
+        names = [trigger["name"] for trigger in triggers if "name" in trigger]
+        if len(set(names)) < len(names):
+            yield f"{called(scaled)}: two of its triggers have one name"
+        for trigger in triggers if target else ():
+            for container in pod_of(target or {})["containers"]:
+                of_use = trigger["type"] in {"cpu", "memory"}
+                if of_use and trigger["type"] not in container.get("resources", {}).get("requests", {}):
+                    yield f"{called(scaled)}: {container['name']} requests no {trigger['type']}, of which it takes a share"
+
+
 def _least(rendered: Rendered, workload: Object) -> int:
     """How many pods there are at least."""
     for scaler in rendered.of(*SCALERS):
@@ -96,6 +110,14 @@ def _blocks(rule: Object, pods: int) -> bool:
 
 
 def _budgets(rendered: Rendered) -> Iterator[str]:
+    for workload in rendered.workloads:
+        own = [
+            b
+            for b in rendered.of("PodDisruptionBudget")
+            if matches(b["spec"]["selector"], labels_of(workload))
+        ]
+        if len(own) > 1:
+            yield f"{called(workload)}: has {len(own)} budgets, with which no pod can be evicted"
     for budget in rendered.of("PodDisruptionBudget"):
         if not rendered.selected(budget["spec"]["selector"].get("matchLabels", {})):
             yield f"{called(budget)}: selects no pod"

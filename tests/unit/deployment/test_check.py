@@ -347,6 +347,76 @@ MISTAKES: dict[str, tuple[Callable[[Rendered], object], str]] = {
         lambda r: r.find("HTTPRoute", "thorax")["spec"].update(hostnames=["https://thorax.example.org"]),
         "is not a host's name",
     ),
+    "headless service": (
+        lambda r: r.find("StatefulSet", "postgres")["spec"].update(serviceName="pg"),
+        "is not a headless Service",
+    ),
+    "two ports": (
+        lambda r: r.find("Service", "gateway")["spec"]["ports"].append(
+            {"name": "x", "port": 8080, "targetPort": "metrics"}
+        ),
+        "two of its ports are the same",
+    ),
+    "no way to the accounts": (
+        lambda r: r.find("HTTPRoute", "thorax")["spec"]["rules"].pop(0),
+        "Service auth-service: no route leads to it",
+    ),
+    "another's secrets": (
+        lambda r: pod(r)["volumes"][0]["secret"].update(secretName="sweeper"),
+        "has the secrets of sweeper",
+    ),
+    "pause by a shell": (
+        lambda r: container(r)["lifecycle"]["preStop"]["exec"].update(command=["sh", "-c", "sleep 60"]),
+        "is killed before its pause and grace of 90 s",
+    ),
+    "pause without a shell": (
+        lambda r: container(r)["lifecycle"].update(preStop={"sleep": {"seconds": 60}}),
+        "is killed before its pause and grace of 90 s",
+    ),
+    "a part of a GPU": (
+        lambda r: container(r)["resources"]["limits"].update({"nvidia.com/gpu": "0.5"}),
+        "takes whole ones",
+    ),
+    "a GPU that is only requested": (
+        lambda r: container(r)["resources"]["requests"].update({"nvidia.com/gpu": 1}),
+        "takes whole ones",
+    ),
+    "cores": (lambda r: container(r)["resources"]["requests"].update(cpu="250"), "250 of cpu can't be meant"),
+    "memory": (lambda r: container(r)["resources"]["limits"].update(memory="512"), "512 of memory can't be"),
+    "no time to start": (
+        lambda r: container(r, "model-worker")["startupProbe"].update(failureThreshold=1),
+        "is killed if its start takes 60 s",
+    ),
+    "the same spread": (
+        lambda r: pod(r)["topologySpreadConstraints"].append(pod(r)["topologySpreadConstraints"][0]),
+        "spread over kubernetes.io/hostname, ScheduleAnyway occurs 2 times",
+    ),
+    "spread by one label twice": (
+        lambda r: pod(r)["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"].update(
+            {"app.kubernetes.io/name": "gateway"}
+        ),
+        "in labelSelector and in matchLabelKeys",
+    ),
+    "two budgets": (
+        lambda r: r.objects.append(
+            {**r.find("PodDisruptionBudget", "gateway"), "metadata": {"name": "b", "namespace": "thorax"}}
+        ),
+        "has 2 budgets",
+    ),
+    "use of nothing": (
+        lambda r: (
+            container(r, "model-worker")["resources"]["requests"].pop("cpu"),
+            _scaled(r)["triggers"].append({"type": "cpu", "metadata": {"value": "70"}}),
+        ),
+        "model-worker requests no cpu",
+    ),
+    "triggers of one name": (
+        lambda r: (
+            _scaled(r)["triggers"][0].update(name="a"),
+            _scaled(r)["triggers"].append(_scaled(r)["triggers"][0]),
+        ),
+        "two of its triggers have one name",
+    ),
     "several versions": (lambda r: container(r).update(image="thorax/gateway:0.2.0"), "images of 2 versions"),
     "job of another version": (
         lambda r: r.find("Job", "migrate-0-1-0")["metadata"].update(name="migrate"),
