@@ -148,6 +148,10 @@ class Manifest(ManifestPart):
         check_weights(self.weights, names)
         if self.cascade and not {*self.cascade.first} < {*names}:
             raise ValueError("the first backbones of a cascade must be some of the bundle's, and not all")
+        drawn = (self.maps and self.maps.members) or names
+        asked = self.cascade.first if self.cascade else names
+        if not {*drawn} <= {*names} or not {*drawn} & {*asked}:
+            raise ValueError("the members of maps must be backbones, and one of them must answer every image")
         if len(self.calibration) != len(FINDINGS):
             raise ValueError("calibration must have one entry per finding")
         if any(not 0 <= t <= 1 for t in self.thresholds):

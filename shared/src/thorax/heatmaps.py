@@ -35,13 +35,15 @@ def add_up(
     manifest: Manifest, maps: Mapping[str, NDArray[np.floating]], unit: str, *, allow_missing: bool = False
 ) -> NDArray[np.float32]:
     """The same maps as float32 `[5, 28, 28]` in their `unit`: weighted as their backbones' probabilities are, summed,
-    cut at 0 (ReLU, Selvaraju et al. 2017).
+    cut at 0 (ReLU, Selvaraju et al. 2017). Of a scale with `members` only theirs count; without any of them it is all 0.
 
     In "logit" a cell says what it adds to the logit, so each map counts per area of the image, or a coarse grid would
     count more than a fine one. A "probability" counts as it is.
     """
     names, _ = present(manifest, maps, allow_missing=allow_missing)
-    weights = weights_of(manifest, names)
+    if manifest.maps and manifest.maps.members:
+        names = tuple(name for name in names if name in manifest.maps.members)
+    weights = weights_of(manifest, names) if names else ()
     fused = np.zeros((FIVE, SIDE, SIDE), np.float32)
     crops = {spec.name: spec.input.crop or 1.0 for spec in manifest.backbones}
     for name, row in zip(names, weights, strict=True):

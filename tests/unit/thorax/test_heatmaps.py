@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from tests.factories.bundles import make_bundle
 
 from thorax.bundle import Manifest
@@ -98,3 +99,18 @@ def test_probabilities_are_averaged_as_they_are(manifest: Manifest) -> None:
     a, b = np.full((5, 7, 7), 0.2, np.float16), np.full((5, 14, 14), 0.6, np.float16)
     fused = fuse(manifest.model_copy(update={"maps": scale}), {"a": a, "b": b})
     np.testing.assert_allclose(fused[0], 0.25 * 0.2 + 0.75 * 0.6, atol=1e-3)
+
+
+def test_only_the_maps_of_the_scales_members_count(manifest: Manifest) -> None:
+    scale = MapScale(unit="probability", full=(1,) * 5, cuts=(0.5,) * 5, members=("a",))
+    scaled = manifest.model_copy(update={"maps": scale})
+    own, other = np.full((5, 10, 10), 0.2, np.float16), np.full((5, 5, 5), 40, np.float16)
+    np.testing.assert_allclose(fuse(scaled, {"a": own, "b": other}), 0.2, atol=1e-3)
+    assert not fuse(scaled, {"b": other}, allow_missing=True).any()  # lost: nothing is drawn
+
+
+@pytest.mark.parametrize("members", [("c",), ("a", "c")])
+def test_members_of_maps_are_backbones(manifest: Manifest, members: tuple[str, ...]) -> None:
+    scale = MapScale(unit="probability", full=(1,) * 5, cuts=(0.5,) * 5, members=members)
+    with pytest.raises(ValidationError, match="the members of maps"):
+        Manifest.model_validate(manifest.model_copy(update={"maps": scale}).model_dump())
