@@ -6,7 +6,9 @@ from functools import cached_property
 from typing import Any
 
 Object = dict[str, Any]
-OWNERS = {"Deployment", "StatefulSet", "Job", "DaemonSet"}
+OWNERS = {"Deployment", "StatefulSet", "Job", "CronJob", "DaemonSet"}
+ENDING = {"Job", "CronJob"}
+"""Whose pods end by themselves."""
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,22 @@ class Rendered:
         return [each for each in self.workloads if labels.items() <= labels_of(each).items()]
 
 
+def template_of(workload: Object) -> Object:
+    """What a workload makes its pods of."""
+    spec = workload["spec"]
+    return dict(
+        spec["jobTemplate"]["spec"]["template"] if workload["kind"] == "CronJob" else spec["template"]
+    )
+
+
 def pod_of(workload: Object) -> Object:
     """The pod's spec of a workload."""
-    return dict(workload["spec"]["template"]["spec"])
+    return dict(template_of(workload)["spec"])
 
 
 def labels_of(workload: Object) -> dict[str, str]:
     """The labels of a workload's pods."""
-    return dict(workload["spec"]["template"].get("metadata", {}).get("labels", {}))
+    return dict(template_of(workload).get("metadata", {}).get("labels", {}))
 
 
 def containers_of(workload: Object) -> list[Object]:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from rules.objects import Object, Rendered, called, containers_of, labels_of, matches, pod_of
+from rules.objects import ENDING, Object, Rendered, called, containers_of, labels_of, matches, pod_of
 from rules.quantities import amount
 
 RESTRICTED = {
@@ -33,9 +33,9 @@ def complaints(rendered: Rendered) -> Iterator[str]:
 
 def _workload(workload: Object) -> Iterator[str]:
     spec, pod, kind = workload["spec"], pod_of(workload), workload["kind"]
-    if kind != "Job" and not matches(spec["selector"], labels_of(workload)):
+    if kind not in ENDING and not matches(spec["selector"], labels_of(workload)):
         yield "its selector does not match the labels of its own pods"
-    allowed = {"OnFailure", "Never"} if kind == "Job" else {"Always", None}
+    allowed = {"OnFailure", "Never"} if kind in ENDING else {"Always", None}
     if pod.get("restartPolicy") not in allowed:
         yield f"restartPolicy {pod.get('restartPolicy')} is not allowed in a {kind}"
     security = pod.get("securityContext", {})
@@ -52,9 +52,9 @@ def _workload(workload: Object) -> Iterator[str]:
         for why in _container(container):
             yield f"{container['name']}: {why}"
     for container in pod["containers"]:
-        if kind != "Job" and "livenessProbe" not in container:
+        if kind not in ENDING and "livenessProbe" not in container:
             yield f"{container['name']}: has no liveness probe"
-        if kind != "Job" and _patience(container, "startupProbe", "livenessProbe") < PATIENCE_S:
+        if kind not in ENDING and _patience(container, "startupProbe", "livenessProbe") < PATIENCE_S:
             yield f"{container['name']}: is killed if its start takes {PATIENCE_S} s"
         yield from _stopping(pod, container)
 

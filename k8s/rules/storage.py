@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rules.objects import Object, Rendered, called, labels_of, matches, pod_of
+from rules.objects import ENDING, Object, Rendered, called, labels_of, matches, pod_of
 from rules.quantities import amount
 
 GROUP_READS = 0o040
@@ -57,7 +57,8 @@ def _claims(rendered: Rendered, workload: Object) -> Iterator[str]:
             yield f"nothing makes PersistentVolumeClaim {name}"
             continue
         modes, others = set(claim["spec"]["accessModes"]), _pods_of(rendered, name)
-        shared = len(others) > 1 or "replicas" not in workload["spec"] or workload["spec"]["replicas"] > 1
+        single = workload["kind"] in ENDING or workload["spec"].get("replicas", 2) == 1
+        shared = len(others) > 1 or not single
         once = not modes & {"ReadWriteMany", "ReadOnlyMany"}
         if shared and once and not _on_one_node(workload, others):
             yield f"volume {volume['name']}: several pods mount {name}, which one node may write"

@@ -22,7 +22,7 @@ VERSION = os.environ.get("THORAX_TEST_IMAGES", "")
 SAMPLE = Path(__file__).parents[2] / "samples/chest.png"
 ACCOUNT = {"name": "ada@example.org", "password": "correct horse battery"}
 USER = 10001
-WRITABLE = {"/tmp", "/var/tmp", "/run/lock", "/var/lib/thorax/blobs"}
+WRITABLE = {"/tmp", "/var/tmp", "/run/lock", "/var/lib/thorax/blobs", "/backups"}
 """What the images' user may write to."""
 pytestmark = [
     pytest.mark.slow,
@@ -155,3 +155,6 @@ def test_the_images_do_a_job(tmp_path: Path) -> None:
             job = finished(client, receipt.headers["location"])
             assert job["state"] == "succeeded", say()
             assert job["study"]["findings"], job
+        backup = container("aggregator", "backup", owner)
+        told = backup.did("sh", "-c", "thorax backup create /backups && thorax backup verify /backups")
+        assert "the dump are whole" in told

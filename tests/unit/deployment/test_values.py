@@ -41,6 +41,11 @@ OTHER: dict[str, Any] = {
         "storageClassName": "fast",
         "resources": {"requests": {"storage": "7Gi"}},
     },
+    "backups": {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": "cheap",
+        "resources": {"requests": {"storage": "70Gi"}},
+    },
     "workers": {"least": 0, "most": 5, "images": 2},
     "cpu": {
         "nodeSelector": {"pool": "epyc"},
@@ -89,7 +94,7 @@ def told(values: Any) -> Iterator[str]:
 def needed(name: str) -> dict[str, Any]:
     """The values that an overlay has a use for."""
     without = {"storage"} if name in EXTERNAL else {"postgres", "valkey"}
-    without |= {"cpu", "gpu"} - {name}
+    without |= {"cpu", "gpu", "backups"} - {name}
     without |= {"openshift": {"gateways"}, "dev": {"host", "gateways", "bucket", "workers"}}.get(name, set())
     return {key: value for key, value in OTHER.items() if key not in without}
 
@@ -144,21 +149,38 @@ def test_external_stores_need_the_caches_password(tmp_path: Path) -> None:
     assert done.returncode != 0 and "VALKEY_PASSWORD" in done.stderr
 
 
+def with_components(folder: Path, overlay: str, first: str, last: str = "") -> Path:
+    """A copy of an overlay with components before its own and before the values."""
+    shutil.copytree(K8S, folder / "k8s")
+    file = folder / "k8s/overlays" / overlay / "kustomization.yaml"
+    text = file.read_text().replace("components: [", f"components: [{first}, ")
+    file.write_text(text.replace("../../values", f"{last}../../values"))
+    return file.parent
+
+
+@pytest.mark.parametrize("name", ["trial", "managed", "openshift"])
+def test_a_backup_keeps_the_rules(check: Any, tmp_path: Path, name: str) -> None:
+    rendered = check.render(with_components(tmp_path, name, "../../components/backup"))
+    assert [*check.complaints(rendered, any_id=name == "openshift")] == []
+    values = yaml.safe_load((K8S / "values/values.yaml").read_text())
+    pod = rendered.find("CronJob", "backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == values["images"]["aggregator"]
+    assert rendered.find("PersistentVolumeClaim", "backups")["spec"] == values["backups"]
+
+
 def test_own_authorities_reach_every_process(check: Any, tmp_path: Path) -> None:
-    shutil.copytree(K8S, tmp_path / "k8s")
-    file = tmp_path / "k8s/overlays/managed/kustomization.yaml"
-    file.write_text(file.read_text().replace("../../values", "../../components/own-ca, ../../values"))
-    rendered = check.render(file.parent)
+    from rules.objects import containers_of
+
+    folder = with_components(tmp_path, "managed", "../../components/backup", "../../components/own-ca, ")
+    rendered = check.render(folder)
     assert {*check.broken_rules(rendered)} == {
         f"{each['kind']} {each['metadata']['name']}: nothing makes ConfigMap ca"
         for each in rendered.workloads
     }
-    for workload in rendered.workloads:
-        pod = workload["spec"]["template"]["spec"]
-        for container in (*pod["containers"], *pod.get("initContainers", [])):
-            assert {"name": "ca", "mountPath": "/etc/thorax-ca", "readOnly": True} in container[
-                "volumeMounts"
-            ]
+    assert rendered.find("CronJob", "backup") in rendered.workloads
+    mount = {"name": "ca", "mountPath": "/etc/thorax-ca", "readOnly": True}
+    for container in (c for workload in rendered.workloads for c in containers_of(workload)):
+        assert mount in container["volumeMounts"]
 
 
 def test_the_airgap_list_has_every_image() -> None:
