@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 K8S = Path(__file__).parents[3] / "k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
@@ -467,3 +468,14 @@ def test_a_volume_of_one_node_is_not_for_pods_of_several(
 
 def test_no_id_is_fixed_on_openshift(check: ModuleType, overlays: dict[str, Rendered]) -> None:
     assert [why for why in check.fixed_ids(overlays["managed"]) if "runAsUser" in why]
+
+
+def test_the_ingress_that_stands_as_an_example_is_right(
+    check: ModuleType, overlays: dict[str, Rendered]
+) -> None:
+    rendered = copy.deepcopy(overlays["trial"])
+    _drop(rendered, "HTTPRoute", "thorax")
+    rendered.objects.append(yaml.safe_load((K8S / "examples/ingress.yaml").read_text()))
+    assert list(check.complaints(rendered)) == []
+    _drop(rendered, "Service", "auth-service")
+    assert [why for why in check.broken_rules(rendered) if "Ingress thorax: leads to Service auth" in why]
