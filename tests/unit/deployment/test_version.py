@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def test_the_page_and_the_images_have_the_version() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
     images = [s["image"] for s in services if s["image"].startswith("thorax/")]
     assert {image.partition(":")[2].removesuffix("-gpu") for image in images} == {VERSION}
+
+
+def test_a_released_revision_of_the_schema_is_not_edited() -> None:
+    """A database that was made with it counts as migrated: what changes needs a revision of its own."""
+    described = ["git", "-C", ROOT, "describe", "--tags", "--abbrev=0", "--match", "v*"]
+    try:
+        tag = subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no release is tagged here")
+    listed = ["git", "-C", ROOT, "diff", "--name-status", tag, "--", "shared/src/thorax/migrations"]
+    changed = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line for line in changed if not line.startswith("A")] == []
 
 
 def test_the_changelog_tells_of_it_under_the_headings_of_keep_a_changelog() -> None:
