@@ -13,6 +13,7 @@ from tests.factories.collector import Collector
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished, post
+from tests.integration.gateway.scp import Scp, data_set, instance, uid
 
 NAME = "Zyzzyva"  # a weevil, and nobody's name
 
@@ -50,6 +51,16 @@ def planted(client: httpx.Client, image: bytes) -> httpx.Response:
     return post(client, image, name=f"{NAME}^Ada.dcm", data={"title": f"{NAME}, Ada"}, headers=headers)
 
 
+def stowed(client: httpx.Client, *parts: bytes) -> None:
+    """Store by STOW-RS, at a study and in a part whose headers carry the name."""
+    head = f'Content-Type: application/dicom\r\nContent-Location: "{NAME}"\r\n\r\n'.encode()
+    content = b"".join(b"--x\r\n" + head + part + b"\r\n" for part in parts) + b"--x--\r\n"
+    related = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=x', "User-Agent": NAME}
+    for path in ("/dicomweb/studies", f"/dicomweb/studies/{NAME}"):
+        answer = client.post(path, content=content, headers=related)
+        assert answer.status_code < 500, answer.text
+
+
 def test_a_planted_name_is_nowhere_but_in_the_answers(
     platform: Platform, client: httpx.Client, overheard: list[str], collected: Collector
 ) -> None:
@@ -75,6 +86,10 @@ def test_a_planted_name_is_nowhere_but_in_the_answers(
     assert views[0]["state"] == "succeeded"
     assert {view["state"] for view in views[1:]} <= {"failed", "succeeded"}
     assert "failed" in {view["state"] for view in views}
+    stowed(client, chest_dicom(2, 64, **names), b"DICM" + NAME.encode())
+    for path in ("studies", "series", "instances"):
+        for query in ({"PatientName": f"{NAME}^Ada"}, {"00100020": NAME}, {"AccessionNumber": NAME}):
+            client.get(f"/dicomweb/{path}", params=query)
     for query in ({"title": NAME}, {"finding": NAME}, {"state": NAME}, {"cursor": NAME}):
         client.get("/v1/jobs", params=query)
     client.get(f"/v1/jobs/{NAME}")
@@ -94,6 +109,26 @@ def test_a_planted_name_is_nowhere_but_in_the_answers(
     assert not [name for name in platform.processes if NAME in platform.scrape(name)]
     assert len(overheard) > 5
     assert collected.received
+
+
+def test_a_name_that_c_store_brings_is_in_no_log(scp: Scp) -> None:
+    names = {
+        "PatientName": f"{NAME}^Ada",
+        "PatientID": NAME,
+        "AccessionNumber": NAME,
+        "StudyDescription": NAME,
+    }
+    good, broken = (data_set(instance(uid(), n, **names)) for n in (1, 2))
+    del broken.PixelData
+    association = scp.associate()
+    statuses = [association.send_c_store(each).Status for each in (good, broken)]
+    association.release()
+    assert statuses[0] == 0
+    states = {job["state"] for job in scp.jobs(statuses.count(0))}
+    assert "succeeded" in states
+    assert any(statuses) or "failed" in states, "one of them is not an image"
+    assert NAME not in scp.platform.logs()
+    assert NAME not in httpx.get(f"http://127.0.0.1:{scp.metrics}/metrics").text
 
 
 def test_a_job_is_followed_by_its_lines(platform: Platform, client: httpx.Client) -> None:
