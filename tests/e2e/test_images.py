@@ -147,5 +147,7 @@ def test_the_images_do_a_job(tmp_path: Path) -> None:
             assert job["state"] == "succeeded", say()
             assert job["study"]["findings"], job
         backup = container("aggregator", "backup", owner)
-        told = backup.did("sh", "-c", "thorax backup create /tmp/backups && thorax backup verify /tmp/backups")
+        told = backup.did(
+            "sh", "-c", "thorax backup create /tmp/backups && thorax backup verify /tmp/backups"
+        )
         assert "the dump are whole" in told
