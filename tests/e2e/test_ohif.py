@@ -110,5 +110,6 @@ def test_ohif_draws_the_image_and_what_thorax_made(
         page.get_by_text("Thorax SR - not for").first.dblclick()
         until(lambda: labelled(page), "the finding's region has no label")
         until_drawn(page, tmp_path / "report.png")
+        page.screenshot(path=tmp_path / "page.png")
         browser.close()
     assert (errors, refused) == ([], [])

@@ -58,6 +58,12 @@ def found(client: httpx.Client, path: str = "/studies", tag: str = STUDY, **quer
         ({"AccessionNumber": "A?1"}, [SECOND, FIRST]),
         ({"AccessionNumber": "*X*"}, [SECOND]),
         ({"AccessionNumber": "*X1"}, [SECOND]),
+        ({"AccessionNumber": "*AX1*"}, [SECOND]),
+        ({"AccessionNumber": "*A?1*"}, [SECOND, FIRST]),
+        ({"AccessionNumber": "?*A_1*"}, []),
+        ({"AccessionNumber": "*A_1*", "StudyDate": "20260301"}, [FIRST]),
+        ({"AccessionNumber": "*A_1*", "StudyDate": "20260401"}, []),
+        ({"AccessionNumber": "*AXX1*"}, []),
         ({"AccessionNumber": "?_1"}, [FIRST]),
         ({"AccessionNumber": "A*1 "}, [SECOND, FIRST]),
         ({"AccessionNumber": "*1A"}, []),
@@ -232,3 +238,11 @@ def test_other_tenants_find_nothing(reader: httpx.Client, platform: Platform) ->
             assert found(stranger, f"/studies{path}") == []
         for path in ("/series", "/instances", "/studies/1.2,1.3/series"):
             assert found(stranger, path) == []
+        assert found(stranger, AccessionNumber="*AX1*") == []
+
+
+def test_the_index_of_what_accession_numbers_hold_answers_for_the_callers_tenant_only(
+    reader: httpx.Client, platform: Platform
+) -> None:
+    asked = "select studies_containing(tenant_id, '{AX1}', '%%AX1%%', 9) from studies where study_instance_uid = %s"
+    assert platform.sql(asked, SECOND) == []  # the owner has no tenant either

@@ -116,6 +116,12 @@ def prefix(value: str) -> str:
     return re.split(r"[*?]", value.strip(), maxsplit=1)[0]
 
 
+def grams(value: str) -> list[str]:
+    """What a value with wildcards has of three characters in a row."""
+    parts = re.split(r"[*?]", value.strip())
+    return sorted({part[at : at + 3] for part in parts for at in range(len(part) - 2)})
+
+
 def like(value: str) -> str:
     """A value with the wildcards * and ? (PS3.4, C.2.2.2.4) as the pattern of SQL's `like`."""
     escaped = re.sub(r"([\\%_])", r"\\\1", value.strip())

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Row, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.dicomweb.keys import Query, days, is_pattern, like, listed, prefix
+from gateway.dicomweb.keys import Query, days, grams, is_pattern, like, listed, prefix
 from gateway.tables import Derived, Instance, Study
 from thorax.errors import Code
 from thorax.queries import statement
@@ -102,9 +102,13 @@ select count(*) = :many from (
   union all
   select 1 from derived d where d.tenant_id = :tenant and d.modality = any(cast(:modalities as text[])) limit :many) as found""")
 _MANY = 1000
-# `like` may leak what it sees, so that under row-level security no index answers it; a range does not.
-_PATTERN = """and s.accession >= :first and s.accession < :last
-      and s.accession_reversed >= :ending and s.accession_reversed < :ended and s.accession like :accession"""
+# `like` may leak what it sees, so that under row-level security no index answers it; a range does not. A pattern with wildcards at both
+# ends is looked up by its grams; what many studies have, or what has none, is found in the order of studies, by an index that has both.
+_PATTERN = "and s.accession like :accession"
+_BEGINS = "and s.accession >= :first and s.accession < :last"
+_CONTAINING = text("select studies_containing(:tenant, cast(:parts as text[]), :accession, :many)")
+_AMONG = "and s.id = any(cast(:among as uuid[]))"
+_ENDS = "and s.accession_reversed >= :ending and s.accession_reversed < :ended"
 _GREATEST = "\U0010ffff"
 # What the last job of a study that has ended says is made for whoever looks at it.
 _DERIVE = statement("""
@@ -140,14 +144,31 @@ async def search(connection: AsyncConnection, tenant_id: UUID, level: str, query
     if modalities := _modalities(query):
         values = {"tenant": tenant_id, "modalities": listed(modalities), "many": _MANY}
         common = bool((await connection.execute(_IS_COMMON, values)).scalar())
-    statement, values = statement_of(tenant_id, level, query, common_modality=common)
+    among = await _containing(connection, tenant_id, query.matches.get("AccessionNumber", ""))
+    statement, values = statement_of(tenant_id, level, query, common_modality=common, among=among)
     return (await connection.execute(text(statement), values)).all()
 
 
+async def _containing(connection: AsyncConnection, tenant_id: UUID, value: str) -> Sequence[UUID] | None:
+    """The studies whose accession number is like a value with wildcards at both ends; None if they are many, or another index is
+    better."""
+    parts = grams(value)
+    if not parts or not is_pattern(value) or prefix(value) or prefix(value[::-1]):
+        return None
+    values = {"tenant": tenant_id, "parts": parts, "accession": like(value), "many": _MANY}
+    found = (await connection.execute(_CONTAINING, values)).scalars().all()
+    return found if len(found) < _MANY else None
+
+
 def statement_of(
-    tenant_id: UUID, level: str, query: Query, *, common_modality: bool = False
+    tenant_id: UUID,
+    level: str,
+    query: Query,
+    *,
+    common_modality: bool = False,
+    among: Sequence[UUID] | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """The SQL of `search`, and its values."""
+    """The SQL of `search`, and its values. `among`: the only studies that may match."""
     values: dict[str, Any] = {"tenant": tenant_id, "limit": query.limit, "offset": query.offset}
     conditions, within = list[str](), list[str]()
     for keyword, value in query.matches.items():
@@ -163,6 +184,9 @@ def statement_of(
     if modalities := _modalities(query):
         values["modalities"] = listed(modalities)
         conditions.append(_COMMON_MODALITY if common_modality else _CONDITIONS["ModalitiesInStudy"])
+    if among is not None:
+        conditions.append(_AMONG)
+        values["among"] = list(among)
     return _STATEMENTS[level].format(conditions=" ".join(conditions), within=" ".join(within)), values
 
 
@@ -180,10 +204,19 @@ def _of_study(keyword: str, value: str) -> tuple[str, dict[str, Any]]:
     if keyword == "StudyInstanceUID":
         return _CONDITIONS[keyword], {"uids": listed(value)}
     if is_pattern(value):
-        begins, ends = prefix(value), prefix(value[::-1])
-        ranges = {"first": begins, "last": begins + _GREATEST, "ending": ends, "ended": ends + _GREATEST}
-        return _PATTERN, {"accession": like(value), **ranges}
+        return _of_pattern(value)
     return _CONDITIONS[keyword], {"accession": value.strip()}
+
+
+def _of_pattern(value: str) -> tuple[str, dict[str, Any]]:
+    conditions, values = [_PATTERN], {"accession": like(value)}
+    if begins := prefix(value):
+        conditions.append(_BEGINS)
+        values |= {"first": begins, "last": begins + _GREATEST}
+    if ends := prefix(value[::-1]):
+        conditions.append(_ENDS)
+        values |= {"ending": ends, "ended": ends + _GREATEST}
+    return " ".join(conditions), values
 
 
 async def instances(

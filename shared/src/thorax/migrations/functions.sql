@@ -102,6 +102,14 @@ create trigger doubted_as_called after update of study_instance_uid on studies f
 when (new.study_instance_uid is distinct from old.study_instance_uid and new.study_instance_uid is not null)
 execute function doubt_study();
 
+-- At most so many of a tenant's studies, in no order, whose accession number holds all `parts` (as `grams` has them) and is like the
+-- pattern. Row-level security keeps a caller's own search from the index.
+create function studies_containing(tenant uuid, parts text[], pattern text, most integer) returns setof uuid language sql stable
+security definer set search_path = public, pg_temp as $$
+  select id from studies where tenant_id = tenant and tenant = nullif(current_setting('thorax.tenant', true), '')::uuid
+    and accession is not null and grams(accession) @> parts and accession like pattern limit most
+$$;
+
 -- Lets one sender at a time add images of these studies of a tenant, and none of them settle or be erased; held until the
 -- transaction ends.
 create function lock_studies(tenant uuid, study_uids text[]) returns void language sql volatile

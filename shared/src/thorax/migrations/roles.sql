@@ -66,8 +66,8 @@ grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_ag
 grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
 
 revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea), settle_studies(integer),
-  decide_conflict(uuid, boolean), tenant_exists(uuid) from public;
-grant execute on function settle_studies(integer), tenant_exists(uuid) to thorax_gateway;
+  decide_conflict(uuid, boolean), tenant_exists(uuid), studies_containing(uuid, text[], text, integer) from public;
+grant execute on function settle_studies(integer), tenant_exists(uuid), studies_containing(uuid, text[], text, integer) to thorax_gateway;
 grant execute on function enqueue_shadow_jobs(integer) to thorax_aggregator;
 grant execute on function remember_patient(uuid, bytea), decide_conflict(uuid, boolean) to thorax_worker;
 

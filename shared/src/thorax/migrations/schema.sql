@@ -30,6 +30,11 @@ create index studies_dates on studies (tenant_id, study_date desc nulls last, st
   include (accession, id, ambiguous) where study_instance_uid is not null;
 create index studies_accession on studies (tenant_id, accession) where accession is not null;
 create index studies_accession_reversed on studies (tenant_id, accession_reversed) where accession is not null;
+-- What a text has of three characters in a row.
+create function grams(value text) returns text[] language sql immutable parallel safe as $$
+  select array_agg(distinct substr(value, at, 3) collate "C") from generate_series(1, length(value) - 2) at
+$$;
+create index studies_accession_grams on studies using gin (grams(accession)) where accession is not null;
 create index studies_patient on studies (tenant_id, patient) where patient is not null;
 
 -- `orientation`: how stored pixels become the upright picture that is analysed and shown, as EXIF numbers it.
