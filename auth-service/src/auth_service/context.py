@@ -18,7 +18,7 @@ from auth_service.keys.keyring import KeyEncryption, Keyring
 from auth_service.models import Base
 from auth_service.passwords import Passwords
 from auth_service.tokens import TokenSigner
-from thorax.http.database import async_engine
+from thorax.http.database import async_engine, transactional
 
 Row = TypeVar("Row", bound=Base)
 
@@ -88,5 +88,5 @@ def build(settings: AuthSettings) -> AppContext:
     keyring = Keyring(encryption)
     signer = TokenSigner(settings.issuer, keyring.signing, settings.token_life_s)
     passwords = Passwords(time_cost=settings.password_time_cost, memory_kib=settings.password_memory_kib)
-    open_session = async_sessionmaker(engine, expire_on_commit=False)
+    open_session = async_sessionmaker(transactional(engine), expire_on_commit=False)
     return AppContext(settings, engine, open_session, encryption, keyring, signer, passwords)

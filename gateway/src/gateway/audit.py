@@ -18,7 +18,7 @@ from gateway.engine import engine_of
 from thorax import queries
 from thorax.errors import Code
 from thorax.http.authentication import Admin
-from thorax.http.database import ACTOR, autocommit, tenant_autocommit
+from thorax.http.database import ACTOR, tenant_autocommit
 from thorax.http.problems import responses
 
 router = APIRouter(prefix="/v1/admin", tags=["administration"])
@@ -94,7 +94,7 @@ async def list_audit(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> AuditPage:
     """List what was done in all tenants, or in one. `thorax admin audit verify` checks the chains."""
-    async with autocommit(engine_of(request)) as connection:
+    async with engine_of(request).connect() as connection:
         values = {"tenant": tenant_id, "before": before, "limit": limit + 1}
         rows = (await connection.execute(_SQL["trail"], values)).all()
     items = [AuditRow.model_validate(row._mapping) for row in rows[:limit]]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.engine import engine_of
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Admin
-from thorax.http.database import autocommit, tenant_autocommit
+from thorax.http.database import tenant_autocommit
 from thorax.http.problems import responses
 from thorax.retention import QUERIES
 
@@ -61,7 +61,7 @@ class Holds(BaseModel):
 @router.get("", responses=responses(*_ERRORS))
 async def get_retention(_: Admin, request: Request) -> Retention:
     """Show how long data are kept: for all tenants, and for those with days of their own."""
-    async with autocommit(engine_of(request)) as connection:
+    async with engine_of(request).connect() as connection:
         rows = (await connection.execute(QUERIES["kept"])).all()
     return Retention(items=[TenantAges.model_validate(dict(row._mapping)) for row in rows])
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -28,6 +29,7 @@ ALGORITHM = "RS256"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  RFC 9068, section 2.1: an ID or refresh token can't pass for an access token
 MAX_TOKEN_BYTES = 8192
 MAX_TOKEN_LIFE_S = 600
+KNOWN_TOKENS = 1024  # whose signatures are not checked again
 LEEWAY_S = 60  # how far the clocks of two machines may differ
 MIN_KEY_BITS = 2048
 
@@ -84,13 +86,29 @@ class TokenVerifier:
     def __init__(self, issuer: str, audience: str, keys: KeySource) -> None:
         self._issuer, self._audience, self._keys = issuer, audience, keys
         self._built: dict[tuple[str, str], Any] = {}
+        self._known: dict[str, tuple[Any, Mapping[str, Any], Principal]] = {}
 
     def verify(self, token: str) -> Principal:
-        """The principal behind `token`; CodedError(UNAUTHENTICATED) for anything that is not exactly right."""
+        """The principal behind `token`; CodedError(UNAUTHENTICATED) for anything that is not exactly right.
+
+        A token that has passed is checked again for what can change: its key and the time.
+        """
         key = self._key(key_id(token))
+        if (known := self._known.get(token)) and known[0] is key:
+            _check_times(known[1])
+            return known[2]
+        claims = self._claims(token, key)
+        _check_times(claims)
+        caller = _principal(claims)
+        if len(self._known) >= KNOWN_TOKENS:
+            self._known.clear()
+        self._known[token] = key, claims, caller
+        return caller
+
+    def _claims(self, token: str, key: Any) -> Mapping[str, Any]:
         _unique_object(token.split(".")[1])
         try:
-            claims = jwt.decode(
+            claims: Mapping[str, Any] = jwt.decode(
                 token,
                 key,
                 algorithms=[ALGORITHM],
@@ -100,8 +118,7 @@ class TokenVerifier:
             )
         except (JOSEError, ValueError, TypeError, OverflowError) as error:
             raise unauthenticated("The access token is not valid, or it has expired.") from error
-        _check_times(claims)
-        return _principal(claims)
+        return claims
 
     def _key(self, kid: str) -> Any:
         entry = self._keys(kid)
@@ -115,6 +132,7 @@ class TokenVerifier:
         return self._built[name]
 
 
+@lru_cache(KNOWN_TOKENS)
 def key_id(token: str) -> str:
     """The `kid` of a token whose shape and header are right; its signature is not looked at yet.
 

@@ -284,6 +284,20 @@ def test_a_key_changed_under_the_same_kid_is_not_confused_with_the_old_one() -> 
     verifier.verify(signed(HEADER, claims(), OTHER))
 
 
+def test_a_token_that_has_passed_is_refused_once_it_expires_or_its_key_is_withdrawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = {"k1": jwk_of(KEY, "k1")}
+    verifier, token, now = TokenVerifier(ISSUER, AUDIENCE, store.get), signed(HEADER, claims()), time.time()
+    assert verifier.verify(token) == verifier.verify(token)
+    monkeypatch.setattr("thorax.identity.time.time", lambda: now + 3600)
+    refusal(verifier, token)
+    monkeypatch.setattr("thorax.identity.time.time", lambda: now)
+    assert verifier.verify(token)
+    store.clear()
+    refusal(verifier, token)
+
+
 @pytest.mark.parametrize(
     "change", [{"kty": "oct", "k": "c2VjcmV0"}, {"alg": "HS256"}, {"use": "enc"}, {"e": 5}]
 )

@@ -13,7 +13,6 @@ from gateway.config import SHORTEST_QUIET_S
 from gateway.hints import HintSender
 from gateway.metrics import tell_of_accepted
 from gateway.studies import queries
-from thorax.http.database import autocommit
 
 AT_ONCE = 50
 LONGEST_S = 15.0  # between two looks: of what another process filed and did not settle, as it ended
@@ -33,7 +32,7 @@ class Settling:
 
     async def add_due_jobs(self) -> float:
         """Add the jobs that are due now; seconds until the next study is due."""
-        async with autocommit(self._engine) as connection:
+        async with self._engine.connect() as connection:
             jobs, next_in_s = await queries.add_due_jobs(connection, AT_ONCE)
         for settled in jobs:
             tell_of_accepted(settled.job, settled.tenant, settled.images)

@@ -20,7 +20,7 @@ from gateway.uploads import queries
 from gateway.uploads.receive import StoredImage, Upload, discard
 from thorax import tracing
 from thorax.errors import Code, CodedError
-from thorax.http.database import autocommit, tenant_autocommit, tenant_scope
+from thorax.http.database import tenant_autocommit, tenant_scope
 from thorax.states import ANONYMOUS_TENANT, OPEN_PRIORITY, JobState
 from thorax.storage import BlobStore
 from thorax.work import ledger
@@ -72,7 +72,7 @@ class Acceptance:
         The open API is refused at half the mark, so that strangers can't shut out those who have an account.
         """
         if monotonic() > self._waiting_until:
-            async with autocommit(self._engine) as connection:
+            async with self._engine.connect() as connection:
                 self._waiting = await connection.run_sync(ledger.waiting)
             self._waiting_until = monotonic() + CAPACITY_AGE_S
         if self._waiting > self._settings.high_water_steps // (2 if anonymous else 1):

@@ -77,7 +77,9 @@ def probabilities(image: Floats) -> Floats:
 
 def _convolved(maps: Floats, weights: Floats, bias: Floats, kernel: int, padding: int) -> Floats:
     """A convolution of stride 2 and ReLU: `[C, H, W]` to `[D, H/2, W/2]`."""
-    padded = np.pad(maps, ((0, 0), (padding, padding), (padding, padding)))
+    channels, *edges = maps.shape
+    padded = np.zeros((channels, *(edge + 2 * padding for edge in edges)), np.float32)  # np.pad takes longer
+    padded[:, padding:-padding, padding:-padding] = maps
     windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), (1, 2))[:, ::2, ::2]
     rows, columns = windows.shape[1:3]
     patches = windows.transpose(0, 3, 4, 1, 2).reshape(-1, rows * columns)

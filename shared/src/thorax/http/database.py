@@ -39,39 +39,41 @@ class _TenantCursor(psycopg.AsyncCursor[Any]):
 
 
 def async_engine(url: str, *, pooled: bool = False, pool_size: int = 10) -> AsyncEngine:
-    """An asyncio engine for the HTTP services; `pooled` as in `thorax.database.options`."""
+    """An asyncio engine for the HTTP services; `pooled` as in `thorax.database.options`.
+
+    Each statement is a transaction of its own, unless `transactional` says otherwise.
+    """
     own = options(url, pooled=pooled, most=2 * pool_size)
     own["connect_args"]["cursor_factory"] = _TenantCursor
+    own |= {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
     made = create_async_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_timeout=10, **own)
     if not pooled:
         check_connections(made.sync_engine)
     return made
 
 
+def transactional(engine: AsyncEngine) -> AsyncEngine:
+    """The same connections, for transactions of several statements."""
+    return engine.execution_options(isolation_level="READ COMMITTED")
+
+
 @asynccontextmanager
 async def tenant_scope(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """One transaction that row-level security confines to a tenant; commits when the block ends well."""
-    async with engine.begin() as connection:
+    async with transactional(engine).begin() as connection:
         values = {"tenant": str(tenant_id), "actor": ACTOR.get()}
         await connection.execute(text(_CONFINE.format(":tenant", ":actor")), values)
         yield connection
 
 
 @asynccontextmanager
-async def autocommit(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """For a statement that concerns no tenant. (A ROLLBACK would make psycopg forget all that it has prepared.)"""
-    async with engine.connect() as connection:
-        await connection.execution_options(isolation_level="AUTOCOMMIT")
-        yield connection
-
-
-@asynccontextmanager
 async def tenant_autocommit(engine: AsyncEngine, tenant_id: UUID) -> AsyncIterator[AsyncConnection]:
     """The same for work that is one statement, which needs no transaction around it: one round trip, not four.
+    (A ROLLBACK would make psycopg forget all that it has prepared.)
 
     Each statement in the block is a transaction of its own, confined to the tenant.
     """
-    async with autocommit(engine) as connection:
+    async with engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         driver.tenant = str(tenant_id)
         try:

@@ -4,12 +4,14 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_shutting_down
+from kombu.messaging import Consumer
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
@@ -76,6 +78,8 @@ def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
     # Who listens to this keeps Celery's hands off the root logger, whose level it would set without hijacking, too.
     setup_logging.connect(lambda **_: None, weak=False)
+    # A hint may be lost, so the broker need not keep it until it is acknowledged: two transactions of it less.
+    app.amqp.Consumer = partial(Consumer, no_ack=True)
     # Not by Celery's command line, which takes longer to import than all our modules.
     consumer = app.Worker(
         pool_cls="solo",
