@@ -86,8 +86,8 @@ class MapScale(ManifestPart):
 
     A fused map is a share of `full`, cut to 0..1. `unit`: "logit", what the ensemble's logit would gain if all of the
     image looked like that place, or "probability", the finding's probability at that place. `cuts`: shares of `full`
-    where the contour is drawn; nine in ten validation images without the finding pass it nowhere. `members`: the
-    backbones whose maps are fused; all of them where it is left out.
+    where the contour is drawn, chosen on the validation part. `members`: the backbones whose maps are fused; all of them
+    where it is left out.
     """
 
     unit: Annotated[str, Field(pattern="^(logit|probability)$")]

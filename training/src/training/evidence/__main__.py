@@ -25,9 +25,11 @@ from training.evidence.head import EvidenceHead
 from training.evidence.learn import Kept, Plan, learn, opened
 from training.fleet.corpus import Corpus, load
 from training.fleet.views import Views, shrink
-from training.points import map_scale
 
 _BATCH = 16
+CUT, FULL = 0.25, 0.9
+"""Three of four validation images with the finding pass the contour's value somewhere, one in ten the full one: the verdict
+says whether, so the map need only say where."""
 
 
 def kept(layers: EarlyLayers, corpus: Corpus, size: int, views: int, cache: Path) -> Kept:
@@ -56,7 +58,7 @@ def _viewed(corpus: Corpus, rows: NDArray[np.int64], size: int, seed: int) -> It
 
 @torch.inference_mode()
 def scale(bundle: Bundle, name: str, head: EvidenceHead, corpus: Corpus, seen: Kept) -> MapScale:
-    """What the maps' full value is, by those of the validation part."""
+    """What the maps' full value and their contour are, by those of the validation part's images with the finding."""
     unscaled = MapScale(unit="probability", full=(1.0,) * len(FINDINGS), cuts=(0.5,) * len(FINDINGS), members=(name,))  # type: ignore[arg-type]  # fmt: skip
     manifest = bundle.manifest.model_copy(
         update={"maps": unscaled, "backbones": tuple(b for b in bundle.manifest.backbones if b.name == name)}
@@ -64,8 +66,10 @@ def scale(bundle: Bundle, name: str, head: EvidenceHead, corpus: Corpus, seen: K
     rows = corpus.rows("val")
     maps = np.concatenate([head(*opened(seen.plain, some)).numpy() for some in np.array_split(rows, 16)])
     tops = np.stack([add_up(manifest, {name: five}, "probability").max((1, 2)) for five in maps])
-    found = map_scale(corpus.labels[rows].astype(np.float64), tops.astype(np.float64), "probability")
-    return found.model_copy(update={"members": (name,)})
+    present = [tops[corpus.labels[rows, i] == 1, i] for i in range(len(FINDINGS))]
+    full = np.array([max(float(np.quantile(values, FULL)), 1e-3) for values in present])
+    cuts = [min(float(np.quantile(values, CUT)), most) for values, most in zip(present, full, strict=True)]
+    return MapScale(unit="probability", full=tuple(full), cuts=tuple(cuts / full), members=(name,))  # type: ignore[arg-type]
 
 
 def main() -> None:
