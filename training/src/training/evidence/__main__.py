@@ -67,6 +67,11 @@ def scale(bundle: Bundle, name: str, head: EvidenceHead, corpus: Corpus, seen: K
     maps = np.concatenate([head(*opened(seen.plain, some)).numpy() for some in np.array_split(rows, 16)])
     tops = np.stack([add_up(manifest, {name: five}, "probability").max((1, 2)) for five in maps])
     present = [tops[corpus.labels[rows, i] == 1, i] for i in range(len(FINDINGS))]
+    for finding, values in zip(FINDINGS, present, strict=True):
+        if not len(values):
+            raise ValueError(
+                f"No image of the validation part has {finding}; the scale of its maps needs one."
+            )
     full = np.array([max(float(np.quantile(values, FULL)), 1e-3) for values in present])
     cuts = [min(float(np.quantile(values, CUT)), most) for values, most in zip(present, full, strict=True)]
     return MapScale(unit="probability", full=tuple(full), cuts=tuple(cuts / full), members=(name,))  # type: ignore[arg-type]
@@ -90,7 +95,7 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         write(arguments)
-    except (ValueError, StopIteration) as error:
+    except ValueError as error:
         raise SystemExit(str(error)) from error
     except CodedError as error:
         raise SystemExit(error.detail) from error

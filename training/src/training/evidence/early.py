@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from training.export import open_graph
 
 STEPS = 127
+Both = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Of the fine and of the coarse map."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Early:
     """Two maps of N images as they are kept, int8 [N, k, h, w] each, and what a step of each channel is worth, float32 [k, 1, 1]."""
 
     maps: tuple[NDArray[np.int8], NDArray[np.int8]]
-    steps: tuple[NDArray[np.float32], NDArray[np.float32]]
+    steps: Both
 
 
 class EarlyLayers:
@@ -27,12 +29,12 @@ class EarlyLayers:
     def __init__(self, graph: onnx.ModelProto, fine: str, coarse: str) -> None:
         self._session = open_graph(_up_to(graph, (fine, coarse)))
 
-    def __call__(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def __call__(self, images: NDArray[np.uint8]) -> Both:
         """uint8 [N, s, s] -> float32 [N, k, h, w] of each tensor."""
         fine, coarse = self._session.run(None, {"images": images})
         return fine, coarse
 
-    def steps(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def steps(self, images: NDArray[np.uint8]) -> Both:
         """The steps of int8 by these images: all but one in 2,000 of a channel's values fit."""
         fine, coarse = (
             np.maximum(np.quantile(np.abs(values), 0.9995, axis=(0, 2, 3), keepdims=True)[0], 1e-3)
@@ -40,9 +42,7 @@ class EarlyLayers:
         )
         return np.float32(fine / STEPS), np.float32(coarse / STEPS)
 
-    def keep(
-        self, batches: Iterable[NDArray[np.uint8]], count: int, steps: tuple[NDArray[np.float32], NDArray[np.float32]], stem: Path
-    ) -> Early:  # fmt: skip
+    def keep(self, batches: Iterable[NDArray[np.uint8]], count: int, steps: Both, stem: Path) -> Early:
         """Write the maps of `count` images to `stem`.fine.npy and .coarse.npy, or open what an earlier call wrote whole."""
         paths = [stem.with_suffix(f".{name}.npy") for name in ("fine", "coarse")]
         if not all(path.exists() for path in paths):
@@ -51,8 +51,8 @@ class EarlyLayers:
         return Early((fine, coarse), steps)
 
     def _write(
-        self, batches: Iterable[NDArray[np.uint8]], count: int, steps: tuple[NDArray[np.float32], NDArray[np.float32]], paths: list[Path]
-    ) -> None:  # fmt: skip
+        self, batches: Iterable[NDArray[np.uint8]], count: int, steps: Both, paths: list[Path]
+    ) -> None:
         parts = [path.with_suffix(".part") for path in paths]
         kept: list[NDArray[np.int8]] = []
         row = 0

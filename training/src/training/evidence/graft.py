@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from training.evidence.early import EarlyLayers, prune
 from training.evidence.head import EvidenceHead
@@ -15,7 +16,7 @@ _PREFIX = "evidence/"
 
 
 def graft(
-    graph: onnx.ModelProto, head: EvidenceHead, fine: str, coarse: str, images: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]"
+    graph: onnx.ModelProto, head: EvidenceHead, fine: str, coarse: str, images: NDArray[np.uint8]
 ) -> onnx.ModelProto:  # fmt: skip
     """The graph with new `maps` [N, 5, h, w]. ValueError where, on these images (uint8 [N, s, s]), its probabilities
     are not the old ones to the bit, or its maps not the head's."""

@@ -4,6 +4,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -54,6 +55,6 @@ class EvidenceHead(nn.Module):
         return torch.sigmoid(self.places(fine, coarse) + self.prior[:, None, None])
 
 
-def log_odds(share: "np.ndarray[tuple[int, ...], np.dtype[np.floating]]") -> Tensor:
+def log_odds(share: NDArray[np.float64]) -> Tensor:
     """float32, of shares in 0..1 that are neither."""
     return torch.from_numpy(np.log(share / (1 - share)).astype(np.float32))
