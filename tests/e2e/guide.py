@@ -1,4 +1,7 @@
-"""The commands and lines of Python on a page of the documentation, run in their order as a reader would."""
+"""The commands and lines of Python on a page of the documentation, run in their order as a reader would.
+
+Blocks of `sh` and `python` are run; `bash` says that a block needs what no test has (a cluster).
+"""
 
 import os
 import re
