@@ -125,6 +125,9 @@ def test_the_maps_have_absolute_values(done: Done, base: str, platform: Platform
     }
     assert image["maps"] == {"ensemble": {"rows": 28, "columns": 28}, "backbones": grid}
     scale = {"unit": "logit", "full": [2.0, 3, 4, 5, 6], "cuts": [0.5, 0.4, 0.3, 0.2, 0.1]}
+    with of_format_2(platform, {**scale, "members": ["tiny_1"]}):
+        fused = client.get(base.partition("/images")[0]).json()["images"][0]["maps"]["backbones"]
+        assert fused == {"tiny_1": grid["tiny_1"]}  # how coarse the picture is, the others' grids do not say
     with of_format_2(platform, scale):
         archive = np.load(BytesIO(client.get(f"{base}/heatmaps.npz").content))
         absolute = (

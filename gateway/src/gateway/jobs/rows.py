@@ -151,11 +151,12 @@ def _backbones(job: Columns) -> dict[str | None, dict[str, list[float]]]:
 
 
 def _maps(job: Columns, instance_id: str) -> MapsView | None:
-    """The grids of an image's maps: the fused one's, and each backbone's own."""
+    """The grids of an image's maps: the fused one's, and those of the backbones whose maps are fused."""
     if instance_id not in (job["map_shapes"] or {}):
         return None
     own = {row["backbone"]: row for row in job["predictions"] or () if row["instance_id"] == instance_id}
-    backbones = {name: _grid(row["map_shape"]) for name, row in own.items()}
+    members = (job["map_scale"] or {}).get("members") or own
+    backbones = {name: _grid(row["map_shape"]) for name, row in own.items() if name in members}
     return MapsView(ensemble=_grid(job["map_shapes"][instance_id]), backbones=backbones)
 
 

@@ -106,7 +106,10 @@ class MapsView(BaseModel):
     """How fine an image's maps are. A network saw no more than its own grid, however smooth a picture looks."""
 
     ensemble: Grid = Field(description="Of the fused map, onto which the networks' own are resized.")
-    backbones: dict[str, Grid] = Field(examples=[{"xception": {"rows": 10, "columns": 10}}])
+    backbones: dict[str, Grid] = Field(
+        description="Of the networks whose maps are fused.",
+        examples=[{"xception": {"rows": 10, "columns": 10}}],
+    )
 
 
 class MapScaleView(BaseModel):
