@@ -170,7 +170,7 @@ def _pointing(manifest: Manifest, pointing: Report) -> list[str]:
     return [
         "## How often the map points at the finding",
         f"The share of maps whose maximum lies inside the box that a radiologist drew, on {pointing['images']} images that\n"
-        "nothing was trained, calibrated or chosen on (`make evaluate … BOXES=boxes.csv`). Chance is the share of the image\n"
+        "nothing was trained or calibrated on (`make evaluate … BOXES=boxes.csv`). Chance is the share of the image\n"
         "that the boxes cover. The IoU is that of the best common threshold, chosen on these very boxes.",
         "\n".join(lines),
     ]

@@ -170,14 +170,16 @@ def _believed_sign(words: Words, layout: Layout, notes: Notes) -> Layout:
 
 def smoothest(words: Words, *layouts: Layout) -> Layout:
     """The first layout that makes the fewest cliffs: bits that are cut off, or an overlay's that are not, make some."""
-    return min(layouts, key=lambda layout: _cliffs(words, layout))
+    first, *others = dict.fromkeys(layouts)
+    return min((first, *others), key=lambda layout: _cliffs(words, layout)) if others else first
 
 
 def _cliffs(words: Words, layout: Layout) -> float:
     """The mean step between neighbours in a row."""
     values = (words[:: max(1, len(words) // 64)].astype(np.int32)) & (2**layout.bits - 1)
     if layout.signed:
-        values = np.where(values >> (layout.bits - 1), values - 2**layout.bits, values)
+        sign = 1 << (layout.bits - 1)
+        values = (values ^ sign) - sign
     return float(np.abs(np.diff(values, axis=1)).mean())
 
 

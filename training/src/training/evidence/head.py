@@ -2,9 +2,7 @@
 
 from typing import cast
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -53,8 +51,3 @@ class EvidenceHead(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """What the graph shows: the probability of each finding at each place, [N, 5, h', w']."""
         return torch.sigmoid(self.places(fine, coarse) + self.prior[:, None, None])
-
-
-def log_odds(share: NDArray[np.float64]) -> Tensor:
-    """float32, of shares in 0..1 that are neither."""
-    return torch.from_numpy(np.log(share / (1 - share)).astype(np.float32))

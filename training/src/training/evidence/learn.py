@@ -1,6 +1,7 @@
 """Teaches a head of local evidence on kept maps: labels of whole images, and nothing that tells the ward."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from training import report
 from training.evidence.early import Early
-from training.evidence.head import EvidenceHead, log_odds
+from training.evidence.head import EvidenceHead
 from training.fleet.corpus import Corpus
 from training.schedule import follow, one_cycle
 
@@ -92,7 +93,7 @@ def fitted_prior(head: EvidenceHead, corpus: Corpus, plain: Early) -> Tensor:
 
 def averaged(head: EvidenceHead, average: dict[str, Tensor]) -> EvidenceHead:
     """A copy with these weights, in evaluation mode."""
-    copy = EvidenceHead(head.narrow.in_channels, head.coarse[2].in_channels)
+    copy = deepcopy(head)
     copy.load_state_dict(average)
     return copy.eval()
 
@@ -145,5 +146,6 @@ def group_priors(corpus: Corpus, rows: NDArray[np.int64]) -> Tensor:
     for group in np.unique(groups):
         own = labels[groups == group]
         known = (~np.isnan(own)).sum(0)
-        odds[torch.from_numpy(groups == group)] = log_odds((np.nansum(own, 0) + _FEW * whole) / (known + _FEW))  # fmt: skip
+        share = torch.from_numpy((np.nansum(own, 0) + _FEW * whole) / (known + _FEW))
+        odds[torch.from_numpy(groups == group)] = torch.logit(share).float()
     return odds
