@@ -109,11 +109,11 @@ def number(header: Header, keyword: str, default: float) -> float:
 
 
 def _entries(data: Any, count: int) -> NDArray[np.int64]:
-    """A LUT's entries. Bytes, or words that hold two entries of 8 bits each (C.11.1.1.1), are taken apart."""
+    """A LUT's entries, which are never negative. Bytes, or words of two entries of 8 bits (C.11.1.1.1), are taken apart."""
     if isinstance(data, bytes):
         wide = len(data) > count + count % 2  # bytes are padded to an even length
         return np.frombuffer(data[: len(data) & ~wide], "<u2" if wide else np.uint8)[:count].astype(np.int64)
-    words = np.atleast_1d(np.asarray(data)).astype(np.int64)
+    words = np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF
     if len(words) == (count + 1) // 2 and count > 2:
-        return (words & 0xFFFF).astype("<u2").view(np.uint8)[:count].astype(np.int64)
+        return words.astype("<u2").view(np.uint8)[:count].astype(np.int64)
     return words[:count]

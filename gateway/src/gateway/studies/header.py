@@ -7,6 +7,7 @@ over elements by their length, never recurses, and looks at no byte beyond the h
 import re
 import struct
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from thorax.errors import CodedError
@@ -41,6 +42,7 @@ _WANTED = {
     _MANUFACTURER,
 }
 _FIRST_GROUPS = range(0x0008, 0x0029, 2)  # what a data set begins with, up to the image's own description
+_BIG_ENDIAN_GROUP_8 = b"\0\x08"
 _MOST_ELEMENTS = 10_000  # those of sequences too: 25 CPU-ms at most
 _LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
 
@@ -85,11 +87,8 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
     """
     meta, at = _elements(head, 132 if head[128:132] == b"DICM" else 0, last=0x0002FFFF)
     syntax = _uid(meta, _TRANSFER_SYNTAX)
-    try:
-        data = zlib.decompressobj(-15).decompress(head[at:], HEAD_BYTES) if syntax == DEFLATED else head[at:]
-    except zlib.error:
-        raise unreadable("The DICOM header is damaged.") from None
-    big = syntax == EXPLICIT_BIG
+    data = _inflated(head[at:]) if syntax == DEFLATED else head[at:]
+    big = syntax == EXPLICIT_BIG or data.startswith(_BIG_ENDIAN_GROUP_8)
     if int.from_bytes(data[:2], "big" if big else "little") not in _FIRST_GROUPS:
         raise unreadable("The data is not a DICOM file.")
     found, _ = _elements(data, 0, last=_SERIES, order=">" if big else "<")
@@ -126,6 +125,14 @@ def identified(head: bytes) -> Identifiers | None:
 def is_uid(text: str) -> bool:
     """Whether `text` is a UID (PS3.5, 9.1)."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
+
+
+def _inflated(data: bytes) -> bytes:
+    """What a deflated data set begins with; some are in zlib's format, and some are not deflated at all."""
+    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
+        with suppress(zlib.error):
+            return zlib.decompressobj(bits).decompress(data, HEAD_BYTES)
+    return data
 
 
 def _elements(data: bytes, at: int, *, last: int, order: str = "<") -> tuple[dict[int, bytes], int]:

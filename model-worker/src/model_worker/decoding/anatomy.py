@@ -4,6 +4,7 @@ A missing value, and a word that no list names, is accepted: a chest must not be
 """
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from unicodedata import combining, normalize
 
@@ -23,12 +24,13 @@ SOP_CLASSES = SECONDARY_CAPTURE | {STORAGE + leaf for leaf in ("1", "1.1", "1.1.
 # Body parts of PS3.16 annex L, their plain spellings, modalities' own, and other languages', that are not and do not contain the chest.
 NO_CHEST = frozenset(
     """ABDOMEN ABD ABDOMENPELVIS PELVIS HIP HEAD SKULL FACE SINUS ORBIT JAW MANDIBLE MAXILLA TOOTH TEETH NOSE EAR EYE
-    BRAIN NECK CSPINE CERVICAL LSPINE LUMBAR SSPINE SACRUM COCCYX LSSPINE CTSPINE TLSPINE EXTREMITY ARM UPPERARM
+    BRAIN ABDOMINAL MANDIBULA NECK CSPINE CERVICAL LSPINE LUMBAR SSPINE SACRUM COCCYX LSSPINE CTSPINE TLSPINE EXTREMITY ARM UPPERARM
     HUMERUS ELBOW FOREARM RADIUS ULNA WRIST HAND FINGER THUMB SHOULDER SCAPULA LEG THIGH FEMUR KNEE PATELLA
     LOWERLEG TIBIA FIBULA TIBFIB ANKLE FOOT FEET CALCANEUS HEEL TOE BREAST BLADDER KIDNEY LIVER UTERUS PROSTATE
     LOWERLIMB UPPERLIMB LOWEREXTREMITY UPPEREXTREMITY CERVICALSPINE LUMBARSPINE SIJOINT KUB URINARY
     UPEXM LOWEXM LWS HWS BECKEN SCHAEDEL SCHADEL KNIE FUSS HUEFTE HUFTE SCHULTER ELLENBOGEN ELLBOGEN HANDGELENK UNTERARM OBERARM
-    SPRUNGGELENK OSG UNTERSCHENKEL OBERSCHENKEL ZEHE DAUMEN KOPF HALS KIEFER
+    KNIEGELENK SCHULTERGELENK HUFTGELENK HUEFTGELENK ELLENBOGENGELENK HANDWURZEL MITTELHAND MITTELFUSS VORFUSS FERSENBEIN
+    HALSWIRBELSAULE HALSWIRBELSAEULE LENDENWIRBELSAULE LENDENWIRBELSAEULE SPRUNGGELENK OSG UNTERSCHENKEL OBERSCHENKEL ZEHE DAUMEN KOPF HALS KIEFER
     GENOU PIED BASSIN HANCHE EPAULE MAIN POIGNET CHEVILLE COUDE CRANE JAMBE CUISSE BRAS AVANTBRAS DOIGT ORTEIL MACHOIRE LOMBAIRE
     RODILLA MANO TOBILLO CRANEO CADERA HOMBRO CODO MUNECA PIE PIERNA MUSLO ANTEBRAZO BRAZO DEDO CUELLO CABEZA
     GINOCCHIO PIEDE BACINO SPALLA POLSO CAVIGLIA GOMITO ANCA CRANIO GAMBA COSCIA BRACCIO AVAMBRACCIO DITO LOMBARE ADDOME
@@ -102,10 +104,10 @@ def refuse_other_objects(ds: "Dataset", attributes: "DicomAttributes") -> None:
 
 def refuse_other_parts(ds: "Dataset") -> None:
     """Raise NOT_A_CHEST where Body Part Examined or, unless that names the chest, the anatomic region is another."""
-    said = str(ds.get("BodyPartExamined") or "").upper()
+    said = str(ds.get("BodyPartExamined") or "")
     if names_chest(said):
         return
-    if part := _PART_OF_CODE.get(said.strip("\0 ")) or _other_part(said):
+    if part := _PART_OF_CODE.get(said.upper().strip("\0 ")) or _other_part(said):
         raise _refusal(f"Body Part Examined (0018,0015) is {part.upper()}")
     for item in ds.get("AnatomicRegionSequence") or []:
         meaning = str(item.get("CodeMeaning") or "").upper()
@@ -137,7 +139,10 @@ def _other_part(said: str) -> str:
 
 def capitals(text: object) -> list[str]:
     """A text's words: letters only, in capitals without accents."""
-    bare = "".join(c for c in normalize("NFKD", str(text or "").upper()) if not combining(c))
+    said = str(text or "")
+    with suppress(UnicodeError):  # a code string in UTF-8, of which pydicom makes Latin-1
+        said = said.encode("latin-1").decode()
+    bare = "".join(c for c in normalize("NFKD", said.upper()) if not combining(c))
     return re.findall(r"[^\W\d_]+", normalize("NFC", bare))
 
 

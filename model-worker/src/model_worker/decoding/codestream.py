@@ -36,6 +36,8 @@ MOST_SURPLUS = (
 FAR_FEWER = (
     0.8  # with the wrong sign, 2,220 chests and their negatives have 1.6 times as many cliffs at least
 )
+EMPTY_OFFSET_TABLE = b"\xfe\xff\0\xe0\0\0\0\0"
+RLE_FIRST_OFFSET = b"\x40\0\0\0"  # a frame of RLE begins with its segments' number and this (G.5)
 RLE_RATIO = 64  # a run of 128 bytes takes two (PS3.5 G.3.1)
 
 
@@ -78,6 +80,9 @@ def _frame(ds: FileDataset, notes: Notes) -> bytes | None:
     data, syntax = ds.PixelData, ds.file_meta.TransferSyntaxUID
     if data[:4] == b"\xfe\xff\0\xe0":
         if syntax == RLELossless:
+            if data[12:16] == RLE_FIRST_OFFSET:
+                ds.PixelData = EMPTY_OFFSET_TABLE + data
+                notes.warn(WarningCode.RESCUED, "The pixel data's offset table is missing.")
             return None
         frame = _joined(data)
         if syntax == ENCAPSULATED_UNCOMPRESSED:

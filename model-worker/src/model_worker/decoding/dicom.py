@@ -14,7 +14,7 @@ from model_worker.decoding.greyscale import grey_table
 from model_worker.decoding.orientation import AS_STORED, NAMES, from_patient_orientation, upright
 from model_worker.decoding.raster import Grey, refuse_colour, through, to_eight_bits, to_grey
 from model_worker.decoding.reading import complete, read, refuse_unusable
-from model_worker.decoding.view import patient_orientation, refuse_lateral
+from model_worker.decoding.view import directions_of, refuse_lateral
 from thorax.image_warnings import WarningCode
 
 
@@ -26,18 +26,16 @@ def decode_dicom(data: bytes, *, force: bool = False) -> DecodedImage:
     """
     notes = Notes(force)
     ds = read(data, notes)
-    attributes, directions = read_attributes(ds), patient_orientation(ds)
+    attributes, directions = read_attributes(ds), directions_of(ds)
     notes.check(lambda: refuse_other_objects(ds, attributes))
     notes.check(lambda: refuse_other_parts(ds))
     notes.check(lambda: refuse_lateral(ds, directions))
     refuse_unusable(ds)
     complete(ds, notes)
     grey = _grey(ds, notes)
-    orientation = (from_patient_orientation(directions) if directions else None) or AS_STORED
-    if orientation != AS_STORED:
-        said = "\\".join(directions)
-        how = NAMES[orientation]
-        notes.warn(WarningCode.TURNED, f"Patient Orientation (0020,0020) is {said}: the image was {how}.")
+    orientation = (from_patient_orientation(directions.letters) if directions else None) or AS_STORED
+    if directions and orientation != AS_STORED:
+        notes.warn(WarningCode.TURNED, f"{directions.sentence}: the image was {NAMES[orientation]}.")
     grey = upright(grey, orientation)
     rows, columns = grey.shape
     return DecodedImage(grey, rows, columns, orientation, tuple(notes.warnings), attributes)

@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 
 SAMPLE = 200_000
 """Pixels looked at to find the range of an image that names no window."""
-LEAST_SPREAD = 0.08
-"""A window that leaves less than this between the 1st and the 99th percentile shows nothing."""
+LEAST_SPREAD, LEAST_GREY = 0.08, 0.05
+"""A window that leaves less than this between the 1st and the 99th percentile, or fewer pixels grey, shows nothing."""
 
 
 def grey_table(ds: Dataset, words: NDArray[Any], layout: Layout, notes: Notes) -> NDArray[np.uint8]:
@@ -132,4 +132,4 @@ def _shows_something(grey: Floats) -> bool:
     if not grey.size:
         return False
     low, high = np.percentile(grey, [1, 99])
-    return bool(high - low >= LEAST_SPREAD and ((grey > 0) & (grey < 1)).mean() > 0.01)
+    return bool(high - low >= LEAST_SPREAD and ((grey > 0) & (grey < 1)).mean() > LEAST_GREY)

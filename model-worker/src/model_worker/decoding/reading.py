@@ -4,11 +4,13 @@ What was mended is told by a warning; what can't be is told by the element's nam
 """
 
 import zlib
+from contextlib import suppress
 from io import BytesIO
 
 import pydicom
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -26,7 +28,10 @@ from thorax.image_headers import check_size, unreadable
 from thorax.image_warnings import WarningCode
 
 MAX_INFLATED = 140_000_000  # 64 Mpx of 16 bits are 128 MB
-SEQUENCE_DELIMITER = b"\xfe\xff\xdd\xe0\0\0\0\0"
+PIXELS = b"\xe0\x7f\x10\0"
+AS_OB, AS_OW, AS_UN = (PIXELS + vr + b"\0\0\xff\xff\xff\xff" for vr in (b"OB", b"OW", b"UN"))
+"""How compressed pixel data begins."""
+BIG_ENDIAN_GROUP_8 = b"\0\x08"
 PHOTOMETRIC = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"}
     | {f"YBR_{kind}" for kind in ("FULL", "FULL_422", "PARTIAL_420", "ICT", "RCT")}
@@ -38,15 +43,16 @@ pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 def read(data: bytes, notes: Notes) -> FileDataset:
     """The data set of a DICOM file (PS3.10), whose transfer syntax is known. Raises UNREADABLE_IMAGE, DECODE_LIMIT."""
-    _refuse_inflation(data)
     unended.set(False)
-    ds = _parsed(data)
-    if "PixelData" not in ds and data.rfind(b"\xe0\x7f\x10\0") > 0:
-        # A compressed frame without its Sequence Delimitation Item (PS3.5 A.4) ends with the file.
-        ended = _parsed(data + SEQUENCE_DELIMITER)
-        if "PixelData" in ended:
-            ds = ended
-            notes.warn(WarningCode.RESCUED, "The pixel data's sequence delimiter is missing.")
+    ds = _parsed(data, notes)
+    lost = max(data.rfind(AS_OB), data.rfind(AS_OW))
+    if "PixelData" not in ds and lost > 0:
+        # A compressed frame without its Sequence Delimitation Item (PS3.5 A.4) ends with the file; or an icon's took it along.
+        ds = _parsed(data[:lost], notes)
+        ds.PixelData = data[lost + len(AS_OB) :]
+        notes.warn(
+            WarningCode.RESCUED, "The pixel data's delimiter is missing, or a length before it is wrong."
+        )
     if unended.get():
         notes.warn(WarningCode.RESCUED, "A sequence's delimiter is missing from the DICOM header.")
     if not len(ds):
@@ -56,7 +62,8 @@ def read(data: bytes, notes: Notes) -> FileDataset:
     if not UID(str(ds.file_meta.get("TransferSyntaxUID") or "")).is_transfer_syntax:
         ds.file_meta.TransferSyntaxUID = _encoding(ds)
         notes.warn(
-            WarningCode.RESCUED, "Transfer Syntax UID (0002,0010) is missing or unknown; it was guessed."
+            WarningCode.RESCUED,
+            "Transfer Syntax UID (0002,0010) is missing, unknown or wrong; it was guessed.",
         )
     return ds
 
@@ -97,14 +104,27 @@ def complete(ds: FileDataset, notes: Notes) -> None:
         _assume(ds, "PlanarConfiguration", 0, notes)
 
 
-def _parsed(data: bytes) -> FileDataset:
+def _parsed(data: bytes, notes: Notes) -> FileDataset:
+    """The data set; pydicom inflates what it likes, and believes the File Meta Information about the order of bytes."""
     try:
-        return pydicom.dcmread(BytesIO(data), force=True)
+        meta, at = _file_meta(data)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            ds = pydicom.dcmread(BytesIO(_inflated(data[at:], notes)), force=True)
+            ds.file_meta = meta
+            return ds
+        unlike_claimed = (
+            data.startswith(BIG_ENDIAN_GROUP_8, at) and meta.get("TransferSyntaxUID") != ExplicitVRBigEndian
+        )
+        return pydicom.dcmread(BytesIO(data[at:] if unlike_claimed else data), force=True)
+    except CodedError:
+        raise
     except RecursionError:
         raise unreadable("The DICOM file's sequences are nested too deeply.") from None
     except MemoryError:
         raise
     except Exception as error:  # pydicom's parser has no exception of its own
+        if AS_UN in data:  # which pydicom takes for a sequence (PS3.5, 6.2.2)
+            return _parsed(data.replace(AS_UN, AS_OB), notes)
         raise unreadable("The DICOM file is damaged: its data set can't be parsed.") from error
 
 
@@ -116,21 +136,34 @@ def _encoding(ds: FileDataset) -> UID:
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
 
 
-def _refuse_inflation(data: bytes) -> None:
-    """Refuse a deflated file that unpacks to more than any radiograph needs, before pydicom unpacks all of it.
+def _file_meta(data: bytes) -> tuple[FileMetaDataset, int]:
+    """The File Meta Information and where it ends, by its group: its own length (PS3.10, 7.1) is wrong in some files."""
+    file = BytesIO(data)
+    file.seek(132 if data[128:132] == b"DICM" else 0)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
+    return FileMetaDataset(meta), file.tell()
 
-    The File Meta group says its own length first (PS3.10, 7.1); all behind it is deflated (PS3.5, A.5).
+
+def _inflated(data: bytes, notes: Notes) -> bytes:
+    """A deflated data set (PS3.5, A.5), of no more bytes than a radiograph needs.
+
+    Some are in zlib's format (RFC 1950), as dcmtk once wrote it, and some are not deflated at all.
     """
-    end = 144 + int.from_bytes(data[140:144], "little")
-    if DeflatedExplicitVRLittleEndian.encode() not in data[144:end]:
-        return
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    try:
-        inflater.decompress(data[end:], MAX_INFLATED)
-    except zlib.error as error:
-        raise unreadable("The DICOM file's deflated data set is damaged.") from error
-    if inflater.unconsumed_tail:
-        raise CodedError(Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB.")
+    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
+        inflater = zlib.decompressobj(bits)
+        with suppress(zlib.error):
+            plain = inflater.decompress(data, MAX_INFLATED)
+            if inflater.unconsumed_tail:
+                raise CodedError(
+                    Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB."
+                )
+            if bits > 0:
+                notes.warn(WarningCode.RESCUED, "The data set is in zlib's format.")
+            return plain
+    if data[:2] != b"\x08\0":
+        raise unreadable("The DICOM file's deflated data set is damaged.")
+    notes.warn(WarningCode.RESCUED, "The data set is not deflated as claimed.")
+    return data
 
 
 def _named(keyword: str) -> str:

@@ -1,14 +1,16 @@
 """Whether a DICOM header says that the view is lateral. The networks were shown frontal views only.
 
-The first source that says anything decides: View Code Sequence, View Position, Patient Orientation, then the words of
+The first source that says anything decides: View Code Sequence, View Position, the patient's orientation, then the words of
 the modality's own description. A word that no list names says nothing, since a frontal image must not be refused.
 """
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from model_worker.decoding.anatomy import capitals, code_of, names_chest
 from thorax.errors import Code, CodedError
+from thorax.greyscale import numbers
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -34,6 +36,7 @@ _LATERAL_WORDS = {
     "Spanish, Portuguese": "PERFIL",
     "Dutch": "ZIJDELINGSE?|ZIJAANZICHT",
     "Danish, Norwegian, Swedish": "SIDEBILLEDE|SIDEBILDE|SIDOBILD",
+    "Polish, Czech": "BOCZN.*|BOCN.*",
     "Russian": "БОКОВ.*",
     "Chinese, Japanese, Korean": ".*([侧側][位面]|측면).*",
 }
@@ -46,6 +49,10 @@ _FRONTAL = frozenset(
         "AP",
         "PA",
         "FRONTAL",
+        "FRONTALE",
+        "FRONTAAL",
+        "FACE",
+        "FRENTE",
         "ANTEROPOSTERIOR",
         "POSTEROANTERIOR",
         "AXR",
@@ -55,8 +62,12 @@ _FRONTAL = frozenset(
         "RLD",
     ]
 )
+_INITIALS = re.compile(r"\b(?:(A)\.? ?(P)|(P)\.? ?(A))\b", re.IGNORECASE)  # "p.a." would be two words
+_SECOND_PLANE = re.compile(r"(?!.*\b(1\.|erste)).*\b(2\.|zweite) ?Ebene\b", re.IGNORECASE)
+"""German: the second of the two planes that a chest is taken in, unless the first is named too."""
 _FRONTAL_PART = re.compile("正|ПРЯМ|정면")  # these languages write words together, and inflect them
 _LATEROLATERAL = frozenset({"LL", "RL"})  # of the chest, as Italian descriptions say it
+MAINLY = 0.8  # a cosine: within 37° of the axis
 _OBLIQUE = frozenset(["OBLIQUE", "OBL", "RAO", "LAO", "RPO", "LPO", "RLO", "LLO"])
 _DESCRIPTIONS = {
     "AcquisitionDeviceProcessingDescription": "Acquisition Device Processing Description (0018,1400)",
@@ -65,8 +76,8 @@ _DESCRIPTIONS = {
 }
 
 
-def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
-    """Raise NOT_FRONTAL where the header names a lateral or oblique view. `orientation`: Patient Orientation."""
+def refuse_lateral(ds: "Dataset", directions: "Directions | None") -> None:
+    """Raise NOT_FRONTAL where the header names a lateral or oblique view."""
     view = _coded_view(ds)
     if view == "frontal":
         return
@@ -79,25 +90,54 @@ def refuse_lateral(ds: "Dataset", orientation: list[str]) -> None:
         raise _refusal("View Position (0018,5101) names a lateral view")
     if _OBLIQUE & position:
         raise _refusal("View Position (0018,5101) names an oblique view")
-    principal = {letters[:1] for letters in orientation}
-    if principal & {"A", "P"}:  # the picture's plane contains the front to back axis
-        raise _refusal(f"Patient Orientation (0020,0020) is {chr(92).join(orientation)}, not a frontal plane")
-    if orientation:
+    if directions:
+        if directions.principal & {"A", "P"}:  # the picture's plane contains the front to back axis
+            raise _refusal(f"{directions.sentence}, not a frontal plane")
         return
     for keyword, name in _DESCRIPTIONS.items():
         words = _words(ds.get(keyword))
-        lateral = _is_lateral(words) or (_LATEROLATERAL & words and names_chest(ds.get(keyword)))
+        of_chest = _LATEROLATERAL & words or _SECOND_PLANE.match(str(ds.get(keyword) or ""))
+        lateral = _is_lateral(words) or (of_chest and names_chest(ds.get(keyword)))
         if lateral and not _is_frontal(words):
             raise _refusal(f"{name} names a lateral view")
 
 
-def patient_orientation(ds: "Dataset") -> list[str]:
-    """Patient Orientation's two directions, e.g. ["L", "F"]; empty unless there are two of known letters."""
+@dataclass(frozen=True)
+class Directions:
+    """Where rows and columns of a picture lead to, e.g. ["L", "F"] (PS3.3 C.7.6.1.1.1), and who says it, in a sentence."""
+
+    letters: list[str]
+    sentence: str
+
+    @property
+    def principal(self) -> set[str]:
+        """The first letters."""
+        return {letters[:1] for letters in self.letters}
+
+
+def directions_of(ds: "Dataset") -> Directions | None:
+    """Patient Orientation's directions, else those that Image Orientation (Patient) has, which may stand in its place.
+
+    None unless there are two of known letters. An axial plane is not believed: converters write it by default.
+    """
     value = ds.get("PatientOrientation") or []
     values = value.split("\\") if isinstance(value, str) else list(value)
-    directions = [str(v).strip().upper() for v in values]
-    usable = len(directions) == 2 and all(re.fullmatch("[APLRHF]{1,3}", d) for d in directions)
-    return directions if usable else []
+    said = [str(v).strip().upper() for v in values]
+    if len(said) == 2 and all(re.fullmatch("[APLRHF]{1,3}", d) for d in said):
+        return Directions(said, f"Patient Orientation (0020,0020) is {chr(92).join(said)}")
+    cosines = numbers(ds, "ImageOrientationPatient")
+    if len(cosines) != 6:
+        return None
+    letters = [_axis(cosines[:3]), _axis(cosines[3:])]
+    if not {"H", "F"} & set(letters) or "" in letters:
+        return None
+    return Directions(letters, f"Image Orientation (0020,0037) is {chr(92).join(letters)}")
+
+
+def _axis(cosines: list[float]) -> str:
+    """The letter of the patient's axis that a direction is mainly along (PS3.3 C.7.6.2.1.1: x to the left, y back, z up)."""
+    size, letter = max((abs(c), pair[c < 0]) for c, pair in zip(cosines, ("LR", "PA", "HF"), strict=True))
+    return letter if size > MAINLY else ""
 
 
 def _refusal(reason: str) -> CodedError:
@@ -117,7 +157,7 @@ def _coded_view(ds: "Dataset") -> str | None:
 
 
 def _words(value: object) -> set[str]:
-    return set(capitals(value))
+    return set(capitals(_INITIALS.sub(lambda found: "".join(filter(None, found.groups())), str(value or ""))))
 
 
 def _is_frontal(words: set[str]) -> bool:

@@ -2,7 +2,9 @@
 
 import csv
 import os
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmread
+from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     UID,
+    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -126,6 +129,9 @@ def coded(value: str, scheme: str = "SCT") -> list[Dataset]:
         {"PatientOrientation": ["A", "F"]},
         {"PatientOrientation": ["P", "F"]},
         {"PatientOrientation": ["PL", "F"]},
+        {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]},
+        {"SeriesDescription": "Thorax 2. Ebene"},
+        {"SeriesDescription": "Klatka piersiowa boczne"},
         {"AcquisitionDeviceProcessingDescription": "CHEST,LATERAL"},  # where Fuji says it
         {"SeriesDescription": "Chest Lat"},
         {"SeriesDescription": "RX Torace LL"},
@@ -155,6 +161,12 @@ def test_lateral_views_are_refused_by_any_of_their_attributes(elements: dict[str
         {"ViewCodeSequence": []},
         {"ViewPosition": "PA", "SeriesDescription": "Chest lateral"},
         {"SeriesDescription": "Chest PA and lateral"},
+        {"SeriesDescription": "Thorax p.a. und seitlich"},
+        {"SeriesDescription": "THORAX FACE ET PROFIL"},
+        {"SeriesDescription": "Torax frente y perfil"},
+        {"SeriesDescription": "Thorax 1. und 2. Ebene"},
+        {"SeriesDescription": "Thorax in 2 Ebenen"},
+        {"ViewPosition": "PA", "ImageOrientationPatient": [0, 1, 0, 0, 0, -1]},
         {"SeriesDescription": "bilateral shoulders"},
         {"SeriesDescription": "胸部正侧位", "SpecificCharacterSet": "ISO_IR 192"},
         {"SeriesDescription": "Torace AP + LL"},
@@ -290,6 +302,25 @@ def test_patient_orientation_is_turned_upright(directions: list[str], stored: np
     assert (WarningCode.TURNED in codes(image)) == (image.orientation != 1)
 
 
+@pytest.mark.parametrize(
+    ("cosines", "stored"),
+    [
+        ([1, 0, 0, 0, 0, -1], MARK),
+        ([-1, 0, 0, 0, 0, -1], MARK[:, ::-1]),
+        ([0, 0, -1, -1, 0.1, 0], np.rot90(MARK)),
+        ([1, 0, 0, 0, 1, 0], MARK),  # axial: a converter's default
+        ([0, 0, 0, 0, 0, 0], MARK),
+        ([0.6, 0.6, 0, 0, 0, -1], MARK),  # oblique
+        ([0, 1, 0], MARK),
+    ],
+)
+def test_an_image_orientation_stands_in_for_patient_orientation(
+    cosines: list[float], stored: np.ndarray
+) -> None:
+    file = dicom(np.ascontiguousarray(stored).tobytes(), ImageOrientationPatient=cosines)
+    assert (decode_dicom(file).grey == MARK).all()
+
+
 # --- the grayscale pipeline ------------------------------------------------------------------------------------
 
 
@@ -355,6 +386,18 @@ def test_voi_luts_that_are_not_as_they_say(items: list[Dataset], warned: bool) -
     assert (WarningCode.WINDOW in codes(image)) == warned
     with_window = decode_dicom(file_of(VOILUTSequence=items, WindowCenter=2048, WindowWidth=4096))
     assert the_same(with_window)
+
+
+def test_entries_over_32767_may_be_written_as_negative_ones() -> None:
+    table, signed = lut(None, [4096, 0, 16]), (np.arange(4096) * 16).astype("<u2").astype("<i2")
+    table.add_new("LUTData", "SS", signed.tolist())
+    assert the_same(decode_dicom(file_of(ModalityLUTSequence=[table], WindowCenter=32768, WindowWidth=65536)))
+
+
+def test_a_window_for_8_bits_that_leaves_12_almost_white_is_passed_over() -> None:
+    image = decode_dicom(file_of(WindowCenter=64, WindowWidth=128))
+    assert the_same(image)
+    assert codes(image) == [WarningCode.WINDOW]
 
 
 def test_a_modality_lut_that_is_not_usable_is_passed_over() -> None:
@@ -532,6 +575,8 @@ def test_a_lateral_view_in_other_words(position: str) -> None:
             "HÜFTE",
             "Schädel",
             "Épaule",
+            "Mittelhand",
+            "Lendenwirbelsäule",
         ),
         *("MUÑECA", "GINOCCHIO", "JOELHO", "VOET", "ARMBÅGE", "COLUMNA LUMBAR"),
     ],
@@ -540,6 +585,12 @@ def test_another_body_part_in_other_words(part: str) -> None:
     with pytest.raises(CodedError) as caught:
         decode_dicom(file_of(BodyPartExamined=part, SpecificCharacterSet="ISO_IR 192"))
     assert caught.value.code is Code.NOT_A_CHEST
+
+
+def test_a_body_part_in_utf_8_is_read() -> None:
+    data = file_of(BodyPartExamined="EPAULE").replace(b"CS\6\0EPAULE", b"CS\x08\0" + "ÉPAULE".encode() + b" ")
+    with pytest.raises(CodedError, match="EPAULE"):
+        decode_dicom(data)
 
 
 def without_delimiter(data: Dataset, *items: Dataset, undefined: bool, syntax: str) -> bytes:
@@ -603,9 +654,67 @@ def in_two_fragments_without_a_table(data: bytes) -> bytes:
     return data[: data.index(b"\xe0\x7f\x10\0") + 12] + encoded + b"\xfe\xff\xdd\xe0\0\0\0\0"
 
 
-@pytest.mark.parametrize("mangle", [without_end, in_two_fragments_without_a_table])
+PIXELS = b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff"
+
+
+def as_unknown(data: bytes) -> bytes:
+    return data.replace(PIXELS, PIXELS.replace(b"OB", b"UN"))
+
+
+def behind_a_short_icon(data: bytes) -> bytes:
+    """An icon in a JPEG, in an item that is 24 bytes shorter than it is (pydicom issue 2324)."""
+    icon = PIXELS + encapsulate([jpeg_of(GREY[:, :64])]) + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    said = len(icon) - 24
+    items = b"\xfe\xff\0\xe0" + said.to_bytes(4, "little") + icon
+    sequence = b"\x88\0\0\x02SQ\0\0" + (said + 8).to_bytes(4, "little") + items
+    return data.replace(PIXELS, sequence + PIXELS)
+
+
+@pytest.mark.parametrize(
+    "mangle", [without_end, in_two_fragments_without_a_table, as_unknown, behind_a_short_icon]
+)
 def test_encapsulation_that_lacks_a_part(mangle: Callable[[bytes], bytes]) -> None:
     assert the_same(decode_dicom(mangle(in_jpeg())), 3)
+
+
+def test_an_rle_frame_without_an_offset_table() -> None:
+    ds, file = dcmread(BytesIO(file_of())), BytesIO()
+    ds.compress(RLELossless, generate_instance_uid=False)
+    ds.save_as(file)
+    data = file.getvalue()
+    table = data.index(b"\xfe\xff\0\xe0", data.index(PIXELS))
+    empty = 8 + int.from_bytes(data[table + 4 : table + 8], "little")
+    image = decode_dicom(data[:table] + data[table + empty :])
+    assert the_same(image)
+    assert codes(image) == [WarningCode.RESCUED]
+
+
+def deflated(how: str) -> bytes:
+    """A deflated file, with a wrong group length, in zlib's format, or not deflated at all."""
+    data = file_of()
+    start = 144 + int.from_bytes(data[140:144], "little")
+    plain = data[start:]
+    packed = {"raw": zlib.compress(plain, wbits=-15), "zlib": zlib.compress(plain), "plain": plain}[how]
+    meta = data[144:start].replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x16\x001.2.840.10008.1.2.1.99")
+    return data[:140] + b"\x07\0\0\0" + meta + packed
+
+
+@pytest.mark.parametrize("how", ["raw", "zlib", "plain"])
+def test_a_deflated_file_is_read_however_it_was_packed(how: str) -> None:
+    data = deflated(how)
+    image = decode_dicom(data)
+    assert the_same(image)
+    assert codes(image) == [] if how == "raw" else [WarningCode.RESCUED]
+    assert identify(data) == replace(identify(file_of()), transfer_syntax="1.2.840.10008.1.2.1.99")
+
+
+def test_a_big_endian_file_that_says_little_endian() -> None:
+    ds, file = dcmread(BytesIO(file_of(RAMP.byteswap()))), BytesIO()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+    dcmwrite(file, ds, implicit_vr=False, little_endian=False)
+    data = file.getvalue().replace(b"1.2.840.10008.1.2.2\0", b"1.2.840.10008.1.2.1\0", 1)
+    assert the_same(decode_dicom(data))
+    assert identify(data).study == identify(file_of()).study
 
 
 def test_pixel_data_is_read_by_its_bytes_not_by_its_transfer_syntax() -> None:
