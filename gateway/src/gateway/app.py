@@ -15,7 +15,7 @@ from gateway.config import GatewaySettings
 from gateway.deliveries import destinations, webhook_tests
 from gateway.deliveries import endpoints as deliveries
 from gateway.dicomweb import endpoints as dicomweb
-from gateway.dicomweb import retrieve, search
+from gateway.dicomweb import rendered, retrieve, search
 from gateway.dicomweb.archive import Archive
 from gateway.fhir import endpoints as fhir
 from gateway.hints import HintSender
@@ -62,7 +62,7 @@ here and answers with `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) six month
 def create_app(settings: GatewaySettings) -> FastAPI:
     """Build the app. Nothing is opened before the server starts it."""
     routers = (
-        *(uploads.router, dicomweb.router, retrieve.router, search.router, studies.router),
+        *(uploads.router, dicomweb.router, retrieve.router, rendered.router, search.router, studies.router),
         *(jobs.jobs, events.router, images.jobs, fhir.router),
         *(jobs.anonymous, images.anonymous),
         *(destinations.router, webhook_tests.router, deliveries.router),

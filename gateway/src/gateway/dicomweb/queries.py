@@ -1,6 +1,7 @@
 """SQL about the instances that DICOMweb serves: DICOM files whose identifiers the door could read. Confined to one tenant."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -75,11 +76,10 @@ _COLUMNS = {
 }
 _HOLDING = """and s.study_instance_uid in (
       select o.study_instance_uid from instances i join studies o on o.id = i.study_id
-      where i.tenant_id = :tenant and i.{column} = any(cast(:{column} as text[])) and i.transfer_syntax is not null
+      where i.tenant_id = :tenant and i.{column} {matches} and i.transfer_syntax is not null
       union all
-      select d.study_instance_uid from derived d where d.tenant_id = :tenant and d.{column} = any(cast(:{column} as text[])))"""
+      select d.study_instance_uid from derived d where d.tenant_id = :tenant and d.{column} {matches})"""
 _CONDITIONS = {
-    "StudyInstanceUID": "and s.study_instance_uid = any(cast(:uids as text[]))",
     "AccessionNumber": "and s.accession = :accession",
     "StudyDate": "and s.study_date between coalesce(cast(:since as date), '-infinity') and coalesce(cast(:until as date), 'infinity')",
     "ModalitiesInStudy": """and s.id in (
@@ -146,7 +146,10 @@ async def search(connection: AsyncConnection, tenant_id: UUID, level: str, query
         common = bool((await connection.execute(_IS_COMMON, values)).scalar())
     among = await _containing(connection, tenant_id, query.matches.get("AccessionNumber", ""))
     statement, values = statement_of(tenant_id, level, query, common_modality=common, among=among)
-    return (await connection.execute(text(statement), values)).all()
+    return (await connection.execute(_parsed(statement), values)).all()
+
+
+_parsed = lru_cache(256)(text)  # as many as there are sets of keys, about
 
 
 async def _containing(connection: AsyncConnection, tenant_id: UUID, value: str) -> Sequence[UUID] | None:
@@ -173,10 +176,11 @@ def statement_of(
     conditions, within = list[str](), list[str]()
     for keyword, value in query.matches.items():
         if column := _COLUMNS.get(keyword):
-            values[column] = listed(value)
-            within.append(f"and {_TABLE[level]}.{column} = any(cast(:{column} as text[]))")
+            matches, own = _one_of(column, value)
+            within.append(f"and {_TABLE[level]}.{column} {matches}")
             if keyword != "Modality" and "StudyInstanceUID" not in query.matches:
-                conditions.append(_HOLDING.format(column=column))
+                conditions.append(_HOLDING.format(column=column, matches=matches))
+            values |= own
         elif keyword != "ModalitiesInStudy":
             condition, own = _of_study(keyword, value)
             conditions.append(condition)
@@ -202,10 +206,20 @@ def _of_study(keyword: str, value: str) -> tuple[str, dict[str, Any]]:
         since, until = days(value)
         return _CONDITIONS[keyword], {"since": since, "until": until}
     if keyword == "StudyInstanceUID":
-        return _CONDITIONS[keyword], {"uids": listed(value)}
+        matches, values = _one_of("study_instance_uid", value)
+        return f"and s.study_instance_uid {matches}", values
     if is_pattern(value):
         return _of_pattern(value)
     return _CONDITIONS[keyword], {"accession": value.strip()}
+
+
+def _one_of(name: str, value: str) -> tuple[str, dict[str, Any]]:
+    """That a column is one of a list, and the values. Of a list Postgres expects ten values, and plans each search anew, which takes
+    several times as long as the search of one."""
+    found = listed(value)
+    if len(found) == 1:
+        return f"= :{name}", {name: found[0]}
+    return f"= any(cast(:{name} as text[]))", {name: found}
 
 
 def _of_pattern(value: str) -> tuple[str, dict[str, Any]]:

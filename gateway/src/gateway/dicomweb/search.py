@@ -11,8 +11,8 @@ from gateway.dicomweb import queries, results
 from gateway.dicomweb.accept import accepted
 from gateway.dicomweb.answer import JSON
 from gateway.dicomweb.archive import Target
+from gateway.dicomweb.asked import ROOT, SERIES, STUDY, Asked, of_series, of_study
 from gateway.dicomweb.keys import INSTANCE_KEYS, SERIES_KEYS, STUDY_KEYS, parse
-from gateway.dicomweb.retrieve import SERIES, STUDY, Asked, of_series, of_study
 from gateway.engine import engine_of
 from gateway.images.endpoints import HEADERS
 from gateway.studies.header import is_uid
@@ -21,7 +21,7 @@ from thorax.http.database import tenant_autocommit
 from thorax.http.parameters import ANY_QUERY
 from thorax.http.problems import responses
 
-router = APIRouter(prefix="/dicomweb", tags=["DICOM"])
+router = APIRouter(prefix=ROOT, tags=["DICOM"])
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "What matches; an empty list if nothing does.", "content": {JSON: {}}},

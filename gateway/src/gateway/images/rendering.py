@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from gateway.dicomweb.viewport import Viewport
+from gateway.images.viewport import Viewport
 from thorax.errors import Code, CodedError
 from thorax.image_headers import png_header
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.dicomweb.viewport import Viewport, parse
+from gateway.images.viewport import Viewport, parse
 from thorax.errors import CodedError
 
 
