@@ -6,6 +6,8 @@ from highdicom.base import SOPClass
 from pydicom import Dataset, config, dcmread
 from pydicom.uid import UID
 
+from thorax.dicom_files import bare_data_set
+
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "Rows", "Columns")
 """Without these no object can refer to an image."""
 _LOSSY = {
@@ -24,7 +26,8 @@ def read_header(file: bytes) -> Dataset:
     Notes how lossy it is: a transfer syntax says so even where the attributes do not.
     """
     with config.disable_value_validation():
-        header = dcmread(BytesIO(file), stop_before_pixels=True, force=True)
+        plain, _ = bare_data_set(file) or (file, "")
+        header = dcmread(BytesIO(plain), stop_before_pixels=True, force=True)
     method = _LOSSY.get(str(header.file_meta.get("TransferSyntaxUID", "")))
     if method and header.get("LossyImageCompression") != "01":
         whole = header.Rows * header.Columns * header.get("SamplesPerPixel", 1) * header.BitsAllocated / 8

@@ -10,18 +10,17 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from thorax.dicom_files import BIG_ENDIAN_GROUP_8, DEFLATED, EXPLICIT_BIG, LONG_VRS
 from thorax.errors import CodedError
 from thorax.image_headers import unreadable
 from thorax.pacs import OWN_MANUFACTURER
 from thorax.patients import patient_digest
 
 HEAD_BYTES = 512 * 1024
-IMPLICIT_LITTLE, DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
-EXPLICIT_LITTLE, EXPLICIT_BIG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+IMPLICIT_LITTLE, EXPLICIT_LITTLE = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")  # PS3.5, 9.1
 _CODE_STRING = re.compile("[A-Z0-9 _]{1,16}")
-_LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _META_CLASS, _META_INSTANCE, _TRANSFER_SYNTAX = 0x00020002, 0x00020003, 0x00020010
@@ -42,7 +41,6 @@ _WANTED = {
     _MANUFACTURER,
 }
 _FIRST_GROUPS = range(0x0008, 0x0029, 2)  # what a data set begins with, up to the image's own description
-_BIG_ENDIAN_GROUP_8 = b"\0\x08"
 _MOST_ELEMENTS = 10_000  # those of sequences too: 25 CPU-ms at most
 _LONGEST = 256  # bytes of a value: 64 characters (PS3.5, 6.2)
 
@@ -88,7 +86,7 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
     meta, at = _elements(head, 132 if head[128:132] == b"DICM" else 0, last=0x0002FFFF)
     syntax = _uid(meta, _TRANSFER_SYNTAX)
     data = _inflated(head[at:]) if syntax == DEFLATED else head[at:]
-    big = syntax == EXPLICIT_BIG or data.startswith(_BIG_ENDIAN_GROUP_8)
+    big = syntax == EXPLICIT_BIG or data.startswith(BIG_ENDIAN_GROUP_8)
     if int.from_bytes(data[:2], "big" if big else "little") not in _FIRST_GROUPS:
         raise unreadable("The data is not a DICOM file.")
     found, _ = _elements(data, 0, last=_SERIES, order=">" if big else "<")
@@ -176,7 +174,7 @@ def _element(data: bytes, at: int, order: str, implicit: bool) -> tuple[int, int
     if implicit or group == 0xFFFE or not _has_vr(data, at):
         return tag, struct.unpack_from(f"{order}I", data, at + 4)[0], at + 8, False
     vr = data[at + 4 : at + 6]
-    if vr in _LONG:
+    if vr in LONG_VRS:
         length = data[at + 8 : at + 12].ljust(4, b"\0")  # the head may end here
         return tag, struct.unpack(f"{order}I", length)[0], at + 12, vr == b"UN"
     return tag, struct.unpack_from(f"{order}H", data, at + 6)[0], at + 8, False

@@ -3,14 +3,11 @@
 What was mended is told by a warning; what can't be is told by the element's name and tag.
 """
 
-import zlib
-from contextlib import suppress
 from io import BytesIO
 
 import pydicom
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -22,16 +19,15 @@ from pydicom.uid import (
 
 from model_worker.decoding.decoded import Notes
 from model_worker.decoding.sequences import unended
-from thorax.errors import Code, CodedError
+from thorax.dicom_files import DEFLATED, bare_data_set, data_set_at
+from thorax.errors import CodedError
 from thorax.greyscale import number
 from thorax.image_headers import check_size, unreadable
 from thorax.image_warnings import WarningCode
 
-MAX_INFLATED = 140_000_000  # 64 Mpx of 16 bits are 128 MB
 PIXELS = b"\xe0\x7f\x10\0"
 AS_OB, AS_OW, AS_UN = (PIXELS + vr + b"\0\0\xff\xff\xff\xff" for vr in (b"OB", b"OW", b"UN"))
 """How compressed pixel data begins."""
-BIG_ENDIAN_GROUP_8 = b"\0\x08"
 PHOTOMETRIC = frozenset(
     {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"}
     | {f"YBR_{kind}" for kind in ("FULL", "FULL_422", "PARTIAL_420", "ICT", "RCT")}
@@ -107,15 +103,16 @@ def complete(ds: FileDataset, notes: Notes) -> None:
 def _parsed(data: bytes, notes: Notes) -> FileDataset:
     """The data set; pydicom inflates what it likes, and believes the File Meta Information about the order of bytes."""
     try:
-        meta, at = _file_meta(data)
-        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            ds = pydicom.dcmread(BytesIO(_inflated(data[at:], notes)), force=True)
-            ds.file_meta = meta
-            return ds
-        unlike_claimed = (
-            data.startswith(BIG_ENDIAN_GROUP_8, at) and meta.get("TransferSyntaxUID") != ExplicitVRBigEndian
-        )
-        return pydicom.dcmread(BytesIO(data[at:] if unlike_claimed else data), force=True)
+        if (bare := bare_data_set(data)) is None:
+            return pydicom.dcmread(BytesIO(data), force=True)
+        plain, wrong = bare
+        ds = pydicom.dcmread(BytesIO(plain), force=True)
+        if wrong:
+            notes.warn(WarningCode.RESCUED, wrong)
+        if DEFLATED.encode() in data[: data_set_at(data)]:
+            ds.file_meta = FileMetaDataset()
+            ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+        return ds
     except CodedError:
         raise
     except RecursionError:
@@ -134,36 +131,6 @@ def _encoding(ds: FileDataset) -> UID:
     if implicit:
         return ImplicitVRLittleEndian
     return ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
-
-
-def _file_meta(data: bytes) -> tuple[FileMetaDataset, int]:
-    """The File Meta Information and where it ends, by its group: its own length (PS3.10, 7.1) is wrong in some files."""
-    file = BytesIO(data)
-    file.seek(132 if data[128:132] == b"DICM" else 0)
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)
-    return FileMetaDataset(meta), file.tell()
-
-
-def _inflated(data: bytes, notes: Notes) -> bytes:
-    """A deflated data set (PS3.5, A.5), of no more bytes than a radiograph needs.
-
-    Some are in zlib's format (RFC 1950), as dcmtk once wrote it, and some are not deflated at all.
-    """
-    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
-        inflater = zlib.decompressobj(bits)
-        with suppress(zlib.error):
-            plain = inflater.decompress(data, MAX_INFLATED)
-            if inflater.unconsumed_tail:
-                raise CodedError(
-                    Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB."
-                )
-            if bits > 0:
-                notes.warn(WarningCode.RESCUED, "The data set is in zlib's format.")
-            return plain
-    if data[:2] != b"\x08\0":
-        raise unreadable("The DICOM file's deflated data set is damaged.")
-    notes.warn(WarningCode.RESCUED, "The data set is not deflated as claimed.")
-    return data
 
 
 def _named(keyword: str) -> str:

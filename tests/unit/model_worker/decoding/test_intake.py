@@ -26,6 +26,7 @@ from pydicom.uid import (
 )
 from tests.factories.hostile import dicom
 
+from aggregator.objects.source import read_header
 from gateway.studies.header import identify
 from model_worker.decoding.decoded import DecodedImage
 from model_worker.decoding.dicom import decode_dicom, pixel_digest
@@ -706,6 +707,7 @@ def test_a_deflated_file_is_read_however_it_was_packed(how: str) -> None:
     assert the_same(image)
     assert codes(image) == [] if how == "raw" else [WarningCode.RESCUED]
     assert identify(data) == replace(identify(file_of()), transfer_syntax="1.2.840.10008.1.2.1.99")
+    assert read_header(data).Rows == 64  # for the objects that are sent back
 
 
 def test_a_big_endian_file_that_says_little_endian() -> None:
@@ -715,6 +717,7 @@ def test_a_big_endian_file_that_says_little_endian() -> None:
     data = file.getvalue().replace(b"1.2.840.10008.1.2.2\0", b"1.2.840.10008.1.2.1\0", 1)
     assert the_same(decode_dicom(data))
     assert identify(data).study == identify(file_of()).study
+    assert read_header(data).Rows == 64
 
 
 def test_pixel_data_is_read_by_its_bytes_not_by_its_transfer_syntax() -> None:
