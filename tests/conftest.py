@@ -41,10 +41,11 @@ _SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.slow\b", re.MULTILINE)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """A file of slow tests only is not imported where they aren't wanted: its libraries take seconds."""
-    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+    """Where slow tests aren't wanted, a file or folder of nothing else is not imported: its libraries take seconds."""
+    files = [collection_path] if collection_path.is_file() else [*collection_path.rglob("test_*.py")]
+    if config.option.markexpr != "not slow" or not all(file.name.startswith("test_") for file in files):
         return None
-    return bool(_SLOW.search(collection_path.read_text())) or None
+    return bool(files and all(_SLOW.search(file.read_text()) for file in files)) or None
 
 
 def pytest_collection_finish() -> None:

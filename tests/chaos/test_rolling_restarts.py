@@ -37,9 +37,12 @@ FINAL = {"succeeded", "failed", "cancelled"}
 ACCOUNT = {"name": "ada@example.org", "password": "correct horse battery"}
 HAPROXY = """
 global
+  log stderr format raw local0
   stats socket {folder}/admin mode 600 level admin
 defaults
   mode http
+  log global
+  option httplog
   timeout connect 2s
   timeout client 75s
   timeout server 75s
@@ -229,7 +232,9 @@ class Load:
             try:
                 answer = request()
             except httpx.TransportError as error:
-                self.failures.append(f"{time.ctime()}: {error!r}")
+                self.failures.append(
+                    f"{time.ctime()}: {error!r} {error.request.method} {error.request.url.path}"
+                )
                 return None
             if answer.is_success:
                 return answer

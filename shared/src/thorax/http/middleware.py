@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from time import monotonic
 from uuid import UUID, uuid4
 
@@ -16,6 +17,7 @@ from thorax.errors import Code, CodedError
 from thorax.http import problems
 from thorax.metrics import REQUEST_SECONDS, REQUESTS
 
+LINGER_S = 30  # as nginx does
 _REQUEST_ID = re.compile(rb"[0-9a-fA-F-]{16,64}")  # no name, no date can be written so
 _TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -75,6 +77,15 @@ class RequestTelemetry:
                 structlog.contextvars.unbind_contextvars(*known)
 
 
+async def _read_on(receive: Receive) -> None:
+    """Discard what the client still sends, for a while: data that is not read at the close makes TCP reset the connection,
+    and the reset may overtake the answer (RFC 9112, 9.6)."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
+
+
 class BodyLimits:
     """ASGI middleware: counts a body's bytes and seconds, since the server itself counts neither.
 
@@ -101,8 +112,6 @@ class BodyLimits:
         limit = self._limit(scope["path"])
         request = Request(scope)
         length = request.headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > limit:
-            return await self._refuse(request, self._too_large(limit), receive, send)
         deadline, taken = monotonic() + self._total_s, 0
         complete = length == "0" and "transfer-encoding" not in request.headers
 
@@ -124,10 +133,16 @@ class BodyLimits:
 
         async def closing(message: Message) -> None:
             if message["type"] == "http.response.start" and not complete:
-                # The rest of the body is not read, so the connection cannot carry another request.
+                # The rest of the body is not wanted, so the connection cannot carry another request.
                 message["headers"] = [*message["headers"], (b"connection", b"close")]
+            elif not complete and not message.get("more_body", False):
+                await send({**message, "more_body": True})
+                await _read_on(receive)
+                message = {"type": "http.response.body", "body": b""}
             await send(message)
 
+        if not length.isdigit() or int(length) > limit:
+            return await problems.response(request, self._too_large(limit))(scope, receive, closing)
         return await self._app(scope, limited, closing)
 
     def _limit(self, path: str) -> int:
@@ -137,7 +152,3 @@ class BodyLimits:
     @staticmethod
     def _too_large(limit: int) -> CodedError:
         return CodedError(Code.BODY_TOO_LARGE, f"The request body is larger than {limit // 1_000_000} MB.")
-
-    @staticmethod
-    async def _refuse(request: Request, error: CodedError, receive: Receive, send: Send) -> None:
-        await problems.response(request, error, {"Connection": "close"})(request.scope, receive, send)

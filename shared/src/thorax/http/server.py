@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from thorax.errors import Code, CodedError
 from thorax.http import problems
+from thorax.http.middleware import LINGER_S
 from thorax.metrics import REFUSALS
 
 HEADER_DEADLINE_S = 10
@@ -37,6 +38,7 @@ class DeadlineProtocol(HttpToolsProtocol):
     _stalled: asyncio.TimerHandle | None = None
     _header_bytes = 0  # of the header that has begun and is not complete
     _refusal: CodedError | None = None
+    _refused = False
 
     def connection_made(self, transport: Any) -> None:
         """Start the clock of the first header."""
@@ -62,6 +64,8 @@ class DeadlineProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, unless the header is too long."""
+        if self._refused:
+            return
         if self._deadline is not None:
             if self._header_bytes > MAX_HEADER_BYTES:
                 self._refuse(CodedError(Code.HEADER_TOO_LARGE))
@@ -74,6 +78,7 @@ class DeadlineProtocol(HttpToolsProtocol):
         self._refuse(self._refusal or CodedError(Code.MALFORMED_REQUEST, msg))
 
     def _refuse(self, error: CodedError) -> None:
+        self._refused = True
         self._stop_clock()
         REFUSALS.labels(error.code).inc()
         body = json.dumps(problems.render(error, f"urn:uuid:{uuid4()}")).encode()
@@ -82,7 +87,8 @@ class DeadlineProtocol(HttpToolsProtocol):
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self.transport.write_eof()  # and read on: see LINGER_S
+        self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
 
     def pause_writing(self) -> None:
         """The client reads slower than we write: watch it. Clients that stop reading a response are disconnected."""
