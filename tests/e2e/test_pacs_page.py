@@ -65,3 +65,5 @@ def test_each_command_of_the_page_does_what_it_says(clone: Path, tmp_path: Path)
     assert "succeeded by C-STORE from ORTHANC" in said
     assert said.count("cardiomegaly") == 1
     assert '"FailedInstancesCount" : 0' in said
+    assert '"state":"delivered"' in said
+    assert all(f"{kind} Thorax {kind} - not for diagnostic use" in said for kind in ("SR", "OT", "PR"))

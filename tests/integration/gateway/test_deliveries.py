@@ -288,6 +288,7 @@ def test_storescp_over_tls_gets_nothing_until_it_is_trusted_and_then_what_can_be
     [
         "dicom://host/AE",
         "dicom://h:0/AE",
+        "dicom://a..b:104/AE",
         "dicom://h:104/",
         "dicom://h:104/SEVENTEENLETTERSX",
         "dicom://h:104/A?tls=../a",

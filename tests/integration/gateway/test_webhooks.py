@@ -299,7 +299,14 @@ def test_a_tenant_that_does_not_exist_gets_no_webhook(platform: Platform, server
 
 
 @pytest.mark.parametrize(
-    "url", ["http://example.org/", "https://a:b@example.org/", "https://example.org/#x", "ftp://x/"]
+    "url",
+    [
+        "http://example.org/",
+        "https://a:b@example.org/",
+        "https://example.org/#x",
+        "https://a..b/",
+        "ftp://x/",
+    ],
 )
 def test_a_webhook_is_an_https_address_without_credentials(
     platform: Platform, tenant: UUID, url: str

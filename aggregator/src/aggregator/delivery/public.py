@@ -10,7 +10,7 @@ from typing import Any
 
 import httpcore
 
-from aggregator.delivery.errors import NotDeliveredError
+from aggregator.delivery.errors import NotDeliveredError, unavailable
 from thorax.addresses import allowed
 from thorax.errors import Code
 from thorax.settings import Networks
@@ -31,7 +31,7 @@ class PublicOnly(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first of the name's addresses that is allowed and answers. Raises NotDeliveredError if none is allowed."""
+        """Connect to the first of the name's addresses that is allowed and answers. Raises NotDeliveredError if it has none, or none is allowed."""
         found = [a for a in _addresses(host, port) if allowed(ip_address(a), self._private)]
         if not found:
             detail = "The endpoint has no public address."
@@ -51,8 +51,8 @@ class PublicOnly(httpcore.NetworkBackend):
 def _addresses(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise httpcore.ConnectError("unknown name") from error
+    except (OSError, UnicodeError) as error:  # the second for a label that is empty or too long
+        raise unavailable("The endpoint's name has no address here.") from error
     return list(dict.fromkeys(str(row[4][0]).partition("%")[0] for row in found))
 
 

@@ -25,6 +25,14 @@ def _https(text: str) -> str:
     return str(url)
 
 
+def _resolvable(url: str) -> str:
+    try:
+        (urlsplit(url).hostname or "").encode("idna")
+    except UnicodeError:
+        raise ValueError("a host whose labels have 1 to 63 characters") from None  # RFC 1035, 2.3.4
+    return url
+
+
 _AE = "[A-Za-z0-9._-]{1,16}"
 _DICOM = re.compile(
     rf"dicom://({_AE}@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{{1,5}})/{_AE}(\?tls=[a-z0-9][a-z0-9_-]{{0,39}})?"
@@ -40,9 +48,9 @@ def _archive(text: str) -> str:
     return text
 
 
-ArchiveUrl = Annotated[str, AfterValidator(_archive)]
+ArchiveUrl = Annotated[str, AfterValidator(_archive), AfterValidator(_resolvable)]
 """A DICOMweb server, `http://` or `https://`, or a DICOM peer: `dicom://[our AE title@]host:port/its AE title[?tls=name]`."""
-HttpsUrl = Annotated[str, AfterValidator(_https)]
+HttpsUrl = Annotated[str, AfterValidator(_https), AfterValidator(_resolvable)]
 """An `https://` URL: its host in lower case and ASCII, no standard port, user or fragment."""
 
 _LOOK_UP_S = 2
