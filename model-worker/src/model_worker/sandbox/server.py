@@ -5,6 +5,7 @@ outlives a worker that is killed. Here both ends are ours: the server ends with 
 with the server (PR_SET_PDEATHSIG), and an alarm that only the kernel handles ends a decoder that never returns.
 """
 
+import codecs
 import ctypes
 import gc
 import json
@@ -208,6 +209,8 @@ def _load(kind: str) -> None:
     if kind == DICOM:
         for module in ("model_worker.decoding.dicom", "model_worker.decoding.forms"):
             import_module(module)
+        for encoding in set(import_module("pydicom.charset").python_encoding.values()):
+            codecs.lookup(encoding)  # Python imports each at its first use, and a child can't open its file
     cv2.setNumThreads(0)
     warnings.simplefilter("ignore")
     _rehearse()

@@ -60,6 +60,22 @@ def test_warnings_and_the_orientation_are_passed_on() -> None:
     assert decoded.orientation == 6
 
 
+@pytest.mark.parametrize(
+    ("charset", "lateral"),
+    [
+        ("GB18030", "胸部侧位"),
+        ("ISO_IR 144", "Грудь боковая"),
+        (["", "ISO 2022 IR 87"], "胸部側面"),
+        (["", "ISO 2022 IR 149"], "흉부 측면"),
+    ],
+)
+def test_a_child_knows_every_character_set(charset: str | list[str], lateral: str) -> None:
+    data = dicom(SpecificCharacterSet=charset, SeriesDescription=lateral)
+    with pytest.raises(CodedError) as caught:
+        client.decode(data, DICOM, [])
+    assert caught.value.code is Code.NOT_FRONTAL
+
+
 def test_an_image_that_is_not_a_chest_is_refused_unless_forced() -> None:
     with pytest.raises(CodedError) as caught:
         client.decode(png_of(PICTURE), PNG, [])
