@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import json
 import resource
 import socket
@@ -177,6 +178,7 @@ def serve(
         backlog=4096,
     )
     server = _Server(config, leaving)
+    gc.freeze()  # a full collection would look through all that was imported, while every request waits
     with suppress(KeyboardInterrupt):
         server.run()
     if not server.started:
