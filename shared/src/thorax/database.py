@@ -9,6 +9,7 @@ import sys
 from secrets import token_hex
 from typing import Any, cast
 
+import orjson
 import psycopg
 import structlog
 from sqlalchemy import Engine, ExceptionContext, create_engine, event, make_url
@@ -107,6 +108,7 @@ def options(url: str, *, pooled: bool, most: int) -> dict[str, Any]:
         "pool_use_lifo": True,
         "pool_recycle": 1800,
         "hide_parameters": True,
+        "json_deserializer": orjson.loads,
         "connect_args": {
             **_connect_args(url, pooled=pooled),
             "application_name": f"thorax {most} {token_hex(3)}",

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Row,
     Select,
     and_,
+    case,
     cast,
     exists,
     func,
@@ -33,7 +34,11 @@ from thorax.states import JobState, Priority
 AnyRow = Row[*tuple[Any, ...]]
 COMMITTED_WITHIN = timedelta(seconds=10)
 REMEMBERED = timedelta(hours=24)  # which jobs were erased
-_TITLE = func.study_title(Study.id, Study.title, Study.study_date, Study.accession)
+# A call costs 40 µs of Postgres, so it is made only for studies that have no title of their own.
+_TITLE = case(
+    (Study.title != "", Study.title),
+    else_=func.study_title(Study.id, Study.title, Study.study_date, Study.accession),
+)
 
 
 class Order(StrEnum):
@@ -78,7 +83,7 @@ def _jobs() -> Select[*tuple[Any, ...]]:
         func.jsonb_agg(aggregate_order_by(func.jsonb_build_object(*pairs), Instance.position))
     ).where(*own)
     finding: Any = StudyFinding.__table__
-    findings = select(func.jsonb_agg(func.to_jsonb(finding.table_valued()))).where(
+    findings = select(func.json_agg(finding.table_valued())).where(
         StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
     )
     columns = [
