@@ -27,12 +27,16 @@ const client = new QueryClient({
   },
 });
 
-studyAhead(client, location.pathname);
+const ahead = studyAhead(client, location.pathname);
 watchSession(client);
 window.addEventListener("vite:preloadError", reloadOnce);
 
-const root = document.getElementById("root");
-if (root) {
+const WAIT_MS = 150;
+
+// A study whose job is about to come is drawn once, with it: drawing keeps the thread from asking for the image.
+void Promise.race([ahead, new Promise((done) => setTimeout(done, WAIT_MS))]).then(() => {
+  const root = document.getElementById("root");
+  if (!root) return;
   createRoot(root).render(
     <StrictMode>
       <QueryClientProvider client={client}>
@@ -40,4 +44,4 @@ if (root) {
       </QueryClientProvider>
     </StrictMode>,
   );
-}
+});

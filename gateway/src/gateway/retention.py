@@ -109,5 +109,6 @@ async def _hold(request: Request, tenant_id: UUID, study: str, *, held: bool) ->
     async with tenant_autocommit(engine_of(request), tenant_id) as connection:
         rows = (await connection.execute(QUERIES["hold"], values)).all()
     if not rows:
-        raise CodedError(Code.NOT_FOUND, "The tenant has no such study.")
+        what = "The tenant has no such study. A study can be held once its first image has come."
+        raise CodedError(Code.NOT_FOUND, what)
     return Holds(items=[Hold.model_validate(dict(row._mapping)) for row in rows])

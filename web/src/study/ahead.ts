@@ -3,7 +3,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import { csrfToken, type Job } from "../api/client";
 import { type JobRef, jobQuery } from "../api/jobs";
 import { decisiveImage, mostSuspicious } from "../findings/reading";
-import { pixelsQuery } from "../viewer/load";
+import { decoderAhead, pixelsQuery } from "../viewer/load";
 
 export function studyCode() {
   void import("../viewer/viewer").catch(() => undefined); // whoever shows it is told
@@ -12,19 +12,19 @@ export function studyCode() {
 
 const OF_STUDY = /^\/(studies|open)\/([^/]+)$/;
 
-/** For an address of the page that somebody opens or is about to open. It counts as a look at the result. */
-export function studyAhead(client: QueryClient, path: string): void {
+/**
+ * For an address of the page that somebody opens or is about to open. It counts as a look at the result. Settles, never
+ * badly, once the view can be drawn and its image is on its way; at once where there is nothing to fetch.
+ */
+export async function studyAhead(client: QueryClient, path: string): Promise<void> {
   const [, kind, key] = OF_STUDY.exec(path) ?? [];
   if (!key || (kind === "studies" && !csrfToken())) return;
-  void studyCode().catch(() => undefined);
-  const ref = { kind, key } as JobRef;
-  void client
-    .fetchQuery(jobQuery(ref))
-    .then(imageAhead)
-    .catch(() => undefined); // the view says what is wrong
+  decoderAhead();
+  const job = client.fetchQuery(jobQuery({ kind, key } as JobRef)).then(imageAhead);
+  await Promise.allSettled([studyCode(), job]); // the view says what is wrong
 
   function imageAhead(job: Job) {
     const image = job.images[decisiveImage(job, mostSuspicious(job.study.findings))];
-    if (image && image.state !== "failed") return client.prefetchQuery(pixelsQuery(image));
+    if (image && image.state !== "failed") void client.prefetchQuery(pixelsQuery(image));
   }
 }

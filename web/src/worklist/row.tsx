@@ -38,7 +38,7 @@ export const Row = memo(function Row({ item, unread, selected, onSelect }: Props
         href={`/studies/${item.id}`}
         className="study-link"
         onPointerDown={({ pointerType, button }) => {
-          if (pointerType === "mouse" && button === 0) studyAhead(client, `/studies/${item.id}`);
+          if (pointerType === "mouse" && button === 0) void studyAhead(client, `/studies/${item.id}`);
         }}
       >
         <Thumb
