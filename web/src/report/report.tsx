@@ -46,7 +46,7 @@ export function Report({ job: ref }: { job: JobRef }) {
           </header>
           <p className="report-warning">{[job.disclaimer, ...caveats(job)].join("\n")}</p>
           <p>
-            <strong>Impression.</strong> {impression(image.findings)}
+            <strong>Impression.</strong> {impression(image.findings).replaceAll(" %", "\u00a0%")}
           </p>
           {image.warnings.map(({ code, detail }) => (
             <p key={code}>

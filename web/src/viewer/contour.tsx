@@ -30,12 +30,15 @@ export function Contour({ heatmap, cut, label, place, opacity, from }: Props) {
   );
 }
 
+/** A map as its contour is drawn: the steps between its 256 levels are smoothed. */
+export const softened = ({ width, height, data }: Heatmap): number[] =>
+  Array.from(blur2({ data: Float64Array.from(data), width, height }, 1.5).data);
+
 /** The outlines of what reaches `cut`, the largest area first, as points of the map's grid. */
-function ringsOf({ width, height, data }: Heatmap, cut: number): number[][][] {
-  const { data: smooth } = blur2({ data: Float64Array.from(data), width, height }, 1.5);
+function ringsOf(heatmap: Heatmap, cut: number): number[][][] {
   const found = contours()
-    .size([width, height])
-    .contour(Array.from(smooth), 255 * cut);
+    .size([heatmap.width, heatmap.height])
+    .contour(softened(heatmap), 255 * cut);
   return found.coordinates.flat().toSorted((a, b) => Math.abs(area(b)) - Math.abs(area(a)));
 }
 

@@ -4,7 +4,7 @@ import { type KeyboardEvent, type RefObject, useEffect, useMemo, useRef, useStat
 import type { Finding, Image } from "../api/client";
 import { isUnlikely, placeOnBar } from "../findings/reading";
 import { ErrorNote, Loading, Picture } from "../ui/states";
-import { Contour } from "./contour";
+import { Contour, softened } from "./contour";
 import { useGestures } from "./gestures";
 import { type Heatmap, heatmapQuery, pixelsQuery } from "./load";
 import { Marks } from "./marks";
@@ -35,6 +35,7 @@ export function ImageCanvas({ image, finding, cut, view, change }: Props) {
     () => mapped && heat.data && scaled(heat.data, mapped),
     [mapped?.finding, heat.data],
   );
+  const marked = useMemo(() => heatmap && markedWords(heatmap, image, cut), [heatmap, image, cut]);
   const [lines, setLines] = useState(START_LINES);
   const { renderer, broken } = useRenderer(canvas);
   const [canvasSize, setCanvasSize] = useState({ width: 0, height: 0 });
@@ -83,7 +84,7 @@ export function ImageCanvas({ image, finding, cut, view, change }: Props) {
   const note = [
     pixels?.note,
     mapped && heat.error && !heatmap && `The heatmap of ${mapped.label} could not be loaded.`,
-    heatmap && markedWords(heatmap, image, cut),
+    marked,
     view.heat && finding && !mapped && `${finding.label} is unlikely, so it has no heatmap.`,
   ];
   return (
@@ -143,8 +144,8 @@ function scaled(heatmap: Heatmap, { probability, threshold, prevalence }: Findin
 }
 
 /** What a map shows. It is drawn smooth, not finer than what it was made from. */
-function markedWords({ data }: Heatmap, { maps }: Image, cut: number): string {
-  const top = data.reduce((most, level) => Math.max(most, level), 0) / 255;
+function markedWords(heatmap: Heatmap, { maps }: Image, cut: number): string {
+  const top = Math.max(...softened(heatmap)) / 255;
   if (top < FAINTEST) return "Nothing is marked: no region stands out.";
   const faint = top < cut ? "Nothing reaches the mark of this finding. " : "";
   return faint + gridWords(maps);

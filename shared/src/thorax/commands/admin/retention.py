@@ -123,5 +123,7 @@ def _hold(tenant: UUID, study: str, *, held: bool) -> None:
 def _found(connection: Connection, tenant: UUID, study: str) -> list[Row[Any]]:
     found = list(connection.execute(_SQL["studies"], {"tenant": tenant, "study": study}))
     if not found:
-        raise click.ClickException("The tenant has no such study (one is there once its first image has come).")
+        raise click.ClickException(
+            "The tenant has no such study (one is there once its first image has come)."
+        )
     return found
