@@ -1,7 +1,7 @@
 """What a picture shows, by itself: a frontal chest radiograph, one turned or inverted, or something else.
 
 A network of 75,000 weights on 64 × 64 pixels, evaluated with numpy in a CPU-ms: a decoding child needs no inference
-runtime. `training.recognition` trains it and measures what it lets through; docs/dicom.md has the figures.
+runtime. `training.recognition` trains it and measures what it lets through; docs/reference/dicom.md has the figures.
 """
 
 from dataclasses import dataclass
