@@ -98,7 +98,7 @@ def test_a_webhook_is_added_told_again_and_removed(
     add("ris", "https://ris.invalid/another")  # would replace the first one
     section.get_by_text("The name ris is taken").wait_for()
     section.get_by_role("button", name="Test ris").click()
-    section.get_by_text("ris: The endpoint can't be reached").wait_for()
+    section.get_by_text("ris: The endpoint's name has no address here").wait_for()
     assert not person.axe()
     job = administrator.send(("chest.png", (SAMPLES / "chest.png").read_bytes()), title="To be told")
     administrator.final(job)

@@ -60,6 +60,7 @@ def unharmed(platform: Platform) -> Iterator[None]:
 # --- images ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_bomb_is_refused_or_fails_its_job_within_two_seconds(
     name: str, client: httpx.Client, platform: Platform
@@ -492,6 +493,7 @@ TEXT = st.text(max_size=40) | st.sampled_from(BAD_TEXT) | st.integers().map(str)
 FUZZED = (Code.NOT_FOUND, Code.VALIDATION, Code.MALFORMED_MULTIPART, Code.FORBIDDEN, Code.CONFLICT)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_fuzzed_requests_never_break_the_gateway(data: Any, done: Done) -> None:
@@ -549,6 +551,7 @@ def _flipped(image: bytes, flips: list[tuple[int, int]]) -> bytes:
 DAMAGED = {Code.UNREADABLE_IMAGE, Code.NOT_A_CHEST, Code.INSTANCE_CONFLICT}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [chest_png, chest_jpeg, chest_dicom])
 def test_damaged_images_end_as_results_or_coded_failures(
     client: httpx.Client, make: Callable[..., bytes]

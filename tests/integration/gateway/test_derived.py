@@ -156,6 +156,7 @@ def test_of_a_study_that_was_analysed_again_the_last_objects_are_listed_and_the_
             assert fetched(client, path).SOPInstanceUID == sop
 
 
+@pytest.mark.slow
 def test_the_objects_of_an_answer_are_kept_together_or_not_at_all(platform: Platform) -> None:
     with platform.client() as client:
         study = uid()

@@ -290,6 +290,7 @@ def test_past_the_limit_associations_are_rejected_and_others_continue(start: Sta
     second.release()
 
 
+@pytest.mark.slow
 def test_orthanc_sends_over_both_doors(scp: Scp, platform: Platform, tmp_path: Path) -> None:
     token = platform.issuer.token(scp.tenant)
     server = {

@@ -192,6 +192,7 @@ def test_every_success_is_documented_with_what_it_carries(operations: dict[str, 
     assert "RateLimit" in operations["POST /v1/anonymous/jobs"]["responses"]["202"]["headers"]
 
 
+@pytest.mark.slow
 def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
     validator = pytest.importorskip("openapi_spec_validator")
     validator.validate(document)

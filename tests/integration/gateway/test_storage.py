@@ -252,6 +252,7 @@ def test_a_disk_that_is_really_full_is_a_507(platform: Platform, tmp_path: Path)
 # --- S3 -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_study_is_analysed_with_its_blobs_in_s3(
     stage: Callable[..., AbstractContextManager[Platform]], s3: S3
 ) -> None:

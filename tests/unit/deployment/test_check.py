@@ -21,6 +21,7 @@ def overlays(check: ModuleType) -> dict[str, Rendered]:
     return {name: check.render(K8S / "overlays" / name) for name in OVERLAYS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_each_overlay_is_right(check: ModuleType, overlays: dict[str, Rendered], name: str) -> None:
     assert list(check.complaints(overlays[name], any_id=name == "openshift")) == []

@@ -133,6 +133,7 @@ def test_prometheus_reads_its_configuration() -> None:
         subprocess.run(["promtool", "check", "config", ROOT / "ops" / name], check=True)
 
 
+@pytest.mark.slow
 def test_alerts_fire_when_they_should() -> None:
     if shutil.which("promtool") is None:
         pytest.skip("promtool is not installed")

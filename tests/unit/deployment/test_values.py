@@ -158,6 +158,7 @@ def with_components(folder: Path, overlay: str, first: str, last: str = "") -> P
     return file.parent
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trial", "managed", "openshift"])
 def test_a_backup_keeps_the_rules(check: Any, tmp_path: Path, name: str) -> None:
     rendered = check.render(with_components(tmp_path, name, "../../components/backup"))

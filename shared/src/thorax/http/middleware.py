@@ -17,7 +17,7 @@ from thorax.errors import Code, CodedError
 from thorax.http import problems
 from thorax.metrics import REQUEST_SECONDS, REQUESTS
 
-LINGER_S = 30  # as nginx does
+LINGER_S, LINGER_IDLE_S = 30, 5  # as nginx does
 _REQUEST_ID = re.compile(rb"[0-9a-fA-F-]{16,64}")  # no name, no date can be written so
 _TRACE = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}.*")
 
@@ -80,10 +80,11 @@ class RequestTelemetry:
 async def _read_on(receive: Receive) -> None:
     """Discard what the client still sends, for a while: data that is not read at the close makes TCP reset the connection,
     and the reset may overtake the answer (RFC 9112, 9.6)."""
+    end, more = monotonic() + LINGER_S, True
     with suppress(TimeoutError):
-        async with asyncio.timeout(LINGER_S):
-            while (await receive()).get("more_body", False):
-                pass
+        while more and monotonic() < end:
+            async with asyncio.timeout(LINGER_IDLE_S):
+                more = (await receive()).get("more_body", False)
 
 
 class BodyLimits:

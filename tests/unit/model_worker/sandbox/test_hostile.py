@@ -205,6 +205,7 @@ def test_a_file_is_not_blamed_when_server_and_child_are_killed(monkeypatch: pyte
     assert decode(png_of(NOISE), PNG, [InputSpec()]).rows == 200
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
     script = (
         "import sys, numpy as np; from tests.factories.hostile import png_of; from model_worker.sandbox.client import decode\n"
