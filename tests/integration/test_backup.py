@@ -86,6 +86,15 @@ def test_a_backup_copies_only_what_is_new_and_each_content_once(backed: Backed) 
     assert (verified.exit_code, "3 blobs and the dump are whole" in verified.output) == (0, True)
 
 
+def test_a_folder_that_can_not_be_written_is_one_sentence(backed: Backed) -> None:
+    (backed.folder / "file").touch()
+    backed.archive = backed.folder / "file" / "backups"  # root may write anywhere else
+    refused = backed.run("create")
+    assert refused.exit_code == 1
+    assert "snapshots/unfinished: Not a directory. Name a folder" in refused.output
+    assert isinstance(refused.exception, SystemExit), "no traceback"
+
+
 def test_a_blob_that_was_written_again_is_read_again(backed: Backed) -> None:
     image = backed.image()
     backed.run("create")

@@ -1,9 +1,10 @@
-"""A client that openapi-python-client makes of our own document runs one job, from upload to findings."""
+"""Clients that openapi-python-client and openapi-typescript make of our own document run one job, from upload to findings."""
 
 import importlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ from tests.factories.images import chest_png
 from tests.factories.platform import Platform
 
 pytestmark = pytest.mark.slow
+MODULES = Path(__file__).parents[3] / "web/node_modules"
+JOB = Path(__file__).with_name("generated_job.ts")
+OPTIONS = "--strict --target es2022 --module esnext --moduleResolution bundler --skipLibCheck --types node"
 
 
 @pytest.fixture
@@ -61,3 +65,34 @@ def test_it_runs_a_job(platform: Platform, generated: Path) -> None:
     assert job.state == "succeeded"
     assert len(job.study.findings) == 5
     assert 0 <= job.images[0].findings[0].probability <= 1
+
+
+@pytest.fixture
+def compiled(platform: Platform, tmp_path: Path) -> Path:
+    """`generated_job.ts`, compiled against the types that openapi-typescript makes."""
+    if not shutil.which("node") or not (MODULES / ".bin/openapi-typescript").exists():
+        pytest.skip("node or web/node_modules is missing (`make web`)")
+    (tmp_path / "node_modules").symlink_to(MODULES)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "openapi.json").write_text(httpx.get(f"{platform.base}/openapi.json").text)
+    shutil.copy(JOB, tmp_path)
+    for words in ("openapi-typescript openapi.json -o schema.d.ts", f"tsc {OPTIONS} {JOB.name}"):
+        program, *rest = words.split()
+        done = subprocess.run(
+            [MODULES / ".bin" / program, *rest], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return tmp_path / "generated_job.js"
+
+
+def test_typescript_runs_a_job(platform: Platform, compiled: Path) -> None:
+    own = {"THORAX_URL": platform.base, "THORAX_TOKEN": platform.issuer.token(uuid4())}
+    words = ["node", str(compiled)]
+    done = subprocess.run(
+        words, input=chest_png(), env={**os.environ, **own}, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    told = json.loads(done.stdout)
+    assert told["state"] == "succeeded"
+    assert len(told["findings"]) == len(told["probabilities"]) == 5
+    assert all(0 <= each <= 1 for each in told["probabilities"])

@@ -4,16 +4,20 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 import redis
+from pydicom import Dataset
+from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from tests.factories.collector import Collector
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.patience import PATIENCE_S, until
-from tests.factories.platform import Platform, finished, post
+from tests.factories.platform import Platform, destine, finished, post
 from tests.integration.gateway.scp import Scp, data_set, instance, uid
+from tests.integration.gateway.test_deliveries import delivery
 
 NAME = "Zyzzyva"  # a weevil, and nobody's name
 
@@ -129,6 +133,35 @@ def test_a_name_that_c_store_brings_is_in_no_log(scp: Scp) -> None:
     assert any(statuses) or "failed" in states, "one of them is not an image"
     assert NAME not in scp.platform.logs()
     assert NAME not in httpx.get(f"http://127.0.0.1:{scp.metrics}/metrics").text
+
+
+def talkative(event: evt.Event) -> Dataset:
+    """A refusal that repeats whose image it is."""
+    answer = Dataset()
+    answer.Status, answer.ErrorComment, answer.OffendingElement = 0xA900, f"{NAME}^Ada is another", 0x00100010
+    return answer
+
+
+def test_a_name_that_a_peer_s_refusal_repeats_is_in_no_log(platform: Platform) -> None:
+    pacs, tenant, heard = AE("PACS"), uuid4(), list[str]()
+    pacs.supported_contexts = AllStoragePresentationContexts
+    handlers = [
+        (evt.EVT_C_STORE, lambda event: heard.append(str(event.dataset.PatientName)) or talkative(event))
+    ]
+    server = pacs.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        destine(platform, tenant, f"dicom://127.0.0.1:{server.server_address[1]}/PACS")
+        with platform.client(tenant) as client:
+            image = chest_dicom(7, PatientName=f"{NAME}^Ada", PatientID=NAME)
+            refused = delivery(client, planted(client, image).headers["location"], "dead", "delivered")
+    finally:
+        server.shutdown()
+    assert refused["error_code"] == "destination_refuses", refused
+    assert heard[0] == f"{NAME}^Ada", "the peer was told whose result it is"
+    assert NAME not in json.dumps(refused)
+    until(lambda: "not_delivered" in platform.log("sweeper").read_text())
+    assert NAME not in platform.logs()
+    assert not [name for name in platform.processes if NAME in platform.scrape(name)]
 
 
 def test_a_job_is_followed_by_its_lines(platform: Platform, client: httpx.Client) -> None:

@@ -1,5 +1,6 @@
 """`thorax backup`: create, verify, restore, and name what is lost."""
 
+import errno
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,21 @@ _folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=Fal
 _snapshot: Callable[[Any], Any] = click.option("--snapshot", help="Its name; the newest without it.")
 
 
-@click.group()
+class _Backups(click.Group):
+    """Says a file that can't be read or written in one sentence."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # nobody reads the output; click ends quietly
+                raise
+            where, why = error.filename or "The backup stopped", error.strerror or type(error).__name__
+            remedy = "Name a folder with enough room that this user may read and write."
+            raise click.ClickException(f"{where}: {why}. {remedy}") from error
+
+
+@click.group(cls=_Backups)
 def backup() -> None:
     """Back the platform up into FOLDER, check that, and come back from it."""
 
