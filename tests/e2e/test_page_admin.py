@@ -164,6 +164,12 @@ def test_a_study_is_analysed_again_by_the_bundle_that_its_group_has_now(person: 
     assert first not in page.url
     page.goto(f"/studies/{first}")
     page.get_by_role("link", name="tiny 1.0", exact=True).wait_for()  # the first result stays
+    page.goto("/studies")
+    marks = page.get_by_role("link", name="Superseded by a later result")
+    until(lambda: marks.count() == 2)
+    marks.first.click()
+    page.get_by_role("link", name="second 2.0", exact=True).wait_for()
+    page.goto("/studies")
 
 
 def test_an_administrator_says_how_long_a_group_is_kept_and_holds_a_study(

@@ -104,6 +104,20 @@ def test_a_map_without_a_warm_place_says_that_nothing_is_marked(person: Person) 
     assert not page.get_by_text("Made from a grid").count()
 
 
+def test_a_map_says_when_only_a_point_reaches_its_mark_and_smoothing_takes_that_away(person: Person) -> None:
+    page = person.page
+    levels = np.full((128, 128, 4), 90, np.uint8)
+    levels[64, 64] = 255
+    png = cv2.imencode(".png", levels)[1].tobytes()
+    page.route("**/heatmaps/*", lambda route: route.fulfill(body=png, content_type="image/png"))
+    person.choose(SAMPLES / "chest.png")
+    person.result("**/open/*")
+    page.keyboard.press("2")
+    page.keyboard.press("c")
+    page.get_by_text("Nothing reaches the mark of this finding. Made from a grid").wait_for()
+    assert not page.locator(".contour").get_attribute("d")
+
+
 def test_an_image_can_not_be_moved_out_of_sight(person: Person, reader: Reader) -> None:
     page = person.page
     person.enter(reader.account)

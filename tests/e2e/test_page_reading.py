@@ -1,5 +1,7 @@
 """What a reader sees is true: maps only where asked and likely, why a job failed, what was read, filters in the address."""
 
+from typing import Any
+
 import pytest
 from tests.e2e.conftest import Reader
 from tests.e2e.person import Account, Person
@@ -7,6 +9,7 @@ from tests.e2e.test_make_run import Run
 from tests.factories.images import chest_png
 from tests.factories.patience import until
 
+BACKBONES = ("xception", "inception_resnet_v2", "densenet121", "densenet169", "densenet201")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -114,6 +117,24 @@ def test_the_model_page_says_how_often_a_verdict_is_right(person: Person) -> Non
     assert "in 5.0 % of images" in likely.inner_text()
     row = page.get_by_role("region", name="Figures of tiny").get_by_role("row", name="Cardiomegaly")
     assert "50 % of 14, by chance 18 %" in row.inner_text()
+
+
+def test_the_figures_of_five_networks_fit_a_screen_of_1280_pixels(person: Person) -> None:
+    page = person.page
+
+    def with_five(route: Any) -> None:
+        answer = route.fetch()
+        models = answer.json()
+        for model in models["items"]:
+            model["backbones"] = [model["backbones"][0] | {"name": name} for name in BACKBONES]
+        route.fulfill(response=answer, json=models)
+
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.route("**/v1/models*", with_five)
+    page.goto("/model")
+    figures = page.get_by_role("region", name="Figures of tiny")
+    figures.get_by_role("columnheader", name="inception_resnet_v2").wait_for()
+    assert figures.evaluate("element => element.scrollWidth <= element.clientWidth")
 
 
 def test_the_report_names_its_operating_point(person: Person, reader: Reader) -> None:

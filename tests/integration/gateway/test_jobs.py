@@ -347,6 +347,10 @@ def test_a_job_is_done_again_as_a_new_version_of_its_studys_result(
         one["probability"] for one in first["study"]["findings"]
     ]
     assert second["study"]["id"] == first["study"]["id"]
+    links = {
+        row["id"]: (row["supersedes"], row["superseded_by"]) for row in client.get("/v1/jobs").json()["items"]
+    }
+    assert (links[first["id"]], links[second["id"]]) == ((None, second["id"]), (first["id"], None))
     assert client.delete(f"/v1/jobs/{first['id']}").status_code == 204
     assert client.get(second["images"][0]["links"]["original"]).content == dicom, "its image stays"
 

@@ -18,7 +18,7 @@ export function rowChanged(client: QueryClient, row: JobSummary): void {
       .find(same(row));
     if (!way && shown?.state !== row.state) readSoon(client, query.queryKey);
     edit(client, query, (pages) =>
-      pages.some(holds(row)) ? replaced(pages, row) : inserted(pages, row, way),
+      superseded(pages.some(holds(row)) ? replaced(pages, row) : inserted(pages, row, way), row),
     );
   }
 }
@@ -52,6 +52,15 @@ const replaced = (pages: Page[], row: JobSummary) =>
     const newer = (item: JobSummary) => (item.id === row.id && item.version < row.version ? row : item);
     return { ...page, items: page.items.map(newer) };
   });
+
+/** The row of the job before is not told by the server: nothing in that job has changed. */
+const superseded = (pages: Page[], { id, state, supersedes }: JobSummary) =>
+  !supersedes || state !== "succeeded"
+    ? pages
+    : pages.map((page) => ({
+        ...page,
+        items: page.items.map((item) => (item.id === supersedes ? { ...item, superseded_by: id } : item)),
+      }));
 
 /** By the order of the server: time and id, `Z` before any fraction of a second. */
 const placeOf = ({ created_at, id }: JobSummary) => created_at.replace("Z", " ") + id;

@@ -23,7 +23,7 @@ export function Model() {
       </Empty>
     );
   return (
-    <div className="cards">
+    <div className="cards broad">
       <h1>Model</h1>
       {data.items.map((model) => (
         <Card key={model.digest} model={model} />
@@ -41,7 +41,7 @@ function Card({ model }: { model: Bundle }) {
         {model.name} {model.version} {model.active && <em className="tag">in use</em>}
       </h2>
       <p>
-        <strong>{model.disclaimer}</strong> {model.intended_use}
+        <strong>{model.intended_use}</strong>
       </p>
       {ensemble ? (
         <p>

@@ -68,6 +68,11 @@ export const Row = memo(function Row({ item, unread, selected, onSelect }: Props
         </span>
         <State state={item.state} />
       </Link>
+      {item.superseded_by && (
+        <Link className="superseded" href={`/studies/${item.superseded_by}`}>
+          Superseded by a later result
+        </Link>
+      )}
     </li>
   );
 });

@@ -86,8 +86,12 @@ def _jobs() -> Select[*tuple[Any, ...]]:
     findings = select(func.json_agg(finding.table_valued())).where(
         StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
     )
+    later: Any = aliased(Job)
+    superseding = select(later.id).where(later.supersedes == Job.id, later.state == JobState.SUCCEEDED)
+    superseded_by = superseding.order_by(later.created_at.desc()).limit(1).correlate(Job).scalar_subquery()
     columns = [
         *Job.__table__.columns,
+        superseded_by.label("superseded_by"),
         *(_TITLE.label("title"), Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),
         *(BundleRow.name.label("bundle_name"), BundleRow.version.label("bundle_version")),
         func.coalesce(files.scalar_subquery(), literal([], JSONB)).label("files"),

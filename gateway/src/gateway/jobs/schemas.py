@@ -238,6 +238,12 @@ class JobSummary(BaseModel):
     images: int = Field(examples=[1])
     first_image: UUID | None = Field(examples=[_IMAGE])
     view_position: str | None = Field(description="Of the first image.", examples=["PA"])
+    supersedes: UUID | None = Field(
+        description="The job that analysed the same study before.", examples=[None]
+    )
+    superseded_by: UUID | None = Field(
+        description="The newest job that supersedes this one and has succeeded.", examples=[None]
+    )
     error: ErrorView | None = Field(examples=[None])
 
 
