@@ -12,8 +12,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import httpx
@@ -49,6 +51,7 @@ WORKERS = ("worker-0", "worker-1")
 LOOKED_AT, REFUSED, SLOW = 10, 8, 30  # jobs, of ten images, of ten files, of one
 NARROW = "worker-narrow"
 DISK_BYTES = 64_000_000
+PASSWORD = "correct horse battery"
 
 
 class Scene:
@@ -298,6 +301,59 @@ def test_the_key_is_old_and_a_certificate_ends(scene: Scene) -> None:
     door = scene.pager.url.removeprefix("https://")
     for certificate in ("pacs.ca.pem", door):
         scene.fires("CertificateEnds", job="sweeper", certificate=certificate)
+
+
+def test_clients_send_tokens_of_a_retired_key(scene: Scene) -> None:
+    """The real auth-service ends its key as compromised; a gateway that has its keys refuses the tokens, as long as they come."""
+    auth = f"http://127.0.0.1:{scene.platform.setting('AUTH_PORT')}"
+    until(lambda: _answers(f"{auth}/readyz"))
+    httpx.post(f"{auth}/auth/register", json={"name": "ada", "password": PASSWORD}).raise_for_status()
+    old = _token(auth)
+    with scene.platform.beside("gateway-own", AUTH_URL=auth) as own:
+        aim(scene.folder, scene.platform.metrics | own.metrics)
+        assert _listed(own, old) == 200
+        scene.platform.run("auth", "rotate-keys", "--compromised")
+        scene.platform.kill("auth")
+        scene.platform.start("auth")
+        until(lambda: _answers(f"{auth}/readyz"))
+        aim(scene.folder, scene.platform.metrics | own.metrics)
+        new = _token(auth)
+        until(lambda: _listed(own, new) == 200)  # the keys are asked for at most every ten seconds
+        enough = Event()
+        with ThreadPoolExecutor(1) as clients:
+            answers = clients.submit(_keep_sending, own, old, enough)
+            try:
+                scene.fires("TokensRefused")
+            finally:
+                enough.set()
+            assert answers.result() == {401}
+        assert _listed(own, new) == 200
+        scene.clears("TokensRefused")
+    aim(scene.folder, scene.platform.metrics)
+
+
+def _token(auth: str) -> str:
+    form = {"grant_type": "password", "username": "ada", "password": PASSWORD}
+    return str(httpx.post(f"{auth}/auth/token", data=form).raise_for_status().json()["access_token"])
+
+
+def _listed(platform: Platform, token: str) -> int:
+    own = {"Authorization": f"Bearer {token}"}
+    return httpx.get(f"{platform.base}/v1/jobs", headers=own, timeout=PATIENCE_S).status_code
+
+
+def _keep_sending(platform: Platform, token: str, enough: Event) -> set[int]:
+    answers = {_listed(platform, token)}
+    while not enough.wait(0.2):
+        answers.add(_listed(platform, token))
+    return answers
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.HTTPError:  # it is not up yet
+        return False
 
 
 def test_the_images_are_others_than_the_card_expects(scene: Scene) -> None:

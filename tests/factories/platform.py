@@ -151,12 +151,7 @@ class Platform:
         """Start one process, of the kind that its name begins with; it logs to a file of that name."""
         kind = kind or name.split("-", maxsplit=1)[0]
         self.metrics[name] = free_port()
-        environment = {
-            **self._environment,
-            "THORAX_DATABASE_URL": self.url_as(ROLES.get(kind, "thorax_aggregator")),
-            "THORAX_METRICS_PORT": str(self.metrics[name]),
-            **self._own_settings.get(name, {}),
-        }
+        environment = self._settings(name, kind)
         code = self._worker_code if kind == "worker" else None
         if self._forked and not code:
             self.processes[name] = Forked(MODULES[kind], env=environment, stdout=self.log(name))
@@ -169,6 +164,23 @@ class Platform:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _settings(self, name: str, kind: str) -> dict[str, str]:
+        return {
+            **self._environment,
+            "THORAX_DATABASE_URL": self.url_as(ROLES.get(kind, "thorax_aggregator")),
+            "THORAX_METRICS_PORT": str(self.metrics[name]),
+            **self._own_settings.get(name, {}),
+        }
+
+    def setting(self, name: str) -> str:
+        """A setting of all processes: its name without `THORAX_`."""
+        return self._environment[f"THORAX_{name}"]
+
+    def run(self, name: str, *words: str) -> None:
+        """Run a command of a process's program with that process's settings."""
+        environment = self._settings(name, kind := name.split("-", maxsplit=1)[0])
+        subprocess.run([sys.executable, "-m", MODULES[kind], *words], env=environment, check=True)
 
     def log(self, name: str) -> Path:
         """Where a process logs."""

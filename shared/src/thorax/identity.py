@@ -249,6 +249,10 @@ class JwksCache:
         retry_s = self._retry_s if self._keys else min(self._retry_s, 1)  # without a key nobody gets in
         return stale and now - self._tried > retry_s
 
+    def knows(self, kid: str) -> bool:
+        """Whether a key of this name was published at the last fetch."""
+        return kid in self._keys
+
     @property
     def ready(self) -> bool:
         """Whether any key is known; without one no token can be verified."""

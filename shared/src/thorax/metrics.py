@@ -20,6 +20,8 @@ REQUESTS = Counter("thorax_http_requests", "HTTP requests answered", ["route", "
 REQUEST_SECONDS = Histogram("thorax_http_request_seconds", "Time to answer", ["route"], buckets=SECONDS)
 REFUSALS = Counter("thorax_refusals", "Requests and images refused, by the code of the answer", ["code"])
 
+UNKNOWN_KEYS = Counter("thorax_unknown_keys", "Tokens refused, since no published key has signed them")
+
 
 def serve(settings: Settings) -> None:
     """Answer `GET /metrics` at the settings' port, in a thread; without a port do nothing. Ends the process if it is taken."""

@@ -16,6 +16,7 @@ from fastapi.security import APIKeyCookie, OAuth2, SecurityScopes
 from thorax.errors import Code, CodedError
 from thorax.http.database import ACTOR
 from thorax.identity import JwksCache, Principal, Scope, TokenVerifier, key_id, unauthenticated
+from thorax.metrics import UNKNOWN_KEYS
 
 ACCESS_COOKIE = "thorax_access"
 CSRF_COOKIE = "thorax_csrf"
@@ -80,6 +81,8 @@ class Authenticator:
             if self._cache is not None and not self._cache.ready:  # the token may be valid
                 what = "The signing keys are not known yet, because auth-service does not answer."
                 raise CodedError(Code.UNAVAILABLE, what, retry_after=5) from None
+            if self._cache is not None and not self._cache.knows(kid):
+                UNKNOWN_KEYS.inc()
             raise
 
 
