@@ -26,7 +26,12 @@ export function rowChanged(client: QueryClient, row: JobSummary): void {
 export function rowErased(client: QueryClient, id: string): void {
   for (const query of client.getQueryCache().findAll(LISTS))
     edit(client, query, (pages) =>
-      pages.map((page) => ({ ...page, items: page.items.filter((item) => item.id !== id) })),
+      pages.map((page) => ({
+        ...page,
+        items: page.items
+          .filter((item) => item.id !== id)
+          .map((item) => (item.superseded_by === id ? { ...item, superseded_by: null } : item)),
+      })),
     );
 }
 

@@ -104,6 +104,12 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         {findings.length > 0 && (
           <FindingList findings={findings} chosen={finding?.finding} onChoose={choose} />
         )}
+        {job.supersedes && at.kind === "studies" && (
+          <p className="muted small">
+            This result supersedes <Link href={`/studies/${job.supersedes}`}>an earlier one</Link> of the same
+            study.
+          </p>
+        )}
         {job.expires_at && <p className="muted small">This study is deleted on {when(job.expires_at)}.</p>}
         {caveats(job).map((sentence) => (
           <p className="note" key={sentence}>
