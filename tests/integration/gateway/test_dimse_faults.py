@@ -108,7 +108,9 @@ def test_a_taken_port_ends_it_with_one_line(start: Start, scp: Scp, platform: Pl
     assert line in platform.logs().splitlines()
 
 
-def test_a_full_blob_store_is_a700(start: Start, platform: Platform, tmp_path: Path) -> None:
+def test_a_full_blob_store_is_a700(
+    start: Start, platform: Platform, standstill: None, tmp_path: Path
+) -> None:
     small = tmp_path / "small"
     small.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", small]
@@ -121,7 +123,7 @@ def test_a_full_blob_store_is_a700(start: Start, platform: Platform, tmp_path: P
         association.release()
     finally:
         subprocess.run(["umount", "-l", small], check=True)
-        # Their blobs are gone, and the platform's worker would look for them.
+        # Their blobs are gone, and the platform's worker would look for them once it is no longer paused.
         platform.sql("delete from studies where tenant_id = %s", scp.tenant)
     assert statuses[0] == 0
     assert set(statuses[-3:]) == {0xA700}
