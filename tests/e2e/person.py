@@ -133,9 +133,8 @@ class Person:
         return shots[0]
 
     def sees_another(self, before: bytes) -> bytes:
-        """Wait until the image looks different; how it looks then."""
-        canvas = self.page.locator("canvas").first
-        looks = lambda: (now := bytes(canvas.screenshot())) != before and now  # noqa: E731
+        """Wait until the image looks different and is at rest: what is written over it may come later than its map."""
+        looks = lambda: (now := self.canvas()) != before and now  # noqa: E731
         found: bytes = until(looks, "the image looks as it did before")
         return found
 
