@@ -103,7 +103,7 @@ def test_accounts_logins_and_rights_are_written(audited: Audited) -> None:
     with audited.as_role("thorax_auth") as auth:
         auth.execute("insert into auth.tenants (id) values (%s)", [tenant])
         auth.execute(
-            "insert into auth.users values (%s, %s, 'ada', 'hash', '{studies:read}')", [user, tenant]
+            "insert into auth.users values (%s, %s, 'lovelace', 'hash', '{studies:read}')", [user, tenant]
         )
         auth.execute(
             "insert into auth.sessions (id, user_id, scopes, expires_at) values (%s, %s, '{studies:read}', now())",
@@ -124,7 +124,7 @@ def test_accounts_logins_and_rights_are_written(audited: Audited) -> None:
         ("unknown", "login_failed", str(user)),
     ]
     assert rows[2][3] == {"scopes": ["admin"], "disabled": False}
-    assert "ada" not in str(rows) and "hash" not in str(rows)
+    assert "lovelace" not in str(rows) and "hash" not in str(rows)
 
 
 def test_bundles_are_written(audited: Audited) -> None:
