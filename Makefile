@@ -102,7 +102,7 @@ compose-check: .venv/dev
 
 # --- tests ----------------------------------------------------------------------------------------------------
 
-WORKERS ?= 2
+WORKERS ?= 3# of two cores, since many tests wait for a process
 PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadscope
 SLOW = $(sort $(shell grep -rlE --include='*.py' '\bmark\.slow\b' $(TESTS)))# collecting the others costs half a minute
 

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.patience import until
@@ -20,6 +21,7 @@ def trail(platform: Platform, tenant: str) -> list[dict[str, Any]]:
     return list(reversed(page["items"]))
 
 
+@pytest.mark.slow
 def test_sending_looking_and_erasing_are_seen(platform: Platform) -> None:
     tenant = uuid4()
     with platform.client(tenant) as client:

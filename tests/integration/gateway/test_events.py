@@ -156,6 +156,7 @@ def test_a_finished_job_is_reported_again_after_its_retry(client: httpx.Client) 
         assert again[-1]["data"]["error"]["code"] == Code.UNREADABLE_IMAGE
 
 
+@pytest.mark.slow
 def test_a_stream_ends_with_its_token(platform: Platform) -> None:
     token = platform.issuer.token(uuid4(), life_s=5)
     headers = {"Authorization": f"Bearer {token}"}

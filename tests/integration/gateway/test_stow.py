@@ -115,6 +115,7 @@ def undecided(platform: Platform) -> int:
     return int(platform.sql(query)[0][0])
 
 
+@pytest.mark.slow
 def test_the_same_pixels_in_another_encoding_are_no_conflict(sender: httpx.Client, quick: Platform) -> None:
     image = instance(uid(), 1)
     before = stored(quick)

@@ -205,6 +205,7 @@ def test_the_stream_of_an_erased_job_says_so(idle: Idle, client: httpx.Client) -
     problem(client.get(f"{job.replace(job[-8:], '00000000')}/events"), Code.NOT_FOUND)
 
 
+@pytest.mark.slow
 def test_a_waiting_client_survives_the_loss_of_the_listening_connection(
     idle: Idle, client: httpx.Client, platform: Platform
 ) -> None:

@@ -193,6 +193,7 @@ def test_a_callback_takes_the_place_of_the_webhook_whose_address_it_begins_with(
     assert job_event(called.body, called.headers, secret)
 
 
+@pytest.mark.slow
 def test_a_redirect_is_not_followed_and_the_event_keeps_its_id(
     platform: Platform, tenant: UUID, server: Receiver, secret: str
 ) -> None:

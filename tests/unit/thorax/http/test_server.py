@@ -32,6 +32,7 @@ def served(app: FastAPI) -> Iterator[uvicorn.Server]:
         thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reads", [True, False])
 def test_a_client_that_stops_reading_is_disconnected(monkeypatch: pytest.MonkeyPatch, reads: bool) -> None:
     monkeypatch.setattr(http_server, "STALLED_S", 2 if reads else 0.3)
