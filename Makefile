@@ -102,17 +102,18 @@ compose-check: .venv/dev
 
 # --- tests ----------------------------------------------------------------------------------------------------
 
-WORKERS ?= 3# of two cores, since many tests wait for a process
-PYTEST = $(BIN)/pytest -n $(WORKERS) --dist loadscope
+WORKERS ?= 3# on two cores, since many tests wait for a process
+SLOW_WORKERS ?= 2# these start platforms and browsers
+PYTEST = $(BIN)/pytest --dist loadscope
 SLOW = $(sort $(shell grep -rlE --include='*.py' '\bmark\.slow\b' $(TESTS)))# collecting the others costs half a minute
 
 .PHONY: test
 test: .venv/dev ## the tests, without the slow ones (TESTS=path for fewer)
-	$(PYTEST) -m "not slow" $(TESTS)
+	$(PYTEST) -n $(WORKERS) -m "not slow" $(TESTS)
 
 .PHONY: test-all
 test-all: test ## the tests, and then the slow ones: chaos, page, slow clients
-	$(PYTEST) -m slow $(or $(SLOW),$(TESTS))
+	$(PYTEST) -n $(SLOW_WORKERS) -m slow $(or $(SLOW),$(TESTS))
 
 .PHONY: chaos
 chaos: .venv/dev ## kill processes at random, for minutes: nothing may be lost or counted twice
