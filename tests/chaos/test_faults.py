@@ -29,7 +29,7 @@ from tests.factories.bundles import finding_points, make_bundle
 from tests.factories.certificates import Authority
 from tests.factories.https import Receiver, receiver
 from tests.factories.images import chest_dicom, chest_png
-from tests.factories.patience import PATIENCE_S, until
+from tests.factories.patience import PATIENCE_S, succeeds, until
 from tests.factories.platform import Platform, destine, finished, post
 from tests.factories.prometheus import OPS, aim, alertmanager, hurried, prometheus
 from tests.factories.stores import Postgres, Valkey, login
@@ -306,7 +306,7 @@ def test_the_key_is_old_and_a_certificate_ends(scene: Scene) -> None:
 def test_clients_send_tokens_of_a_retired_key(scene: Scene) -> None:
     """The real auth-service ends its key as compromised; a gateway that has its keys refuses the tokens, as long as they come."""
     auth = f"http://127.0.0.1:{scene.platform.setting('AUTH_PORT')}"
-    until(lambda: _answers(f"{auth}/readyz"))
+    until(lambda: succeeds(f"{auth}/readyz"))
     httpx.post(f"{auth}/auth/register", json={"name": "ada", "password": PASSWORD}).raise_for_status()
     old = _token(auth)
     with scene.platform.beside("gateway-own", AUTH_URL=auth) as own:
@@ -315,7 +315,7 @@ def test_clients_send_tokens_of_a_retired_key(scene: Scene) -> None:
         scene.platform.run("auth", "rotate-keys", "--compromised")
         scene.platform.kill("auth")
         scene.platform.start("auth")
-        until(lambda: _answers(f"{auth}/readyz"))
+        until(lambda: succeeds(f"{auth}/readyz"))
         aim(scene.folder, scene.platform.metrics | own.metrics)
         new = _token(auth)
         until(lambda: _listed(own, new) == 200)  # the keys are asked for at most every ten seconds
@@ -347,13 +347,6 @@ def _keep_sending(platform: Platform, token: str, enough: Event) -> set[int]:
     while not enough.wait(0.2):
         answers.add(_listed(platform, token))
     return answers
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.HTTPError:  # it is not up yet
-        return False
 
 
 def test_the_images_are_others_than_the_card_expects(scene: Scene) -> None:

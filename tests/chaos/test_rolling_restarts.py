@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from local_stack.roles import create_database
 from local_stack.server import free_port
 from tests.factories.bundles import make_bundle
 from tests.factories.images import chest_png
-from tests.factories.patience import PATIENCE_S, until
+from tests.factories.patience import PATIENCE_S, succeeds, until
 from tests.factories.platform import Platform, post
 from tests.factories.stores import Postgres, Valkey, login
 from thorax.schema import migrate
@@ -134,7 +134,7 @@ class Cluster:
         )
         self.platform.start(name)
         if door:
-            until(lambda: self._lives(name))
+            until(lambda: succeeds(f"http://127.0.0.1:{self._ports[name]}/healthz"))
             self._tell(f"set server {name.split('-', maxsplit=1)[0]}/{name} state ready")
             until(lambda: self._said(name, "status") == "UP")
         else:
@@ -161,11 +161,6 @@ class Cluster:
             admin.sendall(f"{command}\n".encode())
             with admin.makefile() as answer:
                 return answer.read()
-
-    def _lives(self, name: str) -> bool:
-        with suppress(httpx.TransportError):
-            return httpx.get(f"http://127.0.0.1:{self._ports[name]}/healthz").is_success
-        return False
 
 
 class Load:

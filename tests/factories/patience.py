@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import httpx
+
 T = TypeVar("T")
 PATIENCE_S = 120
 
@@ -22,3 +24,11 @@ def answers(port: int) -> bool:
     """Whether something listens on this port of this machine."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def succeeds(url: str) -> bool:
+    """Whether a GET of this address is answered with 200; False where nobody answers (yet)."""
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False

@@ -9,6 +9,7 @@ from thorax.image_headers import unreadable
 
 MAX_INFLATED = 140_000_000  # 64 Mpx of 16 bits are 128 MB
 DEFLATED, EXPLICIT_BIG = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+NOT_DEFLATED = "The data set is not deflated as claimed."
 BIG_ENDIAN_GROUP_8 = b"\0\x08"
 LONG_VRS = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
@@ -42,19 +43,22 @@ def bare_data_set(file: bytes) -> tuple[bytes, str] | None:
 
 
 def inflated(data: bytes) -> tuple[bytes, str]:
-    """A deflated data set (PS3.5, A.5) of no more bytes than a radiograph needs, and what is wrong with it.
+    """A deflated data set (PS3.5, A.5) of no more bytes than a radiograph needs, and what is wrong with it."""
+    plain, more, wrong = inflated_head(data, MAX_INFLATED)
+    if more:
+        raise CodedError(Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB.")
+    if wrong == NOT_DEFLATED and data[:2] != b"\x08\0":
+        raise unreadable("The DICOM file's deflated data set is damaged.")
+    return plain, wrong
 
-    Some are in zlib's format (RFC 1950), as dcmtk once wrote it, and some are not deflated at all.
+
+def inflated_head(data: bytes, most: int) -> tuple[bytes, bool, str]:
+    """What a deflated data set begins with, whether it has more than `most` bytes, and what is wrong with it.
+
+    Some are in zlib's format (RFC 1950), as dcmtk once wrote it, and some are not deflated at all: these are left as they are.
     """
     for bits, wrong in ((-zlib.MAX_WBITS, ""), (zlib.MAX_WBITS, "The data set is in zlib's format.")):
         inflater = zlib.decompressobj(bits)
         with suppress(zlib.error):
-            plain = inflater.decompress(data, MAX_INFLATED)
-            if inflater.unconsumed_tail:
-                raise CodedError(
-                    Code.DECODE_LIMIT, f"The file unpacks to more than {MAX_INFLATED // 10**6} MB."
-                )
-            return plain, wrong
-    if data[:2] != b"\x08\0":
-        raise unreadable("The DICOM file's deflated data set is damaged.")
-    return data, "The data set is not deflated as claimed."
+            return inflater.decompress(data, most), bool(inflater.unconsumed_tail), wrong
+    return data, False, NOT_DEFLATED

@@ -6,11 +6,9 @@ over elements by their length, never recurses, and looks at no byte beyond the h
 
 import re
 import struct
-import zlib
-from contextlib import suppress
 from dataclasses import dataclass, field
 
-from thorax.dicom_files import BIG_ENDIAN_GROUP_8, DEFLATED, EXPLICIT_BIG, LONG_VRS
+from thorax.dicom_files import BIG_ENDIAN_GROUP_8, DEFLATED, EXPLICIT_BIG, LONG_VRS, inflated_head
 from thorax.errors import CodedError
 from thorax.image_headers import unreadable
 from thorax.pacs import OWN_MANUFACTURER
@@ -85,7 +83,7 @@ def identify(head: bytes, study: str | None = None) -> Identifiers:
     """
     meta, at = _elements(head, 132 if head[128:132] == b"DICM" else 0, last=0x0002FFFF)
     syntax = _uid(meta, _TRANSFER_SYNTAX)
-    data = _inflated(head[at:]) if syntax == DEFLATED else head[at:]
+    data = inflated_head(head[at:], HEAD_BYTES)[0] if syntax == DEFLATED else head[at:]
     big = syntax == EXPLICIT_BIG or data.startswith(BIG_ENDIAN_GROUP_8)
     if int.from_bytes(data[:2], "big" if big else "little") not in _FIRST_GROUPS:
         raise unreadable("The data is not a DICOM file.")
@@ -123,14 +121,6 @@ def identified(head: bytes) -> Identifiers | None:
 def is_uid(text: str) -> bool:
     """Whether `text` is a UID (PS3.5, 9.1)."""
     return len(text) <= 64 and _UID.fullmatch(text) is not None
-
-
-def _inflated(data: bytes) -> bytes:
-    """What a deflated data set begins with; some are in zlib's format, and some are not deflated at all."""
-    for bits in (-zlib.MAX_WBITS, zlib.MAX_WBITS):
-        with suppress(zlib.error):
-            return zlib.decompressobj(bits).decompress(data, HEAD_BYTES)
-    return data
 
 
 def _elements(data: bytes, at: int, *, last: int, order: str = "<") -> tuple[dict[int, bytes], int]:
