@@ -131,7 +131,10 @@ def listens(port: int) -> Callable[[int], bool]:
         rows = [row.split() for row in Path("/proc/net/tcp").read_text("ascii").splitlines()[1:]]
         sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}") and row[3] == "0A"}
         with suppress(OSError):  # it has ended
-            return any(str(fd.readlink()) in sockets for fd in Path(f"/proc/{pid}/fd").iterdir())
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):  # it was closed since
+                    if str(fd.readlink()) in sockets:
+                        return True
         return False
 
     return ready
