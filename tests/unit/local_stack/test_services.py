@@ -67,7 +67,8 @@ def test_prometheus_is_told_of_each_process_by_its_service() -> None:
 def test_a_port_that_another_process_has_does_not_make_one_ready() -> None:
     lower = os.open(os.devnull, os.O_RDONLY)
     with socket.create_server((HOST, 0)) as server:
-        os.close(lower)  # what looks takes its place, is listed before the socket, and is closed when it is looked at
+        # What looks takes its place, is listed before the socket, and is closed when it is looked at.
+        os.close(lower)
         ready = listens(server.getsockname()[1])
         assert ready(os.getpid())
         assert not ready(os.getppid())
