@@ -17,9 +17,10 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context
 
 from local_stack.server import free_port
+from local_stack.services import listens
 from tests.factories.forked import Forked
 from tests.factories.images import chest_dicom
-from tests.factories.patience import answers, until
+from tests.factories.patience import until
 from tests.factories.platform import Platform, finished
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -50,6 +51,13 @@ class Scp:
         """All jobs of the tenant, once there are so many and they have ended."""
         with self.platform.client(self.tenant) as client:
             return jobs(client, count)
+
+
+def rejection(association: Any) -> Any:
+    """The A-ASSOCIATE-RJ that the peer has answered; not `is_rejected`: see findings/pynetdicom_late_rejection.sh."""
+    answer = association.acceptor.primitive or association.dul.peek_next_pdu()
+    assert not association.is_established and answer.result, answer
+    return answer
 
 
 def jobs(client: httpx.Client, count: int) -> list[dict[str, Any]]:
@@ -89,8 +97,9 @@ def run_scp(
     }
     process = Forked("gateway.dimse", env=environment, stdout=platform.log("dimse"))
     try:
-        until(lambda: answers(port) or process.poll() is not None, "the SCP does not listen")
-        assert answers(port), platform.logs()[-3000:]
+        ready = listens(port)  # a probe that connects would count as an association
+        until(lambda: ready(process.pid) or process.poll() is not None, "the SCP does not listen")
+        assert process.poll() is None, platform.logs()[-3000:]
         yield Scp(platform, port, metrics, process, tenant, folder / "spool")
     finally:
         process.kill()

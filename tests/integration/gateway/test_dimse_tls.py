@@ -16,7 +16,7 @@ from pynetdicom import AE, build_context
 from tests.factories.certificates import Authority, Issued
 from tests.factories.patience import PATIENCE_S
 from tests.factories.platform import Platform
-from tests.integration.gateway.scp import CR, Scp, data_set, instance, run_scp, tool, uid
+from tests.integration.gateway.scp import CR, Scp, data_set, instance, rejection, run_scp, tool, uid
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,7 @@ def test_a_certificate_does_not_replace_the_allow_list(
     scp: Scp, hospital: Authority, modality: Issued, called: str, calling: str, reason: int
 ) -> None:
     association = associate(scp, context_of(hospital, modality), called=called, calling=calling)
-    assert association.is_rejected
-    assert association.acceptor.primitive.diagnostic == reason
+    assert rejection(association).diagnostic == reason
 
 
 def test_pynetdicom_is_refused_without_tls_or_certificate(scp: Scp, hospital: Authority) -> None:
