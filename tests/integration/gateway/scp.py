@@ -75,7 +75,7 @@ Start = Callable[..., Scp]
 def run_scp(
     platform: Platform, folder: Path, port: int = 0, tenant: UUID | None = None, **settings: str
 ) -> Iterator[Scp]:
-    """An SCP of a new tenant, whose files are in `folder`; studies settle after a second.
+    """An SCP of a new tenant, which listens or has ended; its files are in `folder`. Studies settle after a second.
 
     It has spare titles for tests that share it (see `scp`), and one that takes documents.
     """
@@ -98,8 +98,7 @@ def run_scp(
     process = Forked("gateway.dimse", env=environment, stdout=platform.log("dimse"))
     try:
         ready = listens(port)  # a probe that connects would count as an association
-        until(lambda: ready(process.pid) or process.poll() is not None, "the SCP does not listen")
-        assert process.poll() is None, platform.logs()[-3000:]
+        until(lambda: ready(process.pid) or process.poll() is not None, lambda: platform.logs()[-3000:])
         yield Scp(platform, port, metrics, process, tenant, folder / "spool")
     finally:
         process.kill()

@@ -284,7 +284,7 @@ def test_past_the_limit_associations_are_rejected_and_others_continue(start: Sta
     scp = start(DICOM_ASSOCIATIONS="2")
     first, second, third = (scp.associate() for _ in range(3))
     assert first.is_established and second.is_established
-    assert (rejection(third).source_str, rejection(third).diagnostic) == ("Service Provider (Presentation)", 2)
+    assert rejection(third).reason_str == "Local limit exceeded"
     assert first.send_c_store(data_set(instance(uid()))).Status == 0
     first.release()
     second.release()
