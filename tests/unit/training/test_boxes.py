@@ -11,7 +11,7 @@ from tests.factories.bundles import make_bundle
 
 from thorax.findings import FINDINGS
 from training import evaluate
-from training.boxes import SIDE, measure_boxes, pointing, read_boxes
+from training.boxes import SIDE, measure_boxes, of_others, pointing, read_boxes
 from training.datasets import DataError
 
 HEADER = "image,finding,x,y,width,height,patient_id\n"
@@ -57,6 +57,20 @@ def test_a_flat_map_hits_by_chance() -> None:
     inside = np.zeros((1, SIDE, SIDE), bool)
     inside[:, :28] = True
     assert pointing(np.zeros((1, SIDE, SIDE), np.float32), inside, np.array([0]))["hits"] == 0.25
+
+
+def test_the_maps_of_others_tell_what_the_finding_alone_would_hit(images: Path, tmp_path: Path) -> None:
+    """Both images are light in one corner: what one patient's map says holds for the other, whose box may be elsewhere."""
+    bundle = make_bundle(tmp_path / "bundle", 2)
+    edema = ["a.png,edema,0,0,0.5,0.5,1", "b.png,edema,0.5,0.5,0.5,0.5,2"]
+    report = measure_boxes(bundle, boxes(images, *edema, "a.png,atelectasis,0,0,0.5,0.5,1"), images)
+    assert report["findings"]["edema"]["others"]["hits"] == 0.5
+    assert "others" not in report["findings"]["atelectasis"]
+
+
+def test_others_are_other_patients() -> None:
+    maps = np.stack([np.full((SIDE, SIDE), value, np.float32) for value in (1, 2, 6)])
+    assert [grid[0, 0] for grid in of_others(maps, np.array([0, 0, 1]))] == [6, 6, 1.5]
 
 
 def test_bad_rows_are_named_counted_and_skipped(images: Path) -> None:

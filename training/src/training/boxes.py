@@ -97,7 +97,8 @@ def measure_boxes(bundle: Bundle, path: Path, images: Path) -> Report:
     """Per finding: `n` cases, `chance` (share of the image that the boxes cover), and for each backbone and the ensemble
     `hits` (share of maps whose maximum lies inside: the pointing game, Zhang et al. 2018, arXiv 1608.00507), `energy`
     (share of the map inside), `iou` at `level`, the best threshold common to all images (chosen on these very boxes),
-    with 95 % intervals that draw whole patients."""
+    with 95 % intervals that draw whole patients. `others` are the figures of maps that see nothing of the image: for each
+    case the mean of the ensemble's maps of the other patients with the finding. It is left out where there is one patient."""
     cases, skipped = read_boxes(path, images)
     names = list(dict.fromkeys(case.image for case in cases))
     seen = predict_files(bundle, [images / name for name in names], lambda _: None, maps=True)
@@ -119,12 +120,19 @@ def measure_boxes(bundle: Bundle, path: Path, images: Path) -> Report:
             inside = np.stack([case.inside for case in of])
             patients = np.unique([case.patient for case in of], return_inverse=True)[1]
             rows = [row_of[case.image] for case in of]
-            figures = {
-                name: pointing(np.stack([resized(grid) for grid in grids[rows, place]]), inside, patients)
-                for name, grids in maps.items()
+            drawn = {
+                name: np.stack([resized(grid) for grid in grids[rows, place]]) for name, grids in maps.items()
             }
+            if patients.any():
+                drawn["others"] = of_others(drawn["ensemble"], patients)
+            figures = {name: pointing(grids, inside, patients) for name, grids in drawn.items()}
             findings[str(finding)] = {"n": len(of), "chance": float(inside.mean()), **figures}
     return {"boxes": path.name, "images": len(row_of), "findings": findings, "skipped": skipped}
+
+
+def of_others(maps: Grid, patients: NDArray[np.int64]) -> Grid:
+    """For each of the maps [n, SIDE, SIDE] the mean of those of other `patients` [n]: at least two."""
+    return np.stack([maps[patients != patient].mean(0) for patient in patients])
 
 
 def resized(grid: NDArray[np.floating]) -> Grid:

@@ -156,7 +156,7 @@ def _rate(rate: Rate | None) -> str:
 
 def _pointing(manifest: Manifest, pointing: Report) -> list[str]:
     names = [spec.name for spec in manifest.backbones]
-    header = ["finding", "cases", "chance", *names, "ensemble", "95 %", "energy inside", "IoU"]
+    header = ["finding", "cases", "chance", *names, "ensemble", "95 %", "without the image", "energy inside", "IoU"]
     lines = [_row(header), _row(["---"] * len(header))]
     for finding in FINDINGS:
         row = pointing["findings"].get(str(finding))
@@ -165,13 +165,16 @@ def _pointing(manifest: Manifest, pointing: Report) -> list[str]:
         fused = row["ensemble"]
         low, high = fused["hits_95"]
         hits = [f"{row[name]['hits']:.2f}" for name in (*names, "ensemble")]
-        ends = [f"{low:.2f}–{high:.2f}", f"{fused['energy']:.2f}", f"{fused['iou']:.2f}"]
+        unseen = f"{row['others']['hits']:.2f}" if "others" in row else "–"
+        ends = [f"{low:.2f}–{high:.2f}", unseen, f"{fused['energy']:.2f}", f"{fused['iou']:.2f}"]
         lines.append(_row([finding.label, str(row["n"]), f"{row['chance']:.2f}", *hits, *ends]))
     return [
         "## How often the map points at the finding",
         f"The share of maps whose maximum lies inside the box that a radiologist drew, on {pointing['images']} images that\n"
         "nothing was trained or calibrated on (`make evaluate … BOXES=boxes.csv`). Chance is the share of the image\n"
-        "that the boxes cover. The IoU is that of the best common threshold, chosen on these very boxes.",
+        "that the boxes cover. *Without the image* is the mean of the maps of the other patients in this table with the finding:\n"
+        "what knowing the finding alone, and nothing of the image, would hit. The IoU is that of the best common threshold,\n"
+        "chosen on these very boxes.",
         "\n".join(lines),
     ]
 
