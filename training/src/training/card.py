@@ -155,8 +155,8 @@ def _rate(rate: Rate | None) -> str:
 
 
 def _pointing(manifest: Manifest, pointing: Report) -> list[str]:
-    names = [spec.name for spec in manifest.backbones]
-    header = ["finding", "cases", "chance", *names, "ensemble", "95 %", "without the image", "energy inside", "IoU"]
+    names = [*(spec.name for spec in manifest.backbones), "ensemble"]
+    header = ["finding", "cases", "chance", *names, "95 %", "without the image", "energy inside", "IoU"]
     lines = [_row(header), _row(["---"] * len(header))]
     for finding in FINDINGS:
         row = pointing["findings"].get(str(finding))
@@ -164,7 +164,7 @@ def _pointing(manifest: Manifest, pointing: Report) -> list[str]:
             continue
         fused = row["ensemble"]
         low, high = fused["hits_95"]
-        hits = [f"{row[name]['hits']:.2f}" for name in (*names, "ensemble")]
+        hits = [f"{row[name]['hits']:.2f}" for name in names]
         unseen = f"{row['others']['hits']:.2f}" if "others" in row else "–"
         ends = [f"{low:.2f}–{high:.2f}", unseen, f"{fused['energy']:.2f}", f"{fused['iou']:.2f}"]
         lines.append(_row([finding.label, str(row["n"]), f"{row['chance']:.2f}", *hits, *ends]))
