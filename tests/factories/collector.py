@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from tests.factories.patience import PATIENCE_S
 
 
 class Span(NamedTuple):
@@ -44,11 +45,11 @@ class Collector:
         """A trace's spans so far, in the order of their beginnings."""
         return sorted((s for body in [*self.received] for s in _spans(body) if s.trace == trace), key=_began)
 
-    def until(self, trace: str, names: set[str], timeout_s: float = 60) -> list[Span]:
+    def until(self, trace: str, names: set[str]) -> list[Span]:
         """The trace's spans once all of these names are among them; fails the test if they don't come."""
         with self._more:
             assert self._more.wait_for(
-                lambda: names <= {span.name for span in self.spans(trace)}, timeout_s
+                lambda: names <= {span.name for span in self.spans(trace)}, PATIENCE_S
             ), self.spans(trace)
         return self.spans(trace)
 

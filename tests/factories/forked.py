@@ -9,10 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from tests.factories.patience import PATIENCE_S
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)  # loaded before any fork
@@ -84,8 +87,9 @@ class Forked:
 
     def send_signal(self, number: int) -> None:
         """Nothing happens when it has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # between the look and the signal
+            if self.poll() is None:
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -95,7 +99,7 @@ class Forked:
 
 
 def ended(
-    module: str, *words: str, env: Mapping[str, str], cwd: Path | None = None, timeout: float = 60
+    module: str, *words: str, env: Mapping[str, str], cwd: Path | None = None, timeout: float = PATIENCE_S
 ) -> "subprocess.CompletedProcess[str]":
     """What `python -m MODULE WORDS` says, once it has ended."""
     with TemporaryDirectory() as folder:

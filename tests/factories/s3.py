@@ -10,6 +10,7 @@ from pathlib import Path
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
+from tests.factories.patience import PATIENCE_S
 
 from local_stack.parent_death_signal import dying_with_us
 from local_stack.server import free_port
@@ -75,7 +76,7 @@ class SeaweedFs:
                 stderr=log,
                 start_new_session=True,
             )
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline and self._process.poll() is None:
             with suppress(BotoCoreError, ClientError):
                 with suppress(

@@ -17,7 +17,7 @@ from tests.factories.images import chest_png
 from tests.factories.patience import until
 from tests.factories.platform import Platform, finished, post
 from tests.factories.stores import Postgres, login
-from tests.integration.gateway.scp import _shared, scp, start  # noqa: F401 - fixtures
+from tests.integration.gateway.scp import _shared, scp, settle, start  # noqa: F401 - fixtures
 
 Stage = Callable[..., AbstractContextManager[Platform]]
 _numbers = itertools.count()
@@ -107,10 +107,17 @@ def done(platform: Platform) -> Iterator[tuple[httpx.Client, dict[str, Any]]]:
 
 
 @pytest.fixture
-def standstill(platform: Platform) -> Iterator[None]:
-    """No worker claims anything until the test is over; claimed work is finished first."""
-    busy = "select 1 from steps where state in ('waiting', 'running') limit 1"
+def rest(platform: Platform) -> None:
+    """What tests before this one have sent is done: also studies of peers, which would settle in the middle of this one."""
+    settle(platform)
+    waits = "select 1 from arrivals where settles_at is not null"
+    busy = f"select 1 from steps where state in ('waiting', 'running') union all {waits} limit 1"
     until(lambda: not platform.sql(busy), "the platform does not come to rest")
+
+
+@pytest.fixture
+def standstill(platform: Platform, rest: None) -> Iterator[None]:
+    """No worker claims anything until the test is over; claimed work is finished first."""
     platform.pause()
     yield
     platform.resume()

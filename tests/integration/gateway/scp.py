@@ -26,7 +26,7 @@ from tests.factories.platform import Platform, finished
 CR = "1.2.840.10008.5.1.4.1.1.1"
 MAX_BYTES = 3_000_000
 DOCUMENTS = "DOCUMENTS"
-SPARE = [f"SPARE{n}" for n in range(40)]
+SPARE = [f"SPARE{n}" for n in range(99)]
 
 
 @dataclass
@@ -48,7 +48,8 @@ class Scp:
         return ae.associate("127.0.0.1", self.port, ae_title=called or self.title, **more)
 
     def jobs(self, count: int) -> list[dict[str, Any]]:
-        """All jobs of the tenant, once there are so many and they have ended."""
+        """All jobs of the tenant, once there are so many and they have ended; its studies have all their images now."""
+        settle(self.platform, self.tenant)
         with self.platform.client(self.tenant) as client:
             return jobs(client, count)
 
@@ -68,6 +69,13 @@ def jobs(client: httpx.Client, count: int) -> list[dict[str, Any]]:
     return [finished(client, f"/v1/jobs/{item['id']}") for item in items]
 
 
+def settle(platform: Platform, tenant: UUID | None = None) -> None:
+    """Let the studies of a tenant (of all) that wait for more images wait no longer."""
+    whose = "settles_at is not null and tenant_id = coalesce(%s, tenant_id)"
+    platform.sql(f"update arrivals set settles_at = now() where {whose}", tenant)
+    platform.sql("select settle_studies(1000)")
+
+
 Start = Callable[..., Scp]
 
 
@@ -77,13 +85,18 @@ def run_scp(
 ) -> Iterator[Scp]:
     """An SCP of a new tenant, which listens or has ended; its files are in `folder`. Studies settle after a second.
 
-    It has spare titles for tests that share it (see `scp`), and one that takes documents.
+    It has spare titles for tests that share it (see `scp`), whose studies settle in `Scp.jobs`: between two images a starved machine
+    may need more than a second. One title takes documents.
     """
     port, metrics, tenant, aes = port or free_port(), free_port(), tenant or uuid4(), folder / "aes.toml"
     peers = '{ SCU = ["127.0.0.0/8"], STORESCU = ["127.0.0.0/8"], DCMSEND = ["127.0.0.0/8"], FAR = ["10.0.0.0/8"] }'
     titles = {"THORAX": tenant, DOCUMENTS: tenant} | {title: uuid5(tenant, title) for title in SPARE}
-    how = f'priority = "stat"\nquiet_s = 1\npeers = {peers}\n'
-    tables = {title: f'[{title}]\ntenant = "{owner}"\n{how}' for title, owner in titles.items()}
+    how = f'priority = "stat"\npeers = {peers}\n'
+    quiet_s = {title: 60 if title in SPARE else 1 for title in titles}
+    tables = {
+        title: f'[{title}]\ntenant = "{owner}"\nquiet_s = {quiet_s[title]}\n{how}'
+        for title, owner in titles.items()
+    }
     aes.write_text("".join({**tables, DOCUMENTS: tables[DOCUMENTS] + "documents = true\n"}.values()))
     environment = {
         **platform._environment,

@@ -63,9 +63,9 @@ def test_the_heartbeat_says_that_associations_are_accepted(start: Start, tmp_pat
         )
         beat(settings, portal)
         assert file.exists()
-        file.unlink()
         scp.process.send_signal(signal.SIGKILL)
-        scp.process.wait()
+        scp.process.wait()  # it beats itself
+        file.unlink()
         beat(settings, portal)
         assert not file.exists()
 

@@ -157,14 +157,21 @@ def test_messages_that_can_not_be_decoded_use_up_no_association(start: Start) ->
     scp = start(DICOM_ASSOCIATIONS="2")
     request = recorded(scp, instance(uid(), 1))[0]
     garbage = bytes([99, 3]) + b"\xff" * 20  # of a presentation context that was not agreed
-    for _ in range(4):
+
+    def accepted() -> bool:
+        """Whether garbage was sent: the association before counts until its thread has ended, a moment after the connection."""
         with socket.create_connection(("127.0.0.1", scp.port), timeout=PATIENCE_S) as peer:
             peer.sendall(request)
-            assert peer.recv(1) == b"\x02"
+            if peer.recv(1) != b"\x02":  # A-ASSOCIATE-AC
+                return False
             peer.sendall(struct.pack(">BBII", 4, 0, len(garbage) + 4, len(garbage)) + garbage)
             while peer.recv(4096):
                 pass
-    association = scp.associate()
+        return True
+
+    for _ in range(4):
+        until(accepted)
+    association = until(lambda: (made := scp.associate()).is_established and made)
     assert association.send_c_store(data_set(instance(uid(), 2))).Status == 0
     association.release()
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def test_no_public_door_shows_metrics(platform: Platform) -> None:
         assert "thorax_" not in httpx.get(f"{platform.base}{path}").text
 
 
-def test_every_process_says_what_it_did(platform: Platform, client: httpx.Client) -> None:
+def test_every_process_says_what_it_did(platform: Platform, client: httpx.Client, rest: None) -> None:
     image = chest_png(7)
     before = _results(platform)
     job = post(client, image, chest_png(8)).headers["location"]
@@ -52,16 +53,20 @@ def test_every_process_says_what_it_did(platform: Platform, client: httpx.Client
         "sweeper": ["thorax_ledger_up", "thorax_processes", "thorax_ledger_steps"],
     }
     for process, names in expected.items():
-        text = platform.scrape(process)
-        assert "thorax_build_info" in text
+        assert "thorax_build_info" in platform.scrape(process)
         for name in names:
-            assert sum(samples(text, name).values()) > 0 or name == "thorax_ledger_steps", (process, name)
+            until(partial(_counted, platform, process, name), (process, name))  # after the commit
     alone = finished(client, post(client, chest_png(9)).headers["location"])  # done at once, by a worker
-    assert (alone["state"], _results(platform)) == ("succeeded", before + 2)
+    assert alone["state"] == "succeeded"
+    until(lambda: _results(platform) >= before + 2, lambda: (_results(platform), before))
     worker = platform.scrape("worker-0")
     backbones = {backbone for backbone, _ in samples(worker, "thorax_predict_seconds_count")}
     assert backbones == {spec.name for spec in platform.bundle.manifest.backbones}
     assert samples(platform.scrape("gateway"), "thorax_upload_bytes_total")[()] >= len(image)
+
+
+def _counted(platform: Platform, process: str, name: str) -> bool:
+    return sum(samples(platform.scrape(process), name).values()) > 0 or name == "thorax_ledger_steps"
 
 
 def _results(platform: Platform) -> float:
@@ -106,7 +111,7 @@ def test_the_sweeper_reads_the_ledger_at_each_scrape(
         return told, {key: there.get(key, 0) for key in product(KINDS, ("waiting", "sending", "dead"))}
 
     until(lambda: (pair := both())[0] == pair[1], both)
-    assert samples(text, "thorax_ledger_derivations") == {(): 0}
+    until(lambda: samples(platform.scrape("sweeper"), "thorax_ledger_derivations") == {(): 0})  # other tests'
     backbones = {(spec.name,) for spec in platform.bundle.manifest.backbones}
     assert samples(text, "thorax_backbone_workers").keys() == backbones
     assert samples(text, "thorax_broker_up") == {(): 1}
@@ -117,7 +122,7 @@ def test_the_sweeper_reads_the_ledger_at_each_scrape(
 def test_prometheus_shows_what_sql_says_within_a_scrape_however_many_gateways(
     platform: Platform, client: httpx.Client, standstill: None, tmp_path: Path
 ) -> None:
-    with platform.beside("gateway-2") as second:
+    with platform.beside("gateway-2", ready=False) as second:  # not as long as no worker lives
         ports = platform.metrics | second.metrics
         del ports["worker-0"]  # it is stopped
         with prometheus(tmp_path, ports) as asked:
@@ -129,9 +134,9 @@ def test_prometheus_shows_what_sql_says_within_a_scrape_however_many_gateways(
             ((kind, priority, count),) = platform.sql(WAITING)
             assert (kind, priority, count) == ("prepare", 1, 40)
             until(lambda: _value(asked, "min(timestamp(up))") > committed)
-            assert _value(asked, 'sum(thorax_ledger_steps{state="waiting"})') == 40
-            assert _value(asked, 'thorax_ledger_jobs{state="queued", priority="routine"}') == 40
-            assert _value(asked, "sum(thorax_jobs_accepted_total)") >= 40
+            until(lambda: _value(asked, 'sum(thorax_ledger_steps{state="waiting"})') == 40)
+            until(lambda: _value(asked, 'thorax_ledger_jobs{state="queued", priority="routine"}') == 40)
+            until(lambda: _value(asked, "sum(thorax_jobs_accepted_total)") >= 40)
             for job in jobs:
                 client.delete(job)
 

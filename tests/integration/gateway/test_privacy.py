@@ -175,18 +175,21 @@ def test_a_job_is_followed_by_its_lines(platform: Platform, client: httpx.Client
         whole = [json.loads(line) for line in text if not line.startswith("THORAX_") and line.endswith("\n")]
         return [line for line in whole if view["id"] in (line.get("job"), *line.get("jobs", ()))]
 
-    until(
-        lambda: any(line["event"] == "job_ended" for line in lines()), lines
-    )  # it is written after the commit
+    def ended() -> bool:
+        """Lines are written after the commit, that of a job before that of its last step."""
+        told = lines()
+        kinds = {line["kind"] for line in told if line["event"] == "steps_done"}
+        return {"prepare", "aggregate"} <= kinds and "job_accepted" in {line["event"] for line in told}
+
+    until(ended, lines)
     told = lines()
-    accepted, *others = sorted(told, key=lambda line: line["timestamp"])
-    assert (accepted["event"], accepted["request"]) == ("job_accepted", f"urn:uuid:{named}")
-    assert {line["event"] for line in others} <= {"steps_done", "job_ended"}
+    (accepted,) = [line for line in told if line["event"] == "job_accepted"]
+    assert accepted["request"] == f"urn:uuid:{named}"
+    assert {line["event"] for line in told} == {"job_accepted", "steps_done", "job_ended"}
     (end,) = [line for line in told if line["event"] == "job_ended"]
     assert end["state"] == "succeeded"
     assert end["tenant"] == accepted["tenant"]
     assert 0 < end["seconds"] <= view["timings"]["total_s"] + 0.1
-    assert {"prepare", "aggregate"} <= {line["kind"] for line in told if line["event"] == "steps_done"}
 
 
 def test_an_internal_error_does_not_log_a_name(
