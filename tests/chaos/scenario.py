@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,8 +106,9 @@ class Wreck:
         if victim == "worker":
             self._restart(worker)
         elif victim == "child":
-            for child in psutil.Process(self.platform.processes[worker].pid).children(recursive=True):
-                child.kill()
+            with suppress(psutil.NoSuchProcess):  # it has just ended by itself
+                for child in psutil.Process(self.platform.processes[worker].pid).children(recursive=True):
+                    child.kill()
         elif victim == "stall":
             self.platform.processes[worker].send_signal(19)
             self._stalled.append((time.monotonic() + LEASE_S + chance.uniform(1, 4), worker))

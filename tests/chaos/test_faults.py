@@ -96,7 +96,7 @@ class Scene:
             self.platform.processes[name].send_signal(signal.SIGCONT)
             self.platform.processes[name].terminate()
         for name in names:
-            self.platform.processes.pop(name).wait(60)
+            self.platform.processes.pop(name).wait(PATIENCE_S)
 
     def send(self, *names: str, number: signal.Signals) -> None:
         """Send processes a signal."""

@@ -250,9 +250,9 @@ def test_clients_notice_nothing_of_a_rolling_restart(tmp_path: Path) -> None:
         valkey = stack.enter_context(Valkey(tmp_path / "valkey", persistent=False))
         cluster = stack.enter_context(Cluster(tmp_path, postgres, valkey).running())
         base, sql = cluster.platform.base, cluster.platform.sql
-        assert httpx.post(f"{base}/auth/register", json=ACCOUNT, timeout=60).status_code == 201
+        assert httpx.post(f"{base}/auth/register", json=ACCOUNT).status_code == 201
         form = {"grant_type": "password", "username": ACCOUNT["name"], "password": ACCOUNT["password"]}
-        token = httpx.post(f"{base}/auth/token", data=form, timeout=60).json()["access_token"]
+        token = httpx.post(f"{base}/auth/token", data=form).json()["access_token"]
         with Load(base, token).running() as load:
             for name in (*DOORS, *BEHIND):
                 cluster.restart(name)

@@ -13,6 +13,7 @@ from local_stack.server import free_port
 from tests.factories.bundles import make_bundle
 from tests.factories.certificates import Authority, Issued
 from tests.factories.images import chest_png
+from tests.factories.patience import answers, until
 from tests.factories.platform import Platform, finished, post
 from tests.factories.stores import Postgres, Valkey, login
 from thorax.schema import migrate
@@ -35,6 +36,7 @@ def by_tls(folder: Path, issued: Issued, port: int) -> Iterator[int]:
     )
     proxy = subprocess.Popen(["haproxy", "-f", str(file), "-db"])
     try:
+        until(lambda: answers(public))
         yield public
     finally:
         proxy.kill()

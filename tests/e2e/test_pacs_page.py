@@ -42,9 +42,10 @@ def clone(tmp_path: Path) -> Iterator[Path]:
 def test_each_command_of_the_page_does_what_it_says(clone: Path, tmp_path: Path) -> None:
     page = (ROOT / "docs/how-to/send-from-a-pacs.md").read_text()
     script = "set -eu -o pipefail\n" + "\n".join(re.findall(r"```sh\n(.*?)```", page, re.DOTALL))
-    for port in ("4242", "8042"):
-        script = script.replace(port, str(free_port()))
-    script = script.replace("11112", (clone / "port").read_text())
+    ports = {"4242": str(free_port()), "8042": str(free_port()), "11112": (clone / "port").read_text()}
+    script = re.sub(
+        "|".join(ports), lambda found: ports[found[0]], script
+    )  # at once: one may contain another
     empty = tmp_path / "empty"
     empty.mkdir()
     process = subprocess.Popen(

@@ -151,7 +151,7 @@ def test_the_stages_are_named_while_one_waits(person: Person, stack: Run) -> Non
     try:
         person.choose(SAMPLES / "chest.png")
         person.page.get_by_text("Waiting for a free worker").wait_for()
-        models = httpx.get(f"{person.base}/v1/models", timeout=60).json()["items"]
+        models = httpx.get(f"{person.base}/v1/models").json()["items"]
         backbones = [one["name"] for one in models[0]["backbones"]]
         rows = [row.strip() for row in person.page.locator(".progress li").all_inner_texts()]
         assert rows == ["Queue", "Decode", *backbones, "Ensemble"]
@@ -340,10 +340,10 @@ def test_an_account_is_kept_and_deleted(person: Person, browser: Any, stack: Run
         example.split(f"{name}=")[1].split()[0].strip(")") for name in ("client_id", "client_secret")
     )
     form = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": secret}
-    assert httpx.post(f"{person.base}/auth/token", data=form, timeout=60).status_code == 200
+    assert httpx.post(f"{person.base}/auth/token", data=form).status_code == 200
     page.get_by_role("button", name="Revoke pacs").click()
     page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
-    until(lambda: httpx.post(f"{person.base}/auth/token", data=form, timeout=60).status_code == 401)
+    until(lambda: httpx.post(f"{person.base}/auth/token", data=form).status_code == 401)
     # another login is ended from here
     other = Person(browser, stack)
     other.enter(account)
@@ -408,7 +408,7 @@ def test_a_restart_of_the_server_is_survived(person: Person, stack: Run) -> None
     chooser.value.set_files(SAMPLES / "chest.jpg")
     page.get_by_text("Reconnecting").wait_for()
     person.result("**/studies/*")
-    assert not page.get_by_text("Reconnecting").count()
+    until(lambda: not page.get_by_text("Reconnecting").count())
 
 
 def test_two_tenants_do_not_see_each_other(person: Person, reader: Reader, stack: Run) -> None:

@@ -103,7 +103,7 @@ def test_a_webhook_is_added_told_again_and_removed(
     job = administrator.send(("chest.png", (SAMPLES / "chest.png").read_bytes()), title="To be told")
     administrator.final(job)
     items = lambda: administrator.api.get(f"/v1/jobs/{job}/deliveries").json()["items"]  # noqa: E731
-    until(lambda: items() and items()[0]["attempts"] == 1 and items()[0]["state"] == "waiting")
+    until(lambda: items() and items()[0]["attempts"] and items()[0]["state"] == "waiting")
     owner = Backing(LocalSettings(state=stack.state)).running_url(stack.state / "run.json")
     with psycopg.connect(owner.replace("+psycopg", "")) as database:  # as after a day of attempts
         database.execute("update deliveries set state = 'dead' where job_id = %s", [job])
@@ -132,7 +132,9 @@ def test_the_audit_tells_what_was_done_and_by_whom(
     done = lambda what, to: rows.filter(has_text=what).filter(has_text=to[:8])  # noqa: E731
     done("sent", job).filter(has_text=who[:8]).wait_for()
     assert re.search(r"\s(worker|aggregator)\s.*state: succeeded", done("answered", job).inner_text(), re.S)
-    assert done("account created", who).count() == done("logged in", who).count() == 1
+    assert (
+        done("account created", who).count() == 1 <= done("logged in", who).count()
+    )  # again on a slow machine
     said = audit.inner_text()
     assert "Private title" not in said and account.name not in said, "the audit has ids and no names"
 

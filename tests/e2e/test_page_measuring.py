@@ -73,7 +73,7 @@ def test_windows_are_chosen_by_name(person: Person, reader: Reader) -> None:
     plain = person.canvas()
     page.get_by_label("Window", exact=True).select_option("Lungs")
     person.sees_another(plain)
-    assert "WL 1434 · WW 2248" in page.locator(".marks").inner_text()  # of 2048 and 4096 in the file
+    page.locator(".marks", has_text="WL 1434 · WW 2248").wait_for()  # of 2048 and 4096 in the file
     page.keyboard.press("r")
     until(lambda: person.canvas() == plain)
 

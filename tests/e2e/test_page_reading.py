@@ -52,7 +52,7 @@ def test_the_worklist_keeps_its_filters_and_read_marks(person: Person, reader: R
     page.goto("/studies?title=Chest&sort=title")
     rows = page.locator(".study-row")
     until(lambda: rows.count() == 2)
-    assert page.locator(".study-row.unread").count() == 2
+    until(lambda: page.locator(".study-row.unread").count() == 2)
     *likely, edema = rows.first.locator(".chip").all_text_contents()
     margins = [float(chip.rsplit("+", 1)[1]) for chip in likely]
     assert len(margins) == 3 and margins == sorted(margins, reverse=True) and min(margins) > 0
@@ -68,7 +68,7 @@ def test_the_worklist_keeps_its_filters_and_read_marks(person: Person, reader: R
     page.wait_for_url(f"**/studies/{reader.prior}")
     page.goto("/studies?title=Chest&sort=title")
     until(lambda: rows.count() == 2)
-    assert not page.locator(".study-row.unread").count()
+    until(lambda: not page.locator(".study-row.unread").count())
     page.get_by_label("Finding").select_option("edema")
     page.wait_for_url("**/studies?title=Chest&finding=edema&sort=title")
     page.get_by_text("No matching studies").wait_for()
@@ -146,7 +146,7 @@ def test_the_report_names_its_operating_point(person: Person, reader: Reader) ->
     assert "Likely: " in report.inner_text() and "Not a medical device" in report.inner_text()
     cells = report.get_by_role("row", name="Cardiomegaly").inner_text()
     assert "5.0 %" in cells and cells.count("0.90") == 2
-    assert report.get_by_role("img", name="Heatmap of").count() == 3  # of the likely findings only
+    until(lambda: report.get_by_role("img", name="Heatmap of").count() == 3)  # of the likely findings only
 
 
 def test_an_administrator_sets_how_studies_are_read(person: Person, stack: Run) -> None:

@@ -38,7 +38,7 @@ def test_the_queue_waits_for_its_owner(person: Person, stack: Run) -> None:
     page.get_by_role("link", name="Log in again").click()
     person.log_in(account.name)
     until(lambda: page.get_by_role("link", name="Open").count() == 2)
-    assert not page.get_by_text("Your session has ended").count()
+    page.get_by_text("Your session has ended").wait_for(state="detached")
     titles = [job["title"] for job in account.api.get("/v1/jobs").json()["items"]]
     assert sorted(titles) == ["chest.jpg", "chest.png"]
     assert not sent_openly
@@ -51,7 +51,7 @@ def test_another_account_does_not_send_the_queued_uploads(person: Person, stack:
     other = Account(stack)
     person.log_in(other.name)
     page.get_by_role("button", name=f"Account of {other.name}").wait_for()
-    assert not page.get_by_role("region", name="Uploads").count()
+    page.get_by_role("region", name="Uploads").wait_for(state="detached")
     for one in (account, other):
         assert one.api.get("/v1/jobs").json()["items"] == []
 
@@ -60,6 +60,6 @@ def test_the_open_api_is_used_again_only_when_chosen(person: Person, stack: Run)
     ended(person, stack)
     choose(person, "chest.png")
     person.page.get_by_role("button", name="Discard and continue without an account").click()
-    assert not person.page.get_by_role("region", name="Uploads").count()
+    person.page.get_by_role("region", name="Uploads").wait_for(state="detached")
     choose(person, "chest.png")
     person.result("**/open/*")

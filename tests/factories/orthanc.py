@@ -34,9 +34,7 @@ def run_orthanc(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
         process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
     try:
         until(lambda: answers(port), (folder / "orthanc.log").read_text)
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", auth=("thorax", "secret"), timeout=60
-        ) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("thorax", "secret")) as client:
             yield client
     finally:
         process.kill()

@@ -46,7 +46,7 @@ class _Started(Server):
         tail = " / ".join(log.read_text(errors="replace").splitlines()[-3:])
         raise StartError(f"{self.name} in {self.folder} does not start: {tail}")
 
-    def stop(self, timeout: float = 5.0) -> None:
+    def stop(self, timeout: float = PATIENCE_S) -> None:
         """Stop it, by SIGKILL after `timeout` seconds."""
         if self._child is not None:
             self._child.send(self._child.process.stop)

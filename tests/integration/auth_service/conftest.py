@@ -114,6 +114,7 @@ async def running(settings: dict[str, Any]) -> AsyncIterator[FastAPI]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def _shared_app(settings: dict[str, Any]) -> AsyncIterator[FastAPI]:
     async with running(settings) as app:
+        app.state.refresher.cancel()  # or it might load keys in the middle of a test
         yield app
 
 

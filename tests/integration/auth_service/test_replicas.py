@@ -110,7 +110,7 @@ async def test_a_login_that_has_begun_is_finished_after_sigterm(
                 await until(closed)
                 assert not login.done()
             assert (await login).status_code == 200
-        assert await asyncio.to_thread(process.wait, 20) in (0, -signal.SIGTERM)
+        assert await asyncio.to_thread(process.wait, PATIENCE_S) in (0, -signal.SIGTERM)
     finally:
         process.kill()
         process.wait()

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tests.factories.cpu import cpu_s
 from tests.factories.hostile import BOMBS, dicom, jpeg_claiming, png
 from tests.factories.images import chest_dicom, chest_jpeg, chest_png, colour_png
-from tests.factories.patience import until
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem, refused
 from tests.integration.gateway.stored import stored
@@ -320,7 +320,7 @@ def test_elsewhere_a_megabyte_is_the_limit(client: httpx.Client, path: str) -> N
 
 def until_closed(connection: socket.socket) -> bytes:
     """Everything received until the gateway closes."""
-    connection.settimeout(60)
+    connection.settimeout(PATIENCE_S)
     answer = b""
     with suppress(ConnectionError):  # the gateway may close while we still send
         while piece := connection.recv(65536):

@@ -10,6 +10,7 @@ import pytest
 from gateway.hints import HintSender
 from gateway.studies import settling
 from gateway.studies.settling import Settling
+from tests.factories.patience import PATIENCE_S
 from thorax.http.database import async_engine
 from thorax.work.hints import Hints, celery_app
 
@@ -25,7 +26,7 @@ values (%s, %s, '1.2', '', '', 1, now() + make_interval(secs => %s))"""
 
 @pytest.mark.parametrize(
     ("due_in_s", "earliest", "latest"),
-    [(None, inf, inf), (3, 0, 3), (-1, inf, inf)],
+    [(None, inf, inf), (300, 300 - PATIENCE_S, 300), (-1, inf, inf)],
     ids=["nothing waits", "a study waits", "without a bundle it waits for one"],
 )
 def test_settling_tells_when_the_next_study_is_due(
@@ -84,7 +85,7 @@ def test_a_study_settles_where_it_was_filed_however_seldom_others_look(
         running = asyncio.create_task(settles.run())
         async with (
             await psycopg.AsyncConnection.connect(database_url.replace("+psycopg", "")) as owner,
-            asyncio.timeout(60),
+            asyncio.timeout(PATIENCE_S),
         ):
             await settles.looked.wait()
             study = await (await owner.execute(_STUDY)).fetchone()

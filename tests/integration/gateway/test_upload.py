@@ -147,9 +147,7 @@ def test_fifty_posts_at_once_with_one_key_are_one_job(platform: Platform) -> Non
     async def burst() -> list[httpx.Response]:
         headers = {"Authorization": f"Bearer {platform.issuer.token(tenant)}", "Idempotency-Key": "one"}
         limits = httpx.Limits(max_connections=50)
-        async with httpx.AsyncClient(
-            base_url=platform.base, headers=headers, limits=limits, timeout=60
-        ) as many:
+        async with httpx.AsyncClient(base_url=platform.base, headers=headers, limits=limits) as many:
             files = [("files", ("a.png", chest_png(7), "image/png"))]
             return await asyncio.gather(*(many.post("/v1/jobs", files=files) for _ in range(50)))
 
@@ -224,7 +222,7 @@ def test_past_its_quota_of_open_jobs_a_tenant_is_refused(
 def test_the_quota_holds_for_posts_at_once(strict: Platform, standstill: None) -> None:
     async def burst() -> list[int]:
         headers = {"Authorization": f"Bearer {strict.issuer.token(uuid4())}"}
-        async with httpx.AsyncClient(base_url=strict.base, headers=headers, timeout=60) as many:
+        async with httpx.AsyncClient(base_url=strict.base, headers=headers) as many:
             files = [("files", ("a.png", chest_png(7, 64), "image/png"))]
             answers = await asyncio.gather(*(many.post("/v1/jobs", files=files) for _ in range(20)))
         return sorted(answer.status_code for answer in answers)

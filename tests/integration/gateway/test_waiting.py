@@ -16,7 +16,7 @@ import pytest
 
 from gateway.jobs.notifications import Change, JobNotifications
 from tests.factories.images import chest_png
-from tests.factories.patience import until
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished, post
 from tests.integration.gateway.problem import problem
 from thorax.errors import Code
@@ -104,7 +104,7 @@ def test_what_is_heard_of_an_open_job_is_kept_for_its_tenant_until_it_ends(datab
             "select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen %' "
             "and datname = current_database()"
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE_S):
             while notifications.heard(tenant, job):
                 await asyncio.sleep(0.01)
         listening.cancel()

@@ -20,9 +20,10 @@ from local_stack.supervisor import Supervisor
 
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(3600)"
 SLOW = """
-import signal, sys, time
+import pathlib, signal, sys, time
 def end(*_):
-    time.sleep(0.5)
+    while not pathlib.Path(sys.argv[1]).exists():
+        time.sleep(0.02)
     sys.exit("written")
 signal.signal(signal.SIGTERM, end)
 print("up", flush=True)
@@ -113,15 +114,18 @@ async def test_a_child_that_ignores_sigterm_is_killed_in_time(
 
 
 async def test_a_store_gets_longer_than_the_services_and_that_is_told(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(supervisor, "SLOW_S", 0.1)
     monkeypatch.setattr(supervisor, "SERVICES_STOP_S", 0.2)
     monkeypatch.setattr(supervisor, "STORES_STOP_S", PATIENCE_S)
-    store = python("store", SLOW, ready=stage.said("up"), death=signal.SIGTERM)
-    await stage.supervisor.start(store)
-    await stage.supervisor.stop()
-    assert f"store is still stopping; it gets {PATIENCE_S} s" in stage.out.getvalue()
+    command = [sys.executable, "-c", SLOW, str(tmp_path / "go")]
+    await stage.supervisor.start(Process("store", command, ready=stage.said("up"), death=signal.SIGTERM))
+    stopping = asyncio.create_task(stage.supervisor.stop())
+    told = f"store is still stopping; it gets {PATIENCE_S} s"
+    await stage.until(lambda: told in stage.out.getvalue())
+    (tmp_path / "go").touch()
+    await stopping
     assert "written" in stage.out.getvalue()
     assert "killed" not in stage.out.getvalue()
 

@@ -14,6 +14,7 @@ import jwt as pyjwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tests.factories.patience import PATIENCE_S
 
 from thorax.errors import Code, CodedError
 from thorax.identity import AUDIENCE, JwksCache, Principal, Scope, TokenVerifier
@@ -380,14 +381,14 @@ def test_a_slow_fetch_does_not_delay_tokens_of_known_keys() -> None:
     def slow() -> Mapping[str, Any]:
         if publisher.calls:
             asked.set()
-            gate.wait(60)
+            gate.wait(PATIENCE_S)
         return publisher()
 
     cache = JwksCache(slow, retry_s=0, max_age_s=0)
     cache("k1")
     refresher = threading.Thread(target=cache, args=("k1",))
     refresher.start()
-    assert asked.wait(60)
+    assert asked.wait(PATIENCE_S)
     assert cache("k1"), "it would hang here"
     assert not gate.is_set() and refresher.is_alive()
     gate.set()

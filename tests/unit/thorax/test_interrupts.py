@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.factories.patience import PATIENCE_S
 
 import thorax
 
@@ -17,7 +18,7 @@ def test_ctrl_c_during_the_imports_is_one_line(tmp_path: Path, interrupted: str)
     (tmp_path / f"{interrupted}.py").write_text("raise KeyboardInterrupt\n")
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", RUN], env=env, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", RUN], env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Stopped.\n")
 
@@ -28,5 +29,5 @@ def test_the_entry_point_imports_nothing_before_it_looks_for_ctrl_c() -> None:
     )
     env = {**os.environ, "PYTHONPATH": str(Path(thorax.__file__).parent.parent)}
     bare = [sys.executable, "-S", "-c", code]  # without what the environment's .pth files import
-    done = subprocess.run(bare, env=env, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(bare, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert done.stdout.split() == ["thorax", "thorax.commands", "thorax.commands.entry"]

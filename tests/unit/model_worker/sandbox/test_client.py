@@ -100,13 +100,16 @@ def test_descriptors_do_not_leak() -> None:
     def count() -> int:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
+    rounds = (
+        20  # servers of other tests may open and close connections in this process meanwhile, but not as many
+    )
     decode(png_of(PICTURE), PNG, [])
     before = count()
-    for _ in range(5):
+    for _ in range(rounds):
         decode(png_of(PICTURE), PNG, [])
         with pytest.raises(CodedError):
             decode(b"", PNG, [])
-    assert count() == before
+    assert count() - before < rounds
 
 
 def test_the_sandbox_has_no_secrets_and_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
