@@ -1,5 +1,6 @@
 """What the processes that work on the ledger share: their start, their signs of life, and serving hints."""
 
+import logging
 import os
 import socket
 import warnings
@@ -18,9 +19,13 @@ from sqlalchemy import Engine
 
 from thorax import database, metrics, telemetry, tracing
 from thorax.work.heartbeat import Heartbeat
-from thorax.work.hints import TASK, celery_app
+from thorax.work.hints import TASK, Outage, celery_app
 from thorax.work.ledger import Capabilities
 from thorax.work.worker import LedgerSettings, StepHandler, Worker
+
+# Celery's loggers, and how a line of the second about its connection begins.
+_CONNECTED, _CONSUMER = "celery.worker.consumer.connection", "celery.worker.consumer.consumer"
+_LOST = ("consumer: Connection to broker lost", "consumer: Cannot connect")
 
 
 class Process:
@@ -69,6 +74,25 @@ class Process:
             _serve_hints(self.app, worker, queues)
 
 
+class _Reconnecting(logging.Filter):
+    """Celery tells of each attempt to reach a broker. Who reads the log wants to know when it went, and when it came back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._outage = Outage()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether Celery's own line is told: not if it is about its connection."""
+        if record.name == _CONNECTED:
+            self._outage.over()
+            return False
+        if not record.getMessage().startswith(_LOST):
+            return True
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        self._outage.missed(next(each for each in arguments if isinstance(each, Exception)))
+        return False
+
+
 def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     """The pool is `solo`: a claim runs on the main thread, and one process is one unit of capacity."""
     # The image decides which user a container runs as; on a laptop it may be root.
@@ -78,6 +102,10 @@ def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
     # Who listens to this keeps Celery's hands off the root logger, whose level it would set without hijacking, too.
     setup_logging.connect(lambda **_: None, weak=False)
+    reconnecting = _Reconnecting()
+    for name in (_CONNECTED, _CONSUMER):
+        logging.getLogger(name).addFilter(reconnecting)
+    logging.getLogger(_CONNECTED).setLevel(logging.INFO)  # of which nothing else is told
     # A hint may be lost, so the broker need not keep it until it is acknowledged: two transactions of it less.
     app.amqp.Consumer = partial(Consumer, no_ack=True)
     # Not by Celery's command line, which takes longer to import than all our modules.
