@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
-from time import monotonic
+from time import monotonic, monotonic_ns, time_ns
 from uuid import UUID, uuid4
 
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from tests.factories.patience import PATIENCE_S
 
 from thorax import tracing
 
@@ -54,6 +55,18 @@ def test_a_job_without_a_request_is_a_trace_of_its_own(exported: InMemorySpanExp
     assert span.end_time - span.start_time == pytest.approx(1e9, rel=0.01)
     assert span.attributes == {"thorax.job": str(job), "thorax.waited_s": 0.5}
     assert (span.status.is_ok, span.status.description) == (False, "unavailable")
+
+
+def test_a_thread_that_waits_for_the_processor_shifts_no_span(
+    exported: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited_ns = [1000 * 10**9, 0, 0]
+    monkeypatch.setattr(tracing, "monotonic_ns", lambda: monotonic_ns() + waited_ns.pop(0))
+    now, began = time_ns(), monotonic()
+    tracing.record("prepare", uuid4(), None, (began, began + 1))
+    (span,) = exported.get_finished_spans()
+    assert span.start_time == pytest.approx(now, abs=PATIENCE_S * 10**9)
+    assert span.end_time - span.start_time == pytest.approx(10**9, abs=1000)
 
 
 def test_what_a_request_began_is_its_child_and_not_sampled_where_the_client_says_so(
