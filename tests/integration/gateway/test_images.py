@@ -147,8 +147,10 @@ def test_the_maps_have_absolute_values(done: Done, base: str, platform: Platform
 def of_format_2(platform: Platform, scale: dict[str, Any]) -> Iterator[None]:
     """While it lasts, the platform's bundle states a scale of its maps."""
     platform.sql("update bundles set manifest = jsonb_set(manifest, '{maps}', %s)", json.dumps(scale))
-    yield
-    platform.sql("update bundles set manifest = jsonb_set(manifest, '{maps}', 'null')")
+    try:
+        yield
+    finally:
+        platform.sql("update bundles set manifest = jsonb_set(manifest, '{maps}', 'null')")
 
 
 def test_the_original_comes_back_byte_for_byte(client: httpx.Client) -> None:
