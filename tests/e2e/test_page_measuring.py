@@ -73,7 +73,8 @@ def test_windows_are_chosen_by_name(person: Person, reader: Reader) -> None:
     plain = person.canvas()
     page.get_by_label("Window", exact=True).select_option("Lungs")
     person.sees_another(plain)
-    page.locator(".marks", has_text="WL 1434 · WW 2248").wait_for()  # of 2048 and 4096 in the file
+    marks = page.locator(".marks")
+    until(lambda: "WL 1434 · WW 2248" in marks.inner_text())  # of 2048 and 4096 in the file
     page.keyboard.press("r")
     until(lambda: person.canvas() == plain)
 
