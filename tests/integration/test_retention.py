@@ -1,6 +1,7 @@
 """What is kept for how long, in a real database and a real folder of blobs."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,8 +10,11 @@ import psycopg
 import pytest
 from click.testing import CliRunner, Result
 
+from aggregator.config import AggregatorSettings
 from aggregator.duties import run_once
+from aggregator.housekeeping import Housekeeping
 from aggregator.retention import Retention
+from tests.factories.patience import PATIENCE_S, until
 from thorax import database
 from thorax.commands.cli import cli
 from thorax.storage import DISPLAY, ORIGINAL, BlobStore, input_name
@@ -26,6 +30,12 @@ job as (insert into jobs (id, tenant_id, study_id, owner, bundle_digest, steps_t
   values (%(id)s, %(tenant)s, %(id)s, 'o', 'b', 2, %(state)s)),
 prediction as (insert into predictions values (%(id)s, %(id)s, 'net', '{0.5}', 'maps', '{1}'))
 insert into heatmaps values (%(id)s, %(id)s, 'maps', '{1}')"""
+
+ARRIVAL = """
+insert into arrivals (study_id, tenant_id, study_instance_uid, source, owner, priority, settles_at)
+values (%(id)s, %(tenant)s, '1.2.3', 'STOW-RS', 'o', 1, now())"""
+
+BLOCKED = "select 1 from pg_stat_activity where datname = current_database() and cardinality(pg_blocking_pids(pid)) > 0"
 
 
 class Kept:
@@ -62,6 +72,11 @@ class Kept:
 
     def sweep(self) -> None:
         run_once(Retention(self._engine, self.blobs).duties)
+
+    def tidy(self) -> None:
+        """What else a sweeper deletes: what has expired, and what belongs to tenants that have left."""
+        settings = AggregatorSettings(database_url="postgresql+psycopg://u@127.0.0.1/unused")
+        Housekeeping(settings, self._engine, self.blobs).expire()
 
     def run(self, *words: str) -> Result:
         return CliRunner().invoke(cli, ["admin", "retention", *words], env={"THORAX_DATABASE_URL": self.url})
@@ -147,6 +162,47 @@ def test_what_comes_under_the_uid_of_a_held_study_is_kept(kept: Kept, named_by: 
     assert kept.left(later) == ALL and "results" not in kept.left(others)
     assert kept.run("erase", str(kept.tenant), str(later).upper()).exit_code == 1
     assert kept.run("release", str(kept.tenant), "1.2.3").output == "2 studies are not held.\n"
+
+
+def test_what_came_late_is_analysed_before_its_old_study_is_erased(kept: Kept) -> None:
+    study = kept.study(99)
+    kept.owner.execute(ARRIVAL, {"id": study, "tenant": kept.tenant})
+    kept.run("set", "all", "--results", "1")
+    kept.sweep()
+    assert kept.left(study) == ALL
+    kept.owner.execute("update arrivals set settles_at = null")
+    kept.sweep()
+    assert "results" not in kept.left(study)
+
+
+@pytest.mark.parametrize("why", ["asked", "old", "left", "expired"])
+def test_an_erasure_and_a_sender_of_the_same_study_do_not_wait_for_each_other(kept: Kept, why: str) -> None:
+    """Each would hold what the other needs, and the database would end one of them."""
+    study = kept.study(99)
+    kept.owner.execute(ARRIVAL, {"id": study, "tenant": kept.tenant})
+    kept.owner.execute("update arrivals set settles_at = null")
+    kept.run("set", "all", *(["--results", "1"] if why == "old" else []))
+    if why == "left":
+        kept.owner.execute("insert into tenants_pending_deletion (tenant_id) values (%s)", [kept.tenant])
+    if why == "expired":
+        kept.owner.execute("update jobs set expires_at = now()")
+    erasure: Callable[[], object] = {
+        "asked": lambda: kept.run("erase", str(kept.tenant), str(study)),
+        "old": kept.sweep,
+    }.get(why, kept.tidy)
+    with ThreadPoolExecutor() as at_once, psycopg.connect(kept.url.replace("+psycopg", "")) as sender:
+        sender.execute("select lock_studies(%s, array['1.2.3'])", [kept.tenant])
+        done = at_once.submit(erasure)
+        until(lambda: kept.owner.execute(BLOCKED).fetchone())
+        sender.execute(
+            "insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256) "
+            "values (gen_random_uuid(), %s, %s, 1, 'x', 'image/png', 1, '')",
+            [study, kept.tenant],
+        )
+        sender.commit()
+        done.result(PATIENCE_S)
+    assert "results" not in kept.left(study)
+    assert kept.owner.execute("select count(*) from blobs_pending_deletion").fetchone() == (2,)
 
 
 def test_a_disk_that_fills_costs_maps_then_inputs_and_never_originals(

@@ -124,7 +124,7 @@ def test_a_full_blob_store_is_a700(
     finally:
         subprocess.run(["umount", "-l", small], check=True)
         # Their blobs are gone, and the platform's worker would look for them once it is no longer paused.
-        platform.sql("delete from studies where tenant_id = %s", scp.tenant)
+        platform.sql("select erase_studies(array(select id from studies where tenant_id = %s))", scp.tenant)
     assert statuses[0] == 0
     assert set(statuses[-3:]) == {0xA700}
 

@@ -21,15 +21,10 @@ where s.state = 'waiting' and s.kind <> 'aggregate' and s.priority < :shadow_pri
 
 -- delete_expired --
 -- Deletes jobs of the open API whose time is over, with their studies.
-with expired as (
-  select id, study_id from jobs where expires_at < now()
+select erase_studies(array(
+  select study_id from jobs where expires_at < now()
     and not exists (select from studies s where s.id = study_id and held_since is not null)
-  order by expires_at limit 50 for update skip locked),
-deleted as (delete from jobs where id in (select id from expired)),
-images as (
-  insert into blobs_pending_deletion (instance_id)
-  select i.id from instances i join expired e on e.study_id = i.study_id on conflict do nothing)
-delete from studies where id in (select study_id from expired) returning id
+  order by expires_at limit 50))
 
 -- delete_tenants --
 -- Deletes what belongs to tenants whose last user has left, open jobs too. A tenant stays on the list until its last
@@ -37,16 +32,14 @@ delete from studies where id in (select study_id from expired) returning id
 with tenants as (select tenant_id from tenants_pending_deletion for update skip locked),
 batch as (select s.id from studies s join tenants t on t.tenant_id = s.tenant_id
   where s.held_since is null limit 200),
-images as (
-  insert into blobs_pending_deletion (instance_id)
-  select i.id from instances i join batch on batch.id = i.study_id on conflict do nothing),
 readings as (delete from tenant_readings where tenant_id in (select tenant_id from tenants)),
 bundles as (delete from tenant_bundles where tenant_id in (select tenant_id from tenants)),
-deleted as (delete from studies where id in (select id from batch)),
 destinations as (delete from destinations where tenant_id in (select tenant_id from tenants)),
-secrets as (delete from patient_secrets where tenant_id in (select tenant_id from tenants))
-delete from tenants_pending_deletion where tenant_id in (select tenant_id from tenants)
-  and queued_at < now() - interval '15 minutes' and not exists (select from batch)
+secrets as (delete from patient_secrets where tenant_id in (select tenant_id from tenants)),
+ended as (
+  delete from tenants_pending_deletion where tenant_id in (select tenant_id from tenants)
+    and queued_at < now() - interval '15 minutes' and not exists (select from batch))
+select erase_studies(array(select id from batch))
 
 -- pending_blobs --
 -- Lists instances whose blobs are to be erased, those that waited longest first.

@@ -33,16 +33,13 @@ update predictions p set maps = '' from of_them where p.job_id = job and p.insta
 update instances set expired = expired || cast(:kind as text) where id = any(:ids)
 
 -- delete_studies --
--- Deletes studies whose results are over their age, with all that belongs to them; how many.
-with old as (
+-- Deletes studies whose results are over their age, with all that belongs to them; how many. What came late is analysed before.
+select erase_studies(array(
   select s.id from studies s left join retention own on own.tenant_id = s.tenant_id
   left join retention usual on usual.tenant_id = '00000000-0000-0000-0000-000000000000'
   where s.held_since is null
     and s.created_at < now() - make_interval(
       days => case when own.tenant_id is null then usual.results_days else own.results_days end)
     and not exists (select from jobs j where j.study_id = s.id and j.state in ('queued', 'running'))
-  order by s.created_at limit :at_most),
-images as (
-  insert into blobs_pending_deletion (instance_id)
-  select i.id from instances i join old on old.id = i.study_id on conflict do nothing)
-delete from studies where id in (select id from old)
+    and not exists (select from arrivals a where a.study_id = s.id and a.settles_at is not null)
+  order by s.created_at limit :at_most))

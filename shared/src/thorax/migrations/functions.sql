@@ -118,6 +118,25 @@ set search_path = public, pg_temp as $$
   select from arrivals where tenant_id = tenant and study_instance_uid = any(study_uids) for update;
 $$;
 
+-- Lets nobody add images of these studies, and none of them settle, until the transaction ends.
+create function lock_arrivals(studies uuid[]) returns void language sql volatile security definer
+set search_path = public, pg_temp as $$
+  select from arrivals where study_id = any(studies) order by study_id for update;
+$$;
+
+-- Deletes studies with all that belongs to them, and says how many; the sweeper erases their blobs. Arrivals are locked before studies
+-- are, as by those who add images: in the other order each would wait for the other.
+create function erase_studies(ids uuid[]) returns bigint language plpgsql volatile
+set search_path = public, pg_temp as $$
+declare erased bigint;
+begin
+  perform lock_arrivals(ids);
+  insert into blobs_pending_deletion (instance_id) select id from instances where study_id = any(ids) on conflict do nothing;
+  delete from studies where id = any(ids);
+  get diagnostics erased = row_count;
+  return erased;
+end $$;
+
 -- What a study is called: as its sender called it, else by what tells it from others, e.g. `DX PA 2026-01-02 A-0815`.
 create function study_title(study uuid, title text, study_date date, accession text) returns text language sql stable
 set search_path = public, pg_temp as $$

@@ -53,6 +53,7 @@ grant select, update, delete on tenants_pending_deletion to thorax_aggregator;
 grant select (expires_at, tenant_id, shadow_of), delete on jobs to thorax_aggregator;
 grant select (id, tenant_id), delete on studies to thorax_aggregator;
 grant delete on steps to thorax_aggregator;
+grant select (study_id, settles_at) on arrivals to thorax_aggregator;
 grant select (orientation, warnings) on instances to thorax_aggregator;
 grant select (supersedes) on jobs to thorax_aggregator;
 grant select, update on derivations to thorax_aggregator;
@@ -66,9 +67,10 @@ grant select (tenant_id), delete on tenant_bundles, patient_secrets to thorax_ag
 grant select (tenant_id, reading), delete on tenant_readings to thorax_aggregator;
 
 revoke all on function enqueue_shadow_jobs(integer), remember_patient(uuid, bytea), settle_studies(integer),
-  decide_conflict(uuid, boolean), tenant_exists(uuid), studies_containing(uuid, text[], text, integer) from public;
+  decide_conflict(uuid, boolean), tenant_exists(uuid), studies_containing(uuid, text[], text, integer), lock_arrivals(uuid[])
+  from public;
 grant execute on function settle_studies(integer), tenant_exists(uuid), studies_containing(uuid, text[], text, integer) to thorax_gateway;
-grant execute on function enqueue_shadow_jobs(integer) to thorax_aggregator;
+grant execute on function enqueue_shadow_jobs(integer), lock_arrivals(uuid[]) to thorax_aggregator;
 grant execute on function remember_patient(uuid, bytea), decide_conflict(uuid, boolean) to thorax_worker;
 
 -- Whether the schema is the one that a service needs: `thorax wait-for-schema`.
@@ -83,6 +85,7 @@ create policy services on studies to thorax_worker, thorax_aggregator using (tru
 alter table arrivals enable row level security;
 create policy tenant on arrivals to thorax_gateway
   using (tenant_id = nullif(current_setting('thorax.tenant', true), '')::uuid);
+create policy services on arrivals to thorax_aggregator using (true);
 
 alter table instances enable row level security;
 create policy tenant on instances to thorax_gateway

@@ -6,9 +6,7 @@ select id, held_since from studies_called(:tenant, :study) order by created_at
 
 -- erase --
 -- Deletes studies with all that belongs to them; the sweeper erases the files.
-with images as (
-  insert into blobs_pending_deletion (instance_id) select id from instances where study_id = any(:ids) on conflict do nothing)
-delete from studies where id = any(:ids)
+select erase_studies(:ids)
 
 -- receipt --
 -- What the audit says of erased studies.
