@@ -20,6 +20,10 @@ from rules.objects import Object, Rendered, called, pod_of
 HERE = Path(__file__).parent
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C eight times as fast
 KUBERNETES = "1.33"
+OPTIONAL = (
+    "backup",
+    "prometheus-operator",
+)  # components that no overlay has, and that a site may add to its own
 OVERLAYS = sorted(path.parent for path in HERE.glob("overlays/*/kustomization.yaml"))
 
 
@@ -91,19 +95,36 @@ def fixed_ids(rendered: Rendered) -> Iterator[str]:
             yield f"{called(workload)}: names {', '.join(sorted(fixed))}"
 
 
+def with_components(folder: Path, overlay: str, first: str, last: str = "") -> Path:
+    """A copy of an overlay, in a copy of k8s/ below `folder`, with components before its own and before the values."""
+    shutil.copytree(HERE, folder / "k8s")
+    file = folder / "k8s/overlays" / overlay / "kustomization.yaml"
+    text = file.read_text().replace("components: [", f"components: [{first}, ")
+    file.write_text(text.replace("../../values", f"{last}../../values"))
+    return file.parent
+
+
+def _all() -> Iterator[tuple[str, Rendered]]:
+    """Each overlay, and one with the optional components."""
+    for overlay in OVERLAYS:
+        yield overlay.name, render(overlay)
+    with tempfile.TemporaryDirectory() as folder:
+        more = ", ".join(f"../../components/{name}" for name in OPTIONAL)
+        yield " + ".join(("managed", *OPTIONAL)), render(with_components(Path(folder), "managed", more))
+
+
 def main() -> None:
     """Print what is wrong; exit code 1 if anything is."""
     if shutil.which("kubectl") is None:
         print("k8s-check: skipped, kubectl is not installed")
         return
     wrong = []
-    for overlay in OVERLAYS:
-        rendered = render(overlay)
-        found = [*complaints(rendered, any_id=overlay.name == "openshift")]
-        wrong += [f"{overlay.name}: {why}" for why in found]
+    for name, rendered in _all():
+        found = [*complaints(rendered, any_id=name == "openshift")]
+        wrong += [f"{name}: {why}" for why in found]
         if not found:
             print(
-                f"k8s-check: {overlay.name}: {len(rendered.objects)} objects are valid (Kubernetes {KUBERNETES}, KEDA)"
+                f"k8s-check: {name}: {len(rendered.objects)} objects are valid (Kubernetes {KUBERNETES}, KEDA)"
             )
     print("\n".join(wrong))
     sys.exit(bool(wrong))

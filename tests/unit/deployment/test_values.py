@@ -149,19 +149,10 @@ def test_external_stores_need_the_caches_password(tmp_path: Path) -> None:
     assert done.returncode != 0 and "VALKEY_PASSWORD" in done.stderr
 
 
-def with_components(folder: Path, overlay: str, first: str, last: str = "") -> Path:
-    """A copy of an overlay with components before its own and before the values."""
-    shutil.copytree(K8S, folder / "k8s")
-    file = folder / "k8s/overlays" / overlay / "kustomization.yaml"
-    text = file.read_text().replace("components: [", f"components: [{first}, ")
-    file.write_text(text.replace("../../values", f"{last}../../values"))
-    return file.parent
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["trial", "managed", "openshift"])
 def test_a_backup_keeps_the_rules(check: Any, tmp_path: Path, name: str) -> None:
-    rendered = check.render(with_components(tmp_path, name, "../../components/backup"))
+    rendered = check.render(check.with_components(tmp_path, name, "../../components/backup"))
     assert [*check.complaints(rendered, any_id=name == "openshift")] == []
     values = yaml.safe_load((K8S / "values/values.yaml").read_text())
     pod = rendered.find("CronJob", "backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
@@ -169,10 +160,23 @@ def test_a_backup_keeps_the_rules(check: Any, tmp_path: Path, name: str) -> None
     assert rendered.find("PersistentVolumeClaim", "backups")["spec"] == values["backups"]
 
 
+@pytest.mark.slow
+def test_the_monitor_keeps_the_rules_and_a_typo_in_it_is_told(check: Any, tmp_path: Path) -> None:
+    folder = check.with_components(tmp_path, "managed", "../../components/prometheus-operator")
+    rendered = check.render(folder)
+    assert [*check.complaints(rendered)] == []
+    (endpoint,) = rendered.find("PodMonitor", "thorax")["spec"]["podMetricsEndpoints"]
+    endpoint["intervall"] = endpoint.pop("interval")
+    (complaint,) = check.complaints(rendered)
+    assert complaint.startswith("PodMonitor thorax: ") and "'intervall'" in complaint
+
+
 def test_own_authorities_reach_every_process(check: Any, tmp_path: Path) -> None:
     from rules.objects import containers_of
 
-    folder = with_components(tmp_path, "managed", "../../components/backup", "../../components/own-ca, ")
+    folder = check.with_components(
+        tmp_path, "managed", "../../components/backup", "../../components/own-ca, "
+    )
     rendered = check.render(folder)
     assert {*check.broken_rules(rendered)} == {
         f"{each['kind']} {each['metadata']['name']}: nothing makes ConfigMap ca"
