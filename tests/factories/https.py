@@ -20,10 +20,10 @@ class Posted(NamedTuple):
 
 
 class Receiver:
-    """Answers `status`, with `location` if it is set; `posted` are the requests so far, in order."""
+    """Answers `status`, with `location` if it is set, or these very `bytes`; `posted` are the requests so far, in order."""
 
     def __init__(self) -> None:
-        self.status, self.location = 204, ""
+        self.status, self.location, self.bytes = 204, "", b""
         self.posted: SimpleQueue[Posted] = SimpleQueue()
         self.url = ""
 
@@ -36,11 +36,14 @@ def receiver(issued: Issued) -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(its.status)
-            if its.location:
-                self.send_header("Location", its.location)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            if its.bytes:
+                self.wfile.write(its.bytes)
+            else:
+                self.send_response(its.status)
+                if its.location:
+                    self.send_header("Location", its.location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
             its.posted.put(Posted(self.path, dict(self.headers), body))
 
         def log_message(self, *_: Any) -> None:

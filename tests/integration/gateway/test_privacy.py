@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +11,12 @@ import httpx
 import pytest
 import redis
 from pydicom import Dataset
-from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom import AE, AllStoragePresentationContexts, build_context, evt
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind
 
+from tests.factories.certificates import Authority
 from tests.factories.collector import Collector
+from tests.factories.https import receiver
 from tests.factories.images import chest_dicom, chest_png
 from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, destine, finished, post
@@ -135,6 +139,13 @@ def test_a_name_that_c_store_brings_is_in_no_log(scp: Scp) -> None:
     assert NAME not in httpx.get(f"http://127.0.0.1:{scp.metrics}/metrics").text
 
 
+def nowhere(platform: Platform, collected: Collector) -> None:
+    """The name is in no log, no metric and no span."""
+    assert NAME not in platform.logs()
+    assert not [name for name in platform.processes if NAME in platform.scrape(name)]
+    assert not any(NAME.encode() in body for body in collected.received)
+
+
 def talkative(event: evt.Event) -> Dataset:
     """A refusal that repeats whose image it is."""
     answer = Dataset()
@@ -142,26 +153,79 @@ def talkative(event: evt.Event) -> Dataset:
     return answer
 
 
-def test_a_name_that_a_peer_s_refusal_repeats_is_in_no_log(platform: Platform) -> None:
-    pacs, tenant, heard = AE("PACS"), uuid4(), list[str]()
-    pacs.supported_contexts = AllStoragePresentationContexts
-    handlers = [
-        (evt.EVT_C_STORE, lambda event: heard.append(str(event.dataset.PatientName)) or talkative(event))
+def matched(event: evt.Event) -> Iterator[tuple[int | Dataset, Dataset | None]]:
+    """A match with more than was asked for, and then a refusal."""
+    match = Dataset()
+    match.SOPInstanceUID, match.PatientName, match.PatientID = event.identifier.SOPInstanceUID, NAME, NAME
+    yield 0xFF00, match
+    yield talkative(event), None
+
+
+@pytest.mark.parametrize("takes", [False, True])
+def test_a_name_that_a_peer_s_answer_over_dimse_repeats_is_in_no_log(
+    platform: Platform, collected: Collector, takes: bool
+) -> None:
+    pacs, tenant, heard = AE("PACS"), uuid4(), SimpleQueue[str]()
+    pacs.supported_contexts = [
+        *AllStoragePresentationContexts,
+        build_context(StudyRootQueryRetrieveInformationModelFind),
     ]
+
+    def store(event: evt.Event) -> Dataset | int:
+        heard.put(str(event.dataset.PatientName))
+        return 0 if takes else talkative(event)
+
+    handlers = [(evt.EVT_C_STORE, store), (evt.EVT_C_FIND, matched)]
     server = pacs.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
     try:
         destine(platform, tenant, f"dicom://127.0.0.1:{server.server_address[1]}/PACS")
         with platform.client(tenant) as client:
             image = chest_dicom(7, PatientName=f"{NAME}^Ada", PatientID=NAME)
-            refused = delivery(client, planted(client, image).headers["location"], "dead", "delivered")
+            told = delivery(client, planted(client, image).headers["location"], "dead", "delivered")
     finally:
         server.shutdown()
-    assert refused["error_code"] == "destination_refuses", refused
-    assert heard[0] == f"{NAME}^Ada", "the peer was told whose result it is"
-    assert NAME not in json.dumps(refused)
-    until(lambda: "not_delivered" in platform.log("sweeper").read_text())
-    assert NAME not in platform.logs()
-    assert not [name for name in platform.processes if NAME in platform.scrape(name)]
+    assert (told["state"], told["error_code"]) == (
+        ("delivered", None) if takes else ("dead", "destination_refuses")
+    ), told
+    assert heard.get() == f"{NAME}^Ada", "the peer was told whose result it is"
+    assert NAME not in json.dumps(told)
+    until(lambda: takes or "not_delivered" in platform.log("sweeper").read_text())
+    nowhere(platform, collected)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (f"HTTP/1.1 410 {NAME}\r\nX-Patient: {NAME}\r\nContent-Length: 7\r\n\r\n{NAME}", "dead"),
+        (f"HTTP/1.1 200 OK\r\n{NAME} Ada\r\n\r\n", "waiting"),
+        (f"{NAME}^Ada\r\n\r\n", "waiting"),
+    ],
+)
+def test_a_name_that_a_server_s_answer_repeats_is_in_no_log(
+    platform: Platform, collected: Collector, authority: Authority, answer: str, state: str
+) -> None:
+    tenant = platform.tenant()
+    with receiver(authority.issue("echo")) as peer:
+        peer.bytes = answer.encode()
+        destine(platform, tenant, f"{peer.url}/dicom-web")
+        with platform.client(scope="admin") as admin:
+            hook = f"/v1/admin/tenants/{tenant}/webhooks/ris"
+            assert admin.put(hook, json={"url": f"{peer.url}/hook"}).status_code == 200
+            assert NAME not in admin.post(f"{hook}/test").text
+        with platform.client(tenant) as client:
+            image = chest_dicom(8, PatientName=f"{NAME}^Ada", PatientID=NAME)
+            job = planted(client, image).headers["location"]
+            finished(client, job)
+
+            def tried() -> list[tuple[str, str]]:
+                items = client.get(f"{job}/deliveries").json()["items"]
+                return sorted((item["kind"], item["state"]) for item in items if item["error_code"])
+
+            until(lambda: tried() == [("dicomweb", state), ("webhook", state)], tried)
+            assert NAME not in client.get(f"{job}/deliveries").text
+        bodies = [peer.posted.get(timeout=PATIENCE_S).body for _ in range(3)]
+        assert any(NAME.encode() in body for body in bodies), "the peer was told whose result it is"
+    nowhere(platform, collected)
 
 
 def test_a_job_is_followed_by_its_lines(platform: Platform, client: httpx.Client) -> None:
