@@ -40,7 +40,8 @@ class Retention:
             wanted = connection.execute(_SQL["wanted"]).scalar_one()
         if wanted:
             with self._whole.begin() as connection:
-                more = connection.execute(_SQL["delete_studies"], {"at_most": AT_ONCE}).scalar_one() == AT_ONCE
+                erased = connection.execute(_SQL["delete_studies"], {"at_most": AT_ONCE}).scalar_one()
+            more = erased == AT_ONCE
             for kind in _KINDS:
                 more |= self._expire(kind, "due") == AT_ONCE
         self._next = monotonic() + (0 if more else ROUND_S)
