@@ -103,7 +103,6 @@ compose-check: .venv/dev
 # --- tests ----------------------------------------------------------------------------------------------------
 
 WORKERS ?= 3# on two cores, since many tests wait for a process
-SLOW_WORKERS ?= 2# these start platforms and browsers
 PYTEST = $(BIN)/pytest --dist loadscope
 SLOW = $(sort $(shell grep -rlE --include='*.py' '\bmark\.slow\b' $(TESTS)))# collecting the others costs half a minute
 
@@ -113,7 +112,7 @@ test: .venv/dev ## the tests, without the slow ones (TESTS=path for fewer)
 
 .PHONY: test-all
 test-all: test ## the tests, and then the slow ones: chaos, page, slow clients
-	$(PYTEST) -n $(SLOW_WORKERS) -m slow $(or $(SLOW),$(TESTS))
+	$(PYTEST) -n $(WORKERS) -m slow $(or $(SLOW),$(TESTS))
 
 .PHONY: chaos
 chaos: .venv/dev ## kill processes at random, for minutes: nothing may be lost or counted twice

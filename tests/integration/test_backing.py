@@ -16,6 +16,8 @@ from tests.factories.forked import ended
 from tests.factories.stores import Postgres
 from thorax import database
 
+pytestmark = pytest.mark.slow
+
 
 def backing(state: Path, **urls: str) -> Backing:
     return Backing(LocalSettings(state=state, **urls))  # type: ignore[arg-type]

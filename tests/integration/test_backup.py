@@ -17,6 +17,8 @@ from tests.factories.stores import Postgres
 from thorax.commands.cli import cli
 from thorax.storage import ORIGINAL, BlobStore
 
+pytestmark = pytest.mark.slow
+
 IMAGE = """
 with study as (insert into studies (id, tenant_id) values (%(image)s, %(image)s))
 insert into instances (id, study_id, tenant_id, position, file_name, media_type, size_bytes, sha256)
@@ -124,7 +126,6 @@ def test_old_backups_are_removed_with_what_only_they_have(backed: Backed) -> Non
     assert [file.read_bytes() for file in backed.contents()] == [b"y"]
 
 
-@pytest.mark.slow
 def test_an_empty_platform_gets_everything_and_a_new_id(backed: Backed, empty_url: str) -> None:
     image = backed.image()
     before = rows(backed.url, "select id from platform")
@@ -142,7 +143,6 @@ def test_an_empty_platform_gets_everything_and_a_new_id(backed: Backed, empty_ur
     assert rows(empty_url, roles) == rows(backed.url, roles)
 
 
-@pytest.mark.slow
 def test_a_lost_database_returns_beside_its_own_blobs_and_what_came_later_is_named(
     backed: Backed, empty_url: str, tmp_path: Path
 ) -> None:

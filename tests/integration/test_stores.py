@@ -16,6 +16,8 @@ from local_stack.roles import create_database
 from tests.factories.patience import until
 from tests.factories.stores import Postgres, Valkey
 
+pytestmark = pytest.mark.slow
+
 
 def one(url: str, statement: str) -> object:
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
@@ -38,7 +40,6 @@ def test_postgres_is_durable_and_asks_for_the_password(tmp_path: Path) -> None:
     assert (tmp_path / "password").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.slow
 def test_committed_rows_survive_a_kill(tmp_path: Path) -> None:
     with Postgres(tmp_path) as server:
         with psycopg.connect(server.dsn("postgres")) as connection:
@@ -100,7 +101,6 @@ time.sleep(3600)
 """
 
 
-@pytest.mark.slow
 def test_the_servers_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", ORPHANS, str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as parent:

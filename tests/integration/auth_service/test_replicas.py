@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 import pytest_asyncio
 from sqlalchemy import func, select
 from tests.factories.forked import Forked
@@ -22,6 +23,8 @@ from auth_service.models import LoginFailure
 from local_stack.server import free_port
 
 from .conftest import PASSWORD, Visitor, running
+
+pytestmark = pytest.mark.slow
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -13,7 +13,10 @@ import yaml
 K8S = Path(__file__).parents[3] / "k8s"
 OVERLAYS = sorted(path.name for path in (K8S / "overlays").iterdir())
 Rendered = Any
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,6 @@ def overlays(check: ModuleType) -> dict[str, Rendered]:
     return {name: check.render(K8S / "overlays" / name) for name in OVERLAYS}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_each_overlay_is_right(check: ModuleType, overlays: dict[str, Rendered], name: str) -> None:
     assert list(check.complaints(overlays[name], any_id=name == "openshift")) == []

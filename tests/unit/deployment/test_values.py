@@ -63,7 +63,10 @@ OTHER: dict[str, Any] = {
     "monitoring": {"team": "watching"},
     "settings": {"HTTPS_PROXY": "http://proxy.hospital.test:9000", "THORAX_LOG_LEVEL": "WARNING"},
 }
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +152,6 @@ def test_external_stores_need_the_caches_password(tmp_path: Path) -> None:
     assert done.returncode != 0 and "VALKEY_PASSWORD" in done.stderr
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["trial", "managed", "openshift"])
 def test_a_backup_keeps_the_rules(check: Any, tmp_path: Path, name: str) -> None:
     rendered = check.render(check.with_components(tmp_path, name, "../../components/backup"))
@@ -160,7 +162,6 @@ def test_a_backup_keeps_the_rules(check: Any, tmp_path: Path, name: str) -> None
     assert rendered.find("PersistentVolumeClaim", "backups")["spec"] == values["backups"]
 
 
-@pytest.mark.slow
 def test_the_monitor_keeps_the_rules_and_a_typo_in_it_is_told(check: Any, tmp_path: Path) -> None:
     folder = check.with_components(tmp_path, "managed", "../../components/prometheus-operator")
     rendered = check.render(folder)

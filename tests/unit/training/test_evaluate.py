@@ -13,6 +13,8 @@ from tests.factories.bundles import make_bundle
 from thorax.findings import FINDINGS
 from training import evaluate
 
+pytestmark = pytest.mark.slow
+
 N = 24
 
 

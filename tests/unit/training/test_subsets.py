@@ -8,6 +8,8 @@ from tests.factories.bundles import make_bundle
 
 from training.subsets import choices, compare, costs, few
 
+pytestmark = pytest.mark.slow
+
 rng = np.random.default_rng(5)
 LABELS = (rng.random((300, 5)) < 0.3).astype(float)
 GOOD = 1 / (1 + np.exp(-(3.0 * LABELS - 1 + rng.normal(0, 1.0, LABELS.shape))))
