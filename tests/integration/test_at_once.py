@@ -22,7 +22,7 @@ from thorax.bundle import Bundle, Cascade
 from thorax.states import StepKind
 from thorax.storage import ORIGINAL, BlobStore
 from thorax.work import ledger
-from thorax.work.hints import Hints, celery_app
+from thorax.work.hints import Hints
 
 
 class House(Book):
@@ -49,7 +49,7 @@ class House(Book):
             blobs=str(tmp_path / "blobs"),
         )
         cache = BundleCache(tmp_path / "models", "all", cpu_fallback=True)
-        hints = Hints(celery_app(redis_url))
+        hints = Hints(redis_url)
         self.handler = InferenceHandler(settings, worker, self.blobs, cache, hints)
         self.aggregating = AggregateHandler(aggregator, hints, quorum=0)
         self.do(

@@ -13,7 +13,7 @@ from aggregator.recovery import Recovery
 from thorax import database
 from thorax.states import StepKind
 from thorax.work import ledger
-from thorax.work.hints import Hints, celery_app
+from thorax.work.hints import Hints
 from thorax.work.ledger import Capabilities, Claim, NewStep
 
 JOB = text("""
@@ -81,7 +81,7 @@ def book(database_url: str, url_as: Callable[[str], str]) -> Book:
 def recovery(url_as: Callable[[str], str], redis_url: str) -> Recovery:
     url = url_as("thorax_aggregator")
     settings = AggregatorSettings(database_url=url, redis_url=redis_url)
-    return Recovery(settings, database.engine(url), Hints(celery_app(redis_url)))
+    return Recovery(settings, database.engine(url), Hints(redis_url))
 
 
 def test_a_claim_takes_an_image_s_infer_steps_together(book: Book) -> None:

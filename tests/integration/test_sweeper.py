@@ -34,7 +34,7 @@ from tests.factories.patience import PATIENCE_S, until
 from thorax import database
 from thorax.commands.cli import cli
 from thorax.storage import ORIGINAL, BlobStore
-from thorax.work.hints import Hints, celery_app
+from thorax.work.hints import Hints
 
 JOB = text("""
 with bundle as (insert into bundles (digest, name, version, manifest, card) values (:digest, 'n', '1', '{"backbones"\: [{}, {}, {}]}', '') returning digest),
@@ -52,7 +52,7 @@ class SweptPlatform:
         self.owner, self.auth = database.engine(owner_url), database.engine(url_as("thorax_auth"))
         self.blobs = BlobStore(str(folder))
         self.settings = AggregatorSettings(database_url=url_as("thorax_aggregator"), redis_url=redis_url)
-        self.engine, self.hints = database.engine(url_as("thorax_aggregator")), Hints(celery_app(redis_url))
+        self.engine, self.hints = database.engine(url_as("thorax_aggregator")), Hints(redis_url)
         self.housekeeping = Housekeeping(self.settings, self.engine, self.blobs)
         self.ids = {name: uuid4() for name in ("study", "tenant", "image", "job")}
 

@@ -5,7 +5,6 @@ from aggregator.tasks import AggregateHandler
 from thorax.leaving import leave
 from thorax.settings import load
 from thorax.states import StepKind
-from thorax.work.hints import Hints
 from thorax.work.run import Process
 
 
@@ -13,7 +12,7 @@ def main() -> None:
     """Serve until told to stop."""
     settings = load(AggregatorSettings)
     process = Process("aggregator", settings)
-    handler = AggregateHandler(process.engine, Hints(process.app), quorum=settings.quorum)
+    handler = AggregateHandler(process.engine, process.hints, quorum=settings.quorum)
     process.serve(handler, [StepKind.AGGREGATE], refresh=handler.capabilities)
     leave()
 

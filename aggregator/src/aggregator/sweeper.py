@@ -28,7 +28,6 @@ from thorax.sealing import delivery_seal
 from thorax.settings import load
 from thorax.storage import BlobStore
 from thorax.work.heartbeat import STUCK_S
-from thorax.work.hints import Hints
 from thorax.work.ledger import Capabilities
 from thorax.work.run import Process
 
@@ -106,8 +105,7 @@ def main() -> None:
     process = Process("sweeper", settings, connections=CONNECTIONS)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL + 1)  # its messages may quote data sets
     blobs = BlobStore(settings.blobs)
-    hints = Hints(process.app)
-    REGISTRY.register(LedgerMetrics(process.engine, blobs, hints))
+    REGISTRY.register(LedgerMetrics(process.engine, blobs, process.hints))
     REGISTRY.register(Drift(process.engine))
     watched: list[Callable[[], Mapping[str, float]]] = []
     if folder := settings.dicom_tls_folder:
@@ -117,7 +115,7 @@ def main() -> None:
     REGISTRY.register(
         Certificates(lambda: {name: until for read in watched for name, until in read().items()})
     )
-    recovery = Recovery(settings, process.engine, hints)
+    recovery = Recovery(settings, process.engine, process.hints)
     housekeeping = Housekeeping(settings, process.engine, blobs)
     seal = delivery_seal(settings.delivery_secret_file) if settings.delivery_secret_file else None
     archives = Deliveries(process.engine, seal, to_archives(process.engine, blobs, settings.dicom_tls_folder))

@@ -42,7 +42,7 @@ from thorax.http.database import async_engine
 from thorax.http.sharing import GzipJson
 from thorax.identity import AUDIENCE, JwksCache, TokenVerifier
 from thorax.storage import BlobStore
-from thorax.work.hints import Hints, celery_app
+from thorax.work.hints import Hints
 
 DESCRIPTION = f"""Send chest X-rays, poll the job, get five findings with a heatmap each.
 
@@ -101,7 +101,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     state.authenticator = Authenticator(TokenVerifier(settings.issuer, AUDIENCE, state.keys), state.keys)
     state.upload_rate_limit = UploadRateLimit(settings)
     state.receiver = Receiver(settings, state.blobs)
-    hints = HintSender(Hints(celery_app(redis)))
+    hints = HintSender(Hints(redis))
     state.acceptance = Acceptance(settings, state.engine, state.blobs, hints)
     state.worklist = Worklist(state.engine)
     state.looks = Looks(state.engine)

@@ -9,7 +9,6 @@ from thorax.settings import load
 from thorax.states import StepKind
 from thorax.storage import BlobStore
 from thorax.work import ledger
-from thorax.work.hints import Hints
 from thorax.work.run import Process
 
 
@@ -23,8 +22,8 @@ def main() -> None:
         cpu_fallback=settings.cpu_fallback,
         at_most=settings.loaded_bundles,
     )
-    blobs, hints = BlobStore(settings.blobs), Hints(process.app)
-    handler = InferenceHandler(settings, process.engine, blobs, bundle_cache, hints)
+    blobs = BlobStore(settings.blobs)
+    handler = InferenceHandler(settings, process.engine, blobs, bundle_cache, process.hints)
     # The last queue is for backbones of bundles that were added later; see the sweeper.
     queues = [
         *(ledger.queue_of(StepKind.INFER, name) for name in bundle_cache.backbones),

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from model_worker.decoding.attributes import DicomAttributes
 from model_worker.sandbox.answers import Decoded
 from thorax.forms import Forms
+from thorax.work.answer import laid_out
 
 Prediction = tuple[NDArray[np.float32], NDArray[np.float16]]  # probabilities [5], maps [5, h, w]
 
@@ -56,29 +57,29 @@ image as (
 PREDICTED = """
 predicted as (
   insert into predictions (job_id, instance_id, backbone, probabilities, maps, map_shape)
-  select held.job_id, held.instance_id, held.backbone,
-    (cast(:predicted as real[]))[5 * p.place - 4 : 5 * p.place], p.maps,
-    (cast(:shapes as smallint[]))[3 * p.place - 2 : 3 * p.place]
-  from unnest(cast(:ids as bigint[]), cast(:grids as bytea[])) with ordinality as p (id, maps, place)
-  join held on held.id = p.id
+  select held.job_id, held.instance_id, held.backbone, p.probabilities,
+    substring(cast(:grids as bytea) from p.first for p.bytes), p.shape
+  from jsonb_to_recordset(:predicted) as p (
+    step bigint, probabilities real[], first integer, bytes integer, shape smallint[])
+  join held on held.id = p.step
   on conflict (job_id, instance_id, backbone) do update set probabilities = excluded.probabilities,
     maps = excluded.maps, map_shape = excluded.map_shape)"""
 # The same where one image was prepared: by the names of the backbones, which have no steps yet.
 INFERRED = (
-    PREDICTED.replace("held.backbone", "p.name")
-    .replace("cast(:ids as bigint[])", "cast(:names as text[])")
-    .replace("p (id, maps", "p (name, maps")
-    .replace("join held on held.id = p.id", "cross join held")
+    PREDICTED.replace("held.backbone", "p.step")
+    .replace("step bigint", "step text")
+    .replace("join held on held.id = p.step", "cross join held")
 )
 
 
-def prediction_values(answers: Sequence[Prediction]) -> dict[str, Any]:
-    """The values of `PREDICTED`, in the order of its steps."""
-    return {
-        "predicted": [float(p) for five, _ in answers for p in five],
-        "grids": [maps.tobytes() for _, maps in answers],
-        "shapes": [edge for _, maps in answers for edge in maps.shape],
-    }
+def prediction_values(answers: Mapping[int, Prediction] | Mapping[str, Prediction]) -> dict[str, Any]:
+    """The values of `PREDICTED`, of answers by their steps' ids; of `INFERRED`, by the backbones' names."""
+    places, grids = laid_out([maps for _, maps in answers.values()])
+    rows = [
+        {"step": step, "probabilities": five.tolist(), **place}
+        for (step, (five, _)), place in zip(answers.items(), places, strict=True)
+    ]
+    return {"predicted": orjson.dumps(rows).decode(), "grids": grids}
 
 
 def image_values(decoded: Decoded) -> dict[str, Any]:

@@ -155,8 +155,7 @@ class InferenceHandler:
             images = np.stack([read(c.instance_id, spec.key, spec.size) for c in batch])
             answer = _measured(session, images)
             rows |= {c.step_id: (answer.probabilities[i], answer.maps[i]) for i, c in enumerate(batch)}
-        values = queries.prediction_values([rows[c.step_id] for c in claims])
-        self._complete(claims, record=queries.PREDICTED, values=values)
+        self._complete(claims, record=queries.PREDICTED, values=queries.prediction_values(rows))
 
     def _can_all(self, bundle: Bundle) -> bool:
         """Whether this worker has all of a bundle's backbones and runs images one by one, not in batches."""
@@ -179,8 +178,7 @@ class InferenceHandler:
         record = f"{queries.PREPARED}, {queries.INFERRED}"
         values = {
             **queries.image_values(decoded),
-            "names": list(rows),
-            **queries.prediction_values(list(rows.values())),
+            **queries.prediction_values(rows),
         }
         if claim.only:
             began = monotonic()

@@ -12,7 +12,7 @@ from gateway.studies import settling
 from gateway.studies.settling import Settling
 from tests.factories.patience import PATIENCE_S
 from thorax.http.database import async_engine
-from thorax.work.hints import Hints, celery_app
+from thorax.work.hints import Hints
 
 _STUDY = "insert into studies (id, tenant_id) values (gen_random_uuid(), gen_random_uuid()) returning id, tenant_id"
 _BUNDLE = "insert into bundles (digest, name, version, manifest, card) values ('b', 'n', '1', '{}', '')"
@@ -81,7 +81,7 @@ def test_a_study_settles_where_it_was_filed_however_seldom_others_look(
 
     async def scenario() -> None:
         engine = async_engine(url_as("thorax_gateway"))
-        settles = Observed(engine, HintSender(Hints(celery_app(redis_url))))
+        settles = Observed(engine, HintSender(Hints(redis_url)))
         running = asyncio.create_task(settles.run())
         async with (
             await psycopg.AsyncConnection.connect(database_url.replace("+psycopg", "")) as owner,

@@ -87,7 +87,7 @@ def test_what_is_heard_of_an_open_job_is_kept_for_its_tenant_until_it_ends(datab
             """Repeated, as nobody may listen yet."""
             async with notifications.watch(job) as watch:
                 changes: dict[UUID, Change | None] | None = None
-                while not changes:
+                while not changes or changes.get(job) != (version, state):
                     payload = f"{tenant} {job} {version} {state}"
                     await tells.execute("select pg_notify(%s, %s)", [JOBS_CHANNEL, payload])
                     changes = await watch.next(1)

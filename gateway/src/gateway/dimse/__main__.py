@@ -32,7 +32,7 @@ from thorax.leaving import leave
 from thorax.settings import load
 from thorax.storage import BlobStore
 from thorax.work.heartbeat import BEAT_S
-from thorax.work.hints import Hints, celery_app
+from thorax.work.hints import Hints
 
 _STOP = {signal.SIGTERM, signal.SIGINT}
 _log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ def main() -> None:
         portal = stack.enter_context(start_blocking_portal())
         engine = async_engine(url, pooled=settings.database_pooled)
         blobs = BlobStore(settings.blobs)
-        hints = HintSender(Hints(celery_app(settings.redis_url.get_secret_value())))
+        hints = HintSender(Hints(settings.redis_url.get_secret_value()))
         settling = Settling(engine, hints)
         stack.callback(portal.start_task_soon(settling.run).cancel)
         scp = StorageSCP(

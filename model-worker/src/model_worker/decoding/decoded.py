@@ -10,6 +10,8 @@ from model_worker.decoding.attributes import DicomAttributes
 from thorax.errors import CodedError
 from thorax.image_warnings import ImageWarning, WarningCode
 
+DISPLAY_EDGE = 1024  # of the picture that is kept for display, the longest
+
 
 @dataclass(frozen=True)
 class DecodedImage:

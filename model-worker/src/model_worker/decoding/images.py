@@ -1,25 +1,22 @@
 """From a file's bytes to what the platform keeps: canonical inputs and a display image. Runs in the child."""
 
-import struct
-import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from model_worker.decoding.decoded import DecodedImage, Notes
+from model_worker.decoding.decoded import DISPLAY_EDGE, DecodedImage, Notes
 from model_worker.decoding.orientation import NAMES, QUARTERS, composed, upright
 from model_worker.decoding.raster import Grey, decode_raster, halved
 from model_worker.decoding.recognition import recognise
 from thorax.errors import Code, CodedError
-from thorax.image_headers import DICOM, JPEG, PNG, PNG_SIGNATURE, unreadable
+from thorax.image_headers import DICOM, JPEG, PNG, unreadable
 from thorax.image_warnings import LOOKED_INVERTED, WarningCode
 
 if TYPE_CHECKING:
     from thorax.bundle import InputSpec
 
-DISPLAY_EDGE = 1024
 BLANK_BELOW = 4  # grey levels of 255
 
 
@@ -92,20 +89,3 @@ def shown(grey: Grey) -> Grey:
         return grey
     rows, columns = (max(1, round(edge * shrink)) for edge in grey.shape)
     return np.asarray(cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_LINEAR))
-
-
-def png(grey: Grey) -> bytes:
-    """An 8-bit grey PNG, stored and not deflated: 0.8 CPU-ms for a megapixel, of which OpenCV makes 7."""
-    rows, columns = grey.shape
-    lines = np.zeros((rows, columns + 1), np.uint8)  # each begins with its filter: none
-    lines[:, 1:] = grey
-    chunks = {
-        b"IHDR": struct.pack(">IIBBBBB", columns, rows, 8, 0, 0, 0, 0),
-        b"IDAT": zlib.compress(lines.data, 0),
-        b"IEND": b"",
-    }
-    parts = [PNG_SIGNATURE]
-    for kind, data in chunks.items():
-        parts += [struct.pack(">I", len(data)), kind, data]
-        parts.append(struct.pack(">I", zlib.crc32(data, zlib.crc32(kind))))
-    return b"".join(parts)

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from model_worker.decoding.attributes import DicomAttributes, iso_date, short_string, uid
+from model_worker.decoding.decoded import DISPLAY_EDGE
 from model_worker.decoding.orientation import AS_STORED, UNDO
+from model_worker.decoding.png import png
 from thorax.bundle import InputSpec
 from thorax.errors import Code, CodedError
 from thorax.forms import EXPLICIT, METADATA, PICTURES, Forms, Part
@@ -31,7 +33,6 @@ CODES = frozenset(
         Code.NOT_FRONTAL,
     }
 )
-MAX_DISPLAY = 4 * 2**20
 MAX_HEADER = 64 * 2**10
 MAX_FORMS, MAX_METADATA, MAX_EXPLICIT = 2**18, 4 * 2**20, 160 * 2**20
 MAX_WARNINGS = 20
@@ -43,17 +44,22 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 class Decoded:
     """A decoded file. `inputs`: uint8 `[size, size]` by `InputSpec.key`; `rows` and `columns`: native size.
 
-    `display_png`: 8-bit grey, bone light, upright, longest side at most 1024. `orientation`: how stored pixels were
+    `display`: uint8 `[rows, columns]`, bone light, upright, longest side at most 1024. `orientation`: how stored pixels were
     turned, as EXIF numbers it (see `decoding.orientation`). `dicom_attributes`: of a DICOM file only.
     """
 
     inputs: dict[str, NDArray[np.uint8]]
-    display_png: bytes
+    display: NDArray[np.uint8]
     rows: int
     columns: int
     dicom_attributes: DicomAttributes | None
     orientation: int = AS_STORED
     warnings: tuple[ImageWarning, ...] = ()
+
+    @property
+    def display_png(self) -> bytes:
+        """The picture for display as it is stored. It is made here, since all memory that a child needs is new for each file."""
+        return png(self.display)
 
 
 class Answer:
@@ -62,7 +68,7 @@ class Answer:
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self._connection, self._deadline = connection, deadline
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytearray:
         """Exactly `size` bytes; EOFError if the child ended before, TimeoutError past the deadline."""
         buffer = bytearray(size)
         view = memoryview(buffer)
@@ -75,9 +81,9 @@ class Answer:
             if not count:
                 raise EOFError
             view = view[count:]
-        return bytes(buffer)
+        return buffer
 
-    def read_sized(self, most: int) -> bytes:
+    def read_sized(self, most: int) -> bytearray:
         """Bytes that follow their length; our code never sends more than `most`."""
         (size,) = struct.unpack(">I", self.read(4))
         if size > most:
@@ -99,15 +105,15 @@ def read_forms(answer: Answer, stored_size: int) -> tuple[Forms, dict[str, bytes
     if "code" in header:
         raise _refusal(header)
     forms = _FORMS.validate_python(header)
-    blobs = {METADATA: answer.read_sized(MAX_METADATA)}
+    blobs = {METADATA: bytes(answer.read_sized(MAX_METADATA))}
     if not isinstance(orjson.loads(blobs[METADATA]), dict):
         raise ValueError("no data set")
     for name, size in zip(PICTURES, forms.pictures, strict=False):
-        blobs[name] = answer.read_sized(size)
+        blobs[name] = bytes(answer.read_sized(size))
     if forms.explicit_size is not None:
         if forms.explicit_size > MAX_EXPLICIT:
             raise EOFError
-        blobs[EXPLICIT] = answer.read(forms.explicit_size)
+        blobs[EXPLICIT] = bytes(answer.read(forms.explicit_size))
     explicit_size = stored_size if forms.explicit_size is None else forms.explicit_size
     _check_within(explicit_size, (*forms.frames, *forms.bulk.values()))
     _check_within(stored_size, [part for frame in forms.stored_frames for part in frame])
@@ -128,11 +134,11 @@ def read_decoded(answer: Answer, specs: Sequence[InputSpec]) -> Decoded:
     header: dict[str, Any] = json.loads(answer.read_sized(MAX_HEADER))
     if "code" in header:
         raise _refusal(header)
-    display = answer.read_sized(MAX_DISPLAY)
-    inputs = {
-        spec.key: np.frombuffer(answer.read(spec.size**2), np.uint8).reshape(spec.size, spec.size)
-        for spec in specs
-    }
+    rows, columns = header["display"]
+    if not (0 < rows <= DISPLAY_EDGE and 0 < columns <= DISPLAY_EDGE):
+        raise ValueError("not a picture for display")
+    display = _read_grey(answer, rows, columns)
+    inputs = {spec.key: _read_grey(answer, spec.size, spec.size) for spec in specs}
     attributes = header["dicom_attributes"]
     if header["orientation"] not in UNDO:
         raise ValueError("not an orientation")
@@ -146,6 +152,10 @@ def read_decoded(answer: Answer, specs: Sequence[InputSpec]) -> Decoded:
         int(header["orientation"]),
         tuple(warnings[:MAX_WARNINGS]),
     )
+
+
+def _read_grey(answer: Answer, rows: int, columns: int) -> NDArray[np.uint8]:
+    return np.frombuffer(answer.read(rows * columns), np.uint8).reshape(rows, columns)
 
 
 def _attributes(fields: dict[str, Any]) -> DicomAttributes:

@@ -144,7 +144,7 @@ def _limit(server: int, lives_s: float, memory: int) -> None:
 
 def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     """The picture, or a code and a sentence; never an exception's own text, which may quote the file."""
-    from model_worker.decoding.images import canonical, png, read_image, shown
+    from model_worker.decoding.images import canonical, read_image, shown
     from thorax.errors import Code, CodedError
     from thorax.image_headers import unreadable
 
@@ -164,7 +164,7 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
         inputs: list[Any] = [SimpleNamespace(**spec) for spec in request["inputs"]]
         image = read_image(data, request["media_type"], force=request["force"])
         grids = [canonical(image.grey, spec).tobytes() for spec in inputs]
-        display = png(shown(image.grey))
+        display = shown(image.grey)
     except CodedError as error:
         coded = error
     except Exception as error:
@@ -176,13 +176,14 @@ def _answer(data: bytes, request: dict[str, Any]) -> list[bytes]:
     else:
         attributes = asdict(image.dicom_attributes) if image.dicom_attributes else None
         header = {
+            "display": display.shape,
             "rows": image.rows,
             "columns": image.columns,
             "orientation": image.orientation,
             "warnings": image.warnings,
             "dicom_attributes": attributes,
         }
-        return [*_sized(json.dumps(header).encode()), *_sized(display), *grids]
+        return [*_sized(json.dumps(header).encode()), display.tobytes(), *grids]
     return _sized(json.dumps({"code": coded.code, "detail": coded.detail}).encode())
 
 

@@ -7,6 +7,7 @@ Locks are taken in one order, jobs (by id) before steps; a claim takes step lock
 All functions work inside the caller's transaction and never commit.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,7 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
+import orjson
 from sqlalchemy import Connection, TextClause
 
 from thorax import queries
@@ -91,18 +93,24 @@ def queue_of(kind: str, backbone: str | None) -> str:
 
 def add(connection: Connection, steps: Sequence[tuple[UUID, NewStep]]) -> None:
     """Add steps to their jobs; the caller has counted them in `jobs.steps_total` already."""
-    if not steps:
-        return
-    connection.execute(_SQL["add"], _columns(steps))
+    if steps:
+        connection.execute(_SQL["add"], _steps(steps))
 
 
-def _columns(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
-    return {
-        "job_ids": [job_id for job_id, _ in steps],
-        "instance_ids": [step.instance_id for _, step in steps],
-        "kinds": [str(step.kind) for _, step in steps],
-        "backbones": [step.backbone for _, step in steps],
-    }
+def _steps(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
+    """The values of `new`. Of steps that were done: how many seconds ago; `ended`: when the steps before them were."""
+    now, rows = monotonic(), list[dict[str, Any]]()
+    for job_id, step in steps:
+        ago = [now - moment for moment in step.ran or ()]
+        row = {
+            "job_id": job_id,
+            "instance_id": step.instance_id,
+            "kind": step.kind,
+            "backbone": step.backbone,
+        }
+        rows.append({**row, **dict(zip(("began", "ended"), ago, strict=False))})
+    before = max((row["began"] for row in rows if "began" in row), default=0.0)
+    return {"steps": orjson.dumps(rows).decode(), "ended": before}
 
 
 def claim(connection: Connection, capabilities: Capabilities, *, worker: str, lease_s: float) -> list[Claim]:
@@ -158,8 +166,9 @@ What follows writes for the rows of `held` only, whose names are the columns ret
 
 
 def completing(rest: str) -> TextClause:
-    """A statement that completes steps: `HELD` and what follows it."""
-    return queries.statement(f"with {HELD}, {rest}")
+    """A statement that completes steps: `HELD` and what follows it. Without line breaks, as what is longer than
+    4096 characters psycopg (3.3) takes apart each time anew."""
+    return queries.statement(re.sub(r"\s*\n\s*", " ", f"with {HELD}, {rest}"))
 
 
 def held_by(claims: Sequence[Claim]) -> dict[str, Any]:
@@ -170,15 +179,6 @@ def held_by(claims: Sequence[Claim]) -> dict[str, Any]:
         "jobs": sorted({c.job_id for c in claims}),
         "ended": 0.0,
     }
-
-
-def _ran(steps: Sequence[tuple[UUID, NewStep]]) -> dict[str, Any]:
-    """The values of `new` that say when its steps were done; `ended`: when the steps before them were."""
-    now = monotonic()
-    ago = [(now - step.ran[0], now - step.ran[1]) if step.ran else (None, None) for _, step in steps]
-    began = [first for first, _ in ago]
-    before = max(filter(None, began), default=0.0)
-    return {"began": began, "ended_each": [last for _, last in ago], "ended": before}
 
 
 @cache
@@ -213,7 +213,7 @@ def complete(
     image had left, done already, and `record` writes its answer.
     """
     statement = _recording(record, "conclude" if conclude else "complete")
-    given = {**held_by(claims), **_columns(follow_ups), **_ran(follow_ups)}
+    given = {**held_by(claims), **_steps(follow_ups)}
     rows = connection.execute(statement, {**(values or {}), **given}).all()
     jobs = {row.job_id: row.exhausted for row in rows}
     added = [step for job_id, step in follow_ups if job_id in jobs and not step.ran]

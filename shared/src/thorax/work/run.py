@@ -5,7 +5,6 @@ import os
 import socket
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -13,13 +12,11 @@ from celery import Celery
 from celery.exceptions import SecurityWarning
 from celery.signals import setup_logging, worker_shutting_down
 from kombu.messaging import Consumer
-from redis import Redis
-from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from thorax import database, metrics, telemetry, tracing
 from thorax.work.heartbeat import Heartbeat
-from thorax.work.hints import TASK, Outage, celery_app
+from thorax.work.hints import TASK, UNACKNOWLEDGED, Hints, Outage
 from thorax.work.ledger import Capabilities
 from thorax.work.worker import LedgerSettings, StepHandler, Worker
 
@@ -29,7 +26,7 @@ _LOST = ("consumer: Connection to broker lost", "consumer: Cannot connect")
 
 
 class Process:
-    """One process of a service: its name in the ledger (unique over all machines), its engine (autocommit), its broker."""
+    """One process of a service: its name in the ledger (unique over all machines), its engine (autocommit), its hints."""
 
     def __init__(self, service: str, settings: LedgerSettings, *, connections: int = 4) -> None:
         telemetry.configure(service, level=settings.log_level, form=settings.log_format)
@@ -40,7 +37,7 @@ class Process:
         url, pooled = settings.database_url.get_secret_value(), settings.database_pooled
         database.require_usable(url, pooled=pooled)
         self.engine: Engine = database.engine(url, pooled=pooled, pool_size=connections - 2, autocommit=True)
-        self.app: Celery = celery_app(settings.redis_url.get_secret_value(), service)
+        self.hints = Hints(settings.redis_url.get_secret_value())
 
     def heartbeat(self, capabilities: Callable[[], Capabilities], **how: Any) -> Heartbeat:
         """This process's signs of life, to be given in a `with` block; `how` as for `Heartbeat`."""
@@ -51,27 +48,59 @@ class Process:
         self, handler: StepHandler, queues: Sequence[str], *, refresh: Callable[[], Capabilities]
     ) -> None:
         """Take work whenever a hint comes on `queues`, until SIGTERM; each sign of life calls `refresh`. Blocks."""
-        broker = Redis.from_url(self.app.conf.broker_url, socket_timeout=2, socket_connect_timeout=2)
-
-        def hinted() -> bool:
-            """Of a broker that is away no hint comes."""
-            try:
-                return broker.exists(*queues) > 0  # an empty queue is no key
-            except RedisError:
-                return False
-
         lease_s = self._settings.lease_s
-        worker = Worker(self.engine, handler, name=self.name, lease_s=lease_s, hinted=hinted)
+        worker = Worker(
+            self.engine, handler, name=self.name, lease_s=lease_s, hinted=lambda: self.hints.wait(queues)
+        )
 
         def deaf() -> bool:
             """Only while the broker answers: a restart mends a connection that hangs, not a broker that is away."""
-            try:
-                return worker.deaf() and bool(broker.ping())
-            except RedisError:
-                return False
+            return worker.deaf() and self.hints.arrive()
 
         with self.heartbeat(refresh, busy_since=lambda: worker.busy_since, deaf=deaf):
-            _serve_hints(self.app, worker, queues)
+            _serve_hints(_celery_app(self._settings, self.service), worker, queues)
+
+
+class _Consumer(Consumer):
+    """Acknowledges nothing: a hint may be lost, so the broker need not keep it. Two transactions of it less for each."""
+
+    no_ack = True
+
+    def revive(self, channel: Any) -> None:
+        """Begin on a channel. (Kombu would acknowledge to Redis all the same.)"""
+        super().revive(channel)  # type: ignore[no-untyped-call]
+        assert self.channel
+        self.channel.no_ack_consumers = {UNACKNOWLEDGED}
+
+
+def _celery_app(settings: LedgerSettings, name: str) -> Celery:
+    """A Celery app for messages that may be lost at any time: no results, early acks, no retries."""
+    app = Celery(name, broker=settings.redis_url.get_secret_value(), set_as_current=False)
+    app.conf.update(
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        task_create_missing_queues=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": 5,
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+            "priority_steps": [0],  # one key for each queue is waited at, not four
+        },
+        broker_connection_timeout=1,
+        broker_channel_error_retry=True,  # a broker that is out of memory recovers
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # Cancels nothing, since acks are early, and Celery does not warn that it might.
+        worker_cancel_long_running_tasks_on_connection_loss=True,
+    )
+    app.amqp.Consumer = _Consumer
+    return app
 
 
 class _Reconnecting(logging.Filter):
@@ -106,8 +135,6 @@ def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     for name in (_CONNECTED, _CONSUMER):
         logging.getLogger(name).addFilter(reconnecting)
     logging.getLogger(_CONNECTED).setLevel(logging.INFO)  # of which nothing else is told
-    # A hint may be lost, so the broker need not keep it until it is acknowledged: two transactions of it less.
-    app.amqp.Consumer = partial(Consumer, no_ack=True)
     # Not by Celery's command line, which takes longer to import than all our modules.
     consumer = app.Worker(
         pool_cls="solo",

@@ -5,7 +5,7 @@
 -- Adds steps to their jobs, in the order given, with each job's bundle and priority.
 insert into steps (job_id, instance_id, kind, backbone, bundle_digest, priority)
 select j.id, new.instance_id, new.kind, new.backbone, j.bundle_digest, j.priority
-from unnest(cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]))
+from rows from (jsonb_to_recordset(:steps) as (job_id uuid, instance_id uuid, kind text, backbone text))
   with ordinality as new (job_id, instance_id, kind, backbone, place)
 join jobs j on j.id = new.job_id order by new.place
 
@@ -145,9 +145,8 @@ select held.id, held.job_id, false as exhausted, ended.seconds from held left jo
 new as (
   select n.*, mine.worker, cast(n.began is not null as integer) as attempts,
     now() - make_interval(secs => n.began) as started_at, now() - make_interval(secs => n.ended) as finished_at
-  from unnest(
-    cast(:job_ids as uuid[]), cast(:instance_ids as uuid[]), cast(:kinds as text[]), cast(:backbones as text[]),
-    cast(:began as float[]), cast(:ended_each as float[]))
+  from rows from (jsonb_to_recordset(:steps) as (
+    job_id uuid, instance_id uuid, kind text, backbone text, began float, ended float))
     with ordinality as n (job_id, instance_id, kind, backbone, began, ended, place)
   left join lateral (
     select worker from held join steps on steps.id = held.id where n.began is not null limit 1) mine on true)
