@@ -15,6 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 
+from aggregator.delivery.checkpoint import Checkpoint
 from aggregator.delivery.errors import NotDeliveredError, not_now, refuses, unavailable
 from aggregator.delivery.items import Item
 from aggregator.delivery.stow import OUT_OF_RESOURCES
@@ -27,7 +28,7 @@ CONNECT_S, ANSWER_S = 5, 30
 _SUCCESS, _WARNINGS = 0x0000, frozenset({0xB000, 0xB006, 0xB007})  # PS3.4, B.2.3: stored, with changes
 _PENDING = frozenset({0xFF00, 0xFF01})  # PS3.4, C.4.1.1.4
 _LOOK_AGAIN_S = (0, 0.3)
-"""An archive may need a moment to list what it has stored; and pynetdicom 3.0.4's own thread takes a match now and then."""
+"""An archive may need a moment to list what it has stored."""
 _PERMANENT = 1  # the Result of a rejection (PS3.8, 9.3.4)
 _SYNTAXES = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
 
@@ -85,7 +86,7 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
         place.port,
         ae_title=place.called,
         tls_args=(place.tls, place.host) if place.tls else None,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay), (evt.EVT_PDU_SENT, _without_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, _opened), (evt.EVT_PDU_SENT, _without_delay)],
     )
     if not association.is_established:
         # pynetdicom 3.0.4 takes a peer that rejects and closes for one that was never reached, if it looks late; the answer waits.
@@ -98,6 +99,11 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
             place.tls.check()
         raise unavailable("The peer can't be reached, or ended the association.")
     return association
+
+
+def _opened(event: evt.Event) -> None:
+    event.assoc._reactor_checkpoint = Checkpoint(event.assoc)
+    _without_delay(event)
 
 
 def _without_delay(event: evt.Event) -> None:
