@@ -3,6 +3,8 @@
 `python benchmarks/operations.py telemetry --images 48 --rounds 24`: CPU-ms per study with metrics and logs, and without (counters that
 do nothing, no line below CRITICAL). Two platforms in turns; the one with metrics is scraped as often as by the
 shipped Prometheus.
+`python benchmarks/operations.py inside --images 48 --rounds 20`: the CPU time that is spent inside the calls that count and that log, as a share of all;
+and of a scrape. It leaves out what such calls do to caches, and needs no second platform: a busy machine hardly blurs it.
 `python benchmarks/operations.py analyze`: studies per second by `thorax analyze` and by the benchmarks' own clients, in turns;
 `--bundle models/default`: by networks that cost what they do.
 `python benchmarks/operations.py restore`: seconds for `thorax backup create`, `verify` and `restore` of so many studies.
@@ -11,6 +13,7 @@ shipped Prometheus.
 import argparse
 import math
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -43,6 +46,35 @@ m.MetricWrapperBase.labels = lambda self, *values, **names: self
 for kind, name in ((m.Counter, "inc"), (m.Histogram, "observe"), (m.Gauge, "set"), (m.Gauge, "inc"), (m.Gauge, "dec")):
     setattr(kind, name, lambda self, *values, **names: None)
 """
+# The same, and each process tells at its scrape what the thread's clock said of these calls, including that of reading the clock.
+TIMED = """import functools
+from time import thread_time
+import prometheus_client.metrics as m, structlog._base
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily
+spent = {"metrics": 0.0, "logs": 0.0}
+def timed(owner, name, kind):
+    plain = getattr(owner, name)
+    @functools.wraps(plain)
+    def call(*values, **names):
+        began = thread_time()
+        try:
+            return plain(*values, **names)
+        finally:
+            spent[kind] += thread_time() - began
+    setattr(owner, name, call)
+for owner, name in ((m.MetricWrapperBase, "labels"), (m.Counter, "inc"), (m.Histogram, "observe"), (m.Gauge, "set"), (m.Gauge, "inc"), (m.Gauge, "dec")):
+    timed(owner, name, "metrics")
+timed(structlog._base.BoundLoggerBase, "_proxy_to_logger", "logs")
+class Spent:
+    def describe(self):
+        return []
+    def collect(self):
+        for kind, seconds in spent.items():
+            yield CounterMetricFamily("inside_" + kind, kind, seconds)
+REGISTRY.register(Spent())
+"""
+SCRAPES = 20
 # httpx imports it where it is installed; developers' tools bring it, the platform does not.
 UNINSTALLED = "import sys; sys.modules['rich'] = None"
 
@@ -80,6 +112,43 @@ def telemetry(stack: ExitStack, folder: Path, bundle: Bundle, images: int, round
         f"on / off {statistics.median(ratios):.3f} (95 % of the median {ratios[least]:.3f} to {ratios[-1 - least]:.3f})"
     )
     print(f"{rounds} pairs of {images} studies; load {os.getloadavg()[0]:.0f}")
+
+
+def inside(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
+    """Print the share of the calls in each study's CPU time: median, least and most of the rounds; and what a scrape costs."""
+    (folder / "sitecustomize.py").write_text(TIMED)
+    platform, stores = started(stack, bundle, settings={"PYTHONPATH": str(folder)})
+    families = {kind: process.pid for kind, process in platform.processes.items()} | stores
+
+    def calls() -> dict[str, float]:
+        texts = [platform.scrape(process) for process in platform.processes]
+        kinds = ("metrics", "logs")
+        return {
+            k: sum(map(float, re.findall(rf"^inside_{k}_total (\S+)", "\n".join(texts), re.M))) for k in kinds
+        }
+
+    load(clients(platform), images)
+    shares: dict[str, list[float]] = {"metrics": [], "logs": [], "both": []}
+    each = []
+    for _ in range(rounds):
+        before, cpu = calls(), sum(family_cpu(families).values())
+        load(clients(platform), images)
+        cpu = sum(family_cpu(families).values()) - cpu
+        used = {kind: seconds - before[kind] for kind, seconds in calls().items()}
+        for kind, seconds in {**used, "both": sum(used.values())}.items():
+            shares[kind].append(seconds / cpu)
+        each.append(cpu / images * 1000)
+    for kind, values in shares.items():
+        told = f"{statistics.median(values):.2%} ({min(values):.2%} to {max(values):.2%})"
+        print(f"{kind:8} {told} of {statistics.median(each):.1f} CPU-ms per study")
+    cpu = sum(family_cpu(families).values())
+    for _ in range(SCRAPES):
+        calls()
+    cost = (sum(family_cpu(families).values()) - cpu) / SCRAPES
+    print(
+        f"a scrape of {len(platform.processes)} processes {cost * 1000:.1f} CPU-ms, {cost / SCRAPED_S:.2%} of a core"
+    )
+    print(f"{rounds} rounds of {images} studies; load {os.getloadavg()[0]:.0f}")
 
 
 def _rank(pairs: int) -> int:
@@ -173,7 +242,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 def main() -> None:
     """Measure one of them."""
-    known = {"telemetry": telemetry, "analyze": analyze, "restore": restore}
+    known = {"telemetry": telemetry, "inside": inside, "analyze": analyze, "restore": restore}
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

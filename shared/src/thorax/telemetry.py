@@ -3,9 +3,12 @@
 import logging
 import sys
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -37,6 +40,28 @@ def _one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDi
     return event
 
 
+class _Stderr:
+    """Where structlog's lines go, each in one write. What can't be written is lost, and fails nothing."""
+
+    def __init__(self, *_names: str) -> None:
+        self._file = sys.stderr.buffer
+
+    def msg(self, line: bytes) -> None:
+        """Write a line."""
+        with suppress(OSError):
+            self._file.write(line + b"\n")
+            self._file.flush()
+
+    debug = info = warning = error = critical = exception = msg
+
+
+def _bytes(render: Callable[..., str]) -> Processor:
+    def encoded(logger: WrappedLogger, method: str, event: EventDict) -> bytes:
+        return render(logger, method, event).encode()
+
+    return encoded
+
+
 def configure(service: str, *, level: str = "INFO", form: Literal["console", "json"] = "json") -> None:
     """Send structlog's and the standard library's records to stderr, in one form, with the service's name."""
     shared: list[Processor] = [
@@ -46,16 +71,17 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _one_line,
     ]
-    last: list[Processor] = (
-        [structlog.processors.JSONRenderer()]
+    people = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    own, foreign = (
+        (structlog.processors.JSONRenderer(orjson.dumps), structlog.processors.JSONRenderer())
         if form == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else (_bytes(people), people)
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, foreign],
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
@@ -64,8 +90,8 @@ def configure(service: str, *, level: str = "INFO", form: Literal["console", "js
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("uvicorn.error").handlers.clear()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[*shared, own],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=_Stderr,
         cache_logger_on_first_use=True,
     )

@@ -4,6 +4,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -62,3 +63,12 @@ def test_what_highdicom_copies_is_not_told(capsys: pytest.CaptureFixture[str]) -
     log.warning("told")
     [line] = capsys.readouterr().err.splitlines()
     assert json.loads(line)["event"] == "told"
+
+
+def test_a_log_that_cannot_be_written_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115 - closing it fails, too
+    monkeypatch.setattr("sys.stderr", full)
+    telemetry.configure("test")
+    structlog.get_logger("ours").info("job_ended")
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
