@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -14,13 +14,14 @@ import httpx
 import pytest
 from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 
+from aggregator.delivery.checkpoint import Checkpoint
 from local_stack.server import free_port
 from local_stack.services import listens
 from tests.factories.forked import Forked
 from tests.factories.images import chest_dicom
-from tests.factories.patience import until
+from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import Platform, finished
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -41,17 +42,34 @@ class Scp:
     spool: Path
     title: str = "THORAX"
 
-    def associate(self, *contexts: Any, called: str | None = None, calling: str = "SCU", **more: Any) -> Any:
+    def associate(
+        self,
+        *contexts: Any,
+        called: str | None = None,
+        calling: str = "SCU",
+        evt_handlers: Iterable[Any] = (),
+        **more: Any,
+    ) -> Any:
         ae = AE(ae_title=calling)
         ae.requested_contexts = list(contexts) or [build_context(CR, ExplicitVRLittleEndian)]
-        ae.acse_timeout = ae.dimse_timeout = 60
-        return ae.associate("127.0.0.1", self.port, ae_title=called or self.title, **more)
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = PATIENCE_S
+        handlers = [OWN_CHECKPOINT, *evt_handlers]
+        title = called or self.title
+        return ae.associate("127.0.0.1", self.port, ae_title=title, evt_handlers=handlers, **more)
 
     def jobs(self, count: int) -> list[dict[str, Any]]:
         """All jobs of the tenant, once there are so many and they have ended; its studies have all their images now."""
         settle(self.platform, self.tenant)
         with self.platform.client(self.tenant) as client:
             return jobs(client, count)
+
+
+def _opened(event: Any) -> None:
+    event.assoc._reactor_checkpoint = Checkpoint(event.assoc)
+
+
+OWN_CHECKPOINT = (evt.EVT_CONN_OPEN, _opened)
+"""Without it pynetdicom's own thread would now and then take an answer that the sender waits for."""
 
 
 def rejection(association: Any) -> Any:

@@ -16,7 +16,17 @@ from pynetdicom import AE, build_context
 from tests.factories.certificates import Authority, Issued
 from tests.factories.patience import PATIENCE_S
 from tests.factories.platform import Platform
-from tests.integration.gateway.scp import CR, Scp, data_set, instance, rejection, run_scp, tool, uid
+from tests.integration.gateway.scp import (
+    CR,
+    OWN_CHECKPOINT,
+    Scp,
+    data_set,
+    instance,
+    rejection,
+    run_scp,
+    tool,
+    uid,
+)
 
 
 @pytest.fixture(scope="module")
@@ -130,5 +140,8 @@ def context_of(authority: Authority, client: Issued | None) -> ssl.SSLContext:
 def associate(scp: Scp, tls: ssl.SSLContext | None, called: str = "THORAX", calling: str = "SCU") -> Any:
     ae = AE(ae_title=calling)
     ae.requested_contexts = [build_context(CR, ExplicitVRLittleEndian)]
-    ae.acse_timeout = ae.network_timeout = PATIENCE_S
-    return ae.associate("127.0.0.1", scp.port, ae_title=called, tls_args=(tls, "127.0.0.1") if tls else None)
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = PATIENCE_S
+    tls_args = (tls, "127.0.0.1") if tls else None
+    return ae.associate(
+        "127.0.0.1", scp.port, ae_title=called, tls_args=tls_args, evt_handlers=[OWN_CHECKPOINT]
+    )
