@@ -27,10 +27,30 @@ function packed(folder: string): Plugin {
   };
 }
 
+/** The page's own code is asked for with the page, and not once its first script has run. */
+const mainAhead: Plugin = {
+  name: "main-ahead",
+  apply: "build",
+  transformIndexHtml: {
+    order: "post",
+    handler: (_html, { bundle = {} }) => {
+      const chunks = Object.values(bundle).filter((one) => one.type === "chunk");
+      const main = chunks.find(({ facadeModuleId }) => facadeModuleId?.endsWith("/src/main.tsx"));
+      if (!main) throw new Error("There is no src/main.tsx.");
+      const others = main.imports.filter((name) => !chunks.some((one) => one.isEntry && one.fileName === name));
+      return [main.fileName, ...others].map((name) => ({
+        tag: "link",
+        attrs: { rel: "modulepreload", crossorigin: true, href: `/${name}` },
+        injectTo: "head" as const,
+      }));
+    },
+  },
+};
+
 const nodeStub = fileURLToPath(new URL("src/viewer/node_stub.ts", import.meta.url));
 
 export default defineConfig({
-  plugins: [react(), packed("dist")],
+  plugins: [react(), mainAhead, packed("dist")],
   assetsInclude: ["**/*.dcm"],
   resolve: { alias: { fs: nodeStub, path: nodeStub } },
   build: {

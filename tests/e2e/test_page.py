@@ -47,6 +47,21 @@ def test_without_an_account_the_sample_is_one_click_away(person: Person) -> None
     person.page.get_by_role("row", name="Cardiomegaly").wait_for()
 
 
+def test_a_studys_image_is_asked_for_while_the_pages_own_code_is_on_its_way(person: Person) -> None:
+    page = person.page
+    page.goto("/")
+    page.get_by_role("button", name="Try the sample").click()
+    address = person.result("**/open/*")
+    held: list[Any] = []
+    page.route("**/assets/main-*.js", lambda route: held.append(route))  # noqa: PLW0108 — Playwright marks the function
+    with page.expect_request("**/original"):
+        page.goto(address, wait_until="commit")
+    until(lambda: held)
+    for route in held:
+        route.continue_()
+    person.result("**/open/*")
+
+
 def test_from_sign_up_to_log_out(person: Person) -> None:
     page = person.page
     name = person.sign_up()

@@ -1,7 +1,7 @@
 /** The frame around every view: navigation, the disclaimer that is always in sight, and the addresses of the views. */
 import { useQueryClient } from "@tanstack/react-query";
 import { CircleUserRound, Moon, Sun, WifiOff } from "lucide-react";
-import { type ComponentType, lazy, type ReactNode, Suspense, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 import { Button as AriaButton, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { Link, Redirect, Route, Switch, useLocation } from "wouter";
 import { useOnline } from "./api/connection";
@@ -10,24 +10,20 @@ import { aucOf, useModel } from "./api/models";
 import { SessionEnded } from "./session/ended";
 import { Login } from "./session/login";
 import { useMe, useSession } from "./session/session";
-import { studyCode } from "./study/ahead";
+import { Study } from "./study/ahead";
 import { theme, toggleTheme } from "./theme";
 import { IconButton } from "./ui/controls";
+import { later } from "./ui/later";
 import { Boundary, Empty, ErrorNote, Loading } from "./ui/states";
 import { DropAnywhere } from "./upload/drop";
 import { Home } from "./upload/home";
 import { Worklist } from "./worklist/worklist";
 
-function lazyView<P extends object>(load: () => Promise<ComponentType<P>>) {
-  return lazy(async () => ({ default: await load() }));
-}
-
-const Study = lazyView(async () => (await studyCode()).Study);
-const Report = lazyView(async () => (await import("./report/report")).Report);
-const Compare = lazyView(async () => (await import("./compare/compare")).Compare);
-const Account = lazyView(async () => (await import("./account/account")).Account);
-const Admin = lazyView(async () => (await import("./admin/admin")).Admin);
-const Model = lazyView(async () => (await import("./model/model")).Model);
+const Report = later(async () => (await import("./report/report")).Report);
+const Compare = later(async () => (await import("./compare/compare")).Compare);
+const Account = later(async () => (await import("./account/account")).Account);
+const Admin = later(async () => (await import("./admin/admin")).Admin);
+const Model = later(async () => (await import("./model/model")).Model);
 
 export function App() {
   const [path] = useLocation();
@@ -45,9 +41,7 @@ export function App() {
       <SessionEnded />
       <main id="main" className={WIDE.test(path) ? "wide" : ""}>
         <Boundary of={path}>
-          <Suspense fallback={<Loading what="Loading…" />}>
-            <Views />
-          </Suspense>
+          <Views />
         </Boundary>
       </main>
       <Disclaimer />

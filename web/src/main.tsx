@@ -1,9 +1,4 @@
-/** Starts the page. */
-import "@fontsource-variable/inter/wght.css";
-import "./ui/base.css";
-import "./ui/controls.css";
-import "./ui/views.css";
-import "./report/print.css";
+/** The page's own code. */
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
@@ -11,9 +6,6 @@ import { Problem } from "./api/client";
 import { App, reloadOnce } from "./app";
 import { watchSession } from "./session/session";
 import { studyAhead } from "./study/ahead";
-import { applyTheme } from "./theme";
-
-applyTheme();
 
 const client = new QueryClient({
   defaultOptions: {

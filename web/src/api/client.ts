@@ -1,6 +1,7 @@
 /** The typed way to the API: CSRF, one renewal of the session, and problem documents as errors. */
 import createClient from "openapi-fetch";
 import { reportReachable, reportUnreachable } from "./connection";
+import { csrfToken } from "./csrf";
 import type { components, paths } from "./schema";
 
 export type Schemas = components["schemas"];
@@ -60,12 +61,6 @@ export class Offline extends Error {
 }
 
 const SAFE = new Set(["GET", "HEAD"]);
-
-/** The CSRF token of the page's session; empty without a session. */
-export function csrfToken(): string {
-  const found = document.cookie.split("; ").find((cookie) => cookie.startsWith("thorax_csrf="));
-  return found ? decodeURIComponent(found.slice("thorax_csrf=".length)) : "";
-}
 
 async function fetchOnline(request: Request): Promise<Response> {
   try {

@@ -1,21 +1,9 @@
 /** Jobs of the own tenant and of the open API, which differ only in their address. */
 import { type QueryClient, queryOptions, skipToken, useQuery } from "@tanstack/react-query";
+import { apiPath, type JobRef } from "./addresses";
 import { api, type Job, type JobSummary, Problem, request, unwrap } from "./client";
+import { early } from "./early";
 import { rowKey, useLive } from "./events";
-
-/** A job of the signed-in tenant by its id, or one of the open API by its secret link. */
-export type JobRef = { kind: "studies" | "open"; key: string };
-
-const ADDRESSES = { studies: "/v1/jobs", open: "/v1/anonymous/jobs" };
-const apiPath = ({ kind, key }: JobRef) => `${ADDRESSES[kind]}/${key}`;
-/** Where the page shows it. */
-export const viewPath = ({ kind, key }: JobRef) => `/${kind}/${key}`;
-export const ownJob = (id: string): JobRef => ({ kind: "studies", key: id });
-/** The job that a link of the API leads to. */
-export function jobRefOf(self: string): JobRef {
-  const key = self.slice(self.lastIndexOf("/") + 1);
-  return { kind: self.startsWith(ADDRESSES.open) ? "open" : "studies", key };
-}
 
 const FINAL = new Set(["succeeded", "failed", "cancelled"]);
 export const isFinal = (job?: { state: string }) => job !== undefined && FINAL.has(job.state);
@@ -25,7 +13,8 @@ export const isNotFound = (error: unknown) => error instanceof Problem && error.
 export const jobQuery = (ref: JobRef) =>
   queryOptions({
     queryKey: ["job", ref.kind, ref.key],
-    queryFn: async (): Promise<Job> => (await request(apiPath(ref))).json(),
+    queryFn: async () =>
+      (await early<Job>(apiPath(ref))) ?? ((await request(apiPath(ref))).json() as Promise<Job>),
   });
 
 /** A job. The stream tells of changes to an own one; one of the open API is asked for. */

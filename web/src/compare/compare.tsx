@@ -1,9 +1,10 @@
 /** Two studies of one patient, then and now: side by side or one over the other, and how each finding changed. */
 import { type PointerEvent, type ReactNode, useCallback, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
+import { ownJob } from "../api/addresses";
 import type { Image, Job, Schemas } from "../api/client";
-import { cutOf, isNotFound, ownJob, useJob, usePriors } from "../api/jobs";
-import { mostSuspicious } from "../findings/reading";
+import { cutOf, isNotFound, useJob, usePriors } from "../api/jobs";
+import { mostSuspicious } from "../findings/order";
 import { NotFound } from "../study/study";
 import { Loading } from "../ui/states";
 import { FINDINGS, taken } from "../ui/words";

@@ -1,6 +1,7 @@
-/** How a finding is read: its distance from the threshold, which one stands out, and the impression. Pure. */
-import type { Finding, Job, Model } from "../api/client";
+/** How a finding is read: its distance from the threshold, and the impression. Pure. */
+import type { Finding, Model } from "../api/client";
 import { percent } from "../ui/words";
+import { bySuspicion } from "./order";
 
 export const isLikely = ({ verdict }: Finding) => verdict === "likely";
 export const isUnlikely = ({ verdict }: Finding) => verdict === "unlikely";
@@ -13,17 +14,6 @@ const REACH = 3;
 export function placeOnBar(share: number, threshold: number): number {
   const place = 0.5 + (logit(share) - logit(threshold)) / (2 * REACH);
   return Math.min(Math.max(place, 0.01), 0.99);
-}
-
-export const bySuspicion = (findings: Finding[]) => findings.toSorted((a, b) => b.margin - a.margin);
-export const mostSuspicious = (findings: Finding[]): Finding | undefined => bySuspicion(findings)[0];
-
-/** The place of the image with the highest probability of a finding: the study's is that image's. */
-export function decisiveImage(job: Job, finding: Finding | undefined): number {
-  const each = job.images.map(
-    ({ findings }) => findings.find((one) => one.finding === finding?.finding)?.probability ?? -1,
-  );
-  return each.indexOf(Math.max(...each));
 }
 
 /** Each backbone's own probability; none where the API leaves them out. */

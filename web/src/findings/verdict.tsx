@@ -2,7 +2,8 @@
 import { CircleCheck, CircleHelp, TriangleAlert } from "lucide-react";
 import type { Finding } from "../api/client";
 import { percent } from "../ui/words";
-import { bySuspicion, isUnlikely } from "./reading";
+import { bySuspicion } from "./order";
+import { isUnlikely } from "./reading";
 
 const SIGNS = { likely: TriangleAlert, uncertain: CircleHelp, unlikely: CircleCheck };
 const WORDS = { likely: "Likely", uncertain: "Uncertain", unlikely: "Unlikely" };

@@ -2,8 +2,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { ArrowLeft, Printer } from "lucide-react";
 import { Link } from "wouter";
+import { type JobRef, viewPath } from "../api/addresses";
 import type { Finding, Image, Job, Schemas } from "../api/client";
-import { caveats, isNotFound, type JobRef, useJob, viewPath } from "../api/jobs";
+import { caveats, isNotFound, useJob } from "../api/jobs";
 import { aucOf, useModel } from "../api/models";
 import { backbonesOf, disagree, impression, isLikely, readWith, timesAverage } from "../findings/reading";
 import { Verdict } from "../findings/verdict";

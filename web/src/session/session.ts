@@ -1,7 +1,10 @@
 /** Who uses the page: the account behind its cookies, or nobody. */
 import { type QueryClient, queryOptions, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useCallback } from "react";
-import { api, csrfToken, onSessionEnd, Problem, unwrap } from "../api/client";
+import { ME } from "../api/addresses";
+import { api, onSessionEnd, Problem, type Schemas, unwrap } from "../api/client";
+import { csrfToken } from "../api/csrf";
+import { early } from "../api/early";
 import { forgetSent, resetQueue, resumeUploads } from "../upload/queue";
 import { setLastAccount, useLastAccount } from "./account";
 
@@ -10,7 +13,7 @@ export const meQuery = queryOptions({
   queryFn: async () => {
     if (!csrfToken()) return null; // there was no login, or it has expired
     try {
-      const me = await unwrap(api.GET("/auth/me"));
+      const me = (await early<Schemas["Me"]>(ME)) ?? (await unwrap(api.GET(ME)));
       setLastAccount(me.id);
       return me;
     } catch (error) {

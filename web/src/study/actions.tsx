@@ -3,18 +3,9 @@ import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Download, FileText, GitCompareArrows, Link2, RotateCw, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { Link, useLocation } from "wouter";
+import { type JobRef, ownJob, viewPath } from "../api/addresses";
 import type { Job } from "../api/client";
-import {
-  analyseAgain,
-  deleteJob,
-  dropFromCache,
-  isFinal,
-  type JobRef,
-  jobQuery,
-  ownJob,
-  retryJob,
-  viewPath,
-} from "../api/jobs";
+import { analyseAgain, deleteJob, dropFromCache, isFinal, jobQuery, retryJob } from "../api/jobs";
 import { Button, Confirm } from "../ui/controls";
 import { ErrorNote } from "../ui/states";
 import { download } from "../ui/words";

@@ -1,24 +1,25 @@
 /** One study: its image, its findings, and what a user can do with it. */
 import { ChevronDown, ChevronUp } from "lucide-react";
-import { lazy, type ReactNode, Suspense, useCallback, useEffect, useState } from "react";
+import { type ReactNode, useCallback, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
+import type { JobRef } from "../api/addresses";
 import { type Finding, type Image, type Job, Problem, type Schemas } from "../api/client";
-import { caveats, cutOf, isFinal, isNotFound, type JobRef, useJob, usePriors } from "../api/jobs";
+import { caveats, cutOf, isFinal, isNotFound, useJob, usePriors } from "../api/jobs";
 import { metricsOf, useModel } from "../api/models";
 import { BackboneTable } from "../findings/backbones";
 import { FindingList } from "../findings/list";
-import { decisiveImage, isUnlikely, mostSuspicious, readWith } from "../findings/reading";
+import { decisiveImage, mostSuspicious } from "../findings/order";
+import { isUnlikely, readWith } from "../findings/reading";
 import { FindingChips } from "../findings/verdict";
 import { IconButton } from "../ui/controls";
 import { useKeys } from "../ui/keys";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { ago, FINDINGS, seconds, taken, when } from "../ui/words";
+import { Viewer } from "../viewer/viewer";
 import { markRead, neighbour } from "../worklist/reading_order";
 import { Actions } from "./actions";
 import { ImageStrip, Warnings } from "./images";
 import { Progress, State, timings } from "./progress";
-
-const Viewer = lazy(() => import("../viewer/viewer").then(({ Viewer }) => ({ default: Viewer })));
 
 export function Study({ job: ref }: { job: JobRef }) {
   const { data: job, error, refetch } = useJob(ref);
@@ -71,15 +72,13 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
       <div className="study-image">
         {image?.state === "failed" && <Empty inside title="This image can't be shown" />}
         {image && image.state !== "failed" && (
-          <Suspense fallback={<Loading what="Loading the viewer…" />}>
-            <Viewer
-              key={image.id}
-              image={image}
-              finding={image.findings.length ? finding : undefined}
-              cut={cutOf(job, finding?.finding)}
-              onFinding={onFinding}
-            />
-          </Suspense>
+          <Viewer
+            key={image.id}
+            image={image}
+            finding={image.findings.length ? finding : undefined}
+            cut={cutOf(job, finding?.finding)}
+            onFinding={onFinding}
+          />
         )}
         {image && <Warnings image={image} />}
         {many && <ImageStrip images={job.images} place={place} onPick={setPicked} />}

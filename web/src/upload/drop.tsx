@@ -3,8 +3,8 @@ import { Upload } from "lucide-react";
 import { useEffect, useState } from "react";
 import { FileTrigger } from "react-aria-components";
 import { useLocation } from "wouter";
+import { viewPath } from "../api/addresses";
 import type { Image } from "../api/client";
-import { viewPath } from "../api/jobs";
 import { Button } from "../ui/controls";
 import { enqueue, useOneStudy } from "./queue";
 

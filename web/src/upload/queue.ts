@@ -1,7 +1,7 @@
 /** What is on its way up. It survives changes of the view and the end of a session, and sends each study once. */
 import { useSyncExternalStore } from "react";
-import { csrfToken } from "../api/client";
-import { type JobRef, jobRefOf } from "../api/jobs";
+import { type JobRef, jobRefOf } from "../api/addresses";
+import { csrfToken } from "../api/csrf";
 import { lastAccount } from "../session/account";
 import { SessionOver, type Upload, uploadUntilAccepted } from "./send";
 import { releaseSlot, takeSlot } from "./slots";

@@ -1,6 +1,7 @@
 /** The uploads of this tab: how many are done, and of each its progress, its result or why it failed. */
 import { Link } from "wouter";
-import { useRow, viewPath } from "../api/jobs";
+import { viewPath } from "../api/addresses";
+import { useRow } from "../api/jobs";
 import { FindingChips } from "../findings/verdict";
 import { StateOrProgress } from "../study/progress";
 import { Button } from "../ui/controls";

@@ -1,24 +1,12 @@
 /** Fetches what the viewer shows: the original where the browser can decode it, else the prepared image. */
 import { queryOptions } from "@tanstack/react-query";
 import { type Image, request } from "../api/client";
+import { takeDecoder } from "./decoder";
 import type { DecodeAnswer, DecodeRequest, Pixels } from "./pixels";
-
-const newDecoder = () => new Worker(new URL("./decode.worker.ts", import.meta.url), { type: "module" });
-let spare: Worker | undefined;
-
-/** Starts the decoder of the next image before it is known which one that is. */
-export function decoderAhead(): void {
-  if (spare) return;
-  spare = newDecoder();
-  spare.onerror = () => {
-    spare = undefined; // whoever needs one tries again, and is told
-  };
-}
 
 /** Fetches and decodes; the decoder starts while the file is on its way. */
 function decoded(url: string, signal: AbortSignal, how: Omit<DecodeRequest, "data">): Promise<Pixels> {
-  const worker = spare ?? newDecoder();
-  spare = undefined;
+  const worker = takeDecoder();
   return new Promise<Pixels>((done, fail) => {
     worker.onmessage = ({ data }: MessageEvent<DecodeAnswer>) =>
       "pixels" in data ? done(data.pixels) : fail(new Error(data.error));

@@ -2,7 +2,8 @@
  * Draws an X-ray of any depth with a heatmap over it, by WebGL 2.
  *
  * Two passes: the first brings the image through zoom and window into a buffer of the canvas's size and runs only
- * when those change; the second lays the heatmap over it. So opacity, colours and on/off cost one cheap pass.
+ * when those change; the second lays the heatmap over it. So opacity, colours and on/off cost one cheap pass. As long
+ * as there is no heatmap the first draws on the canvas itself, and the second's program is not compiled.
  */
 import { type ColorMap, lookup } from "./colormaps";
 import type { Pixels, Window } from "./pixels";
@@ -61,7 +62,7 @@ void main() {
 export class Renderer {
   private readonly gl: WebGL2RenderingContext;
   private readonly grey: Program;
-  private readonly overlay: Program;
+  private overlay: Program | undefined;
   private image: WebGLTexture;
   private readonly heat: WebGLTexture;
   private readonly colours: WebGLTexture;
@@ -83,7 +84,6 @@ export class Renderer {
     if (!gl) throw new Error("This browser does not support WebGL 2.");
     this.gl = gl;
     this.grey = new Program(gl, GREY);
-    this.overlay = new Program(gl, OVERLAY);
     this.image = gl.createTexture();
     this.heat = this.smooth();
     this.colours = this.smooth();
@@ -128,7 +128,7 @@ export class Renderer {
   }
 
   draw(drawing: Drawing): void {
-    const { gl, canvas, pixels } = this;
+    const { canvas, pixels } = this;
     const ratio = window.devicePixelRatio;
     const [width, height] = [Math.round(canvas.clientWidth * ratio), Math.round(canvas.clientHeight * ratio)];
     if (!pixels || !width || !height) return;
@@ -139,21 +139,10 @@ export class Renderer {
     const origin = [view.x - (paneWidth / 2) * pixelStep, view.y + (height / 2) * pixelStep] as const;
     const [{ width: w, height: h }] = pixels.levels as [Pixels["levels"][0]];
     const place = { origin, size: [w, h] as const, pixelStep };
-    this.drawGrey(drawing, place, paneWidth, height);
-    if (this.shownColours !== drawing.colorMap) this.setColours(drawing.colorMap);
-    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     const mode = drawing.heat && this.heatReady ? 1 : 0;
-    const from = drawing.split === "swipe" ? drawing.swipe * paneWidth : 0;
     const panes = drawing.split === "side" ? [0, mode] : [mode];
-    panes.forEach((mode, i) => {
-      gl.viewport(i * paneWidth, 0, paneWidth, height);
-      this.bind([this.target, this.heat, this.colours]);
-      const pane = [i * paneWidth, 0] as const;
-      this.overlay.run(
-        { ...place, pane, opacity: drawing.opacity, from },
-        { grey: 0, heat: 1, colours: 2, mode },
-      );
-    });
+    if (panes.length === 1 && !mode) this.drawGrey(drawing, place, [width, height], null);
+    else this.drawPanes(drawing, place, panes, [paneWidth, height]);
   }
 
   /** Free the graphics memory. */
@@ -163,9 +152,25 @@ export class Renderer {
     gl.deleteFramebuffer(this.buffer);
   }
 
-  private drawGrey(drawing: Drawing, place: Place, width: number, height: number): void {
-    const { gl, pixels } = this;
-    if (!pixels) return;
+  /** Panes side by side, with the heatmap where the mode is 1. */
+  private drawPanes(drawing: Drawing, place: Place, modes: number[], [width, height]: Size): void {
+    const { gl } = this;
+    this.overlay ??= new Program(gl, OVERLAY);
+    this.fillBuffer(drawing, place, [width, height]);
+    if (this.shownColours !== drawing.colorMap) this.setColours(drawing.colorMap);
+    gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+    const { opacity } = drawing;
+    const from = drawing.split === "swipe" ? drawing.swipe * width : 0;
+    for (const [i, mode] of modes.entries()) {
+      gl.viewport(i * width, 0, width, height);
+      this.bind([this.target, this.heat, this.colours]);
+      const pane = [i * width, 0] as const;
+      this.overlay.run({ ...place, pane, opacity, from }, { grey: 0, heat: 1, colours: 2, mode });
+    }
+  }
+
+  private fillBuffer(drawing: Drawing, place: Place, [width, height]: Size): void {
+    const { gl } = this;
     const done = JSON.stringify([drawing.view, drawing.window, drawing.invert, width, height]);
     if (done === this.drawn) return;
     this.drawn = done;
@@ -173,6 +178,18 @@ export class Renderer {
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, width, height, 0, gl.RGBA, gl.UNSIGNED_BYTE, null);
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.buffer);
     gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, this.target, 0);
+    this.drawGrey(drawing, place, [width, height], this.buffer);
+  }
+
+  private drawGrey(
+    drawing: Drawing,
+    place: Place,
+    [width, height]: Size,
+    into: WebGLFramebuffer | null,
+  ): void {
+    const { gl, pixels } = this;
+    if (!pixels) return;
+    gl.bindFramebuffer(gl.FRAMEBUFFER, into);
     gl.viewport(0, 0, width, height);
     const deepest = pixels.levels.length - 1 - this.first;
     const level = Math.min(Math.max(Math.floor(Math.log2(place.pixelStep) + 0.4) - this.first, 0), deepest);
@@ -215,6 +232,7 @@ export class Renderer {
   }
 }
 
+type Size = readonly [width: number, height: number];
 type Place = { origin: readonly [number, number]; size: readonly [number, number]; pixelStep: number };
 
 class Program {

@@ -2,8 +2,9 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { Trash2 } from "lucide-react";
 import { useLocation } from "wouter";
+import { ownJob } from "../api/addresses";
 import type { JobSummary } from "../api/client";
-import { deleteJob, isFinal, ownJob } from "../api/jobs";
+import { deleteJob, isFinal } from "../api/jobs";
 import { Button, Confirm } from "../ui/controls";
 import { ErrorNote } from "../ui/states";
 import { plural } from "../ui/words";

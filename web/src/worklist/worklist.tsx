@@ -4,7 +4,7 @@ import { Download, Upload } from "lucide-react";
 import { memo, useCallback, useDeferredValue, useEffect, useRef, useState } from "react";
 import { Link, useSearchParams } from "wouter";
 import type { JobSummary } from "../api/client";
-import { studyCode } from "../study/ahead";
+import { Study } from "../study/ahead";
 import { Button } from "../ui/controls";
 import { Empty, ErrorNote, Loading } from "../ui/states";
 import { exportAs } from "./export";
@@ -109,7 +109,7 @@ const Rows = memo(function Rows({ items, read, selected, onSelect }: RowsProps) 
   ));
 });
 
-const loadStudy = () => void studyCode().catch(() => undefined); // the study's view says what is wrong
+const loadStudy = () => void Study.ahead().catch(() => undefined); // the study's view says what is wrong
 
 const AHEAD = "2400px";
 
