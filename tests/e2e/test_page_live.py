@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.person import SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
 from tests.factories.images import chest_png
-from tests.factories.patience import until
+from tests.factories.patience import PATIENCE_S, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,6 +41,43 @@ def test_one_stream_tells_of_all_studies(person: Person, stack: Run) -> None:
     person.result("**/studies/*")
     assert len([path for path in asked if path.startswith("/v1/jobs?")]) == 1  # the list was read once
     assert [path for path in asked if "/events" in path] == ["/v1/events"]
+
+
+def test_a_result_is_marked_while_it_is_open_once_a_later_one_supersedes_it(
+    person: Person, stack: Run
+) -> None:
+    page, account = person.page, Account(stack)
+    first = account.send(("chest.png", (SAMPLES / "chest.png").read_bytes()), title="Twice")
+    account.final(first)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.removeprefix(person.base)))
+    person.enter(account)
+    with page.expect_response("**/v1/events*"):
+        page.goto("/studies")
+    rows = page.locator(".study-row")
+    until(lambda: rows.count() == 1)
+    study = person.context.new_page()
+    study.set_default_timeout(PATIENCE_S * 1000)
+    with study.expect_response("**/v1/events*"):
+        study.goto(f"/studies/{first}")
+    study.get_by_role("radio").nth(4).wait_for(state="attached")
+
+    second = account.api.post(f"/v1/jobs/{first}/analyse").raise_for_status().json()["id"]
+    mark, link = rows.nth(1).get_by_role("link", name="Superseded"), "Open the later result"
+    mark.wait_for()
+    assert mark.get_attribute("href") == f"/studies/{second}"
+    assert study.get_by_role("link", name=link).get_attribute("href") == f"/studies/{second}"
+    study.goto(f"/studies/{first}/report")
+    study.get_by_text("A later result of this study supersedes this one.").wait_for()
+    study.goto(f"/studies/{first}")
+    study.get_by_role("link", name=link).wait_for()
+
+    account.final(second)
+    account.api.delete(f"/v1/jobs/{second}").raise_for_status()
+    until(lambda: rows.count() == 1)
+    assert not rows.first.get_by_role("link", name="Superseded").count()
+    until(lambda: not study.get_by_role("link", name=link).count())
+    assert len([path for path in asked if path.startswith("/v1/jobs?")]) == 1  # the list was read once
 
 
 def test_a_hundred_dropped_files_are_in_sight_at_once(person: Person) -> None:

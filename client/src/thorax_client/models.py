@@ -97,7 +97,8 @@ class Study(Answer):
 
 
 class Job(Answer):
-    """A whole job. `backbones`: all networks of the bundle; `full`: whether all were asked for."""
+    """A whole job. `backbones`: all networks of the bundle; `full`: whether all were asked for. `supersedes`: the job of the
+    same study before it; `superseded_by`: the newest one after it that has succeeded."""
 
     id: UUID
     state: str
@@ -109,6 +110,8 @@ class Job(Answer):
     full: bool
     degraded: bool
     missing_backbones: list[str]
+    supersedes: UUID | None
+    superseded_by: UUID | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
@@ -150,6 +153,8 @@ class JobSummary(Answer):
     images: int
     first_image: UUID | None
     view_position: str | None
+    supersedes: UUID | None
+    superseded_by: UUID | None
     error: Failure | None
 
 

@@ -339,6 +339,8 @@ def test_a_job_is_done_again_as_a_new_version_of_its_studys_result(
     dicom = chest_dicom(7, SOPInstanceUID=f"2.25.{uuid4().int}")
     first = finished(client, post(client, dicom).headers["location"])
     assert post(client, dicom).json()["id"] == first["id"], "the same image is the same job"
+    before = client.get(first["links"]["self"])
+    assert before.json()["superseded_by"] is None
     answer = client.post(f"/v1/jobs/{first['id']}/analyse")
     assert (answer.status_code, answer.json()["supersedes"]) == (202, first["id"]), answer.text
     second = finished(client, answer.headers["location"])
@@ -351,6 +353,12 @@ def test_a_job_is_done_again_as_a_new_version_of_its_studys_result(
         row["id"]: (row["supersedes"], row["superseded_by"]) for row in client.get("/v1/jobs").json()["items"]
     }
     assert (links[first["id"]], links[second["id"]]) == ((None, second["id"]), (first["id"], None))
+    seen = {"If-None-Match": before.headers["etag"]}
+    after = client.get(first["links"]["self"], headers=seen)
+    assert (after.status_code, after.json()["superseded_by"]) == (200, second["id"]), "no 304 hides it"
+    known = {"If-None-Match": f"{before.headers['etag']}, {after.headers['etag']}"}
+    unchanged = client.get(first["links"]["self"], headers=known)
+    assert (unchanged.status_code, unchanged.headers["etag"]) == (304, after.headers["etag"])
     assert client.delete(f"/v1/jobs/{first['id']}").status_code == 204
     assert client.get(second["images"][0]["links"]["original"]).content == dicom, "its image stays"
 

@@ -1,5 +1,5 @@
 /** One stream of events for all of the tenant's jobs, however many of them a tab shows. */
-import type { QueryClient } from "@tanstack/react-query";
+import type { Query, QueryClient } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
 import { type Job, type JobSummary, send } from "./client";
 import { whenOnline } from "./connection";
@@ -76,11 +76,15 @@ function changed(client: QueryClient, row: JobSummary): void {
     client.setQueryData<Job>(key, { ...job, progress: row.progress });
     void client.invalidateQueries({ queryKey: key });
   }
+  if (row.supersedes && row.state === "succeeded")
+    void client.invalidateQueries({ queryKey: jobKey(row.supersedes) });
   rowChanged(client, row);
 }
 
 function erased(client: QueryClient, id: string): void {
   client.removeQueries({ queryKey: rowKey(id) });
   void client.invalidateQueries({ queryKey: jobKey(id) });
+  const superseded = ({ state: { data } }: Query) => (data as Job | undefined)?.superseded_by === id;
+  void client.invalidateQueries({ queryKey: ["job"], predicate: superseded });
   rowErased(client, id);
 }

@@ -60,6 +60,9 @@ export function dropFromCache(client: QueryClient, { kind, key }: JobRef, { imag
 export const cutOf = ({ map_scale }: Job, finding = ""): number =>
   (map_scale?.cuts as Record<string, number> | undefined)?.[finding] ?? 0.5;
 
+/** What is said of a job with `superseded_by`. */
+export const SUPERSEDED = "A later result of this study supersedes this one.";
+
 /** What a result lacks, a sentence each. */
 export function caveats({ state, missing_backbones, images }: Job): string[] {
   const sentences: string[] = [];

@@ -4,7 +4,7 @@ import { ArrowLeft, Printer } from "lucide-react";
 import { Link } from "wouter";
 import { type JobRef, viewPath } from "../api/addresses";
 import type { Finding, Image, Job, Schemas } from "../api/client";
-import { caveats, isNotFound, useJob } from "../api/jobs";
+import { caveats, isNotFound, SUPERSEDED, useJob } from "../api/jobs";
 import { aucOf, useModel } from "../api/models";
 import { backbonesOf, disagree, impression, isLikely, readWith, timesAverage } from "../findings/reading";
 import { Verdict } from "../findings/verdict";
@@ -45,7 +45,9 @@ export function Report({ job: ref }: { job: JobRef }) {
             </div>
             <strong className="report-brand">Thorax</strong>
           </header>
-          <p className="report-warning">{[job.disclaimer, ...caveats(job)].join("\n")}</p>
+          <p className="report-warning">
+            {[job.disclaimer, job.superseded_by && SUPERSEDED, ...caveats(job)].filter(Boolean).join("\n")}
+          </p>
           <p>
             <strong>Impression.</strong> {impression(image.findings).replaceAll(" %", "\u00a0%")}
           </p>

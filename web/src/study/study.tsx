@@ -2,9 +2,9 @@
 import { ChevronDown, ChevronUp } from "lucide-react";
 import { type ReactNode, useCallback, useEffect, useState } from "react";
 import { Link, useLocation } from "wouter";
-import type { JobRef } from "../api/addresses";
+import { type JobRef, ownJob, viewPath } from "../api/addresses";
 import { type Finding, type Image, type Job, Problem, type Schemas } from "../api/client";
-import { caveats, cutOf, isFinal, isNotFound, useJob, usePriors } from "../api/jobs";
+import { caveats, cutOf, isFinal, isNotFound, SUPERSEDED, useJob, usePriors } from "../api/jobs";
 import { metricsOf, useModel } from "../api/models";
 import { BackboneTable } from "../findings/backbones";
 import { FindingList } from "../findings/list";
@@ -87,6 +87,11 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         <Title job={job} image={image}>
           {at.kind === "studies" && <Neighbours id={at.key} />}
         </Title>
+        {job.superseded_by && at.kind === "studies" && (
+          <p className="note">
+            {SUPERSEDED} <Link href={viewPath(ownJob(job.superseded_by))}>Open the later result</Link>
+          </p>
+        )}
         {many && job.state === "succeeded" && (
           <div className="segments" role="group" aria-label="Findings of">
             <button type="button" aria-pressed={whole} onClick={() => showWhole(true)}>
@@ -105,8 +110,8 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
         )}
         {job.supersedes && at.kind === "studies" && (
           <p className="muted small">
-            This result supersedes <Link href={`/studies/${job.supersedes}`}>an earlier one</Link> of the same
-            study.
+            This result supersedes <Link href={viewPath(ownJob(job.supersedes))}>an earlier one</Link> of the
+            same study.
           </p>
         )}
         {job.expires_at && <p className="muted small">This study is deleted on {when(job.expires_at)}.</p>}

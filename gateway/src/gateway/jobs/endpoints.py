@@ -19,6 +19,7 @@ from gateway.jobs.worklist import Worklist
 from gateway.uploads.accept import Acceptance
 from thorax.errors import Code, CodedError
 from thorax.http.authentication import Reader, Writer
+from thorax.http.conditions import matches
 from thorax.http.parameters import PRINTED
 from thorax.http.problems import responses
 from thorax.identity import Scope
@@ -30,8 +31,13 @@ Full = Annotated[
 ]
 ACCOUNT_ERRORS = responses(Code.UNAUTHENTICATED, Code.FORBIDDEN)
 READ_ERRORS = responses(Code.NOT_FOUND)
-_ETAG = {"ETag": {"description": "The job's version, for `If-None-Match`.", "schema": {"type": "string"}}}
-_TAG = re.compile(r'(?:W/)?"(\d{1,9})"', re.ASCII)
+_ETAG = {
+    "ETag": {
+        "description": "The job's version, and whether a later one supersedes it, for `If-None-Match`.",
+        "schema": {"type": "string"},
+    }
+}
+_TAG = re.compile(r'(?:W/)?"(\d{1,9})(?:\.[0-9a-f]{8})?"', re.ASCII)
 _ID = re.compile(r"\d{1,9}", re.ASCII)
 _EVENT_FIELDS: set[str] = {"id", "state", "progress", "stages", "version", "error", "timings"}
 _EVENT = 'event: job\nid: 3\ndata: {"state": "running", "progress": {"done": 1, "total": 4}}\n\n'
@@ -131,14 +137,14 @@ async def open_job(service: Service, secret: Annotated[str, Path(max_length=100)
 Dependency = Callable[..., Awaitable[Access]]
 
 
-def entity_tag(version: int) -> str:
-    """The ETag of a job's version."""
-    return f'W/"{version}"'
+def entity_tag(version: int, superseded_by: UUID | None = None) -> str:
+    """The ETag of a job's version. That another job supersedes it is no change of the job itself, but of what is said of it."""
+    return f'W/"{version}.{superseded_by.hex[:8]}"' if superseded_by else f'W/"{version}"'
 
 
-def _caching(version: int) -> dict[str, str]:
+def _caching(tag: str) -> dict[str, str]:
     """What 200 and 304 say alike (RFC 9110, 15.4.5); Vary is added to what is packed."""
-    return {"ETag": entity_tag(version), "Cache-Control": "private, no-cache"}
+    return {"ETag": tag, "Cache-Control": "private, no-cache"}
 
 
 def seen_versions(if_none_match: str | None) -> Collection[int]:
@@ -173,11 +179,13 @@ def add_job_routes(router: APIRouter, path: str, readable: Dependency, changeabl
         """Fetch the job. `wait` holds the answer until the job changes from `If-None-Match`, or without that header until it ends."""
         seen, seconds = seen_versions(if_none_match), _wait_s(wait, prefer)
         if seconds or seen:
-            version, _ = await service.wait(access, seconds, seen)
+            version, state = await service.wait(access, seconds, seen)
             if version in seen:
-                return Response(status_code=304, headers=_caching(version) | {"Vary": "Accept-Encoding"})  # type: ignore[return-value]
+                tag = entity_tag(version, await service.superseded_by(access) if state.final else None)
+                if matches(if_none_match, tag):
+                    return Response(status_code=304, headers=_caching(tag) | {"Vary": "Accept-Encoding"})  # type: ignore[return-value]
         view = await service.view(access, "json")
-        headers = _caching(view.version)
+        headers = _caching(entity_tag(view.version, view.superseded_by))
         if not view.state.final:
             headers["Retry-After"] = "1"
         # Written here, as FastAPI would check it once more.

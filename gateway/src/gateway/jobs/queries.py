@@ -13,12 +13,14 @@ from sqlalchemy import (
     Float,
     Row,
     Select,
+    Uuid,
     and_,
     case,
     cast,
     exists,
     func,
     literal,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -27,6 +29,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import aliased
 
+from gateway.jobs.repository import SUPERSEDED_BY
 from gateway.tables import Arrival, BundleRow, ErasedJob, Instance, Job, Study, StudyFinding
 from thorax.findings import Finding
 from thorax.states import JobState, Priority
@@ -86,12 +89,9 @@ def _jobs() -> Select[*tuple[Any, ...]]:
     findings = select(func.json_agg(finding.table_valued())).where(
         StudyFinding.job_id == Job.id, StudyFinding.instance_id.is_(None)
     )
-    later: Any = aliased(Job)
-    superseding = select(later.id).where(later.supersedes == Job.id, later.state == JobState.SUCCEEDED)
-    superseded_by = superseding.order_by(later.created_at.desc()).limit(1).correlate(Job).scalar_subquery()
     columns = [
         *Job.__table__.columns,
-        superseded_by.label("superseded_by"),
+        literal_column(SUPERSEDED_BY.format(job="jobs.id"), Uuid()).label("superseded_by"),
         *(_TITLE.label("title"), Study.study_instance_uid, Study.study_date, Study.accession, Study.patient),
         *(BundleRow.name.label("bundle_name"), BundleRow.version.label("bundle_version")),
         func.coalesce(files.scalar_subquery(), literal([], JSONB)).label("files"),

@@ -31,8 +31,13 @@ AnyRow = Row[*tuple[Any, ...]]
 
 
 _VERSION = text("select version, state from jobs where id = :job_id")
-_VIEW = text("""
-select j.*, study_title(s.id, s.title, s.study_date, s.accession) as title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
+SUPERSEDED_BY = """(
+  select l.id from jobs l where l.supersedes = {job} and l.state = 'succeeded' order by l.created_at desc limit 1)"""
+"""The newest job that supersedes a `job` and has succeeded."""
+_SUPERSEDED_BY = text(f"select {SUPERSEDED_BY.format(job=':job_id')}")
+_VIEW = text(f"""
+select j.*, {SUPERSEDED_BY.format(job="j.id")} as superseded_by,
+  study_title(s.id, s.title, s.study_date, s.accession) as title, s.study_instance_uid, s.study_date, s.accession, s.patient, a.source, b.name as bundle_name, b.version as bundle_version,
   (select jsonb_agg(to_jsonb(i) order by i.position) from instances i
    where i.study_id = j.study_id and i.position < j.images_below) as images,
   b.manifest->'calibration' as calibration,
@@ -49,7 +54,7 @@ select j.*, study_title(s.id, s.title, s.study_date, s.accession) as title, s.st
         count(*) filter (where state = 'running') as running, count(*) as total
       from steps where job_id = j.id group by kind, backbone) s) end as steps
 from jobs j join studies s on s.id = j.study_id left join arrivals a on a.study_id = s.id join bundles b on b.digest = j.bundle_digest
-where j.id = :job_id""")
+where j.id = :job_id""")  # noqa: S608 — a constant
 # It does not wait for the disk, as all looks (audit.sql).
 _LOOK = """
 with look as (
@@ -63,6 +68,11 @@ _LOOKED_AT = text(f"{_LOOK} {_VIEW.text}")
 async def job_version(connection: AsyncConnection, job_id: UUID) -> AnyRow | None:
     """Version and state: all that a poll which finds nothing new needs."""
     return (await connection.execute(_VERSION, {"job_id": job_id})).first()
+
+
+async def superseded_by(connection: AsyncConnection, job_id: UUID) -> UUID | None:
+    """The newest job that supersedes this one and has succeeded."""
+    return (await connection.execute(_SUPERSEDED_BY, {"job_id": job_id})).scalar()
 
 
 async def whole_job(

@@ -28,6 +28,10 @@ Probability = Annotated[float, Field(ge=0, le=1, examples=[0.37])]
 Accession = Annotated[
     str | None, Field(description="The DICOM Accession Number (0008,0050).", examples=["A-2026-0815"])
 ]
+SupersededBy = Annotated[
+    UUID | None,
+    Field(description="The newest job that supersedes this one and has succeeded.", examples=[None]),
+]
 Patient = Annotated[
     str | None,
     Field(
@@ -241,9 +245,7 @@ class JobSummary(BaseModel):
     supersedes: UUID | None = Field(
         description="The job that analysed the same study before.", examples=[None]
     )
-    superseded_by: UUID | None = Field(
-        description="The newest job that supersedes this one and has succeeded.", examples=[None]
-    )
+    superseded_by: SupersededBy
     error: ErrorView | None = Field(examples=[None])
 
 
@@ -257,7 +259,10 @@ class JobView(BaseModel):
     stages: list[Stage] = Field(
         description="Of an open job: prepare, each backbone, aggregate, in this order.", examples=[[]]
     )
-    version: int = Field(description="Grows with every visible change; the ETag.", examples=[5])
+    version: int = Field(
+        description="Grows with every visible change of the job itself. With `superseded_by` it makes the ETag.",
+        examples=[5],
+    )
     bundle: BundleView
     backbones: list[str] = Field(
         description="All networks of the bundle; which of them ran is said per image.",
@@ -273,6 +278,7 @@ class JobView(BaseModel):
         description="The job that analysed the same study before: fewer of its images, or before it was analysed again.",
         examples=[None],
     )
+    superseded_by: SupersededBy
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None

@@ -74,6 +74,11 @@ class JobService:
             raise CodedError(Code.NOT_FOUND, "The job does not exist.")
         return row.version, JobState(row.state)
 
+    async def superseded_by(self, access: Access) -> UUID | None:
+        """The newest job that supersedes this one and has succeeded."""
+        async with tenant_autocommit(self._engine, access.tenant_id) as connection:
+            return await repository.superseded_by(connection, access.job_id)
+
     async def view(self, access: Access, form: str = "") -> JobView:
         """A job, whole. With the `form` that its caller is shown, `json` or `fhir`, the same transaction writes into the audit
         that a person reads its result; machines fetch each of theirs."""

@@ -53,7 +53,7 @@ def job(state: JobState = JobState.SUCCEEDED, *images: ImageView, **study: Any) 
     }  # fmt: skip
     return JobView(
         id=JOB, state=state, priority=Priority.ROUTINE, progress=Progress(done=4, total=4), stages=[], version=5,
-        bundle=BundleView(name="default", version="1.0", digest="cd" * 32), degraded=False, missing_backbones=[], supersedes=None, backbones=[], full=False,
+        bundle=BundleView(name="default", version="1.0", digest="cd" * 32), degraded=False, missing_backbones=[], supersedes=None, superseded_by=None, backbones=[], full=False,
         created_at=NOON, started_at=NOON, finished_at=NOON if state.final else None, expires_at=None, map_scale=None,
         timings={}, error=REFUSAL if state is JobState.FAILED else None, study=StudyView.model_validate({**of_study, **study}),
         images=list(images) or [image(findings=[finding(f) for f in FINDINGS] if done else [])], links={},
