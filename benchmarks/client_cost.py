@@ -4,10 +4,10 @@ A server of canned answers in a process of its own; the client uploads `samples/
 the CPU-ms per image of Client and of AsyncClient (eight at a time), and of bare httpx, blocking and eight at a time, doing the same two requests.
 """
 
+import argparse
 import asyncio
 import json
 import multiprocessing
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -155,7 +155,9 @@ async def at_once(count: int, work: Callable[[], Awaitable[object]]) -> None:
 
 def main() -> None:
     """Print the four costs."""
-    n = int(sys.argv[1]) if len(sys.argv) > 1 else 300
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("requests", nargs="?", type=int, default=300, help="of each kind")
+    n: int = parser.parse_args().requests
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
     server.start()

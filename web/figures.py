@@ -3,11 +3,11 @@
 `python web/figures.py http://127.0.0.1:8080` on a running platform with the built page; needs chromium.
 """
 
+import argparse
 import gzip
 import re
 import shutil
 import statistics
-import sys
 import tempfile
 from pathlib import Path
 
@@ -92,4 +92,6 @@ def main(base: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", default="http://127.0.0.1:8080", help="of a running platform")
+    main(parser.parse_args().url)

@@ -3,8 +3,8 @@
 Without its prose, so that the client changes when the API does and not when somebody explains it better.
 """
 
+import argparse
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -45,5 +45,9 @@ def document() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "openapi.json"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "target", nargs="?", type=Path, default=HERE / "openapi.json", help="the file to write"
+    )
+    target: Path = parser.parse_args().target
     target.write_text(json.dumps(bare(document()), indent=1, sort_keys=True) + "\n")

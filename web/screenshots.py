@@ -3,8 +3,8 @@
 `python web/screenshots.py http://127.0.0.1:8080`; needs chromium.
 """
 
+import argparse
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -36,4 +36,6 @@ def main(base: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8080")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("url", nargs="?", default="http://127.0.0.1:8080", help="of a running platform")
+    main(parser.parse_args().url)

@@ -6,11 +6,11 @@ import type { Heatmap } from "./load";
 import { type Place, toPane } from "./view_state";
 
 /** `cut`: the share of the scale at which the line is drawn. `from`: the share of the pane at the left that stays free. */
-type Props = { heatmap: Heatmap; cut: number; label: string; place: Place; opacity: number; from: number };
+type Props = { smooth: Smooth; cut: number; label: string; place: Place; opacity: number; from: number };
 
-export function Contour({ heatmap, cut, label, place, opacity, from }: Props) {
-  const { width, height } = heatmap;
-  const rings = useMemo(() => ringsOf(heatmap, cut), [heatmap, cut]);
+export function Contour({ smooth, cut, label, place, opacity, from }: Props) {
+  const { width, height } = smooth;
+  const rings = useMemo(() => ringsOf(smooth, cut), [smooth, cut]);
   const onPane = ([x = 0, y = 0]: number[]) => toPane({ x: x / width, y: y / height }, place);
   const lines = rings.map((ring) => ring.map(onPane));
   const path = lines.map(
@@ -31,14 +31,18 @@ export function Contour({ heatmap, cut, label, place, opacity, from }: Props) {
 }
 
 /** A map as its contour is drawn: the steps between its 256 levels are smoothed. */
-export const softened = ({ width, height, data }: Heatmap): number[] =>
-  Array.from(blur2({ data: Float64Array.from(data), width, height }, 1.5).data);
+export type Smooth = { width: number; height: number; data: number[] };
+export const softened = ({ width, height, data }: Heatmap): Smooth => ({
+  width,
+  height,
+  data: Array.from(blur2({ data: Float64Array.from(data), width, height }, 1.5).data),
+});
 
 /** The outlines of what reaches `cut`, the largest area first, as points of the map's grid. */
-function ringsOf(heatmap: Heatmap, cut: number): number[][][] {
+function ringsOf({ width, height, data }: Smooth, cut: number): number[][][] {
   const found = contours()
-    .size([heatmap.width, heatmap.height])
-    .contour(softened(heatmap), 255 * cut);
+    .size([width, height])
+    .contour(data, 255 * cut);
   return found.coordinates.flat().toSorted((a, b) => Math.abs(area(b)) - Math.abs(area(a)));
 }
 

@@ -4,7 +4,7 @@ import { type KeyboardEvent, type RefObject, useEffect, useMemo, useRef, useStat
 import type { Finding, Image } from "../api/client";
 import { isUnlikely, placeOnBar } from "../findings/reading";
 import { ErrorNote, Loading, Picture } from "../ui/states";
-import { Contour, softened } from "./contour";
+import { Contour, type Smooth, softened } from "./contour";
 import { useGestures } from "./gestures";
 import { type Heatmap, heatmapQuery, pixelsQuery } from "./load";
 import { Marks } from "./marks";
@@ -35,7 +35,8 @@ export function ImageCanvas({ image, finding, cut, view, change }: Props) {
     () => mapped && heat.data && scaled(heat.data, mapped),
     [mapped?.finding, heat.data],
   );
-  const marked = useMemo(() => heatmap && markedWords(heatmap, image, cut), [heatmap, image, cut]);
+  const smooth = useMemo(() => heatmap && softened(heatmap), [heatmap]);
+  const marked = useMemo(() => smooth && markedWords(smooth, image, cut), [smooth, image, cut]);
   const [lines, setLines] = useState(START_LINES);
   const { renderer, broken } = useRenderer(canvas);
   const [canvasSize, setCanvasSize] = useState({ width: 0, height: 0 });
@@ -105,9 +106,9 @@ export function ImageCanvas({ image, finding, cut, view, change }: Props) {
       {view.split === "swipe" && <span className="swipe-line" style={{ left: `${view.swipe * 100}%` }} />}
       {pixels && place && drawing && !broken && (
         <div className="pane-over" style={{ width: pane.width, left: view.split === "side" ? "50%" : 0 }}>
-          {heatmap && mapped && view.contour && (
+          {smooth && mapped && view.contour && (
             <Contour
-              {...{ heatmap, cut, place }}
+              {...{ smooth, cut, place }}
               label={mapped.label}
               opacity={view.opacity}
               from={view.split === "swipe" ? view.swipe : 0}
@@ -144,8 +145,8 @@ function scaled(heatmap: Heatmap, { probability, threshold, prevalence }: Findin
 }
 
 /** What a map shows. It is drawn smooth, not finer than what it was made from. */
-function markedWords(heatmap: Heatmap, { maps }: Image, cut: number): string {
-  const top = Math.max(...softened(heatmap)) / 255;
+function markedWords({ data }: Smooth, { maps }: Image, cut: number): string {
+  const top = Math.max(...data) / 255;
   if (top < FAINTEST) return "Nothing is marked: no region stands out.";
   const faint = top < cut ? "Nothing reaches the mark of this finding. " : "";
   return faint + gridWords(maps);
