@@ -114,9 +114,9 @@ def test_the_model_page_says_how_often_a_verdict_is_right(person: Person) -> Non
     points = page.get_by_role("region", name="Operating points of tiny")
     likely = points.locator("tbody").first.get_by_role("row").first
     until(lambda: likely.inner_text().split("\t")[-4:] == ["0.90", "0.90", "—", "—"])
-    assert "in 5.0 % of images" in likely.inner_text()
+    assert "in 5.0\N{NO-BREAK SPACE}% of images" in likely.inner_text()
     row = page.get_by_role("region", name="Figures of tiny").get_by_role("row", name="Cardiomegaly")
-    assert "50 % of 14, by chance 18 %" in row.inner_text()
+    assert "50\N{NO-BREAK SPACE}% of 14, by chance 18\N{NO-BREAK SPACE}%" in row.inner_text()
 
 
 def test_the_figures_of_five_networks_fit_a_screen_of_1280_pixels(person: Person) -> None:
@@ -145,7 +145,7 @@ def test_the_report_names_its_operating_point(person: Person, reader: Reader) ->
     report.get_by_text("Read with operating point “likely”.").wait_for()
     assert "Likely: " in report.inner_text() and "Not a medical device" in report.inner_text()
     cells = report.get_by_role("row", name="Cardiomegaly").inner_text()
-    assert "5.0 %" in cells and cells.count("0.90") == 2
+    assert "5.0\N{NO-BREAK SPACE}%" in cells and cells.count("0.90") == 2
     until(lambda: report.get_by_role("img", name="Heatmap of").count() == 3)  # of the likely findings only
 
 

@@ -41,7 +41,7 @@ export function Platform() {
               </span>,
               [...kinds, ...backbones].join(", "),
               provider.replace("ExecutionProvider", "") || "—",
-              `${seconds(Math.max(seen_s, 0))} ago`,
+              <time key="sign">{seconds(Math.max(seen_s, 0))} ago</time>,
             ])}
           />
           <Table

@@ -49,7 +49,7 @@ export function Report({ job: ref }: { job: JobRef }) {
             {[job.disclaimer, job.superseded_by && SUPERSEDED, ...caveats(job)].filter(Boolean).join("\n")}
           </p>
           <p>
-            <strong>Impression.</strong> {impression(image.findings).replaceAll(" %", "\u00a0%")}
+            <strong>Impression.</strong> {impression(image.findings)}
           </p>
           {image.warnings.map(({ code, detail }) => (
             <p key={code}>

@@ -88,9 +88,11 @@ function Loaded({ job, at }: { job: Job; at: JobRef }) {
           {at.kind === "studies" && <Neighbours id={at.key} />}
         </Title>
         {job.superseded_by && at.kind === "studies" && (
-          <p className="note">
-            {SUPERSEDED} <Link href={viewPath(ownJob(job.superseded_by))}>Open the later result</Link>
-          </p>
+          <div className="note later">
+            <p>
+              {SUPERSEDED} <Link href={viewPath(ownJob(job.superseded_by))}>Open the later result</Link>
+            </p>
+          </div>
         )}
         {many && job.state === "succeeded" && (
           <div className="segments" role="group" aria-label="Findings of">

@@ -1,6 +1,6 @@
-/** Numbers, dates and names as people read them. */
-export const percent = (share: number, digits = 0) => `${(100 * share).toFixed(digits)} %`;
-export const seconds = (value: number) => (value < 10 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
+/** Numbers, dates and names as people read them. A figure keeps its unit beside it. */
+export const percent = (share: number, digits = 0) => `${(100 * share).toFixed(digits)}\u00a0%`;
+export const seconds = (value: number) => `${value < 10 ? value.toFixed(1) : Math.round(value)}\u00a0s`;
 
 const WHEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 export const when = (iso: string | null) => (iso ? WHEN.format(new Date(iso)) : "—");
