@@ -113,7 +113,9 @@ def write_refitted(
     ways = weigh_candidates(labels, stacked, patients, names)
     every = subsets.compare(labels, stacked, patients, names)
     write_card(out, manifest, figures, ways, every, subsets.costs(written), notes, pointing=pointing)
-    print("\n\n".join(f"{part}\n{summary(report)}" for part, report in figures.items()))
+    heads = {"val": "What it was fitted on (so these are too good)", "test": "Test part"}
+    print("\n\n".join(f"{heads[part]}\n{summary(report)}" for part, report in figures.items()))
+    print(f"Wrote {out}; its card has these figures. Serve it: make run BUNDLE={out}")
     return load_bundle(out)
 
 
