@@ -46,7 +46,6 @@ class Gallery:
 
     def look(self, name: str) -> None:
         """Keep what is on the screen, and what is wrong with it."""
-        self.page.wait_for_load_state("networkidle")
         until(lambda: not self.page.locator(".loading").count())
         until(lambda: self.page.evaluate(LOADED), "a picture does not come")
         self.page.evaluate("Promise.all([...document.images].map((one) => one.naturalWidth && one.decode()))")
