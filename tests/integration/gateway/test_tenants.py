@@ -119,7 +119,9 @@ def test_no_request_runs_as_the_tenant_of_the_one_before(platform: Platform, don
             jobs[tenant] = post(client, chest_png(1, 64)).json()["job_id"]
 
     async def mix() -> None:
-        async with httpx.AsyncClient(base_url=platform.base) as client:
+        # As many as the gateway's pool has: where it starves, it refuses who waits long for one.
+        limits = httpx.Limits(max_connections=20)
+        async with httpx.AsyncClient(base_url=platform.base, limits=limits) as client:
             tokens = {
                 tenant: {"Authorization": f"Bearer {platform.issuer.token(tenant)}"} for tenant in tenants
             }
