@@ -1,6 +1,6 @@
 """Hints: empty Celery messages which say that a queue has work. Losing one costs time, never a job.
 
-They are written here and not by Celery, which takes 1.5 CPU-ms and two round trips for each; `thorax.work.run` has the Celery
+They are written here and not by Celery, which takes two round trips for each (ADR 0040); `thorax.work.run` has the Celery
 app that takes them.
 """
 
