@@ -49,6 +49,7 @@ def test_two_imports_of_one_name_become_one_fitted_bundle(
     assert 45 < points[0].images < N  # all but the test part
     assert 0 < ours.manifest.metrics["n"] < 15
     assert "Figures on the test part" in ours.card
+    assert "Figures on the set without its test part" in ours.card and "--part all-but-test" in ours.card
 
 
 def test_settings_that_contradict_each_other_are_reported_in_one_sentence(

@@ -21,7 +21,7 @@ from training.datasets import DataError, Table, read_table
 from training.images import load_images
 from training.predict import Predictions, predict_files
 from training.refit import refit, write_refitted
-from training.splits import split_by_patient
+from training.splits import split_by_patient, taken
 
 NET = ".net"
 _SAMPLE = 256
@@ -85,7 +85,7 @@ def assemble(arguments: argparse.Namespace) -> None:
     table = read_table(arguments.data)
     where = split_by_patient(table.patients, table.labels, arguments.split_seed)
     fit = arguments.fit or ("all-but-test" if len(imported) == len(arguments.members) else "val")
-    rows = {"val": where == "val" if fit == "val" else where != "test", "test": where == "test"}
+    rows = {"val": taken(where, fit), "test": taken(where, "test")}
     parts = {
         p: load_images(table.take(chosen), images, 224, cache / "images")[0] for p, chosen in rows.items()
     }
@@ -106,7 +106,7 @@ def assemble(arguments: argparse.Namespace) -> None:
     pointing = (
         measure_boxes(bundle, arguments.boxes, arguments.boxes.parent / "images") if arguments.boxes else None
     )
-    write_refitted(bundle, out, manifest, parts, seen, notes, pointing)
+    write_refitted(bundle, out, manifest, parts, seen, notes, pointing, fit=fit, seed=arguments.split_seed)
 
 
 def _unit(paths: list[Path], imported: dict[Path, Bundle]) -> str:

@@ -10,6 +10,8 @@ from training.subsets import Cost
 
 _COMMAND = "python -m training.evaluate --data labels.csv --images images --bundle {folder} --part {part} --out {part}.json"
 
+_FITTED = {"val": "validation part", "all": "whole set", "all-but-test": "set without its test part"}
+
 
 def write_card(
     folder: Path,
@@ -20,29 +22,32 @@ def write_card(
     costs: dict[str, Cost],
     notes: str,
     *,
+    fit: str = "val",
     seed: int = 20,
     pointing: Report | None = None,
 ) -> None:
-    """`figures` has the reports of the parts `val` and, where one was kept apart, `test`, `compared` one `brief` per way
+    """`figures` has the reports of what it was fitted on (`val`; `fit` is its name in the split of this `seed`) and, where one was kept
+    apart, of `test`, `compared` one `brief` per way
     of weighing, `every` what `subsets.compare` says of each choice of members, `costs` what they take, `pointing` what `training.boxes` measured."""
+    fitted = _FITTED.get(fit, f"{fit} part")
     parts = [
         f"# {manifest.name} {manifest.version}",
         f"**{manifest.intended_use}**",
         notes.strip(),
         *(_test_part(folder, figures["test"], seed) if "test" in figures else []),
-        *(_cascade(manifest, figures, costs) if manifest.cascade else []),
-        *(_operating(manifest, figures) if manifest.operating_points else []),
+        *(_cascade(manifest, figures, costs, fitted) if manifest.cascade else []),
+        *(_operating(manifest, figures, fitted) if manifest.operating_points else []),
         *(_pointing(manifest, pointing) if pointing else []),
-        "## Figures on the validation part",
+        f"## Figures on the {fitted}",
         _parts_line(figures["val"], "used for weights, thresholds and calibration, so these are too good"),
-        _command(folder, "val", seed),
+        _command(folder, fit, seed),
         _auc_table(figures["val"]),
         "## Ways of weighing",
-        "Mean AUC and AUC per finding on the validation part; fitted weights were scored on patients that they\n"
+        f"Mean AUC and AUC per finding on the {fitted}; fitted weights were scored on patients that they\n"
         "were not fitted on (five folds, the mean of six ways to divide them).",
         _rows(compared),
         "## What each choice of members is worth and costs",
-        "The plain mean of the members' probabilities on the validation part, the best first; 95 % intervals draw whole patients,\n"
+        f"The plain mean of the members' probabilities on the {fitted}, the best first; 95 % intervals draw whole patients,\n"
         "the same ones for every choice. CPU-ms of one image on one thread of the machine that wrote this card, graphs alone.",
         _choices(every, costs),
         "## Members",
@@ -63,7 +68,9 @@ def _test_part(folder: Path, figures: Report, seed: int) -> list[str]:
     ]
 
 
-def _cascade(manifest: Manifest, figures: dict[str, Report], costs: dict[str, Cost]) -> list[str]:
+def _cascade(
+    manifest: Manifest, figures: dict[str, Report], costs: dict[str, Cost], fitted: str
+) -> list[str]:
     """Which members answer first, and what that saves and loses on each part."""
     assert manifest.cascade
     first = manifest.cascade.first
@@ -78,7 +85,7 @@ def _cascade(manifest: Manifest, figures: dict[str, Report], costs: dict[str, Co
         "95 % of the difference",
     ]
     lines = [_row(header), _row(["---"] * len(header))]
-    for part, name in (("val", "validation"), ("test", "test")):
+    for part, name in (("val", fitted), ("test", "test part")):
         if part in figures:
             said, served = figures[part]["all_members"], figures[part]["ensemble"]["mean_auc"]
             mean = spent + said["asked_all"] * (whole - spent)
@@ -96,7 +103,7 @@ def _cascade(manifest: Manifest, figures: dict[str, Report], costs: dict[str, Co
     ]
 
 
-def _operating(manifest: Manifest, figures: dict[str, Report]) -> list[str]:
+def _operating(manifest: Manifest, figures: dict[str, Report], fitted: str) -> list[str]:
     """The bands likely, uncertain and unlikely: what they were chosen by, and how they fare on the test part."""
     lines = [
         _row(
@@ -131,16 +138,16 @@ def _operating(manifest: Manifest, figures: dict[str, Report]) -> list[str]:
             )
         )
     said = [
-        f"{figures[part]['normals_called']:.1%} of the {name} part's images without any of the five findings get at least one *likely*"
-        for part, name in (("val", "validation"), ("test", "test"))
+        f"{figures[part]['normals_called']:.1%} of the images of the {name} without any of the five findings get at least one *likely*"
+        for part, name in (("val", fitted), ("test", "test part"))
         if figures.get(part, {}).get("normals_called") is not None
     ]
     return [
         "## Likely, uncertain, unlikely",
         "From its first threshold on a finding is *likely* (the lowest specificity from 0.90 on with which at most a quarter\n"
-        "of the validation part's normal images get any *likely*), below the second it is *unlikely* (sensitivity at least\n"
+        f"of the normal images of the {fitted} get any *likely*), below the second it is *unlikely* (sensitivity at least\n"
         "0.90), between them *uncertain*. 95 % intervals draw whole patients; predictive values hold for the prevalence\n"
-        "beside them. All of the validation part, so a little too good.",
+        f"beside them. All of the {fitted}, so a little too good.",
         "\n".join(lines),
         "; ".join(said) + ".",
     ]

@@ -23,7 +23,7 @@ from training.metrics import Floats
 from training.points import normals_called
 from training.predict import Predictions, each_image, predict_files
 from training.report import Report, brief, by_group, ensemble_report, mean_auc
-from training.splits import PARTS, split_by_patient
+from training.splits import CHOICES, split_by_patient, taken
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,8 @@ def _against_all(
 
 
 def part_of(table: Table, part: str, seed: int) -> Table:
-    """The rows of one part of the seeded, patient-grouped split that the default bundle was trained with."""
-    if part == "all":
-        return table
-    return table.take(split_by_patient(table.patients, table.labels, seed) == part)
+    """The rows of one of CHOICES of the seeded, patient-grouped split that the default bundle was trained with."""
+    return table.take(taken(split_by_patient(table.patients, table.labels, seed), part))
 
 
 def main() -> int:
@@ -110,7 +108,7 @@ def main() -> int:
     parser.add_argument("--images", type=Path, required=True, help="folder that the names in the CSV are in")
     parser.add_argument("--out", type=Path, required=True, help="JSON to write")
     parser.add_argument("--bundle", type=Path, default=Path("models/default"))
-    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the bundle's own split")
+    parser.add_argument("--part", choices=CHOICES, default="all", help="of the bundle's own split")
     parser.add_argument("--seed", type=int, default=20, help="of that split")
     parser.add_argument(
         "--boxes", type=Path, help="CSV of boxes to hold the maps against, for measuring only"

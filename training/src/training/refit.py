@@ -28,7 +28,7 @@ from training.metrics import Floats
 from training.points import map_scale, operating_points
 from training.predict import Predictions, each_image, predict_files
 from training.report import Report
-from training.splits import PARTS
+from training.splits import CHOICES
 
 
 def refit(
@@ -93,10 +93,11 @@ def patients_of(table: Table) -> NDArray[np.int64]:
 
 
 def write_refitted(
-    bundle: Bundle, out: Path, manifest: Manifest, tables: dict[str, Table], seen: dict[str, Predictions], notes: str, pointing: Report | None
+    bundle: Bundle, out: Path, manifest: Manifest, tables: dict[str, Table], seen: dict[str, Predictions], notes: str, pointing: Report | None,
+    *, fit: str, seed: int,
 ) -> Bundle:  # fmt: skip
     """Write manifest and card into `out`, which has the graphs, with the figures of the parts that were fitted on
-    (`val`) and, where there is one, apart (`test`)."""
+    (`val`; `fit` is what it is called in the split of this seed) and, where there is one, apart (`test`)."""
     (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
     written = load_bundle(out)
     figures = {part: measure(written, table, seen[part]).report for part, table in tables.items()}
@@ -112,7 +113,18 @@ def write_refitted(
     patients = patients_of(tables["val"])
     ways = weigh_candidates(labels, stacked, patients, names)
     every = subsets.compare(labels, stacked, patients, names)
-    write_card(out, manifest, figures, ways, every, subsets.costs(written), notes, pointing=pointing)
+    write_card(
+        out,
+        manifest,
+        figures,
+        ways,
+        every,
+        subsets.costs(written),
+        notes,
+        fit=fit,
+        seed=seed,
+        pointing=pointing,
+    )
     heads = {"val": "What it was fitted on (so these are too good)", "test": "Test part"}
     print("\n\n".join(f"{heads[part]}\n{summary(report)}" for part, report in figures.items()))
     print(f"Wrote {out}; its card has these figures. Serve it: make run BUNDLE={out}")
@@ -127,7 +139,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
     parser.add_argument("--version", required=True)
-    parser.add_argument("--part", choices=("all", *PARTS), default="all", help="of the seeded split")
+    parser.add_argument("--part", choices=CHOICES, default="all", help="of the seeded split")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--keep-weights", action="store_true")
     parser.add_argument(
@@ -155,7 +167,17 @@ def main() -> None:
         manifest = manifest.model_copy(update={"version": arguments.version})
         seen = replace(seen, read=np.arange(len(table)))
         notes = arguments.notes.read_text("utf-8") if arguments.notes else ""
-        write_refitted(bundle, arguments.out, manifest, {"val": table}, {"val": seen}, notes, None)
+        write_refitted(
+            bundle,
+            arguments.out,
+            manifest,
+            {"val": table},
+            {"val": seen},
+            notes,
+            None,
+            fit=arguments.part,
+            seed=arguments.seed,
+        )
     except ValueError as error:
         raise SystemExit(str(error)) from error
     except CodedError as error:

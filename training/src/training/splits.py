@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 PARTS = ("train", "val", "test")
+CHOICES = ("all", "all-but-test", *PARTS)
+"""What a command can be told to take."""
 
 
 def split_by_patient(
@@ -35,6 +37,13 @@ def split_by_patient(
         for patient, part in _cut(sorted(members, key=lambda p: _order(seed, p)), images, shares):
             parts[images[patient]] = part
     return parts
+
+
+def taken(parts: npt.NDArray[np.str_], choice: str) -> npt.NDArray[np.bool_]:
+    """Which images [N] of these `parts` [N] are of one of CHOICES."""
+    if choice.startswith("all"):
+        return (parts != "test") | (choice == "all")
+    return parts == choice
 
 
 def _order(seed: int, patient: str) -> str:
