@@ -20,10 +20,8 @@ from rules.objects import Object, Rendered, called, pod_of
 HERE = Path(__file__).parent
 YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C eight times as fast
 KUBERNETES = "1.33"
-OPTIONAL = (
-    "backup",
-    "prometheus-operator",
-)  # components that no overlay has, and that a site may add to its own
+# Components that no overlay has, and that a site may add to its own.
+OPTIONAL = ("backup", "prometheus-operator")
 OVERLAYS = sorted(path.parent for path in HERE.glob("overlays/*/kustomization.yaml"))
 
 

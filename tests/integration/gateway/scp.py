@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pydicom.uid import ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 
-from aggregator.delivery.checkpoint import Checkpoint
+from aggregator.delivery.checkpoint import own_checkpoint
 from local_stack.server import free_port
 from local_stack.services import listens
 from tests.factories.forked import Forked
@@ -64,11 +64,7 @@ class Scp:
             return jobs(client, count)
 
 
-def _opened(event: Any) -> None:
-    event.assoc._reactor_checkpoint = Checkpoint(event.assoc)
-
-
-OWN_CHECKPOINT = (evt.EVT_CONN_OPEN, _opened)
+OWN_CHECKPOINT = (evt.EVT_CONN_OPEN, own_checkpoint)
 """Without it pynetdicom's own thread would now and then take an answer that the sender waits for."""
 
 

@@ -22,13 +22,12 @@ def write_card(
     costs: dict[str, Cost],
     notes: str,
     *,
-    fit: str = "val",
-    seed: int = 20,
-    pointing: Report | None = None,
+    fit: str,
+    seed: int,
+    pointing: Report | None,
 ) -> None:
     """`figures` has the reports of what it was fitted on (`val`; `fit` is its name in the split of this `seed`) and, where one was kept
-    apart, of `test`, `compared` one `brief` per way
-    of weighing, `every` what `subsets.compare` says of each choice of members, `costs` what they take, `pointing` what `training.boxes` measured."""
+    apart, of `test`, `compared` one `brief` per way of weighing, `every` what `subsets.compare` says of each choice of members, `costs` what they take, `pointing` what `training.boxes` measured."""
     fitted = _FITTED.get(fit, f"{fit} part")
     parts = [
         f"# {manifest.name} {manifest.version}",

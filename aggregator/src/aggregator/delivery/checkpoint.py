@@ -38,3 +38,8 @@ class Checkpoint(threading.Event):
                 return
             while not self._held and self._association.is_alive():
                 self._passing.wait(_LOOK_S)
+
+
+def own_checkpoint(event: Any) -> None:
+    """Handles EVT_CONN_OPEN: gives the association one of these."""
+    event.assoc._reactor_checkpoint = Checkpoint(event.assoc)

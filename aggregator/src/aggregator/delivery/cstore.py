@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_ASSOCIATE
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find  # type: ignore[attr-defined]
 
-from aggregator.delivery.checkpoint import Checkpoint
+from aggregator.delivery.checkpoint import own_checkpoint
 from aggregator.delivery.errors import NotDeliveredError, not_now, refuses, unavailable
 from aggregator.delivery.items import Item
 from aggregator.delivery.stow import OUT_OF_RESOURCES
@@ -86,7 +86,11 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
         place.port,
         ae_title=place.called,
         tls_args=(place.tls, place.host) if place.tls else None,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _opened), (evt.EVT_PDU_SENT, _without_delay)],
+        evt_handlers=[
+            (evt.EVT_CONN_OPEN, own_checkpoint),
+            (evt.EVT_CONN_OPEN, _without_delay),
+            (evt.EVT_PDU_SENT, _without_delay),
+        ],
     )
     if not association.is_established:
         # pynetdicom 3.0.4 takes a peer that rejects and closes for one that was never reached, if it looks late; the answer waits.
@@ -99,11 +103,6 @@ def _associate(place: _Place, items: Sequence[Item]) -> Association:
             place.tls.check()
         raise unavailable("The peer can't be reached, or ended the association.")
     return association
-
-
-def _opened(event: evt.Event) -> None:
-    event.assoc._reactor_checkpoint = Checkpoint(event.assoc)
-    _without_delay(event)
 
 
 def _without_delay(event: evt.Event) -> None:
