@@ -1,7 +1,9 @@
 """The schema as a whole, and what a connection does when it changes."""
 
+import shutil
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import psycopg
@@ -57,13 +59,34 @@ def test_new_code_waits_until_the_migration_has_run(database_url: str) -> None:
         migration.join()
 
 
-def test_a_database_of_an_unreleased_version_is_refused(database_url: str) -> None:
+OTHERS = {
+    "another revision": "update alembic_version set version_num = '0006'",
+    "another commit": "comment on table alembic_version is 'its digest'",
+    "before digests": "comment on table alembic_version is null",
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_database_of_an_unreleased_version_is_refused(database_url: str, other: str) -> None:
+    schema.migrate(database_url)  # its own: nothing to do
+    assert schema.is_current(database_url)
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as connection:
-        connection.execute("update alembic_version set version_num = '0006'")
+        connection.execute(OTHERS[other])
+    assert not schema.is_current(database_url)
     with pytest.raises(SystemExit, match="start with an empty database"):
         schema.migrate(database_url)
     with pytest.raises(SystemExit, match="start with an empty database"):
         schema.wait_for_schema(database_url, pooled=False, timeout_s=60)
+
+
+def test_each_statement_counts_and_no_comment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = schema.fingerprint(schema.NEWEST)
+    copy = shutil.copytree(schema.MIGRATIONS, tmp_path / "migrations")
+    monkeypatch.setattr(schema, "MIGRATIONS", copy)
+    for added, same in (("-- why\n", True), ("revoke all on jobs from thorax_gateway;\n", False)):
+        with (copy / "roles.sql").open("a") as file:
+            file.write(added)
+        assert (schema.fingerprint.__wrapped__(schema.NEWEST) == own) is same
 
 
 def test_a_newer_schema_is_not_waited_for(database_url: str) -> None:

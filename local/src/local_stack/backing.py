@@ -69,12 +69,11 @@ class Backing:
 
     def is_current(self, bundle_digest: str) -> bool:
         """Whether the newest migration has run and this bundle is active, so that nothing needs to be done."""
-        with psycopg.connect(self.owner_url().replace("+psycopg", "")) as connection:
-            try:
-                query = "SELECT version_num, (SELECT digest FROM bundles WHERE active) FROM alembic_version"
-                return connection.execute(query).fetchone() == (schema.NEWEST, bundle_digest)
-            except psycopg.errors.UndefinedTable:
-                return False
+        if not schema.is_current(url := self.owner_url()):
+            return False
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            active = connection.execute("SELECT digest FROM bundles WHERE active").fetchone()
+            return active == (bundle_digest,)
 
     def tenant_of(self, user: str) -> str:
         """The id of a user's tenant."""

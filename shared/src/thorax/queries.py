@@ -29,7 +29,7 @@ FACTS: dict[str, int | str] = {
 """What SQL may name as a parameter without being given it."""
 
 _HEADING = re.compile(r"^-- (\w+) --$", re.MULTILINE)
-_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
 def load(module: str) -> dict[str, TextClause]:
@@ -37,7 +37,7 @@ def load(module: str) -> dict[str, TextClause]:
     path = Path(module)
     _, *parts = _HEADING.split((path.parent / "sql" / f"{path.stem}.sql").read_text("utf-8"))
     return {
-        name: statement(_COMMENT.sub("", sql).strip())
+        name: statement(COMMENT.sub("", sql).strip())
         for name, sql in zip(parts[::2], parts[1::2], strict=True)
     }
 

@@ -1,5 +1,7 @@
 """The schema's version: bring a database to it, or wait until it has it."""
 
+import functools
+import hashlib
 import sys
 from pathlib import Path
 from time import monotonic, sleep
@@ -7,38 +9,61 @@ from time import monotonic, sleep
 import psycopg
 
 from thorax.database import connect
+from thorax.queries import COMMENT, with_literals
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_REVISIONS = sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("*.py"))
-NEWEST = _REVISIONS[-1]
+_REVISIONS = {path.name.partition("_")[0]: path for path in sorted((MIGRATIONS / "versions").glob("*.py"))}
+NEWEST = max(_REVISIONS)
+FOUND = "select version_num, obj_description('alembic_version'::regclass, 'pg_class') from alembic_version"
+"""A database's revision, and the fingerprint of what made it."""
 _UNKNOWN = (
     "The database has a schema that this version does not know. If a newer version made it, use that one. "
-    "If an unreleased one did, start with an empty database."
+    "If an unreleased one did, start with an empty database (`make run`: move the folder .thorax away)."
 )
+
+
+@functools.cache
+def fingerprint(revision: str) -> str:
+    """A digest of the statements that bring a database to this revision: they are edited until they are released."""
+    statements = [with_literals(path.read_text("utf-8")) for path in sorted(MIGRATIONS.glob("*.sql"))]
+    statements += [path.read_text("utf-8") for name, path in _REVISIONS.items() if name <= revision]
+    return hashlib.sha256(COMMENT.sub("", "".join(statements)).encode()).hexdigest()
+
+
+def require_known(revision: str | None, made_by: str | None) -> None:
+    """End this process with one sentence if a database was made by statements that are not this version's."""
+    if revision and (revision not in _REVISIONS or fingerprint(revision) != made_by):
+        sys.exit(_UNKNOWN)
 
 
 def wait_for_schema(url: str, *, pooled: bool, timeout_s: float) -> bool:
     """Whether the database at `url` got this version's schema within the time. A newer one (a rollback) is not waited for.
 
-    Ends this process with one sentence if the schema is of a version before the first release.
+    Ends this process with one sentence if the schema is one that was never released, or of another commit.
     """
     deadline = monotonic() + timeout_s
-    while (found := _revision(url, pooled=pooled)) is None or found < NEWEST:
-        if found is not None and found not in _REVISIONS:
-            sys.exit(_UNKNOWN)
+    while (found := _found(url, pooled=pooled)) is None or found[0] <= NEWEST:
+        if found:
+            require_known(*found)
+            if found[0] == NEWEST:
+                return True
         if monotonic() > deadline:
             return False
         sleep(1)
     return True
 
 
-def _revision(url: str, *, pooled: bool) -> str | None:
+def is_current(url: str) -> bool:
+    """Whether there is nothing to migrate."""
+    return _found(url, pooled=False) == (NEWEST, fingerprint(NEWEST))
+
+
+def _found(url: str, *, pooled: bool) -> tuple[str, str | None] | None:
     try:
         with connect(url, pooled=pooled) as connection:
-            row = connection.execute("select version_num from alembic_version").fetchone()
+            return connection.execute(FOUND).fetchone()
     except psycopg.Error:
         return None
-    return str(row[0]) if row else None
 
 
 def migrate(owner_url: str) -> None:
@@ -46,15 +71,11 @@ def migrate(owner_url: str) -> None:
     # Imported only here, as services never migrate and need no Alembic in memory.
     from alembic import command
     from alembic.config import Config
-    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["url"] = owner_url
-    try:
-        command.upgrade(config, "head")
-    except CommandError:  # its revision is not one of ours
-        sys.exit(_UNKNOWN)
+    command.upgrade(config, "head")
 
 
 def create_roles(owner_url: str) -> None:
