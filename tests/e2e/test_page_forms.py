@@ -3,7 +3,7 @@
 import secrets
 
 import pytest
-from tests.e2e.person import PASSWORD, Account, Person
+from tests.e2e.person import PASSWORD, SAMPLES, Account, Person
 from tests.e2e.test_make_run import Run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -72,3 +72,21 @@ def test_the_forms_of_an_account(person: Person, stack: Run) -> None:
             dialog.get_by_role("button", name="Delete").click()
     assert answer.value.ok
     page.get_by_role("link", name="Log in").wait_for()
+
+
+def test_the_api_page_sends_an_upload_as_its_form_stands(person: Person, stack: Run) -> None:
+    page, account = person.page, Account(stack)
+    page.goto("/docs")
+    page.get_by_role("button", name="Authorize").first.click()
+    page.locator("#oauth_username").fill(account.name)
+    page.locator("#oauth_password").fill(PASSWORD)
+    page.get_by_role("button", name="Apply given OAuth2 credentials").first.click()
+    page.get_by_role("button", name="Remove authorization").first.wait_for()
+    page.locator(".modal-ux .btn-done").first.click()
+    upload = page.locator("#operations-jobs-post_job")
+    upload.locator(".opblock-summary-control").click()
+    upload.get_by_role("button", name="Try it out").click()
+    upload.locator("input[type=file]").set_input_files(SAMPLES / "chest.png")
+    with page.expect_response("**/v1/jobs?*") as answer:
+        upload.get_by_role("button", name="Execute").click()
+    assert answer.value.status == 202, answer.value.text()

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 from uuid import UUID, uuid4
 
 from anyio import to_thread
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, WithJsonSchema, field_validator
 from starlette.requests import Request
 
 from gateway.config import GatewaySettings
@@ -29,19 +30,26 @@ IMAGES = "files"
 class Fields(BaseModel):
     """What a form says besides its images."""
 
+    # An optional field without a default, or one with an example, is filled in by the form of /docs, and sent.
+
     title: str = Field(
         default="",
         max_length=MAX_FIELD_BYTES,
         pattern=PRINTED,
-        description="Without one, the first file's name.",
-        examples=["PA, follow-up"],
+        description="Such as `PA, follow-up`; without one, the first file's name.",
     )
     priority: Priority = Priority.ROUTINE
-    callback_url: HttpsUrl | None = Field(
+    callback_url: Annotated[HttpsUrl | None, WithJsonSchema({"type": "string"})] = Field(
         default=None,
-        description="Told when the job has ended, in place of the tenant's webhook of the same origin.",
-        examples=["https://ris.example.org/thorax/4711"],
+        json_schema_extra={"default": ""},
+        description="Told when the job has ended, in place of the tenant's webhook of the same origin, such as "
+        "`https://ris.example.org/thorax/4711`.",
     )
+
+    @field_validator("callback_url", mode="before")
+    @classmethod
+    def _empty_is_none(cls, text: str) -> str | None:
+        return text or None
 
 
 @dataclass(frozen=True)
