@@ -14,7 +14,18 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
-from rules import network, pods, policies, references, scaling, settings, storage, validation, versions
+from rules import (
+    network,
+    pods,
+    policies,
+    processes,
+    references,
+    scaling,
+    settings,
+    storage,
+    validation,
+    versions,
+)
 from rules.objects import Object, Rendered, called, pod_of
 
 HERE = Path(__file__).parent
@@ -60,7 +71,7 @@ def complaints(rendered: Rendered, *, any_id: bool = False) -> Iterator[str]:
 
 def broken_rules(rendered: Rendered) -> Iterator[str]:
     """What schemas can't see."""
-    for rule in (pods, references, scaling, settings, storage, versions, policies, network):
+    for rule in (pods, references, scaling, settings, storage, versions, policies, network, processes):
         yield from rule.complaints(rendered)
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from rules.objects import Object, Rendered, called, containers_of, labels_of, pod_of
 from rules.policies import NAMESPACE, Peer, enters, has_port, leaves, passes, rules_of
-from rules.references import led_to
+from rules.references import ROUTES, led_to
 
 KEDA = "keda"
 SAID_ONLY = {"THORAX_ISSUER", "THORAX_CORS_ORIGINS"}  # nobody connects to these
@@ -49,6 +49,7 @@ def complaints(rendered: Rendered) -> Iterator[str]:
                     yield f"{called(trigger)}: {place.host}:{place.port} {why}"
     yield from _names(rendered)
     yield from _doors(rendered)
+    yield from _metrics(rendered)
     for service in rendered.of("Service"):
         if service["spec"].get("type") in ("LoadBalancer", "NodePort"):
             yield from _unreachable(rendered, service)
@@ -66,13 +67,22 @@ def _names(rendered: Rendered) -> Iterator[str]:
 
 def _doors(rendered: Rendered) -> Iterator[str]:
     """What a route leads to has to let another namespace in: the door's."""
-    for route in rendered.of("HTTPRoute", "Route", "Ingress"):
-        for name in led_to(route):
+    for route in rendered.of(*ROUTES):
+        for _, name in led_to(route):
             service = rendered.find("Service", name)
             for target in rendered.selected(service["spec"]["selector"]) if service else []:
                 port = _number(target, service["spec"]["ports"][0].get("targetPort")) if service else 0
                 if not any(_opens(rule, port) for rule in rules_of(rendered, "Ingress", labels_of(target))):
                     yield f"{called(route)}: no ingress policy lets a door reach {name} at {port}"
+
+
+def _metrics(rendered: Rendered) -> Iterator[str]:
+    """Prometheus asks from another namespace."""
+    for workload in rendered.workloads:
+        if "metrics" in {port.get("name") for c in containers_of(workload) for port in c.get("ports", [])}:
+            port = _number(workload, "metrics")
+            if not any(_opens(rule, port) for rule in rules_of(rendered, "Ingress", labels_of(workload))):
+                yield f"{called(workload)}: no ingress policy lets Prometheus reach its metrics at {port}"
 
 
 def _number(workload: Object, port: Any) -> Any:
@@ -127,16 +137,24 @@ def _places(text: str) -> Iterator[Place]:
         yield Place(host, int(port or 5432))
 
 
+def _outside(rendered: Rendered, source: Peer, port: int, name: str, rest: list[str]) -> str:
+    if not rest:
+        return "is not a service of this namespace"
+    if rest[1:2] == ["svc"] and rendered.find("Service", name):
+        return f"is in namespace {rest[0]}, unlike the Service of that name here"
+    return "" if leaves(rendered, source, None, port) else "is not allowed by an egress policy"
+
+
 def _blocked(rendered: Rendered, source: Peer, place: Place) -> str:
     """Why `source` cannot reach the place; empty if it can."""
     name, *rest = place.host.split(".")
     service = rendered.find("Service", name) if rest[:2] in ([], [NAMESPACE], [NAMESPACE, "svc"]) else None
     if service is None:
-        if not rest:
-            return "is not a service of this namespace"
-        return "" if leaves(rendered, source, None, place.port) else "is not allowed by an egress policy"
+        return _outside(rendered, source, place.port, name, rest)
     if source.namespace != NAMESPACE and not rest:
         return "is a short name, which another namespace does not know"
+    if place.port not in {each["port"] for each in service["spec"]["ports"]}:
+        return "is not a port of this Service"
     for target in rendered.selected(service["spec"]["selector"]):
         peer, port = Peer(NAMESPACE, labels_of(target)), place.port
         if not leaves(rendered, source, peer, port):

@@ -107,7 +107,7 @@ def _repeated(what: str, names: list[str]) -> Iterator[str]:
 def _container(container: Object) -> Iterator[str]:
     if container.get("securityContext") != RESTRICTED:
         yield "its securityContext is not the restricted one"
-    if ":" not in container["image"] or container["image"].endswith(":latest"):
+    if ":" not in container["image"].rpartition("/")[2] or container["image"].endswith(":latest"):
         yield "its image has no version"
     yield from _repeated("variable", [each["name"] for each in container.get("env", [])])
     yield from _repeated("port", [each["name"] for each in container.get("ports", []) if "name" in each])

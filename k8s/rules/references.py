@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from rules.objects import Object, Rendered, called, containers_of, pod_of
 
 CLUSTER_WIDE = {"Namespace", "PriorityClass"}
+BUCKET = "blobs"
+"""The one secret that may be missing."""
+ROUTES = ("HTTPRoute", "Route", "Ingress")
+PATHS = {"/": "gateway", "/auth": "auth-service"}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
@@ -28,7 +32,7 @@ def _twice(rendered: Rendered) -> Iterator[str]:
 
 
 def _places(rendered: Rendered) -> Iterator[str]:
-    (own,) = {each["metadata"]["name"] for each in rendered.of("Namespace")}
+    own = next((each["metadata"]["name"] for each in rendered.of("Namespace")), None)
     for each in rendered.objects:
         name, namespace = each["metadata"]["name"], each["metadata"].get("namespace")
         if each["kind"] not in CLUSTER_WIDE and namespace != own:
@@ -79,20 +83,34 @@ def _routes(rendered: Rendered) -> Iterator[str]:
 
 def _doorless(rendered: Rendered) -> Iterator[str]:
     """What a browser asks for has to be led to by some route, if there is one."""
-    routes = list(rendered.of("HTTPRoute", "Route", "Ingress"))
-    for name in ("gateway", "auth-service") if routes else ():
-        if not any(name in led_to(route) for route in routes):
-            yield f"Service {name}: no route leads to it"
+    routes = list(rendered.of(*ROUTES))
+    led = {(path, name) for route in routes for path, name in led_to(route)}
+    for path, name in PATHS.items() if routes else ():
+        if (path, name) not in led:
+            yield f"Service {name}: no route leads to it from {path}"
+    for path, name in sorted(led - {*PATHS.items()}):
+        yield f"{path} leads to {name}"
 
 
-def led_to(route: Object) -> Iterator[str]:
-    """The Services that a route leads to."""
+def hosts_of(route: Object) -> Iterator[str]:
+    """The hosts that a route answers for."""
+    spec = route["spec"]
+    yield from spec.get("hostnames", [])
+    yield from (each["host"] for each in (spec, *spec.get("rules", [])) if "host" in each)
+
+
+def led_to(route: Object) -> Iterator[tuple[str, str]]:
+    """The beginnings of paths that a route leads on, and to which Services."""
     spec = route["spec"]
     if "to" in spec:
-        yield spec["to"]["name"]
+        yield spec.get("path", "/"), spec["to"]["name"]
     for rule in spec.get("rules", []):
-        yield from (each["name"] for each in rule.get("backendRefs", []))
-        yield from (each["backend"]["service"]["name"] for each in rule.get("http", {}).get("paths", []))
+        for match in rule.get("matches", [{}]):
+            path = {"type": "PathPrefix", "value": "/", **match.get("path", {})}
+            named = path["value"] if path["type"] == "PathPrefix" else f"{path['value']} ({path['type']})"
+            yield from ((named, each["name"]) for each in rule.get("backendRefs", []))
+        for each in rule.get("http", {}).get("paths", []):
+            yield each["path"], each["backend"]["service"]["name"]
 
 
 def _backend(rendered: Rendered, route: Object, name: str, port: object) -> Iterator[str]:
@@ -121,6 +139,7 @@ def _of_a_workload(rendered: Rendered, workload: Object) -> Iterator[str]:
             yield f"has the secrets of {secret['secretName']}"
         if config and rendered.find("ConfigMap", config["name"]) is None:
             yield f"nothing makes ConfigMap {config['name']}"
+        yield from _files(rendered, workload, volume)
     for container in containers_of(workload):
         for source in container.get("envFrom", []):
             yield from _source(rendered, source)
@@ -128,11 +147,39 @@ def _of_a_workload(rendered: Rendered, workload: Object) -> Iterator[str]:
             yield from _variable(rendered, variable)
 
 
+def _files(rendered: Rendered, workload: Object, volume: Object) -> Iterator[str]:
+    """What a volume or a mount takes of a Secret or ConfigMap."""
+    whole, mounted = _data(rendered, volume), files_in(rendered, volume)
+    taken = [(whole, each["key"]) for each in _of(volume).get("items", [])]
+    for container in containers_of(workload):
+        mounts = [each for each in container.get("volumeMounts", []) if each["name"] == volume["name"]]
+        taken += [(mounted, each["subPath"]) for each in mounts if "subPath" in each]
+    for there, name in taken:
+        if there is not None and name not in there:
+            yield f"volume {volume['name']}: there is no {name}"
+
+
+def files_in(rendered: Rendered, volume: Object) -> set[str] | None:
+    """The names of the files in a volume of a Secret or ConfigMap; None for another, or one that is made elsewhere."""
+    return {each["path"] for each in _of(volume).get("items", [])} or _data(rendered, volume)
+
+
+def _of(volume: Object) -> Object:
+    return dict(volume.get("secret", volume.get("configMap", {})))
+
+
+def _data(rendered: Rendered, volume: Object) -> set[str] | None:
+    source = _of(volume)
+    config = rendered.find("ConfigMap", source.get("name", "")) or {}
+    found = rendered.secrets.get(source["secretName"]) if "secretName" in source else config.get("data")
+    return None if found is None else set(found)
+
+
 def _source(rendered: Rendered, source: Object) -> Iterator[str]:
     secret, config = source.get("secretRef"), source.get("configMapRef")
-    if secret and not secret.get("optional") and secret["name"] not in rendered.secrets:
+    if secret and secret["name"] not in {*rendered.secrets, *([BUCKET] if secret.get("optional") else [])}:
         yield f"nothing makes secret {secret['name']}"
-    if config and not config.get("optional") and rendered.find("ConfigMap", config["name"]) is None:
+    if config and rendered.find("ConfigMap", config["name"]) is None:
         yield f"nothing makes ConfigMap {config['name']}"
 
 

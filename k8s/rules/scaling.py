@@ -13,7 +13,7 @@ SCALERS = {
 
 def complaints(rendered: Rendered) -> Iterator[str]:
     """Every scaler or budget that does not what it is there for."""
-    for rule in (_scalers, _owners, _metrics, _named, _triggers, _budgets):
+    for rule in (_scalers, _owners, _ownerless, _metrics, _named, _triggers, _budgets):
         yield from rule(rendered)
 
 
@@ -62,6 +62,13 @@ def _owners(rendered: Rendered) -> Iterator[str]:
             scaler
         ):
             yield f"{called(target)}: {other} and {called(scaler)} both scale it"
+
+
+def _ownerless(rendered: Rendered) -> Iterator[str]:
+    owned = [_target(rendered, scaler) for scaler in rendered.of(*SCALERS)]
+    for workload in rendered.of("Deployment"):
+        if "replicas" not in workload["spec"] and workload not in owned:
+            yield f"{called(workload)}: has one pod for ever, as it sets no replicas and nothing scales it"
 
 
 def _metrics(rendered: Rendered) -> Iterator[str]:
@@ -116,6 +123,8 @@ def _budgets(rendered: Rendered) -> Iterator[str]:
             for b in rendered.of("PodDisruptionBudget")
             if matches(b["spec"]["selector"], labels_of(workload))
         ]
+        if not own and workload["kind"] == "Deployment" and _least(rendered, workload) > 1:
+            yield f"{called(workload)}: has no budget, so that a drain may take all its pods at once"
         if len(own) > 1:
             yield f"{called(workload)}: has {len(own)} budgets, with which no pod can be evicted"
     for budget in rendered.of("PodDisruptionBudget"):
@@ -151,7 +160,7 @@ def _asks(rendered: Rendered, scaled: Object, trigger: Object) -> Iterator[str]:
     known = {each["parameter"] for each in (found or {"spec": {}})["spec"].get("secretTargetRef", [])}
     if "connection" not in known and not {"host", "userName", "dbName"} <= given.keys():
         yield f"{called(scaled)}: its trigger is given no `connection`"
-    if not given.get("query", "").strip():
-        yield f"{called(scaled)}: its trigger has no query"
+    if not all(each in given.get("query", "") for each in ("from steps ", "'waiting'", "'running'")):
+        yield f"{called(scaled)}: its trigger has no query for the steps that wait or run"
     if not (amount(given.get("targetQueryValue", "")) or 0) > 0:
         yield f"{called(scaled)}: targetQueryValue has to be a number above 0"

@@ -1,9 +1,11 @@
 """Every THORAX_ variable has to be a setting, with a value that its process takes; files that it names have to be mounted."""
 
 import functools
+import re
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import PurePosixPath
+from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings
@@ -13,8 +15,9 @@ from auth_service.config import AuthSettings
 from gateway.config import GatewaySettings
 from gateway.dimse.config import DimseSettings
 from model_worker.config import WorkerSettings
-from rules.objects import Object, Rendered, called, containers_of, pod_of
-from thorax.settings import PREFIX, VARIABLES, variables
+from rules.objects import Object, Rendered, called, containers_of, labels_of, pod_of
+from rules.references import PATHS, ROUTES, files_in, hosts_of
+from thorax.settings import PREFIX, SECRETS_DIR, VARIABLES, variables
 
 SERVICES: tuple[type[BaseSettings], ...] = (
     GatewaySettings,
@@ -25,18 +28,35 @@ SERVICES: tuple[type[BaseSettings], ...] = (
 )
 PORTS = {"THORAX_PORT", "THORAX_AUTH_PORT", "THORAX_DICOM_PORT", "THORAX_METRICS_PORT"}
 WRITTEN = "THORAX_HEARTBEAT_FILE"
+LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+NEEDED = {"thorax/postgres": "thorax_database_url", "thorax/valkey": "thorax_redis_url"}
+"""By a pod's label, the secret that its process needs."""
+_PASSWORD = re.compile(r"://[^/\s:@]*:[^/\s@]+@")
 
 
 def complaints(rendered: Rendered) -> Iterator[str]:
     """Every variable that would stop or mislead a process."""
+    yield from _issuer(rendered)
     for workload in rendered.workloads:
         for container in containers_of(workload):
             given = environment(rendered, container)
             for why in (*_unknown(given), *_paths(rendered, workload, container, given)):
                 yield f"{called(workload)}: {container['name']}: {why}"
+        ours = any(SECRETS_DIR in environment(rendered, each) for each in containers_of(workload))
+        for why in (*_secrets(rendered, workload), *_blobs(rendered, workload)) if ours else ():
+            yield f"{called(workload)}: {why}"
         for container in pod_of(workload)["containers"]:
             for why in _ports(container, environment(rendered, container)):
                 yield f"{called(workload)}: {container['name']}: {why}"
+
+
+def _issuer(rendered: Rendered) -> Iterator[str]:
+    """Whoever makes or reads tokens has to name the address that people see."""
+    hosts = {host for route in rendered.of(*ROUTES) for host in hosts_of(route)}
+    for workload in filter(None, (rendered.find("Deployment", name) for name in PATHS.values())):
+        issuer = environment(rendered, pod_of(workload)["containers"][0]).get("THORAX_ISSUER", "")
+        if hosts and urlsplit(issuer).hostname not in hosts:
+            yield f"{called(workload)}: THORAX_ISSUER is {issuer!r}, which is at no host of a route"
 
 
 def environment(rendered: Rendered, container: Object) -> dict[str, str]:
@@ -55,6 +75,10 @@ def _unknown(given: dict[str, str]) -> Iterator[str]:
             yield f"{name} is not a setting" + (f"; {nearest[0]} is" if nearest else "")
         elif _refused(name, value):
             yield f"{name} cannot be {value!r}"
+        elif name.endswith("_HOST") and value in LOOPBACK:
+            yield f"{name} is {value}, where no other pod reaches it"
+        if _PASSWORD.search(value):
+            yield f"{name} holds a password, which belongs in a secret"
 
 
 @functools.cache
@@ -82,21 +106,37 @@ def _paths(rendered: Rendered, workload: Object, container: Object, given: dict[
         volume = volumes.get(mount["name"], {}) if mount else {}
         if name == WRITTEN and (mount is None or mount.get("readOnly") or "emptyDir" not in volume):
             yield f"{name} is {value}, where it cannot write"
-        keys = _keys(rendered, volume)
+        keys = files_in(rendered, volume)
         if keys is not None and path.name not in keys:
             yield f"{name} is {value}, which its volume {volume['name']} does not have"
         if name.endswith("_FILE") and name.startswith(PREFIX) and mount is None:
             yield f"{name} is {value}, where nothing is mounted"
 
 
-def _keys(rendered: Rendered, volume: Object) -> set[str] | None:
-    """The names of the files in a volume of a Secret or ConfigMap; None for another, or one that is made elsewhere."""
-    if name := volume.get("secret", {}).get("secretName"):
-        found = rendered.secrets.get(name)
-    else:
-        config = rendered.find("ConfigMap", volume.get("configMap", {}).get("name", ""))
-        found = (config or {}).get("data")
-    return None if found is None else set(found)
+def _secrets(rendered: Rendered, workload: Object) -> Iterator[str]:
+    """Of the secrets that are mounted as settings: names, and what is missing; never a value."""
+    volumes = [
+        each["secret"]["secretName"] for each in pod_of(workload).get("volumes", []) if "secret" in each
+    ]
+    found = {key: text for name in volumes for key, text in rendered.secrets.get(name, {}).items()}
+    for key, text in found.items():
+        if key.upper().startswith(PREFIX) and (
+            key.upper() not in VARIABLES or _refused(key.upper(), text.strip())
+        ):
+            yield f"its secret {key} is not a setting, or cannot be what it is"
+    for label, key in NEEDED.items():
+        if label in labels_of(workload) and key not in found:
+            yield f"has no secret {key}"
+
+
+def _blobs(rendered: Rendered, workload: Object) -> Iterator[str]:
+    """Who stores blobs is told where: in a bucket, or on a volume."""
+    (container, *_), volumes = pod_of(workload)["containers"], pod_of(workload).get("volumes", [])
+    place = environment(rendered, container).get("THORAX_BLOBS", "")
+    kept = {each["name"] for each in volumes if "persistentVolumeClaim" in each}
+    mounts = {each["mountPath"] for each in container.get("volumeMounts", []) if each["name"] in kept}
+    if "thorax/blobs" in labels_of(workload) and not place.startswith("s3://") and place not in mounts:
+        yield f"THORAX_BLOBS is {place!r}, which is neither a bucket nor a volume"
 
 
 def _ports(container: Object, given: dict[str, str]) -> Iterator[str]:

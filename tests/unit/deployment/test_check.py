@@ -41,6 +41,10 @@ def _drop(each: Rendered, kind: str, name: str) -> None:
     each.objects.remove(each.find(kind, name))
 
 
+def _migration(each: Rendered) -> Any:
+    return each.find("Job", "migrate-0-1-0")["spec"]["template"]["spec"]
+
+
 def _scaled(each: Rendered) -> Any:
     return each.find("ScaledObject", "model-worker")["spec"]
 
@@ -323,7 +327,7 @@ MISTAKES: dict[str, tuple[Callable[[Rendered], object], str]] = {
         lambda r: _scaled(r)["triggers"][0].pop("authenticationRef"),
         "is given no `connection`",
     ),
-    "query": (lambda r: _scaled(r)["triggers"][0]["metadata"].pop("query"), "has no query"),
+    "query": (lambda r: _scaled(r)["triggers"][0]["metadata"].pop("query"), "no query for the steps"),
     "images for a worker": (
         lambda r: _scaled(r)["triggers"][0]["metadata"].update(targetQueryValue="0"),
         "a number above 0",
@@ -421,6 +425,117 @@ MISTAKES: dict[str, tuple[Callable[[Rendered], object], str]] = {
         ),
         "two of its triggers have one name",
     ),
+    "no gate": (lambda r: pod(r).pop("initContainers"), "does not wait for its schema"),
+    "a gate without secrets": (
+        lambda r: pod(r)["initContainers"][0].pop("volumeMounts"),
+        "schema: its secrets are not mounted where THORAX_SECRETS_DIR says",
+    ),
+    "secrets elsewhere": (
+        lambda r: container(r)["volumeMounts"][0].update(mountPath="/run/secret"),
+        "gateway: its secrets are not mounted",
+    ),
+    "program": (lambda r: container(r, "sweeper").update(command=["sweper"]), "has no program sweper"),
+    "another program": (lambda r: container(r, "sweeper").pop("command"), "does not run sweeper"),
+    "another image": (
+        lambda r: container(r).update(image="thorax/aggregator:0.1.0"),
+        "does not run gateway",
+    ),
+    "command": (
+        lambda r: _migration(r)["containers"][0].update(command=["thorax", "migrat"]),
+        "thorax has no command migrat",
+    ),
+    "no bundle": (
+        lambda r: _migration(r)["containers"][0].update(command=["thorax", "migrate"]),
+        "nothing migrates the schema and makes a bundle known",
+    ),
+    "an image without a bundle": (
+        lambda r: _migration(r)["containers"][0].update(image="thorax/aggregator:0.1.0"),
+        "the image aggregator has no bundle",
+    ),
+    "end before the start": (
+        lambda r: r.find("Deployment", "gateway")["spec"].update(strategy={"type": "Recreate"}),
+        "ends its pods before others",
+    ),
+    "readiness": (lambda r: container(r, "sweeper").pop("readinessProbe"), "has no readiness probe"),
+    "no pause": (lambda r: container(r).pop("lifecycle"), "still sent requests while it stops"),
+    "links": (lambda r: pod(r).pop("enableServiceLinks"), "a Service called thorax would set its variables"),
+    "volume for nobody": (
+        lambda r: pod(r)["volumes"].append({"name": "x", "emptyDir": {}}),
+        "volume x: no container mounts it",
+    ),
+    "key of a volume": (
+        lambda r: pod(r)["volumes"][0]["secret"].update(items=[{"key": "no", "path": "delivery_secret"}]),
+        "volume secrets: there is no no",
+    ),
+    "file of a volume": (
+        lambda r: container(r, "dimse")["volumeMounts"][-1].update(name="aes", subPath="dicom.tml"),
+        "volume aes: there is no dicom.tml",
+    ),
+    "secret that may be missing": (
+        lambda r: container(r)["envFrom"][1]["secretRef"].update(name="blob"),
+        "nothing makes secret blob",
+    ),
+    "config map that may be missing": (
+        lambda r: container(r)["envFrom"][0]["configMapRef"].update(name="no", optional=True),
+        "nothing makes ConfigMap no",
+    ),
+    "secret's name": (
+        lambda r: r.secrets["sweeper"].update(thorax_redis_ulr="redis://valkey"),
+        "secret thorax_redis_ulr is not a setting",
+    ),
+    "secret's value": (
+        lambda r: r.secrets["sweeper"].update(thorax_database_url="mysql://postgres/thorax"),
+        "secret thorax_database_url is not a setting, or cannot be",
+    ),
+    "no login": (
+        lambda r: r.secrets["sweeper"].pop("thorax_database_url"),
+        "has no secret thorax_database_url",
+    ),
+    "password": (
+        lambda r: _settings(r).update(THORAX_REDIS_URL="redis://:hunter2@valkey:6379/0"),
+        "THORAX_REDIS_URL holds a password",
+    ),
+    "loopback": (lambda r: _set(r, "gateway", "THORAX_HOST", "127.0.0.1"), "where no other pod reaches it"),
+    "blobs in a container": (
+        lambda r: _settings(r).update(THORAX_BLOBS="/var/lib/thorax/blobs"),
+        "which is neither a bucket nor a volume",
+    ),
+    "issuer": (
+        lambda r: r.find("HTTPRoute", "thorax")["spec"].update(hostnames=["other.example.org"]),
+        "which is at no host of a route",
+    ),
+    "path": (
+        lambda r: r.find("HTTPRoute", "thorax")["spec"]["rules"][0]["matches"][0]["path"].update(
+            value="/ath"
+        ),
+        "/ath leads to auth-service",
+    ),
+    "path by itself": (
+        lambda r: r.find("HTTPRoute", "thorax")["spec"]["rules"][0]["matches"][0]["path"].update(
+            type="Exact"
+        ),
+        "Service auth-service: no route leads to it from /auth",
+    ),
+    "port of a Service": (
+        lambda r: r.find("Service", "valkey")["spec"]["ports"][0].update(port=6380),
+        ":6379 is not a port of this Service",
+    ),
+    "another namespace": (
+        lambda r: r.secrets["keda"].update(connection="host=postgres.default.svc.cluster.local"),
+        "is in namespace default, unlike the Service of that name here",
+    ),
+    "metrics": (lambda r: _drop(r, "NetworkPolicy", "metrics"), "lets Prometheus reach its metrics at 9464"),
+    "scaled by nobody": (lambda r: _drop(r, "ScaledObject", "model-worker"), "has one pod for ever"),
+    "no budget": (lambda r: _drop(r, "PodDisruptionBudget", "gateway"), "has no budget"),
+    "query for something else": (
+        lambda r: _scaled(r)["triggers"][0]["metadata"].update(query="select count(*) from step"),
+        "no query for the steps that wait or run",
+    ),
+    "unversioned, by a registry's port": (
+        lambda r: container(r).update(image="registry.example.org:5000/gateway"),
+        "no version",
+    ),
+    "no namespace": (lambda r: _drop(r, "Namespace", "thorax"), "is in namespace thorax, not in None"),
     "several versions": (lambda r: container(r).update(image="thorax/gateway:0.2.0"), "images of 2 versions"),
     "job of another version": (
         lambda r: r.find("Job", "migrate-0-1-0")["metadata"].update(name="migrate"),

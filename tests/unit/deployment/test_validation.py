@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 
 K8S = Path(__file__).parents[3] / "k8s"
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -14,6 +15,7 @@ POD = "spec.template.spec"
 OURS = f"{POD}.containers.0"
 SPREAD = f"{POD}.topologySpreadConstraints.0"
 UP = "spec.advanced.horizontalPodAutoscalerConfig.behavior.scaleUp"
+TOKEN = {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
 EXISTS = {"key": "a", "operator": "Exists"}
 FAR = [{"weight": 200, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname"}}]
 WRONG: list[tuple[str, str, Any]] = [  # object, place, what is written there
@@ -109,6 +111,33 @@ WRONG: list[tuple[str, str, Any]] = [  # object, place, what is written there
     ("HTTPRoute thorax", "spec.rules.1.backendRefs", []),
     ("HTTPRoute thorax", "spec.rules.1.backendRefs.0.weight", 0),
     ("HTTPRoute thorax", "spec.parentRefs", [{"name": "a"}, {"name": "a"}]),
+    ("Deployment gateway", "spec.minReadySeconds", -1),
+    ("Deployment gateway", "spec.strategy.rollingUpdate.maxUnavailable", "100%"),
+    ("Deployment gateway", f"{POD}.activeDeadlineSeconds", 600),
+    ("Deployment gateway", f"{POD}.hostAliases", [{"ip": "10.1.2.3", "hostnames": ["postgres"]}]),
+    ("Deployment gateway", f"{POD}.serviceAccount", "thorax"),
+    ("Deployment gateway", f"{POD}.securityContext.supplementalGroups", [0]),
+    ("Deployment gateway", f"{POD}.volumes.2", TOKEN),
+    ("Deployment gateway", f"{OURS}.envFrom.0.prefix", "X_"),
+    ("Deployment gateway", f"{OURS}.env.0.valueFrom", {}),
+    ("Deployment gateway", f"{OURS}.env.0.valueFrom", {"fieldRef": {"fieldPath": "metadata.nam"}}),
+    ("Deployment gateway", f"{OURS}.env.0.valueFrom", {"resourceFieldRef": {"resource": "limits.memry"}}),
+    ("Deployment gateway", f"{OURS}.workingDir", "tmp"),
+    ("Deployment gateway", f"{OURS}.terminationMessagePolicy", "Fallback"),
+    ("Deployment gateway", f"{OURS}.volumeMounts.1.mountPropagation", "Bidirectional"),
+    ("Deployment gateway", f"{OURS}.resources.claims", [{"name": "x"}]),
+    ("Deployment gateway", f"{OURS}.livenessProbe.httpGet.scheme", "HTTPS"),
+    ("StatefulSet postgres", "spec.replicas", 2),
+    ("Job migrate-0-1-0", "spec.parallelism", 3),
+    ("Job migrate-0-1-0", "spec.activeDeadlineSeconds", 1),
+    ("Service gateway", "spec.selector", {}),
+    ("Service gateway", "spec.selector", None),
+    ("Service gateway", "spec.ipFamilyPolicy", "Dual"),
+    ("Service gateway", "spec.publishNotReadyAddresses", True),
+    ("HorizontalPodAutoscaler gateway", "spec.metrics.0.type", "Resources"),
+    ("HorizontalPodAutoscaler gateway", "spec.metrics.0.resource.target.averageUtilization", None),
+    ("PodDisruptionBudget gateway", "spec.minAvailable", None),
+    ("PodDisruptionBudget gateway", "spec.unhealthyPodEvictionPolicy", "Always"),
     ("PriorityClass thorax-work", "value", 2_000_000_000),
     ("PriorityClass thorax-work", "metadata.name", "system-work"),
     ("PriorityClass thorax-work", "globalDefault", True),
@@ -142,6 +171,17 @@ def test_a_value_that_is_out_of_bounds_is_found(
     wrong = copy.deepcopy(rendered.find(*which.split()))
     write(wrong, place, value)
     assert list(check.validation.complaints(check.Rendered([wrong])))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("schedule", "61 * * * *"), ("concurrencyPolicy", "Allow"), ("jobTemplate.spec.backoffLimit", 0)],
+)
+def test_so_it_is_of_a_cron_job(check: ModuleType, place: str, value: Any) -> None:
+    cron, *_ = yaml.safe_load_all((K8S / "components/backup/backup.yaml").read_text())
+    assert not list(check.validation.complaints(check.Rendered([cron])))
+    write(cron, f"spec.{place}", value)
+    assert list(check.validation.complaints(check.Rendered([cron])))
 
 
 def test_what_is_misshapen_is_told_and_rules_do_not_fall_over_it(check: ModuleType, rendered: Any) -> None:

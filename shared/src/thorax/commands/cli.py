@@ -12,7 +12,7 @@ from thorax.errors import CodedError
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
 
-_OWN = {
+OWN = {
     "admin": (
         "admin.command:admin",
         "Operate the platform: accounts, failed work, bundles, retention, audit.",
@@ -39,12 +39,12 @@ class Commands(click.Group):
     """The commands above, and those of the packages beside this one: entry points of the group `thorax.commands`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*_OWN, *_others().names})
+        return sorted({*OWN, *_others().names})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         command: click.Command | None = None
-        if cmd_name in _OWN:
-            command = resolve_name(f"thorax.commands.{_OWN[cmd_name][0]}")
+        if cmd_name in OWN:
+            command = resolve_name(f"thorax.commands.{OWN[cmd_name][0]}")
         elif found := [one for one in _others() if one.name == cmd_name]:
             command = found[0].load()
         return command
@@ -60,8 +60,8 @@ class Commands(click.Group):
             formatter.write_dl([(name, self._said_of(ctx, name)) for name in self.list_commands(ctx)])
 
     def _said_of(self, ctx: click.Context, name: str) -> str:
-        if name in _OWN:
-            return _OWN[name][1]
+        if name in OWN:
+            return OWN[name][1]
         command = self.get_command(ctx, name)
         return command.get_short_help_str(limit=100) if command else ""
 
