@@ -6,102 +6,57 @@ the CPU-ms per image of Client and of AsyncClient (eight at a time), and of bare
 
 import argparse
 import asyncio
-import json
 import multiprocessing
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from uuid import UUID
 
 import httpx
+from msgspec.json import encode
 
 from thorax_client import AsyncClient, Client, Credentials
-from thorax_client.models import FINDINGS
+from thorax_client.models import (
+    FINDINGS,
+    Bundle,
+    Finding,
+    Grid,
+    Grids,
+    Image,
+    Job,
+    Progress,
+    Receipt,
+    Scale,
+    Study,
+)
 
 SAMPLE = ("chest.dcm", (Path(__file__).parents[1] / "samples/chest.dcm").read_bytes())
-ID = "3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11"
-NOON = "2026-01-01T12:00:00Z"
-
-
-def finding(name: str) -> dict[str, Any]:
-    """One finding as the API answers it."""
-    numbers = dict.fromkeys(
-        ("probability", "threshold", "prevalence", "times_the_average", "disagreement"), 0.1
-    )
-    backbones = {f"backbone_{i}": 0.1 for i in range(5)}
-    return {
-        **numbers,
-        "finding": name,
-        "label": name,
-        "positive": False,
-        "verdict": "unlikely",
-        "backbones": backbones,
-    }
+ID = UUID("3f0c2b1e-6a55-4d0e-9a3e-2f2f4c1f7b11")
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def answers() -> tuple[bytes, bytes]:
     """A receipt, and a job with one image, of the size of real ones."""
-    links = {"self": f"/v1/jobs/{ID}"}
-    receipt = {"job_id": ID, "study_id": ID, "instance_ids": [ID], "state": "queued", "links": links}
-    five = [finding(name) for name in FINDINGS]
-    image = {
-        **{
-            "id": ID,
-            "position": 0,
-            "file_name": "chest.dcm",
-            "media_type": "application/dicom",
-            "rows": 1,
-            "columns": 1,
-        },
-        **{
-            "view_position": "PA",
-            "sop_instance_uid": "1.2",
-            "state": "prepared",
-            "error": None,
-            "warnings": [],
-        },
-        **{
-            "orientation": 1,
-            "findings": five,
-            "ran": ["x"],
-            "links": {f"overlay:{name}": "/x" * 40 for name in FINDINGS},
-        },
-    }
-    study = {
-        "id": ID,
-        "title": "",
-        "study_instance_uid": "1.2",
-        "study_date": None,
-        "source": None,
-        "findings": five,
-    }
-    job = {
-        **{
-            "id": ID,
-            "state": "succeeded",
-            "priority": "routine",
-            "progress": {"done": 7, "total": 7},
-            "version": 9,
-        },
-        **{
-            "bundle": {"name": "b", "version": "1", "digest": "d"},
-            "backbones": ["x"],
-            "full": False,
-            "degraded": False,
-            "missing_backbones": [],
-        },
-        **{
-            "created_at": NOON,
-            "started_at": NOON,
-            "finished_at": NOON,
-            "expires_at": None,
-            "timings": {"total_s": 1.0},
-        },
-        **{"error": None, "study": study, "images": [image], "links": links, "disclaimer": ""},
-    }
-    return json.dumps(receipt).encode(), json.dumps(job).encode()
+    own, links = {f"backbone_{i}": 0.1 for i in range(5)}, {"self": f"/v1/jobs/{ID}"}
+    five = [
+        Finding(name, name, 0.1, 0.1, "likely", False, "unlikely", 0.1, 0.1, -0.1, 0.1, own)
+        for name in FINDINGS
+    ]
+    overlays, grid = {f"overlay:{name}": "/x" * 40 for name in FINDINGS}, Grid(28, 28)
+    of_file = (ID, 0, "chest.dcm", "application/dicom", 1, 1, "PA", "1.2", "1.2", "1.2", "DX")
+    image = Image(
+        *of_file, "prepared", None, [], 1, five, [*own], Grids(grid, dict.fromkeys(own, grid)), overlays
+    )
+    study = Study(ID, "", "1.2", None, None, None, None, five)
+    job = Job(
+        ID, "succeeded", "routine", Progress(7, 7), [], 9, Bundle("b", "1", "d"), [*own], False, False, [], None, None,
+        NOON, NOON, NOON, None, Scale("logit", dict.fromkeys(FINDINGS, 1.0), dict.fromkeys(FINDINGS, 0.5)),
+        {"total_s": 1.0}, None, study, [image], links, "",
+    )  # fmt: skip
+    return encode(Receipt(ID, ID, [ID], "queued", links)), encode(job)
 
 
 def serve(port: Connection) -> None:

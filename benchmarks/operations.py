@@ -5,7 +5,7 @@ do nothing, no line below CRITICAL). Two platforms in turns; the one with metric
 shipped Prometheus.
 `python benchmarks/operations.py inside --images 48 --rounds 20`: the CPU time that is spent inside the calls that count and that log, as a share of all;
 and of a scrape. It leaves out what such calls do to caches, and needs no second platform: a busy machine hardly blurs it.
-`python benchmarks/operations.py analyze`: studies per second by `thorax analyze` and by the benchmarks' own clients, in turns;
+`python benchmarks/operations.py analyze`: studies per second and CPU time by `thorax analyze` and by the benchmarks' own clients, in turns;
 `--bundle models/default`: by networks that cost what they do.
 `python benchmarks/operations.py restore`: seconds for `thorax backup create`, `verify` and `restore` of so many studies.
 """
@@ -200,13 +200,14 @@ def analyze(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds:
         rate, own, others = (statistics.median(column) for column in zip(*found, strict=True))
         print(f"{name:14} {rate:6.2f} studies/s, {own:5.2f} CPU-ms per image, the platform {others:6.1f}")
     pairs = [*zip(*rows.values(), strict=True)]
-    shares = {
-        "of the studies/s": [theirs[0] / ours[0] for ours, theirs in pairs],
-        "by all CPU time": [sum(ours[1:]) / sum(theirs[1:]) for ours, theirs in pairs],
+    compared = {
+        "share of the studies/s": [theirs[0] / ours[0] for ours, theirs in pairs],
+        "share by all CPU time": [sum(ours[1:]) / sum(theirs[1:]) for ours, theirs in pairs],
+        "CPU-ms of each image beyond own clients": [theirs[1] - ours[1] for ours, theirs in pairs],
     }
-    for name, values in shares.items():
-        told = f"{statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})"
-        print(f"share {name} {told}, {rounds} rounds of {images} images")
+    for name, values in compared.items():
+        print(f"{name} {statistics.median(values):.3f} ({min(values):.3f} to {max(values):.3f})")
+    print(f"{rounds} pairs of {images} images; load {os.getloadavg()[0]:.0f}")
 
 
 def restore(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:

@@ -17,6 +17,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -41,6 +42,7 @@ ROUNDS_S = 330  # no round begins later, nor one that would end much later
 AROUND = ("gateway", "aggregator", "sweeper", "postgres", "valkey")
 
 
+@cache
 def xray() -> bytes:
     """A 2000×2500 JPEG of about 525 kB: the sample's chest with film grain, deterministic."""
     sample = cv2.imread(str(SAMPLE), cv2.IMREAD_GRAYSCALE)

@@ -1,39 +1,44 @@
 """What the API answers, as models. A test compares them with the services' OpenAPI document, field by field.
 
-Fields that this version does not know are kept and ignored, so that a newer platform can be spoken to.
+Fields that this version does not know are left out, so that a newer platform can be spoken to.
 """
 
 from datetime import date, datetime
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from msgspec import Meta, Struct
 
 FINDINGS = ("atelectasis", "cardiomegaly", "consolidation", "edema", "pleural_effusion")
+Moment = Annotated[datetime, Meta(tz=True)]
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 
 
-class Answer(BaseModel):
-    """A part of an answer: frozen, and open to fields of later versions. Each is built when the first comes."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", defer_build=True)
+class Answer(Struct, frozen=True):
+    """A part of an answer: immutable; `msgspec.json.encode` makes JSON of it again, `msgspec.to_builtins` dicts."""
 
 
-class Finding(Answer):
-    """One finding. `verdict`: likely, uncertain or unlikely; `prevalence` is None where the bundle states none."""
+class Finding(Answer, frozen=True):
+    """One finding. `verdict`: likely, uncertain or unlikely; `prevalence` is None where the bundle states none.
+
+    `operating_point`: what `threshold` was when the study was read; `margin`: the log odds of `probability` over its.
+    """
 
     finding: str
     label: str
     probability: float
     threshold: float
+    operating_point: str
     positive: bool
     verdict: str
     prevalence: float | None
     times_the_average: float | None
+    margin: float
     disagreement: float
     backbones: dict[str, float]
 
 
-class Failure(Answer):
+class Failure(Answer, frozen=True):
     """Why an image or a job failed; `permanent`: a retry does not help."""
 
     code: str
@@ -43,14 +48,36 @@ class Failure(Answer):
     permanent: bool
 
 
-class Warning(Answer):
+class Warning(Answer, frozen=True):
     """What whoever reads an image's result should know."""
 
     code: str
     detail: str
 
 
-class Image(Answer):
+class Grid(Answer, frozen=True):
+    """How many places a map has."""
+
+    rows: int
+    columns: int
+
+
+class Grids(Answer, frozen=True):
+    """How fine an image's maps are: the fused one, and those of the networks."""
+
+    ensemble: Grid
+    backbones: dict[str, Grid]
+
+
+class Scale(Answer, frozen=True):
+    """What a fused map's values mean: a value times `full` of its finding is in `unit`; it is drawn from `cuts` (0..1) on."""
+
+    unit: str
+    full: dict[str, float]
+    cuts: dict[str, float]
+
+
+class Image(Answer, frozen=True):
     """One image of a study; `links` lead to its pictures and maps. `ran`: the networks that answered."""
 
     id: UUID
@@ -61,23 +88,37 @@ class Image(Answer):
     columns: int | None
     view_position: str | None
     sop_instance_uid: str | None
+    series_instance_uid: str | None
+    sop_class_uid: str | None
+    modality: str | None
     state: str
     error: Failure | None
     warnings: list[Warning]
     orientation: int
     findings: list[Finding]
     ran: list[str]
+    maps: Grids | None
     links: dict[str, str]
 
 
-class Progress(Answer):
+class Progress(Answer, frozen=True):
     """Steps that are done; `total` grows while the work becomes known."""
 
     done: int
     total: int
 
 
-class Bundle(Answer):
+class Stage(Answer, frozen=True):
+    """One kind of work on an open job, over all its images; `backbone`: which network, for `infer`."""
+
+    kind: str
+    backbone: str | None
+    done: int
+    running: int
+    total: int
+
+
+class Bundle(Answer, frozen=True):
     """The model bundle that analysed a job."""
 
     name: str
@@ -85,18 +126,20 @@ class Bundle(Answer):
     digest: str
 
 
-class Study(Answer):
-    """A study: for each finding the highest probability over its images."""
+class Study(Answer, frozen=True):
+    """A study: for each finding the highest probability over its images. `patient`: a pseudonym."""
 
     id: UUID
     title: str
     study_instance_uid: str | None
     study_date: date | None
+    accession: str | None
+    patient: str | None
     source: str | None
     findings: list[Finding]
 
 
-class Job(Answer):
+class Job(Answer, frozen=True):
     """A whole job. `backbones`: all networks of the bundle; `full`: whether all were asked for. `supersedes`: the job of the
     same study before it; `superseded_by`: the newest one after it that has succeeded."""
 
@@ -104,6 +147,7 @@ class Job(Answer):
     state: str
     priority: str
     progress: Progress
+    stages: list[Stage]
     version: int
     bundle: Bundle
     backbones: list[str]
@@ -112,10 +156,11 @@ class Job(Answer):
     missing_backbones: list[str]
     supersedes: UUID | None
     superseded_by: UUID | None
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-    expires_at: datetime | None
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+    expires_at: Moment | None
+    map_scale: Scale | None
     timings: dict[str, float]
     error: Failure | None
     study: Study
@@ -134,18 +179,33 @@ class Job(Answer):
         return self.study.findings
 
 
-class JobSummary(Answer):
+class File(Answer, frozen=True):
+    """One image of a job in a list."""
+
+    id: UUID
+    file_name: str
+    sop_instance_uid: str | None
+    view_position: str | None
+
+
+class JobSummary(Answer, frozen=True):
     """A job as a list shows it."""
 
     id: UUID
+    version: int
     study_id: UUID
     title: str
     state: str
     priority: str
     progress: Progress
-    created_at: datetime
-    finished_at: datetime | None
+    created_at: Moment
+    finished_at: Moment | None
+    bundle: Bundle
+    study_instance_uid: str | None
     study_date: date | None
+    accession: str | None
+    patient: str | None
+    files: list[File]
     source: str | None
     findings: list[Finding]
     top_finding: Finding | None
@@ -158,14 +218,14 @@ class JobSummary(Answer):
     error: Failure | None
 
 
-class JobPage(Answer):
+class JobPage(Answer, frozen=True):
     """A page of jobs; `next` is the next page's cursor, None on the last."""
 
     items: list[JobSummary]
     next: str | None
 
 
-class Receipt(Answer):
+class Receipt(Answer, frozen=True):
     """What `202` promises: everything named here is stored durably."""
 
     job_id: UUID
@@ -175,22 +235,53 @@ class Receipt(Answer):
     links: dict[str, str]
 
 
-class Model(Answer):
-    """A registered model bundle."""
+class Backbone(Answer, frozen=True):
+    """A network of a bundle; `weights`: its share of the ensemble, by finding."""
+
+    name: str
+    sha256: str
+    parameters: int
+    input_size: int
+    normalisation: str
+    weights: dict[str, float]
+
+
+class Model(Answer, frozen=True):
+    """A registered model bundle; `operating_points` and `metrics` as its manifest has them."""
 
     name: str
     version: str
     digest: str
     active: bool
+    default: bool
+    shadow: bool
     findings: list[str]
     thresholds: dict[str, float]
+    operating_points: dict[str, dict[str, Any]] | None
+    map_scale: Scale | None
+    backbones: list[Backbone]
+    metrics: dict[str, Any]
     licence: str
     intended_use: str
     card: str
     disclaimer: str
 
 
-class ModelList(Answer):
+class ModelList(Answer, frozen=True):
     """All registered bundles, the active one first."""
 
     items: list[Model]
+
+
+class Token(Answer, frozen=True):
+    """An access token, and for how many seconds it is good."""
+
+    access_token: str
+    expires_in: int
+
+
+class Secret(Answer, frozen=True):
+    """A new machine client; its secret is told only now."""
+
+    id: UUID
+    secret: str

@@ -1,10 +1,11 @@
-"""The client's models against the services' own OpenAPI document: every field exists there, with the same type."""
+"""The client's models against the services' own OpenAPI document: the same fields, with the same types."""
 
 import importlib.util
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from thorax_client import models
@@ -24,6 +25,19 @@ SCHEMAS = {
     models.Receipt: "Accepted",
     models.Model: "ModelView",
     models.ModelList: "ModelList",
+    models.Backbone: "BackboneView",
+    models.File: "FileView",
+    models.Grid: "Grid",
+    models.Grids: "MapsView",
+    models.Scale: "MapScaleView",
+    models.Stage: "Stage",
+    models.Token: "TokenAnswer",
+    models.Secret: "ClientWithSecret",
+}
+LEFT_OUT = {
+    models.Receipt: {"id"},  # the same as `job_id`
+    models.Token: {"token_type", "scope", "refresh_token"},
+    models.Secret: {"name", "scopes", "created_at", "last_used_at", "old_secret_until"},
 }
 
 
@@ -59,11 +73,11 @@ def test_every_model_is_compared() -> None:
 
 @pytest.mark.parametrize("model", SCHEMAS, ids=lambda model: model.__name__)
 def test_fields_are_those_of_the_api(model: type[models.Answer]) -> None:
-    own = model.model_json_schema(mode="serialization")
-    theirs = document()[SCHEMAS[model]]
-    for name, field in own["properties"].items():
-        assert name in theirs["properties"], name
-        mine, other = kind(field, own.get("$defs", {})), kind(theirs["properties"][name], document())
+    (_, defs) = msgspec.json.schema_components([model])
+    own, theirs = defs[model.__name__]["properties"], document()[SCHEMAS[model]]["properties"]
+    assert own.keys() == theirs.keys() - LEFT_OUT.get(model, set())
+    for name, field in own.items():
+        mine, other = kind(field, defs), kind(theirs[name], document())
         assert mine == other or name == "timings", f"{name}: {mine} is {other} there"
 
 

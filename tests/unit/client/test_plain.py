@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from thorax_client import Client
+from thorax_client import Client, UnreachableError
 from thorax_client.flows import LostError, Request
 from thorax_client.plain import Connections
 
@@ -79,6 +79,19 @@ def test_an_upload_that_is_refused_before_it_ends_has_its_answer(
 ) -> None:
     serve(answered, 1)
     assert connections.request(Request("POST", "/", body=bytes(50_000_000))).status == 200
+
+
+def test_a_server_that_is_not_thorax_is_told_by_the_client_s_error(
+    listening: socket.socket, serve: Serve
+) -> None:
+    def other(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(ANSWER)
+
+    serve(other, 1)
+    told = pytest.raises(UnreachableError, match="as Thorax does")
+    with Client(f"http://127.0.0.1:{listening.getsockname()[1]}") as thorax, told:
+        thorax.models()
 
 
 @pytest.mark.parametrize("environment", [{}, {"https_proxy": "http://proxy"}])

@@ -3,6 +3,7 @@
 from itertools import islice
 
 import click
+from msgspec.json import encode
 
 from thorax_client.client import Client
 from thorax_client.commands.login import access, platform
@@ -27,7 +28,7 @@ def jobs(
             for job in islice(thorax.jobs(min(limit, 100), **filters), limit):
                 likely = [finding.label for finding in job.findings if finding.verdict == "likely"]
                 line = f"{job.id}  {job.created_at:%Y-%m-%d %H:%M}  {job.state:<9}  {job.title}  {', '.join(likely)}"
-                click.echo(job.model_dump_json() if as_json else line.rstrip())
+                click.echo(encode(job) if as_json else line.rstrip())
     except ThoraxError as error:
         raise click.ClickException(str(error)) from error
 
@@ -44,6 +45,6 @@ def models(url: str | None, token: str | None, anonymous: bool, as_json: bool) -
                 line = (
                     f"{model.digest[:12]}  {model.name} {model.version}{'  active' if model.active else ''}"
                 )
-                click.echo(model.model_dump_json() if as_json else line)
+                click.echo(encode(model) if as_json else line)
     except ThoraxError as error:
         raise click.ClickException(str(error)) from error

@@ -1,11 +1,12 @@
 """What `thorax analyze` says of one file: a row of the CSV, a line of JSON, a line for people."""
 
 import csv
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
+
+from msgspec.json import encode
 
 from thorax_client.errors import JobFailedError, ProblemError, ThoraxError
 from thorax_client.models import FINDINGS, Job
@@ -54,10 +55,9 @@ class Outcome:
         }
 
     def as_json(self) -> str:
-        """One line: the whole job as the API gave it, or the error."""
-        if self.job:
-            return json.dumps({"image": str(self.path), "job": self.job.model_dump(mode="json")})
-        return json.dumps({"image": str(self.path), "error": self.code, "detail": str(self.error)})
+        """One line: the whole job, or the error."""
+        said = {"job": self.job} if self.job else {"error": self.code, "detail": str(self.error)}
+        return encode({"image": str(self.path), **said}).decode()
 
     def line(self) -> str:
         """One line for people."""
