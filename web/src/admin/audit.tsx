@@ -33,7 +33,9 @@ export function Audit() {
             <code key="subject" title={subject}>
               {short(subject)}
             </code>,
-            inWords(detail),
+            <div key="detail" className="sentence">
+              {inWords(detail)}
+            </div>,
           ])}
         />
       )}

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from datetime import date
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -44,7 +45,12 @@ _EVENT = 'event: job\nid: 3\ndata: {"state": "running", "progress": {"done": 1, 
 _EVENTS = {"text/event-stream": {"schema": {"type": "string"}, "example": _EVENT}}
 
 
-_MIDNIGHT = BeforeValidator(lambda text: f"{text}T00:00:00Z" if len(str(text)) == 10 else text)
+def _or_midnight(text: str) -> str:
+    """A moment as it stands, a date as its midnight. Pydantic would take a year or 20261128 for seconds since 1970."""
+    return text if ":" in text else f"{date.fromisoformat(text)}T00:00:00Z"
+
+
+_MOMENT = BeforeValidator(_or_midnight)
 
 jobs = APIRouter(prefix="/v1/jobs", tags=["jobs"], responses=ACCOUNT_ERRORS)
 anonymous = APIRouter(prefix="/v1/anonymous/jobs", tags=["open API"])
@@ -76,12 +82,10 @@ async def list_jobs(
     ] = None,
     created_after: Annotated[
         AwareDatetime | None,
-        _MIDNIGHT,
+        _MOMENT,
         Query(description="From this moment on, e.g. `2026-01-01T12:00:00Z`; a date is its midnight in UTC."),
     ] = None,
-    created_before: Annotated[
-        AwareDatetime | None, _MIDNIGHT, Query(description="Before this moment.")
-    ] = None,
+    created_before: Annotated[AwareDatetime | None, _MOMENT, Query(description="Before this moment.")] = None,
     study_instance_uid: Annotated[str | None, Query(pattern=PRINTED, max_length=64)] = None,
     accession: Annotated[
         str | None, Query(pattern=PRINTED, max_length=16, description="The Accession Number.")
