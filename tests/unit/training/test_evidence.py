@@ -17,6 +17,7 @@ from training.evidence.head import EvidenceHead
 from training.evidence.learn import Kept, Plan, group_priors, judge, learn, seen, shares
 from training.export import run_graph
 from training.fleet.corpus import Corpus
+from training.fleet.reopen import build_teacher
 
 EDGE, N = 64, 240
 
@@ -117,6 +118,14 @@ def test_a_grafted_graph_has_the_old_probabilities_and_the_heads_maps(graph: onn
     assert np.array_equal(probabilities, run_graph(graph, images)[0])
     assert maps.shape == (3, 5, 4, 4)
     assert (maps >= 0).all() and (maps <= 1).all()
+
+
+def test_a_grafted_network_can_be_trained_on() -> None:
+    path = Path(__file__).parents[3] / "models/default/xception.onnx"
+    images = np.random.default_rng(0).integers(0, 256, (2, 160, 160), dtype=np.uint8)
+    with torch.no_grad():
+        answers = torch.sigmoid(build_teacher(path, "xception")(torch.from_numpy(images)))
+    assert np.allclose(answers, run_graph(onnx.load(path), images)[0], atol=1e-4)
 
 
 def test_a_tensor_that_the_graph_lacks_is_named(graph: onnx.ModelProto) -> None:

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from training.backbones.grid import GridClassifier
+from training.evidence.early import prune
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -125,16 +126,23 @@ def _fill(into: Tensor, values: NDArray[Any]) -> None:
         into.copy_(torch.from_numpy(np.array(values)))
 
 
+def _classifier(path: Path) -> onnx.ModelProto:
+    """A bundle's graph without what makes only its maps: `training.evidence` puts a head there."""
+    graph = onnx.load(str(path))
+    prune(graph, ("probabilities",))
+    return graph
+
+
 def build_reopened(path: Path, name: str, pool: str, images: Tensor) -> GridClassifier:
     """A network with the weights of a bundle's graph, its batch norms set by `images`, uint8 [N, s, s]."""
     network = GridClassifier(name, pool)
-    set_statistics(network, reopen(onnx.load(str(path)), network), images)
+    set_statistics(network, reopen(_classifier(path), network), images)
     return network
 
 
 def build_teacher(path: Path, name: str) -> GridClassifier:
     """The graph's own answers as a network: mean pooling, its own bias, nothing that the view tells. A teacher."""
-    network, graph = GridClassifier(name, "mean"), onnx.load(str(path))
+    network, graph = GridClassifier(name, "mean"), _classifier(path)
     reopen(graph, network)
     bias = next(t for t in graph.graph.initializer if t.name == "classifier.head.dense.bias")
     _fill(cast(Tensor, network.head.coarse.bias), numpy_helper.to_array(bias))
