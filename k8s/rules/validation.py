@@ -26,7 +26,7 @@ def _schema() -> dict[str, Any]:
 @functools.cache
 def _validator(kind: str) -> Draft202012Validator:
     schema = _schema()
-    own = [{"$ref": f"#/$defs/{name}"} for name in ("named", kind) if name in schema["$defs"]]
+    own = [{"$ref": f"#/$defs/{name}"} for name in ("named", "int32", kind) if name in schema["$defs"]]
     return Draft202012Validator({**schema, "allOf": own})
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from tests.factories.patience import PATIENCE_S, until
 from tests.factories.platform import finished
 from tests.factories.stores import Postgres, Valkey, login
@@ -18,10 +19,11 @@ from local_stack.roles import ROLES, create_database
 from local_stack.server import free_port
 
 VERSION = os.environ.get("THORAX_TEST_IMAGES", "")
-SAMPLE = Path(__file__).parents[2] / "samples/chest.png"
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "samples/chest.png"
 ACCOUNT = {"name": "ada@example.org", "password": "correct horse battery"}
 USER = 10001
-WRITABLE = {"/tmp", "/var/lib/thorax/blobs"}
+WRITABLE = {"/tmp", "/var/lib/thorax/blobs", "/backups"}
 """What the images' user may write to."""
 pytestmark = [
     pytest.mark.slow,
@@ -38,13 +40,13 @@ pytestmark = [
 class Container:
     """One image, run as Compose and Kubernetes run it: a read-only root, no capabilities; on this machine's network."""
 
-    def __init__(self, image: str, blobs: Path, secret: Path, log: Path, **settings: str) -> None:
+    def __init__(self, image: str, mounted: dict[str, Path], log: Path, **settings: str) -> None:
         name = f"localhost/thorax/{image}:{VERSION}"
         told = json.loads(podman("image", "inspect", name))[0]["Config"]
         self.command, self.user, self._log = told["Cmd"], told["User"], log
         bound = ["--read-only", "--read-only-tmpfs=false", "--tmpfs=/tmp:mode=1777", "--cap-drop=all"]
         bound += ["--security-opt=no-new-privileges", "--network=host", "--log-driver=none"]
-        bound += [f"--volume={blobs}:/var/lib/thorax/blobs", f"--volume={secret}:/run/secrets/secret:ro"]
+        bound += [f"--volume={here}:{there}" for there, here in mounted.items()]
         given = [f"--env=THORAX_{key}={value}" for key, value in settings.items()]
         self._run = ["podman", "run", "--rm", *bound, *given, name]
 
@@ -89,10 +91,21 @@ def answers(url: str) -> bool:
         return False
 
 
+def backup_service() -> tuple[list[str], list[str]]:
+    """What Compose runs to back up; Kubernetes runs the same."""
+    service = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["backup"]
+    cron, *_ = yaml.safe_load_all((ROOT / "k8s/components/backup/backup.yaml").read_text())
+    (hourly,) = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert (hourly["command"], hourly["args"]) == (service["entrypoint"], service["command"])
+    assert "aggregator" in hourly["image"] and "aggregator" in service["image"]
+    return service["entrypoint"], service["command"]
+
+
 def test_the_images_do_a_job(tmp_path: Path) -> None:
-    blobs = tmp_path / "blobs"
-    blobs.mkdir()
-    os.chown(blobs, USER, USER)
+    blobs, backups = tmp_path / "blobs", tmp_path / "backups"
+    for folder in (blobs, backups):
+        folder.mkdir()
+        os.chown(folder, USER, USER)
     (secret := tmp_path / "secret").write_text("s" * 48)
     secret.chmod(0o444)
     base, auth = f"http://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}"
@@ -102,7 +115,8 @@ def test_the_images_do_a_job(tmp_path: Path) -> None:
 
         def container(image: str, name: str, url: str, **own: str) -> Container:
             own |= {"DATABASE_URL": url, "METRICS_PORT": str(free_port()), "ISSUER": f"{base}/auth"}
-            return Container(image, blobs, secret, tmp_path / f"{name}.log", **own)
+            mounted = {"/var/lib/thorax/blobs": blobs, "/backups": backups, "/run/secrets/secret": secret}
+            return Container(image, mounted, tmp_path / f"{name}.log", **own)
 
         def say() -> str:
             return "\n".join(f"== {log.name}\n{log.read_text()[-2000:]}" for log in tmp_path.glob("*.log"))
@@ -147,7 +161,6 @@ def test_the_images_do_a_job(tmp_path: Path) -> None:
             assert job["state"] == "succeeded", say()
             assert job["study"]["findings"], job
         backup = container("aggregator", "backup", owner)
-        told = backup.did(
-            "sh", "-c", "thorax backup create /tmp/backups && thorax backup verify /tmp/backups"
-        )
-        assert "the dump are whole" in told
+        program, create = backup_service()
+        backup.did(*program, *create)
+        assert "the dump are whole" in backup.did(*program, "verify", "/backups")

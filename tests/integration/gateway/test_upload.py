@@ -66,7 +66,9 @@ def test_a_callback_to_a_stranger_is_refused_and_nothing_is_kept(
     )
     assert stored(platform) <= before
     known, here = chest_dicom(77), {"callback_url": "https://example.org/x"}
-    assert post(client, known, data={"callback_url": ""}).status_code == 202  # as a form sends what is not filled in
+    assert (
+        post(client, known, data={"callback_url": ""}).status_code == 202
+    )  # as a form sends what is not filled in
     problem(post(client, known, data=here), Code.CALLBACK_NOT_ALLOWED)
 
 
