@@ -75,7 +75,9 @@ def test_dicom_brings_its_identifiers(client: httpx.Client) -> None:
         assert [len(answer.json()["items"]) for answer in found] == [1, 0], (name, found[1].text)
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2026-01-01T12:00:00", "2026-13-01", "99999-01-01", "2026", "0.5"])
+@pytest.mark.parametrize(
+    "moment", ["yesterday", "2026-01-01T12:00:00", "2026-13-01", "99999-01-01", "2026", "0.5"]
+)
 def test_an_invalid_time_is_refused(client: httpx.Client, moment: str) -> None:
     problem(client.get("/v1/jobs", params={"created_after": moment}), Code.VALIDATION)
 

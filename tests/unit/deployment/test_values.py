@@ -134,7 +134,10 @@ def test_the_rules_hold_with_other_values(check: Any, overlays: dict[str, Any], 
 def test_policies_follow_a_port(check: Any, overlays: dict[str, Any]) -> None:
     policy = overlays["managed"].find("NetworkPolicy", "to-external-postgres")
     assert policy["spec"]["egress"] == [
-        {"to": OTHER["postgres"]["networks"], "ports": [{"port": OTHER["postgres"]["port"]}]}
+        {
+            "to": OTHER["postgres"]["networks"],
+            "ports": [{"port": OTHER["postgres"]["port"], "protocol": "TCP"}],
+        }
     ]
     policy["spec"]["egress"][0]["ports"][0]["port"] = 5432
     assert [why for why in check.broken_rules(overlays["managed"]) if "pg.hospital.test:6432" in why]
