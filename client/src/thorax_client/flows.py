@@ -264,7 +264,9 @@ class Flows:
             if monotonic() + pause > until or (answer is None and not request.repeatable):
                 if answer is not None:
                     return answer
-                raise UnreachableError(f"{request.method} {request.path} failed: {error}.") from error
+                raise UnreachableError(
+                    f"{request.method} {request.path} failed: {error}. Is the platform running, and the address right?"
+                ) from error
             yield Pause(pause)
             most = min(2 * most, _LONGEST_PAUSE_S)
 

@@ -121,6 +121,16 @@ def test_analyze_goes_on_where_it_stopped(tmp_path: Path, where: list[str]) -> N
     assert (tmp_path / "labels.csv").read_text() == "image,edema\na.png,1\n"
 
 
+def test_a_platform_that_is_away_is_one_line_and_makes_no_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["thorax_client.commands.login"], "PATIENCE_S", 0)
+    ended = run("analyze", SAMPLE, SAMPLE, "--url", "http://127.0.0.1:1", "--csv", tmp_path / "out.csv")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr.count("\n") == 1 and "Is the platform running" in ended.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_ctrl_c_while_it_waits_is_one_line(
     tmp_path: Path, where: list[str], platform: Platform, credentials: Credentials, standstill: None
 ) -> None:

@@ -60,6 +60,44 @@ def test_a_connection_is_kept(connections: Connections, serve: Serve) -> None:
         assert connections.request(GET).content == b"{}"
 
 
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [CHUNKED, b"HTTP/1.1 100 Continue\r\n\r\n" + ANSWER, b"HTTP/1.0 200 OK\r\n\r\n{}"],
+    ids=["chunked", "after an interim one", "until the end"],
+)
+def test_an_answer_is_whole_however_it_comes(told: bytes, connections: Connections, serve: Serve) -> None:
+    def in_pieces(connection: socket.socket) -> None:
+        connection.recv(65536)
+        for at in range(len(told)):
+            connection.sendall(told[at : at + 1])
+
+    serve(in_pieces, 1)
+    answer = connections.request(GET)
+    assert (answer.status, answer.content) == (200, b"{}")
+
+
+@pytest.mark.parametrize("told", [ANSWER[:-1], ANSWER[:30], b"SSH-2.0-x\r\n"], ids=["body", "head", "other"])
+def test_half_an_answer_is_a_lost_connection(told: bytes, connections: Connections, serve: Serve) -> None:
+    def half(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(told)
+
+    serve(half, 1)
+    with pytest.raises(LostError):
+        connections.request(GET)
+
+
+@pytest.mark.parametrize(
+    "asked", [Request("GET", "/a b"), Request("GET", "/", {"Idempotency-Key": "a\r\nX: b"})]
+)
+def test_nothing_begins_another_line_of_a_request(asked: Request, connections: Connections) -> None:
+    with pytest.raises(LostError, match="character"):
+        connections.request(asked)
+
+
 def test_no_answer_is_a_lost_connection(connections: Connections, serve: Serve) -> None:
     serve(lambda connection: None, 1)
     with pytest.raises(LostError):

@@ -90,6 +90,12 @@ def analyze(
         if finished:
             return
         raise click.ClickException("No DICOM, PNG or JPEG file was found there.")
+    who = access(url, token, anonymous)
+    try:
+        with who.client() as thorax:  # rather than be away for one file after the other
+            thorax.models()
+    except ThoraxError as error:
+        raise click.ClickException(str(error)) from error
     options = Options(wait, overlay, force, full, again, timeout, at_once)
     with ExitStack() as stack:
         sinks: list[Callable[[Outcome], None]] = []
@@ -98,7 +104,7 @@ def analyze(
         if as_json or not table:
             sinks.append(lambda outcome: click.echo(outcome.as_json() if as_json else outcome.line()))
         try:
-            failed = _run(access(url, token, anonymous), files, options, sinks)
+            failed = _run(who, files, options, sinks)
         except KeyboardInterrupt:
             click.echo("\nStopped. Run it again to get the results of what was sent.", err=True)
             sys.exit(INTERRUPTED)

@@ -5,7 +5,6 @@ from itertools import islice
 import click
 from msgspec.json import encode
 
-from thorax_client.client import Client
 from thorax_client.commands.login import access, platform
 from thorax_client.errors import ThoraxError
 
@@ -24,7 +23,7 @@ def jobs(
         raise click.ClickException(f"The list needs an account. Run: thorax login --url {who.url}")
     filters = {"state": state} if state else {}
     try:
-        with Client(who.url, who.credentials, patience_s=10) as thorax:
+        with who.client() as thorax:
             for job in islice(thorax.jobs(min(limit, 100), **filters), limit):
                 likely = [finding.label for finding in job.findings if finding.verdict == "likely"]
                 line = f"{job.id}  {job.created_at:%Y-%m-%d %H:%M}  {job.state:<9}  {job.title}  {', '.join(likely)}"
@@ -40,7 +39,7 @@ def models(url: str | None, token: str | None, anonymous: bool, as_json: bool) -
     """List the platform's model bundles; the active one first."""
     who = access(url, token, anonymous)
     try:
-        with Client(who.url, who.credentials, patience_s=10) as thorax:
+        with who.client() as thorax:
             for model in thorax.models():
                 line = (
                     f"{model.digest[:12]}  {model.name} {model.version}{'  active' if model.active else ''}"

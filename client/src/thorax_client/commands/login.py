@@ -14,6 +14,7 @@ from thorax_client.credentials import Credentials
 from thorax_client.errors import ThoraxError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
+PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Access:
 
     url: str
     credentials: Credentials
+
+    def client(self) -> Client:
+        """One for a person who waits: it soon gives up a platform that is away."""
+        return Client(self.url, self.credentials, patience_s=PATIENCE_S)
 
 
 def store() -> Path:
@@ -64,7 +69,7 @@ def login(url: str, user: str, password: str, name: str | None) -> None:
     """
     url = url.rstrip("/")
     try:
-        with Client(url, Credentials(user=user, password=password)) as thorax:
+        with Access(url, Credentials(user=user, password=password)).client() as thorax:
             made = thorax.create_client(name or f"thorax on {socket.gethostname()}"[:100])
     except ThoraxError as error:
         raise click.ClickException(str(error)) from error
