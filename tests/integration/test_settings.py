@@ -94,7 +94,7 @@ def test_help_and_analyze_wait_for_no_database_library() -> None:
 
 def test_help_says_of_each_command_what_it_says_itself() -> None:
     commands, context = cli.Commands(), click.Context(cli.cli)
-    for name, (_, said) in cli._OWN.items():
+    for name, (_, said) in cli.OWN.items():
         command = commands.get_command(context, name)
         assert command and command.name == name
         assert said.removesuffix(".") in (command.help or ""), name
