@@ -1,5 +1,6 @@
 """Pictures that pass for a chest radiograph, as small files: each differs with its seed."""
 
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,14 @@ SAMPLE = Path(__file__).parents[2] / "samples" / "chest.png"
 
 def grey(seed: int = 0, size: int = 256) -> npt.NDArray[np.uint8]:
     """The sample's phantom with grain of its own, uint8 `[size, size]`: the picture check takes it for a chest."""
-    sample = cv2.imread(str(SAMPLE), cv2.IMREAD_GRAYSCALE)
-    phantom = cv2.resize(sample, (size, size), interpolation=cv2.INTER_AREA).astype(np.int16)
     grain = np.random.default_rng(seed).integers(-6, 7, (size, size), np.int16)
-    return np.asarray(np.clip(phantom + grain, 0, 255), np.uint8)
+    return np.asarray(np.clip(_phantom(size) + grain, 0, 255), np.uint8)
+
+
+@cache
+def _phantom(size: int) -> npt.NDArray[np.int16]:
+    sample = cv2.imread(str(SAMPLE), cv2.IMREAD_GRAYSCALE)
+    return cv2.resize(sample, (size, size), interpolation=cv2.INTER_AREA).astype(np.int16)
 
 
 def chest_png(seed: int = 0, size: int = 256) -> bytes:

@@ -15,14 +15,15 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from fastapi import FastAPI
-from sqlalchemy import delete
+from sqlalchemy import insert, select
 from tests.factories.stores import Postgres, login
 
 from auth_service.accounts.service import create_admin
-from auth_service.app import create_app, refresh
+from auth_service.app import create_app
 from auth_service.config import AuthSettings
 from auth_service.context import AppContext, build
-from auth_service.models import Base
+from auth_service.keys.service import load_keys
+from auth_service.models import Base, SigningKey
 
 PASSWORD = "correct horse battery"
 
@@ -118,14 +119,24 @@ async def _shared_app(settings: dict[str, Any]) -> AsyncIterator[FastAPI]:
         yield app
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def empty_database(_shared_app: FastAPI) -> None:
-    """Nothing left of the tests before, and a new signing key."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def _first_key(_shared_app: FastAPI) -> dict[str, Any]:
+    """The signing key that the service made when it started, as its row."""
     context: AppContext = _shared_app.state.context
+    async with context.engine.connect() as connection:
+        return dict((await connection.execute(select(SigningKey.__table__))).mappings().one())
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def empty_database(_shared_app: FastAPI, _first_key: dict[str, Any]) -> None:
+    """Nothing left of the tests before but the signing key: reading another one's PEM costs as much as ten requests."""
+    context: AppContext = _shared_app.state.context
+    tables = [table.fullname for table in reversed(Base.metadata.sorted_tables)]
     async with context.transaction() as tx:
-        for table in reversed(Base.metadata.sorted_tables):
-            await tx.db.execute(delete(table))
-    await refresh(context)
+        connection = await tx.db.connection()
+        await connection.exec_driver_sql("; ".join(f"delete from {table}" for table in tables))
+        await connection.execute(insert(SigningKey.__table__).values(_first_key))
+        await load_keys(tx)
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ import jwt as pyjwt
 import pytest
 import pytest_asyncio
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import delete, text
 
 from auth_service.context import AppContext, Transaction, build
 from auth_service.keys import keyring as key_times
 from auth_service.keys import queries
 from auth_service.keys.keyring import LEAD, OVERLAP, RELOAD_S, KeyEncryption, Keyring
 from auth_service.keys.service import load_keys, rotate_keys
+from auth_service.models import SigningKey
 from thorax.identity import AUDIENCE, LEEWAY_S, MAX_TOKEN_LIFE_S, JwksCache, TokenVerifier
 
 from .conftest import Visitor
@@ -42,6 +43,8 @@ def kid(token: str) -> str:
 
 
 async def test_ten_replicas_that_start_at_once_make_one_key(context: AppContext) -> None:
+    async with context.transaction() as tx:
+        await tx.db.execute(delete(SigningKey))
     replicas = [build(context.settings) for _ in range(10)]
     await asyncio.gather(*(within(replica, load_keys) for replica in replicas))
     assert len({replica.keyring.signing()[0] for replica in replicas}) == 1
