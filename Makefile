@@ -102,8 +102,8 @@ compose-check: .venv/dev
 
 # --- tests ----------------------------------------------------------------------------------------------------
 
-WORKERS ?= 3# on two cores, since many tests wait for a process
-PYTEST = $(BIN)/pytest --dist loadscope
+WORKERS ?= 5# on two cores: most tests wait, for a process or for a time to pass
+PYTEST = $(BIN)/pytest
 SLOW = $(sort $(shell grep -rlE --include='*.py' '\bmark\.slow\b' $(TESTS)))# collecting the others costs half a minute
 
 .PHONY: test

@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before anything else is imported: some environments forbid to keep byte code, and then each process that a test
 # starts compiles all its libraries anew, which costs most of the time.
@@ -27,7 +28,10 @@ import httpx
 import psycopg
 import pytest
 import redis
+from xdist.scheduler import LoadScopeScheduling
 
+from local_stack.postgres import OWNER
+from tests.factories import forked
 from tests.factories.patience import PATIENCE_S
 from tests.factories.stores import Postgres, Valkey, login
 
@@ -48,9 +52,38 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return bool(files and all(_SLOW.search(file.read_text()) for file in files)) or None
 
 
+class FilesOfThePageTogether(LoadScopeScheduling):
+    """A file at a time for each process; of those of the page two groups, since who has one of them starts a platform and a browser."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.removeprefix("tests/e2e/test_page_")
+        return super()._split_scope(nodeid) if name == nodeid else "a to l" if name < "m" else "m to z"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return FilesOfThePageTogether(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported and collected stays to the end: the garbage collector need not look through it again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays to the end: the garbage collector need not look through it again and again."""
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_fork_server(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """All processes of this run fork what they test from one server."""
+    own = tmp_path_factory.getbasetemp()
+    forked.shared_folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +106,7 @@ def _memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def postgres(_memory: Path) -> Iterator[Postgres]:
     """The embedded Postgres of this test process, without durability."""
     with Postgres(_memory / "postgres", fast=True) as server:
+        _execute(server, f"ALTER ROLE {OWNER} PASSWORD '{server.password}'")  # hashed anew, as `fast` does it
         yield server
 
 
