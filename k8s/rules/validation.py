@@ -40,4 +40,5 @@ def _of(text: str) -> list[str]:
 
 def name(each: Object) -> str:
     """How a complaint names an object that may have no name."""
-    return f"{each['kind']} {each.get('metadata', {}).get('name', 'without a name')}"
+    about = each.get("metadata")
+    return f"{each['kind']} {about.get('name', 'without a name') if isinstance(about, dict) else 'without a name'}"

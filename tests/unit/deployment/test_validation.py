@@ -108,6 +108,7 @@ WRONG: list[tuple[str, str, Any]] = [  # object, place, what is written there
     ("NetworkPolicy public", "spec.podSelector.matchExpressions.0.values", []),
     ("HTTPRoute thorax", "spec.rules.0.matches.0.path.value", "/auth/../x"),
     ("HTTPRoute thorax", "spec.rules.0.matches.0.path.value", "//auth"),
+    ("HTTPRoute thorax", "metadata.labels", []),
     ("HTTPRoute thorax", "spec.hostnames", ["10.1.2.3"]),
     ("HTTPRoute thorax", "spec.rules.1.backendRefs", []),
     ("HTTPRoute thorax", "spec.rules.1.backendRefs.0.weight", 0),
@@ -200,4 +201,5 @@ def test_what_is_misshapen_is_told_and_rules_do_not_fall_over_it(check: ModuleTy
         return list(check.complaints(check.Rendered([{**rendered.find("Service", "gateway"), **changed}])))
 
     assert told(metadata={}) == ["Service without a name: metadata: 'name' is a required property"]
+    assert all("Service without a name" in why for why in told(metadata=[])) and told(metadata=[])
     assert "policy/v9 has no Service" in " ".join(told(apiVersion="policy/v9"))
