@@ -55,9 +55,11 @@ def xray() -> bytes:
 def bare_loop(folder: str, images: int, ready: Any, go: Any, done: Any) -> None:
     """One process of the bare loop: `images` runs of all sessions; reports its CPU seconds."""
     from model_worker.backbone import Backbone
+    from model_worker.fastest import fastest
 
     bundle = load_bundle(Path(folder))
-    backbones = [Backbone(bundle, spec) for spec in bundle.manifest.backbones]
+    engine = fastest(bundle)  # as the platform's workers choose it
+    backbones = [Backbone(bundle, spec, engine=engine) for spec in bundle.manifest.backbones]
     inputs = [np.zeros((1, b.spec.input.size, b.spec.input.size), np.uint8) for b in backbones]
     ready.release()
     while go.get():

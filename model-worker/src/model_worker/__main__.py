@@ -21,6 +21,7 @@ def main() -> None:
         settings.backbones,
         cpu_fallback=settings.cpu_fallback,
         at_most=settings.loaded_bundles,
+        engine=settings.engine,
     )
     blobs = BlobStore(settings.blobs)
     handler = InferenceHandler(settings, process.engine, blobs, bundle_cache, process.hints)

@@ -1,4 +1,4 @@
-"""One network of a bundle, ready to predict: an ONNX Runtime session that was checked before it serves.
+"""One network of a bundle, ready to predict: an ONNX Runtime session that was checked before it, or another engine, serves.
 
 Nothing here knows of queues or jobs, so that a notebook can use it:
 
@@ -8,7 +8,7 @@ Nothing here knows of queues or jobs, so that a notebook can use it:
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,8 @@ import onnxruntime as ort
 import structlog
 from numpy.typing import NDArray
 
-from thorax.bundle import BackboneSpec, Bundle
+from model_worker.engines import Outputs, compiled
+from thorax.bundle import BackboneSpec, Bundle, Engine
 from thorax.errors import Code, CodedError
 from thorax.findings import FINDINGS
 
@@ -45,7 +46,9 @@ class Backbone:
 
     `providers` are ONNX Runtime's names, best first; by default CUDA where a device is found, else the CPU.
     With `cpu_fallback=False` a provider that was asked for (CUDA, if none was) and does not start is an error.
-    Raises CodedError(BUNDLE_INVALID), naming the file and what was expected of it.
+    Another `engine` takes over on a CPU, after ONNX Runtime has checked the graph: others turn a NaN into a score.
+    Raises CodedError(BUNDLE_INVALID), naming the file and what was expected of it; UNAVAILABLE for an engine that is
+    not installed or refuses the graph.
     """
 
     def __init__(
@@ -55,51 +58,48 @@ class Backbone:
         providers: Sequence[str] | None = None,
         *,
         cpu_fallback: bool = True,
+        engine: Engine = Engine.ONNXRUNTIME,
     ) -> None:
         self.spec = spec
         self.path = bundle.folder / spec.file
-        self._session = _session(
-            self.path, bundle.graph(spec), providers or available(cpu_fallback), cpu_fallback
+        graph = bundle.graph(spec)
+        session = _session(self.path, graph, providers or available(cpu_fallback), cpu_fallback)
+        self.provider = str(session.get_providers()[0])
+        """What serves: ONNX Runtime's provider, e.g. `CPUExecutionProvider`, or another engine's name."""
+        self.on_gpu = self.provider != CPU
+        name = _checked_input(self.path, session)
+        self._run: Callable[[NDArray[np.uint8]], Outputs] = lambda images: session.run(
+            OUTPUTS, {name: images}
         )
-        self._input = self._checked_input()
         self._try_zero_image()
+        if engine is not Engine.ONNXRUNTIME and not self.on_gpu:
+            self._run, self.provider = self._other(graph, engine), engine
         log.info("backbone ready", backbone=spec.name, provider=self.provider, bundle=bundle.digest[:12])
-
-    @property
-    def provider(self) -> str:
-        """The provider that serves, e.g. `CPUExecutionProvider`."""
-        return str(self._session.get_providers()[0])
 
     def predict(self, images: NDArray[np.uint8]) -> Prediction:
         """Predict N grey images, uint8 `[N, size, size]`, prepared as `spec.input` says."""
         size = self.spec.input.size
         if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (size, size):
             raise ValueError(f"want uint8 [N, {size}, {size}], got {images.dtype} {list(images.shape)}")
-        probabilities, maps = self._session.run(OUTPUTS, {self._input: images})
+        probabilities, maps = self._run(images)
         return Prediction(
             to_canonical(self.spec, probabilities).astype(np.float32, copy=False),
             to_canonical(self.spec, maps).astype(np.float16),
         )
 
-    def _checked_input(self) -> str:
-        """The input's name, after its declared type and the outputs' names were found right."""
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 3:
-            raise invalid(
-                self.path, "one input, uint8 [N, H, W]", ", ".join(f"{i.type} {i.shape}" for i in inputs)
-            )
-        if isinstance(inputs[0].shape[0], int):
-            raise invalid(self.path, "any number N of images in a run", f"always {inputs[0].shape[0]}")
-        names = [o.name for o in self._session.get_outputs()]
-        if not set(OUTPUTS) <= set(names):
-            raise invalid(self.path, "outputs named probabilities and maps", ", ".join(names))
-        return str(inputs[0].name)
+    def _other(self, graph: bytes, engine: Engine) -> Callable[[NDArray[np.uint8]], Outputs]:
+        try:
+            return compiled(graph, engine)
+        except (ImportError, RuntimeError) as error:
+            raise CodedError(
+                Code.UNAVAILABLE, f"{engine} can't run {self.path}: {first_line(error)}."
+            ) from error
 
     def _try_zero_image(self) -> None:
         """Run a batch of two black images: shapes, types and NaN show up now, not in somebody's result."""
         size = self.spec.input.size
         try:
-            p, maps = self._session.run(OUTPUTS, {self._input: np.zeros((2, size, size), np.uint8)})
+            p, maps = self._run(np.zeros((2, size, size), np.uint8))
         except Exception as error:  # ONNX Runtime's own exceptions share no public base class
             raise invalid(self.path, f"to run on uint8 [N, {size}, {size}]", first_line(error)) from error
         if p.shape != (2, FIVE) or p.dtype != np.float32 or not ((p >= 0) & (p <= 1)).all():
@@ -120,6 +120,19 @@ def to_canonical(spec: BackboneSpec, array: NDArray[np.generic]) -> NDArray[np.g
     """Reorder axis 1, `[N, 5, ...]` in the backbone's class order, to the canonical order of findings."""
     order = [spec.class_order.index(finding) for finding in FINDINGS]
     return array[:, order]
+
+
+def _checked_input(path: Path, session: ort.InferenceSession) -> str:
+    """The input's name, after its declared type and the outputs' names were found right."""
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 3:
+        raise invalid(path, "one input, uint8 [N, H, W]", ", ".join(f"{i.type} {i.shape}" for i in inputs))
+    if isinstance(inputs[0].shape[0], int):
+        raise invalid(path, "any number N of images in a run", f"always {inputs[0].shape[0]}")
+    names = [o.name for o in session.get_outputs()]
+    if not set(OUTPUTS) <= set(names):
+        raise invalid(path, "outputs named probabilities and maps", ", ".join(names))
+    return str(inputs[0].name)
 
 
 def available(cpu_fallback: bool) -> list[str]:

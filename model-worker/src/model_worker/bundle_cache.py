@@ -9,8 +9,9 @@ from time import monotonic
 
 import structlog
 
-from model_worker.backbone import CPU, Backbone
-from thorax.bundle import Bundle, find_bundles
+from model_worker.backbone import Backbone
+from model_worker.fastest import fastest
+from thorax.bundle import Bundle, Engine, find_bundles
 from thorax.errors import Code, CodedError
 
 TRY_AGAIN_S = 60.0
@@ -24,8 +25,16 @@ class BundleCache:
     place is loaded, and a bundle in use stays with whoever uses it.
     """
 
-    def __init__(self, models: Path, backbones: str, *, cpu_fallback: bool, at_most: int = 3) -> None:
-        self._models, self._cpu_fallback, self._at_most = models, cpu_fallback, at_most
+    def __init__(
+        self,
+        models: Path,
+        backbones: str,
+        *,
+        cpu_fallback: bool,
+        at_most: int = 3,
+        engine: Engine | None = None,
+    ) -> None:
+        self._models, self._cpu_fallback, self._at_most, self._engine = models, cpu_fallback, at_most, engine
         self._chosen = None if backbones == "all" else tuple(name.strip() for name in backbones.split(","))
         self._found: dict[str, Bundle] = {}
         self._loaded: OrderedDict[str, dict[str, Backbone]] = OrderedDict()
@@ -69,7 +78,7 @@ class BundleCache:
     def on_gpu(self) -> bool:
         """Whether a loaded backbone runs on something better than the CPU."""
         with self._guard:
-            return any(b.provider != CPU for sessions in self._loaded.values() for b in sessions.values())
+            return any(b.on_gpu for sessions in self._loaded.values() for b in sessions.values())
 
     def _share(self, bundle: Bundle) -> tuple[str, ...]:
         return tuple(name for name in bundle.names if self._chosen is None or name in self._chosen)
@@ -97,8 +106,9 @@ class BundleCache:
     def _load(self, bundle: Bundle) -> dict[str, Backbone]:
         share = self._share(bundle)
         _log.info("bundle_loading", bundle=bundle.manifest.name, backbones=share)
+        engine = self._engine or fastest(bundle)
         found = {
-            spec.name: Backbone(bundle, spec, cpu_fallback=self._cpu_fallback)
+            spec.name: Backbone(bundle, spec, cpu_fallback=self._cpu_fallback, engine=engine)
             for spec in bundle.manifest.backbones
             if spec.name in share
         }

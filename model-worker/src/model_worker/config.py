@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from thorax.bundle import Engine
 from thorax.work.worker import LedgerSettings
 
 
@@ -17,6 +18,10 @@ class WorkerSettings(LedgerSettings):
     )
     cpu_fallback: bool = Field(
         default=True, description="whether a GPU that does not start may be done without"
+    )
+    engine: Engine | None = Field(
+        default=None,
+        description="what runs the networks on a CPU; without one, the fastest of those measured",
     )
     decode_timeout_s: float = 20
     loaded_bundles: int = Field(

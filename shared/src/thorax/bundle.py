@@ -8,6 +8,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -105,6 +106,33 @@ def check_weights(weights: dict[str, FiveFloats], names: Sequence[str]) -> None:
             raise ValueError(f"the weights of {finding} sum to 0")
 
 
+class Engine(StrEnum):
+    """What may run the graphs on a CPU. ONNX Runtime in float32 needs no figures: the others' are differences from it."""
+
+    ONNXRUNTIME = "onnxruntime"
+    OPENVINO = "openvino"
+    OPENVINO_BF16 = "openvino-bf16"
+
+
+MOST_AUC_LOST, MOST_MAPS_CHANGED = 0.002, 0.05
+
+
+class EngineFigures(ManifestPart):
+    """What another engine changes, on `images` of the test part: the ensemble's mean AUC by how much, one of its probabilities
+    at most, and the fused maps by what share (of their Euclidean norm)."""
+
+    images: int = Field(gt=0)
+    auc: Share
+    auc_change: float = Field(ge=-1, le=1)
+    probability: Share
+    maps: float = Field(ge=0)
+
+    @property
+    def serves(self) -> bool:
+        """Whether it may serve: it loses next to nothing."""
+        return self.auc_change >= -MOST_AUC_LOST and self.maps <= MOST_MAPS_CHANGED
+
+
 class Manifest(ManifestPart):
     """What `manifest.json` says. See docs/reference/bundle-format.md for each field."""
 
@@ -121,6 +149,7 @@ class Manifest(ManifestPart):
         default=None, description="format 2: one per canonical finding"
     )
     cascade: Cascade | None = None
+    engines: dict[Engine, EngineFigures] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     licence: str
     intended_use: str

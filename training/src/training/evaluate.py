@@ -39,7 +39,7 @@ class Scored:
 def evaluate(bundle: Bundle, table: Table, images: Path) -> Scored:
     """Run the bundle over the table's images, and score it."""
     files = [images / name for name in table.images]
-    return measure(bundle, table, predict_files(bundle, files, _Counter(len(table))))
+    return measure(bundle, table, predict_files(bundle, files, Counter(len(table))))
 
 
 def measure(bundle: Bundle, table: Table, predictions: Predictions) -> Scored:
@@ -185,7 +185,7 @@ def write_predictions(path: Path, manifest: Manifest, scored: Scored) -> None:
             table.writerow([image, *(f"{p:.6f}" for p in five), *verdicts, *known])
 
 
-class _Counter:
+class Counter:
     """Prints how many of `total` images are done, on one line, where somebody watches."""
 
     def __init__(self, total: int) -> None:

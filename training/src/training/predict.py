@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from model_worker.backbone import Backbone, Prediction
 from model_worker.decoding.images import canonical, read_image
 from model_worker.decoding.raster import to_eight_bits, to_grey
-from thorax.bundle import Bundle
+from thorax.bundle import Bundle, Engine
 from thorax.errors import Code, CodedError
 from thorax.image_headers import HEAD_BYTES, sniff
 from training.datasets import DataError
@@ -60,13 +60,18 @@ def read_grey(path: Path) -> Image:
 
 
 def predict_files(
-    bundle: Bundle, paths: list[Path], progress: Callable[[int], None], *, maps: bool = False
+    bundle: Bundle,
+    paths: list[Path],
+    progress: Callable[[int], None],
+    *,
+    maps: bool = False,
+    engine: Engine = Engine.ONNXRUNTIME,
 ) -> Predictions:
     """Predict every file, a thread per core; broken ones are skipped and named. `progress` gets counts done.
 
     DataError if not one image can be read.
     """
-    backbones = [Backbone(bundle, spec) for spec in bundle.manifest.backbones]
+    backbones = [Backbone(bundle, spec, engine=engine) for spec in bundle.manifest.backbones]
     batches = [range(i, min(i + _BATCH, len(paths))) for i in range(0, len(paths), _BATCH)]
     skipped: dict[str, str] = {}
     read: list[int] = []

@@ -51,6 +51,7 @@ def refit(
         "weights": {name: tuple(map(float, row)) for name, row in zip(names, fitted.weights, strict=True)},
         "calibration": fitted.calibration,
         "cascade": None,
+        "engines": {},  # measured on the old weights
     }
     weighed, points = manifest.model_copy(update=changed), fitted.points
     if first:

@@ -122,7 +122,7 @@ def write(arguments: argparse.Namespace) -> None:
     (arguments.out / spec.file).write_bytes(data)
     changed = spec.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
     backbones = tuple(changed if b is spec else b for b in bundle.manifest.backbones)
-    update = {"backbones": backbones, "maps": scale(bundle, spec.name, head, corpus, seen), "version": arguments.version}  # fmt: skip
+    update = {"backbones": backbones, "maps": scale(bundle, spec.name, head, corpus, seen), "version": arguments.version, "engines": {}}  # fmt: skip
     manifest = bundle.manifest.model_copy(update=update)
     (arguments.out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
     load_bundle(arguments.out)

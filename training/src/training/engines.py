@@ -1,0 +1,114 @@
+"""`python -m training.engines BUNDLE`: what other engines than ONNX Runtime change in a bundle's answers; needs no torch.
+
+Measured on labelled images that nothing was fitted on, with the engines that are installed here, and written into the
+manifest of a new version: a worker takes an engine only if its figures stand there and say that it keeps the AUC.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_worker import engines
+from thorax.bundle import CARD, GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Engine, EngineFigures, load_bundle
+from thorax.errors import CodedError
+from training.datasets import DataError, Table, read_table
+from training.evaluate import Counter, fuse, part_of
+from training.predict import Predictions, predict_files
+from training.report import mean_auc
+from training.splits import CHOICES
+
+
+def compare(bundle: Bundle, table: Table, images: Path, others: list[Engine]) -> dict[Engine, EngineFigures]:
+    """What each of `others` changes against ONNX Runtime on the table's images."""
+    files = [images / name for name in table.images]
+
+    def seen(engine: Engine) -> Predictions:
+        return predict_files(bundle, files, Counter(len(files)), maps=True, engine=engine)
+
+    exact = seen(Engine.ONNXRUNTIME)
+    labels = table.take(exact.read).labels.astype(np.float64)
+    before, drawn = (
+        fuse(bundle.manifest, exact),
+        (bundle.manifest.maps and bundle.manifest.maps.members) or bundle.names,
+    )
+    figures = {}
+    for engine in others:
+        found = seen(engine)
+        after = fuse(bundle.manifest, found)
+        auc = mean_auc(labels, after) or 0.0
+        figures[engine] = EngineFigures(
+            images=len(labels),
+            auc=round(auc, 5),
+            auc_change=round(auc - (mean_auc(labels, before) or 0.0), 5),
+            probability=round(float(np.abs(after - before).max()), 5),
+            maps=round(max(_gap(found.maps[name], exact.maps[name]) for name in drawn), 5),
+        )
+    return figures
+
+
+def _gap(maps: NDArray[np.float16], exact: NDArray[np.float16]) -> float:
+    wanted = exact.astype(np.float32)
+    return float(np.linalg.norm(maps - wanted) / np.linalg.norm(wanted))
+
+
+def section(figures: dict[Engine, EngineFigures], part: str) -> str:
+    """The card's words on it."""
+    rows = [
+        f"| {name} | {f.auc:.4f} | {f.auc_change:+.5f} | {f.probability:.4f} | {f.maps:.1%} |"
+        for name, f in figures.items()
+    ]
+    images = next(iter(figures.values())).images
+    return "\n".join(
+        [
+            "## On other engines",
+            "",
+            f"Against ONNX Runtime in float32, on {images} images ({part} part): the ensemble's mean AUC, its change, how far one",
+            "probability is off at most, and how far the maps are (share of their norm). `python -m training.engines` measures it.",
+            "",
+            "| engine | mean AUC | change | probability | maps |",
+            "|---|---:|---:|---:|---:|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure what other engines change in a bundle's answers.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--part", choices=CHOICES, default="test", help="of the seeded split")
+    parser.add_argument("--seed", type=int, default=20)
+    arguments = parser.parse_args()
+    try:
+        bundle = load_bundle(arguments.bundle)
+        table = part_of(read_table(arguments.data), arguments.part, arguments.seed)
+        others = engines.installed()
+        if not others:
+            raise DataError("OpenVINO is not installed here: pip install openvino.")
+        figures = compare(bundle, table, arguments.images, others)
+    except DataError as error:
+        raise SystemExit(str(error)) from error
+    except CodedError as error:
+        raise SystemExit(error.detail) from error
+    leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
+    shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)
+    manifest = bundle.manifest.model_copy(update={"version": arguments.version, "engines": figures})
+    (arguments.out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    words = section(figures, arguments.part)
+    card = bundle.card.replace(bundle.manifest.version, arguments.version, 1).partition(
+        "## On other engines"
+    )[0]
+    (arguments.out / CARD).write_text(f"{card.rstrip()}\n\n{words}", "utf-8")
+    print(f"{words}\nWrote {arguments.out}.")
+
+
+if __name__ == "__main__":
+    main()
