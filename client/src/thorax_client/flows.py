@@ -36,7 +36,7 @@ _FIELD, _ANY = "Content-Disposition: form-data; name=", "Content-Type: applicati
 _ESCAPED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A"})  # as browsers do (HTML, 4.10.21.8)
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Answer)
-# Built here, before there are threads: two that build one at the same time end the process (findings/msgspec_threads.sh).
+# Built here, before there are threads: msgspec does not build them safely in several.
 _DECODERS: Mapping[type[models.Answer], Decoder[Any]] = {
     model: Decoder(model) for model in (Job, JobPage, ModelList, Receipt, Secret, Token)
 }

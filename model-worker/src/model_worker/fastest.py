@@ -44,5 +44,7 @@ def fastest(bundle: Bundle) -> Engine:
     limit = taken[Engine.ONNXRUNTIME] * _WORTH
     best = min(taken, key=taken.__getitem__)
     chosen = best if taken[best] <= limit else Engine.ONNXRUNTIME
-    log.info("engine chosen", engine=chosen, cpu_ms={name: round(1000 * s, 1) for name, s in taken.items()})
+    log.info(
+        "engine chosen", engine=chosen, cpu_ms={str(name): round(1000 * s, 1) for name, s in taken.items()}
+    )
     return chosen

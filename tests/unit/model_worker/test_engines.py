@@ -6,7 +6,9 @@ from itertools import count
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
+from structlog.testing import capture_logs
 from tests.factories.bundles import make_bundle
 
 pytest.importorskip("openvino", reason="needs OpenVINO (make openvino)")
@@ -70,7 +72,9 @@ def test_an_engine_without_figures_or_with_a_loss_is_not_tried(
 
 def test_the_fastest_serves_all_backbones_if_it_is_worth_it(tmp_path: Path, cpu_s: dict[str, float]) -> None:
     made = bundle(tmp_path / "models/tiny")
-    assert fastest.fastest(made) is Engine.ONNXRUNTIME  # a tenth is not enough
+    with capture_logs() as told:
+        assert fastest.fastest(made) is Engine.ONNXRUNTIME  # a tenth is not enough
+    assert b"engine chosen" in orjson.dumps(told)
     cpu_s[Engine.OPENVINO] = 0.5
     cache = BundleCache(tmp_path / "models", "all", cpu_fallback=True)
     assert {each.provider for each in cache.sessions(made.digest).values()} == {Engine.OPENVINO}
