@@ -84,13 +84,15 @@ def test_orthanc_killed_between_report_and_capture_has_all_in_the_end_and_nothin
         assert relay.held.wait(PATIENCE_S)
     with run_orthanc(tmp_path, DicomPort=port) as orthanc, platform.client(tenant) as client:
         relay.release()
-        assert {one.Modality for one in kept(orthanc)} < {"CR", "SR", "OT", "PR"}
-        assert "association ended" in delivery(client, job, "waiting")["error_detail"]
-        platform.sql("update deliveries set not_before = now() where tenant_id = %s", tenant)
-        platform.sql(
-            "delete from outages o using destinations x where x.id = o.destination_id and x.tenant_id = %s",
-            tenant,
-        )
+        seen = delivery(client, job, "waiting", "delivered")
+        if seen["state"] == "waiting":  # on a starved machine all may have been sent again already
+            assert "association ended" in seen["error_detail"]
+            assert {one.Modality for one in kept(orthanc)} < {"CR", "SR", "OT", "PR"}
+            platform.sql("update deliveries set not_before = now() where tenant_id = %s", tenant)
+            platform.sql(
+                "delete from outages o using destinations x where x.id = o.destination_id and x.tenant_id = %s",
+                tenant,
+            )
         assert delivery(client, job, "delivered", "dead")["state"] == "delivered"
         assert sorted(one.Modality for one in kept(orthanc)) == ["CR", "OT", "PR", "SR"]
 
