@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from tests.factories.bundles import make_bundle
 
+from thorax.bundle import Engine, load_bundle
 from thorax.findings import FINDINGS
-from training import evaluate
+from training import engines, evaluate
 
 pytestmark = pytest.mark.slow
 
@@ -105,3 +106,21 @@ def test_it_needs_no_torch() -> None:
     code = "import sys; sys.modules['torch'] = None; sys.path[:0] = sys.argv[1:]; import training.evaluate"
     source = str(Path(evaluate.__file__).parents[1])
     assert subprocess.run([sys.executable, "-c", code, source], check=False).returncode == 0
+
+
+def test_what_other_engines_change_stands_in_a_new_version(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openvino", reason="needs OpenVINO (make openvino)")
+    make_bundle(labelled / "bundle", 2)
+    place = ["--data", labelled / "labels.csv", "--images", labelled, "--out", labelled / "next"]
+    words = [labelled / "bundle", *place, "--version", "2.0", "--part", "all"]
+    monkeypatch.setattr(sys, "argv", ["engines", *map(str, words)])
+    engines.main()
+    written = load_bundle(labelled / "next")
+    assert written.manifest.version == "2.0"
+    assert "| openvino |" in written.card
+    figures = written.manifest.engines[Engine.OPENVINO]
+    assert figures.images == N
+    assert figures.maps > 0.05  # OpenVINO passes over the antialiasing of the tiny graph's Resize, so
+    assert not figures.serves
