@@ -58,11 +58,10 @@ def _round(
     token = platform.issuer.token(tenant)
     clients = [Client(platform.base, token, image, query) for _ in range(CLIENTS)]
     families = {name: process.pid for name, process in platform.processes.items()} | stores
-    before, began = family_cpu(families), time.perf_counter()
+    before, began = sum(family_cpu(families).values()), time.perf_counter()
     load(clients, images)
     took = time.perf_counter() - began
-    after = family_cpu(families)
-    return images / took, sum(after[name] - before.get(name, 0) for name in after) / images * 1000
+    return images / took, (sum(family_cpu(families).values()) - before) / images * 1000
 
 
 def _middle(ratios: list[float]) -> str:

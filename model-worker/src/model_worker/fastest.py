@@ -8,6 +8,7 @@ import structlog
 from model_worker import engines
 from model_worker.backbone import CPU, Backbone, available
 from thorax.bundle import Bundle, Engine
+from thorax.cascade import asked_first
 from thorax.errors import CodedError
 
 log = structlog.get_logger(__name__)
@@ -22,12 +23,12 @@ def fastest(bundle: Bundle) -> Engine:
 
     Only those are tried that are installed and of which the manifest says that they keep the AUC.
     """
-    known = bundle.manifest.engines
-    usable = [name for name in engines.installed() if name in known and known[name].serves] if known else []
-    if not usable or available(cpu_fallback=True) != [CPU]:
+    serving = {name for name, figures in bundle.manifest.engines.items() if figures.serves}
+    if not serving or available(cpu_fallback=True) != [CPU]:
         return Engine.ONNXRUNTIME
-    cascade = bundle.manifest.cascade
-    first = cascade.first[0] if cascade else bundle.names[0]
+    if not (usable := [name for name in engines.installed() if name in serving]):
+        return Engine.ONNXRUNTIME
+    first, *_ = asked_first(bundle.manifest, full=False)
     [spec] = [spec for spec in bundle.manifest.backbones if spec.name == first]
     tried = {Engine.ONNXRUNTIME: Backbone(bundle, spec, [CPU])}
     for name in usable:

@@ -167,6 +167,11 @@ class Manifest(ManifestPart):
         points = self.operating_points
         return points[FINDINGS.index(finding)].prevalence if points else None
 
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The backbones whose maps are fused."""
+        return (self.maps and self.maps.members) or tuple(b.name for b in self.backbones)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         names = [b.name for b in self.backbones]
@@ -177,9 +182,8 @@ class Manifest(ManifestPart):
         check_weights(self.weights, names)
         if self.cascade and not {*self.cascade.first} < {*names}:
             raise ValueError("the first backbones of a cascade must be some of the bundle's, and not all")
-        drawn = (self.maps and self.maps.members) or names
         asked = self.cascade.first if self.cascade else names
-        if not {*drawn} <= {*names} or not {*drawn} & {*asked}:
+        if not {*self.drawn} <= {*names} or not {*self.drawn} & {*asked}:
             raise ValueError("the members of maps must be backbones, and one of them must answer every image")
         if len(self.calibration) != len(FINDINGS):
             raise ValueError("calibration must have one entry per finding")

@@ -41,8 +41,7 @@ def add_up(
     count more than a fine one. A "probability" counts as it is.
     """
     names, _ = present(manifest, maps, allow_missing=allow_missing)
-    if manifest.maps and manifest.maps.members:
-        names = tuple(name for name in names if name in manifest.maps.members)
+    names = tuple(name for name in names if name in manifest.drawn)
     weights = weights_of(manifest, names) if names else ()
     fused = np.zeros((FIVE, SIDE, SIDE), np.float32)
     crops = {spec.name: spec.input.crop or 1.0 for spec in manifest.backbones}

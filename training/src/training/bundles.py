@@ -1,13 +1,23 @@
 """Writes a model bundle: graphs, manifest and card, so that `thorax.bundle.load_bundle` takes it."""
 
 import hashlib
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from thorax.bundle import CARD, MANIFEST, BackboneSpec, Calibration, InputSpec, Manifest
+from thorax.bundle import (
+    CARD,
+    GOLDEN,
+    GOLDEN_IMAGE,
+    MANIFEST,
+    BackboneSpec,
+    Calibration,
+    InputSpec,
+    Manifest,
+)
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import FindingPoints, MapScale
 
@@ -70,8 +80,20 @@ def write_bundle(
         notes=notes,
     )
     (folder / CARD).write_text(card or f"# {name} {version}\n\n{INTENDED_USE}\n\n{notes}\n", "utf-8")
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    write_manifest(folder, manifest)
     return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write it where `load_bundle` looks for it."""
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+
+
+def copy_for_new_version(bundle: Path, out: Path) -> None:
+    """Copy a bundle's files, unless it is to be changed in place, but for the golden answers: they are of the old digest."""
+    if out != bundle:
+        leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)
+        shutil.copytree(bundle, out, dirs_exist_ok=True, ignore=leave)
 
 
 def uniform_weights(names: list[str]) -> dict[str, Five]:

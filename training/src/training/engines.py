@@ -5,17 +5,17 @@ manifest of a new version: a worker takes an engine only if its figures stand th
 """
 
 import argparse
-import shutil
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from model_worker import engines
-from thorax.bundle import CARD, GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Engine, EngineFigures, load_bundle
+from thorax.bundle import CARD, Bundle, Engine, EngineFigures, load_bundle
 from thorax.errors import CodedError
+from training.bundles import copy_for_new_version, write_manifest
 from training.datasets import DataError, Table, read_table
 from training.evaluate import Counter, fuse, part_of
+from training.metrics import change
 from training.predict import Predictions, predict_files
 from training.report import mean_auc
 from training.splits import CHOICES
@@ -30,10 +30,7 @@ def compare(bundle: Bundle, table: Table, images: Path, others: list[Engine]) ->
 
     exact = seen(Engine.ONNXRUNTIME)
     labels = table.take(exact.read).labels.astype(np.float64)
-    before, drawn = (
-        fuse(bundle.manifest, exact),
-        (bundle.manifest.maps and bundle.manifest.maps.members) or bundle.names,
-    )
+    before = fuse(bundle.manifest, exact)
     figures = {}
     for engine in others:
         found = seen(engine)
@@ -44,14 +41,9 @@ def compare(bundle: Bundle, table: Table, images: Path, others: list[Engine]) ->
             auc=round(auc, 5),
             auc_change=round(auc - (mean_auc(labels, before) or 0.0), 5),
             probability=round(float(np.abs(after - before).max()), 5),
-            maps=round(max(_gap(found.maps[name], exact.maps[name]) for name in drawn), 5),
+            maps=round(max(change(found.maps[name], exact.maps[name]) for name in bundle.manifest.drawn), 5),
         )
     return figures
-
-
-def _gap(maps: NDArray[np.float16], exact: NDArray[np.float16]) -> float:
-    wanted = exact.astype(np.float32)
-    return float(np.linalg.norm(maps - wanted) / np.linalg.norm(wanted))
 
 
 def section(figures: dict[Engine, EngineFigures], part: str) -> str:
@@ -98,10 +90,9 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     except CodedError as error:
         raise SystemExit(error.detail) from error
-    leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
-    shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)
+    copy_for_new_version(arguments.bundle, arguments.out)
     manifest = bundle.manifest.model_copy(update={"version": arguments.version, "engines": figures})
-    (arguments.out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    write_manifest(arguments.out, manifest)
     words = section(figures, arguments.part)
     card = bundle.card.replace(bundle.manifest.version, arguments.version, 1).partition(
         "## On other engines"

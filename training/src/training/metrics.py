@@ -91,3 +91,9 @@ def sensitivity_specificity(labels: Floats, positive: NDArray[np.bool_]) -> tupl
     present = labels == 1
     rates = [side.mean() if side.size else float("nan") for side in (positive[present], ~positive[~present])]
     return float(rates[0]), float(rates[1])
+
+
+def change(maps: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
+    """How far maps are from those they stand for, as a share of the Euclidean norm of these."""
+    wanted = exact.astype(np.float32)
+    return float(np.linalg.norm(maps - wanted) / np.linalg.norm(wanted))

@@ -5,7 +5,6 @@ Weights, calibration, operating points and the maps' scale are fitted there; the
 """
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thorax.bundle import GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, Manifest, load_bundle
+from thorax.bundle import Bundle, Manifest, load_bundle
 from thorax.cascade import answering
 from thorax.errors import CodedError
 from thorax.heatmaps import add_up
 from training import subsets
+from training.bundles import copy_for_new_version, write_manifest
 from training.card import write_card
 from training.cascade import fit_cascade, would_run
 from training.datasets import Table, read_table
@@ -99,7 +99,7 @@ def write_refitted(
 ) -> Bundle:  # fmt: skip
     """Write manifest and card into `out`, which has the graphs, with the figures of the parts that were fitted on
     (`val`; `fit` is what it is called in the split of this seed) and, where there is one, apart (`test`)."""
-    (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    write_manifest(out, manifest)
     written = load_bundle(out)
     figures = {part: measure(written, table, seen[part]).report for part, table in tables.items()}
     if "test" in figures:
@@ -108,7 +108,7 @@ def write_refitted(
         if pointing:
             metrics["pointing"] = {f: {"n": r["n"], "chance": r["chance"], "hits": r["ensemble"]["hits"]} for f, r in pointing["findings"].items()}  # fmt: skip
         manifest = manifest.model_copy(update={"metrics": metrics})
-        (out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+        write_manifest(out, manifest)
     names = [spec.name for spec in manifest.backbones]
     labels, stacked = tables["val"].labels.astype(np.float64), stack(seen["val"], names)
     patients = patients_of(tables["val"])
@@ -162,9 +162,7 @@ def main() -> None:
         unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
         first = arguments.cascade or (() if arguments.cascade is None else enough(bundle, table, seen))
         manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights, first)
-        if arguments.out != arguments.bundle:
-            leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
-            shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)
+        copy_for_new_version(arguments.bundle, arguments.out)
         manifest = manifest.model_copy(update={"version": arguments.version})
         seen = replace(seen, read=np.arange(len(table)))
         notes = arguments.notes.read_text("utf-8") if arguments.notes else ""

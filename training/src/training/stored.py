@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from thorax.bundle import MOST_AUC_LOST, MOST_MAPS_CHANGED
 from training import report
 from training.export import run_graph
-from training.metrics import Floats
+from training.metrics import Floats, change
 from training.quantise import store_int8
 
 _BLOCKS = (None, 128, 32)
@@ -20,7 +20,7 @@ def stored(name: str, exact: onnx.ModelProto, pixels: NDArray[np.uint8], labels:
         smaller = store_int8(exact, block)
         after = run_graph(smaller, pixels)
         aucs = [report.brief(labels, p.astype(np.float64))["mean_auc"] or 0.0 for p in (before[0], after[0])]
-        gap = float(np.linalg.norm(after[1] - before[1]) / np.linalg.norm(before[1]))
+        gap = change(after[1], before[1])
         by = f"blocks of {block}" if block else "channels"
         said = f"{name}: int8 by {by} changes the mean AUC by {aucs[1] - aucs[0]:+.4f}, the maps by {gap:.1%}"
         print(f"{said}; {smaller.ByteSize() / 1e6:.1f} MB", flush=True)

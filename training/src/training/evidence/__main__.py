@@ -5,7 +5,6 @@ Kept maps of the images and the views lie in `--cache`, 2 GB a view for 11,280 i
 
 import argparse
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,12 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from thorax.bundle import GOLDEN, GOLDEN_IMAGE, MANIFEST, Bundle, load_bundle
+from thorax.bundle import Bundle, load_bundle
 from thorax.errors import CodedError
 from thorax.findings import FINDINGS
 from thorax.heatmaps import add_up
 from thorax.operating_points import MapScale
+from training.bundles import copy_for_new_version, write_manifest
 from training.evidence.early import EarlyLayers
 from training.evidence.graft import graft
 from training.evidence.head import EvidenceHead
@@ -116,15 +116,13 @@ def write(arguments: argparse.Namespace) -> None:
     torch.save(head.state_dict(), arguments.cache / "head.pt")
     sample = np.concatenate([*_plain(corpus, corpus.rows("val")[:_BATCH], spec.input.size)])
     data = graft(graph, head, arguments.fine, arguments.coarse, sample).SerializeToString()
-    if arguments.out != arguments.bundle:
-        leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)  # of the old digest
-        shutil.copytree(arguments.bundle, arguments.out, dirs_exist_ok=True, ignore=leave)
+    copy_for_new_version(arguments.bundle, arguments.out)
     (arguments.out / spec.file).write_bytes(data)
     changed = spec.model_copy(update={"sha256": hashlib.sha256(data).hexdigest()})
     backbones = tuple(changed if b is spec else b for b in bundle.manifest.backbones)
     update = {"backbones": backbones, "maps": scale(bundle, spec.name, head, corpus, seen), "version": arguments.version, "engines": {}}  # fmt: skip
     manifest = bundle.manifest.model_copy(update=update)
-    (arguments.out / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+    write_manifest(arguments.out, manifest)
     load_bundle(arguments.out)
     print(f"wrote {arguments.out}")
 
