@@ -5,7 +5,6 @@ runtime. `training.recognition` trains it and measures what it lets through; doc
 """
 
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
 from io import BytesIO
 
@@ -52,11 +51,6 @@ def recognise(grey: Grey) -> Shown:
     return Shown(chest=True)
 
 
-def load() -> None:
-    """Read the weights now, once for all forks."""
-    _weights()
-
-
 def thumbnail(grey: Grey) -> Floats:
     """The network's input, float32 `[64, 64]`: averaged by area, mean 0, deviation 1."""
     small = cv2.resize(halved(grey, 4 * EDGE), (EDGE, EDGE), interpolation=cv2.INTER_AREA).astype(np.float32)
@@ -65,12 +59,11 @@ def thumbnail(grey: Grey) -> Floats:
 
 def probabilities(image: Floats) -> Floats:
     """The nine classes' probabilities, float32 `[9]`, for a thumbnail."""
-    weights = _weights()
     maps = image[None]
     for layer, (kernel, padding) in enumerate(CONVOLUTIONS):
-        maps = _convolved(maps, weights[f"w{layer}"], weights[f"b{layer}"], kernel, padding)
-    hidden = np.maximum(weights["w4"] @ maps.reshape(-1) + weights["b4"], 0)
-    scores = weights["w5"] @ hidden + weights["b5"]
+        maps = _convolved(maps, _WEIGHTS[f"w{layer}"], _WEIGHTS[f"b{layer}"], kernel, padding)
+    hidden = np.maximum(_WEIGHTS["w4"] @ maps.reshape(-1) + _WEIGHTS["b4"], 0)
+    scores = _WEIGHTS["w5"] @ hidden + _WEIGHTS["b5"]
     exponentials = np.exp(scores - scores.max())
     return np.asarray(exponentials / exponentials.sum(), np.float32)
 
@@ -87,8 +80,12 @@ def _convolved(maps: Floats, weights: Floats, bias: Floats, kernel: int, padding
     return np.asarray(np.maximum(result, 0).reshape(-1, rows, columns), np.float32)
 
 
-@cache
 def _weights() -> dict[str, Floats]:
     data = files("model_worker.decoding").joinpath("recognition.npz").read_bytes()
     with np.load(BytesIO(data), allow_pickle=False) as archive:
         return {name: archive[name].astype(np.float32) for name in archive.files}
+
+
+_WEIGHTS = _weights()
+"""Read with the module: once for all forks, and never by two threads at once, where numpy's reading of an array's header
+fails now and then in CPython 3.11 (SystemError, when a garbage collection with callbacks falls into `ast.literal_eval`)."""

@@ -2,6 +2,8 @@
 
 import csv
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,3 +105,18 @@ def test_a_real_knee_is_refused_without_its_header() -> None:
     turnings: list[Callable[[np.ndarray], np.ndarray]] = [lambda a: a, lambda a: 255 - a, np.rot90]
     for turned in turnings:
         assert not recognise(np.ascontiguousarray(turned(knee))).chest
+
+
+def test_nothing_is_read_or_parsed_by_the_first_picture() -> None:
+    """Threads may recognise their first pictures at once, and a decoding child can open no file."""
+    script = """
+import sys
+import numpy as np
+from model_worker.decoding.recognition import recognise
+seen = []
+sys.addaudithook(lambda event, _: event in ("open", "compile") and seen.append(event))
+recognise(np.zeros((300, 300), np.uint8))
+print(seen)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert done.stdout == "[]\n"
