@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(monkeypatch: pytest.MonkeyPatch, data: Path, *members: Path) -> None:
+def run(monkeypatch: pytest.MonkeyPatch, data: Path, *members: Path | str) -> None:
     words = [*members, "--data", data / "labels.csv", "--images", data, "--out", data / "ours"]
     words += ["--cache", data / "cache", "--licence", "MIT"]
     monkeypatch.setattr(sys, "argv", ["assemble", *map(str, words)])
@@ -50,6 +50,22 @@ def test_two_imports_of_one_name_become_one_fitted_bundle(
     assert 0 < ours.manifest.metrics["n"] < 15
     assert "Figures on the test part" in ours.card
     assert "Figures on the set without its test part" in ours.card and "--part all-but-test" in ours.card
+
+
+@pytest.mark.slow
+def test_a_later_member_takes_the_place_of_its_name_and_maps_that_were_not_fused_are_not(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = {"unit": "probability", "full": [1.0] * 5, "cuts": [0.5] * 5}
+    points = [finding_points(0.1, 0.9)] * 5
+    keep = {"format": 2, "operating_points": points}
+    old = make_bundle(data / "a", ["one", "two"], maps={**scale, "members": ["two"]}, **keep)
+    new = make_bundle(data / "b", ["two"], size=48, maps=scale, **keep)
+    run(monkeypatch, data, old.folder, new.folder, "--replace", "--cascade", "two")
+    ours = load_bundle(data / "ours")
+    assert [(b.name, b.input.size) for b in ours.manifest.backbones] == [("one", 64), ("two", 48)]
+    assert ours.manifest.drawn == ("two",)
+    assert ours.manifest.cascade is not None
 
 
 def test_settings_that_contradict_each_other_are_reported_in_one_sentence(

@@ -1,12 +1,13 @@
 """A bundle of format 1 becomes one of format 2 on labelled images, its graphs untouched."""
 
+import shutil
 import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from tests.factories.bundles import make_bundle
+from tests.factories.bundles import finding_points, make_bundle
 
 from thorax.bundle import load_bundle
 from thorax.cascade import asked_first
@@ -41,10 +42,26 @@ def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.M
     assert after.manifest.thresholds[0] == points[0].likely.threshold
     assert "## Likely, uncertain, unlikely" in after.card
     assert after.manifest.cascade is None
+    assert asked_again(monkeypatch, tmp_path, words, "--cascade", "tiny_1") == ("tiny_1",)
+    assert asked_again(monkeypatch, tmp_path, words) == ("tiny_1",)
+    assert asked_again(monkeypatch, tmp_path, words, "--no-cascade") is None
     # the same evidence is drawn the same, whatever else the image shows
     grids = {name: np.full((5, 7, 7), 0.001, np.float16) for name in after.names}
     assert 0 < fuse(after.manifest, grids)[0].max() < 1
     assert fuse(before.manifest, grids)[0].max() == 1
+
+
+def asked_again(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, words: list[str | Path], *more: str
+) -> tuple[str, ...] | None:
+    """Who answers first in the bundle of `after`, fitted again and again."""
+    (folder / "after").rename(folder / "again")
+    again = [folder / "again" if word == folder / "before" else word for word in words]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in (*again, *more)])
+    refit.main()
+    shutil.rmtree(folder / "again")
+    cascade = load_bundle(folder / "after").manifest.cascade
+    return cascade and cascade.first
 
 
 @pytest.mark.slow
@@ -72,3 +89,20 @@ def test_a_cascade_is_fitted_and_the_points_are_those_of_what_it_serves(tmp_path
     assert manifest.weights == whole.weights  # of all three, for the images that ask the rest
     assert manifest.thresholds != whole.thresholds
     assert manifest.maps != whole.maps
+
+
+def test_maps_stay_those_of_the_same_members(tmp_path: Path) -> None:
+    scale = {"unit": "probability", "full": [1.0] * 5, "cuts": [0.5] * 5, "members": ["tiny_1"]}
+    bundle = make_bundle(tmp_path, 2, format=2, maps=scale, operating_points=[finding_points(0.1, 0.9)] * 5)
+    rng, n = np.random.default_rng(4), 60
+    labels = (rng.random((n, 5)) < 0.4).astype(np.float32)
+    answers = {name: rng.random((n, 5), np.float32) for name in bundle.names}
+    maps = {
+        "tiny_0": np.full((n, 5, 7, 7), 99, np.float16),
+        "tiny_1": np.full((n, 5, 7, 7), 0.25, np.float16),
+    }
+    table = Table(tmp_path, ("x.png",) * n, tuple(map(str, range(n))), labels, {})
+    found = refit.refit(bundle.manifest, table, Predictions(answers, np.arange(n), {}, maps), "probability")
+    assert found.maps is not None
+    assert found.maps.members == ("tiny_1",)
+    assert found.maps.full == (0.5,) * 5  # twice what nine in ten stay below

@@ -20,7 +20,7 @@ from training.bundles import Ensemble, Member, uniform_weights, write_bundle
 from training.datasets import DataError, Table, read_table
 from training.images import load_images
 from training.predict import Predictions, predict_files
-from training.refit import refit, write_refitted
+from training.refit import add_cascade, asked_for, refit, write_refitted
 from training.splits import split_by_patient, taken
 
 NET = ".net"
@@ -66,6 +66,8 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[224], help="input edge, one or one each")
     parser.add_argument("--storage", choices=("int8", "fp32"), default="int8")
     parser.add_argument("--boxes", type=Path, help="CSV of boxes to measure the maps with, images/ beside it")
+    parser.add_argument("--replace", action="store_true", help="a later member takes an earlier one's place if it has its name")  # fmt: skip
+    add_cascade(parser)
     parser.add_argument("--split-seed", type=int, default=20)
     parser.add_argument("--notes", type=Path, help="text for the card: data, method, limits")
     parser.add_argument("--cache", type=Path, default=Path("build/training"))
@@ -81,7 +83,6 @@ def assemble(arguments: argparse.Namespace) -> None:
     if out.resolve() in [path.resolve() for path in arguments.members]:
         raise DataError(f"{out} is one of the members; expected another folder in --out.")
     imported = {path: load_bundle(path) for path in arguments.members if path.is_dir()}
-    unit = _unit(arguments.members, imported)
     table = read_table(arguments.data)
     where = split_by_patient(table.patients, table.labels, arguments.split_seed)
     fit = arguments.fit or ("all-but-test" if len(imported) == len(arguments.members) else "val")
@@ -92,6 +93,7 @@ def assemble(arguments: argparse.Namespace) -> None:
     for part in parts.values():
         part.require_both_classes()
     members = _members(arguments, imported, parts["val"])
+    unit, drawn = _unit(members)
     said = {"name": arguments.name, "version": arguments.version, "licence": arguments.licence}
     uniform = Ensemble(uniform_weights([m.name for m in members]))
     plain = write_bundle(out, members, uniform, **said)
@@ -100,30 +102,28 @@ def assemble(arguments: argparse.Namespace) -> None:
         f"test part, patients apart from what it was fitted on (training.splits, seed {arguments.split_seed})"
     )
     metrics = {"data": arguments.data.name, "split": split, "n": len(parts["test"])}
-    manifest = refit(plain, parts["val"], seen["val"], unit).model_copy(update={"metrics": metrics})
+    bundle = load_bundle(out)
+    first = asked_for(arguments, bundle, parts["val"], seen["val"])
+    manifest = refit(plain, parts["val"], seen["val"], unit, first=first, members=drawn)
+    manifest = manifest.model_copy(update={"metrics": metrics})
     notes = arguments.notes.read_text("utf-8") if arguments.notes else ""
-    bundle = replace(load_bundle(out), manifest=manifest)
+    bundle = replace(bundle, manifest=manifest)
     pointing = (
         measure_boxes(bundle, arguments.boxes, arguments.boxes.parent / "images") if arguments.boxes else None
     )
     write_refitted(bundle, out, manifest, parts, seen, notes, pointing, fit=fit, seed=arguments.split_seed)
 
 
-def _unit(paths: list[Path], imported: dict[Path, Bundle]) -> str:
-    """The one unit of all members' maps: their sum must mean something. DataError if they differ."""
-    units = {}
-    for path in paths:
-        if path in imported:
-            scale = imported[path].manifest.maps
-            units[path] = scale.unit if scale else "logit"
-        else:
-            units[path] = "probability" if path.suffix == NET else "logit"
+def _unit(members: list[Member]) -> tuple[str, tuple[str, ...] | None]:
+    """The one unit of the maps that are to be fused, since their sum must mean something, and whose these are: None for
+    all members'. DataError if units differ."""
+    units = {member.name: member.unit for member in members if member.unit}
     if len(set(units.values())) > 1:
-        told = ", ".join(f"{path} ({unit})" for path, unit in units.items())
+        told = ", ".join(f"{name} ({unit})" for name, unit in units.items())
         raise DataError(
             f"Maps in logits and in probabilities can't be added up: {told}. Assemble them apart."
         )
-    return next(iter(units.values()))
+    return next(iter(units.values())), None if len(units) == len(members) else tuple(units)
 
 
 def _members(arguments: argparse.Namespace, imported: dict[Path, Bundle], val: Table) -> list[Member]:
@@ -140,7 +140,7 @@ def _members(arguments: argparse.Namespace, imported: dict[Path, Bundle], val: T
             members += from_bundle(imported[path])
         else:
             members.append(_exported(path, sizes[path], arguments, val))
-    return named_apart(members)
+    return list({m.name: m for m in members}.values()) if arguments.replace else named_apart(members)
 
 
 def _exported(path: Path, size: int, arguments: argparse.Namespace, val: Table) -> Member:
@@ -155,6 +155,8 @@ def _exported(path: Path, size: int, arguments: argparse.Namespace, val: Table) 
 
 def from_bundle(bundle: Bundle) -> list[Member]:
     """A bundle's networks as members of another. CodedError if a graph's sha256 is not the manifest's."""
+    manifest = bundle.manifest
+    unit = manifest.maps.unit if manifest.maps else "logit"
     return [
         Member(
             spec.name,
@@ -163,8 +165,9 @@ def from_bundle(bundle: Bundle) -> list[Member]:
             spec.parameters,
             spec.class_order,
             spec.input,
+            unit if spec.name in manifest.drawn else None,
         )
-        for spec in bundle.manifest.backbones
+        for spec in manifest.backbones
     ]
 
 

@@ -27,7 +27,8 @@ Five = tuple[float, float, float, float, float]
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a bundle to be: its graph and what the manifest says of it."""
+    """One network of a bundle to be: its graph and what the manifest says of it. `unit`: what its maps are in; None where
+    they are not to be fused."""
 
     name: str
     graph: onnx.ModelProto
@@ -35,6 +36,7 @@ class Member:
     parameters: int
     class_order: tuple[Finding, ...] = FINDINGS
     input: InputSpec = field(default_factory=InputSpec)
+    unit: str | None = "logit"
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ def fit_cascade(
         width, bands, limits = _when(scaled, apart, edges)
         served = np.where(unsure(scaled, apart, bands, limits)[:, None], whole, scaled)
         settled = logit(likely_thresholds(labels, served))
-        tried.append((float(np.abs(settled - edges).max() / width), bands.tolist(), limits.tolist()))
+        tried.append(
+            (float(np.abs(settled - edges).max() / max(width, 1e-9)), bands.tolist(), limits.tolist())
+        )
         edges = (edges + settled) / 2
     _, best, limit = min(tried)
     told = {"bands": tuple(map(tuple, best)), "disagreement": tuple(limit)}

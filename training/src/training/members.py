@@ -22,13 +22,14 @@ def exported(path: Path, size: int, pixels: NDArray[np.uint8], labels: Floats, i
     `pixels` uint8 [N, size, size] with `labels` [N, 5] are what the cost is measured on.
     """
     classifier: Classifier | GridClassifier
+    unit = "logit"
     if path.suffix == ".net":
         classifier, size = unpack(path.read_bytes())
-        name = classifier.name
+        name, unit = classifier.name, "probability"
     else:
         saved = load_checkpoint(path)
         classifier, name = averaged_classifier(saved), saved.name
     exact = export_graph(classifier, size)
     graph = stored(name, exact, pixels, labels) if int8 else exact
     said = ARCHITECTURES[name].said
-    return Member(name, graph, said, parameter_count(classifier), input=InputSpec(size=size))
+    return Member(name, graph, said, parameter_count(classifier), input=InputSpec(size=size), unit=unit)

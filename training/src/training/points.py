@@ -98,12 +98,17 @@ def _rate(whole: Floats, drawn: Floats, right: int, wrong: int) -> Rate | None:
     )
 
 
-def map_scale(labels: Floats, tops: Floats, unit: str) -> MapScale:
-    """Of labels [N, 5] and each fused map's maximum [N, 5] in `unit`: the contour, in the middle of the scale, begins
-    where nine in ten images without the finding stay below."""
+def unscaled(unit: str, members: tuple[str, ...] | None) -> MapScale:
+    """A scale by which fused maps stay what they are, to fit one by."""
+    return MapScale(unit=unit, full=(1.0,) * 5, cuts=(0.5,) * 5, members=members)
+
+
+def map_scale(labels: Floats, tops: Floats, unit: str, members: tuple[str, ...] | None = None) -> MapScale:
+    """Of labels [N, 5] and the maximum [N, 5], in `unit`, of each map fused of these members' (all of them where None):
+    the contour, in the middle of the scale, begins where nine in ten images without the finding stay below."""
     absent = [tops[labels[:, i] == 0, i] for i in range(len(FINDINGS))]
     full = [max(2 * float(np.quantile(values, CUT_SPECIFICITY)), 1e-3) for values in absent]
-    return MapScale(unit=unit, full=tuple(full), cuts=(0.5,) * 5)  # type: ignore[arg-type]
+    return MapScale(unit=unit, full=tuple(full), cuts=(0.5,) * 5, members=members)  # type: ignore[arg-type]
 
 
 def normals_called(labels: Floats, probabilities: Floats, points: tuple[FindingPoints, ...]) -> float:

@@ -25,7 +25,7 @@ from training.datasets import Table, read_table
 from training.evaluate import fuse, measure, part_of, summary
 from training.fit_ensemble import fit, weigh_candidates
 from training.metrics import Floats
-from training.points import map_scale, operating_points
+from training.points import map_scale, operating_points, unscaled
 from training.predict import Predictions, each_image, predict_files
 from training.report import Report
 from training.splits import CHOICES
@@ -38,10 +38,13 @@ def refit(
     unit: str,
     keep_weights: bool = False,
     first: Sequence[str] = (),
+    members: tuple[str, ...] | None = None,
 ) -> Manifest:
     """A manifest of format 2 with everything that can be fitted fitted on the table's images, of which `seen` has
-    probabilities and maps in `unit`. With `first` these members answer first (thorax.cascade)."""
+    probabilities and maps in `unit`. With `first` these members answer first (thorax.cascade). Maps are fused of
+    `members`, or of the same ones as before."""
     names = [spec.name for spec in manifest.backbones]
+    members = members or (manifest.maps.members if manifest.maps else None)
     labels, stacked = table.labels.astype(np.float64), stack(seen, names)
     kept = np.array([manifest.weights[name] for name in names]) if keep_weights else None
     patients = patients_of(table)
@@ -59,8 +62,31 @@ def refit(
         weighed = weighed.model_copy(update={"cascade": cascade})
         points = operating_points(labels, fuse(weighed, seen), patients)
     thresholds = tuple(finding.likely.threshold for finding in points)
-    weighed = weighed.model_copy(update={"operating_points": points, "thresholds": thresholds})
-    return weighed.model_copy(update={"maps": map_scale(labels, tops(weighed, seen, unit), unit)})
+    drawn = unscaled(unit, members)
+    weighed = weighed.model_copy(update={"operating_points": points, "thresholds": thresholds, "maps": drawn})
+    return weighed.model_copy(update={"maps": map_scale(labels, tops(weighed, seen, unit), unit, members)})
+
+
+def add_cascade(parser: argparse.ArgumentParser) -> None:
+    """Let a command say which members answer first."""
+    parser.add_argument(
+        "--cascade",
+        nargs="*",
+        metavar="MEMBER",
+        help="members that answer first, by default the bundle's own; without names the cheapest that do",
+    )
+    parser.add_argument("--no-cascade", action="store_true", help="all members answer each image")
+
+
+def asked_for(
+    arguments: argparse.Namespace, bundle: Bundle, table: Table, seen: Predictions
+) -> Sequence[str]:
+    """The members that answer first, by the options of `add_cascade`; none where all answer."""
+    if arguments.no_cascade:
+        return ()
+    if arguments.cascade is None:
+        return bundle.manifest.cascade.first if bundle.manifest.cascade else ()
+    return arguments.cascade or enough(bundle, table, seen)
 
 
 def enough(bundle: Bundle, table: Table, seen: Predictions) -> list[str]:
@@ -143,12 +169,7 @@ def main() -> None:
     parser.add_argument("--part", choices=CHOICES, default="all", help="of the seeded split")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--keep-weights", action="store_true")
-    parser.add_argument(
-        "--cascade",
-        nargs="*",
-        metavar="MEMBER",
-        help="members that answer first; without names the cheapest that do",
-    )
+    add_cascade(parser)
     parser.add_argument("--notes", type=Path, help="text for the card")
     arguments = parser.parse_args()
     try:
@@ -160,7 +181,7 @@ def main() -> None:
         )
         table = table.take(seen.read)
         unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
-        first = arguments.cascade or (() if arguments.cascade is None else enough(bundle, table, seen))
+        first = asked_for(arguments, bundle, table, seen)
         manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights, first)
         copy_for_new_version(arguments.bundle, arguments.out)
         manifest = manifest.model_copy(update={"version": arguments.version})

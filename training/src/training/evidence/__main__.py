@@ -25,6 +25,7 @@ from training.evidence.head import EvidenceHead
 from training.evidence.learn import Kept, Plan, learn, opened
 from training.fleet.corpus import Corpus, load
 from training.fleet.views import Views, shrink
+from training.points import unscaled
 
 _BATCH = 16
 CUT, FULL = 0.25, 0.9
@@ -59,9 +60,9 @@ def _viewed(corpus: Corpus, rows: NDArray[np.int64], size: int, seed: int) -> It
 @torch.inference_mode()
 def scale(bundle: Bundle, name: str, head: EvidenceHead, corpus: Corpus, seen: Kept) -> MapScale:
     """What the maps' full value and their contour are, by those of the validation part's images with the finding."""
-    unscaled = MapScale(unit="probability", full=(1.0,) * len(FINDINGS), cuts=(0.5,) * len(FINDINGS), members=(name,))  # type: ignore[arg-type]  # fmt: skip
+    alone = tuple(b for b in bundle.manifest.backbones if b.name == name)
     manifest = bundle.manifest.model_copy(
-        update={"maps": unscaled, "backbones": tuple(b for b in bundle.manifest.backbones if b.name == name)}
+        update={"maps": unscaled("probability", (name,)), "backbones": alone}
     )
     rows = corpus.rows("val")
     maps = np.concatenate([head(*opened(seen.plain, some)).numpy() for some in np.array_split(rows, 16)])
