@@ -1,6 +1,8 @@
-"""A broker that is away for longer than several attempts to reach it is two lines of each process's log."""
+"""Work goes on while the broker is away, and an outage of it is two lines of each process's log."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,8 +20,9 @@ OUTAGE_S = 20  # Celery tries after 2, 6, 12 and 20 s, the sweeper every 5 s
 SAID = ["broker_away", "broker_back"]
 
 
-def test_an_outage_of_the_broker_is_two_lines_of_each_log(
-    tmp_path: Path, url_as: Callable[[str], str], database_url: str
+@pytest.mark.parametrize("away", ["killed", "frozen"])
+def test_work_goes_on_without_the_broker_which_is_two_lines_of_each_log(
+    away: str, tmp_path: Path, url_as: Callable[[str], str], database_url: str
 ) -> None:
     bundle = make_bundle(tmp_path / "models" / "tiny", 2)
     with (
@@ -43,12 +46,19 @@ def test_an_outage_of_the_broker_is_two_lines_of_each_log(
                 for name, said in lines.items()
             }
 
-        valkey.kill()
+        if away == "killed":
+            valkey.kill()
+        else:
+            os.kill(valkey.pid, signal.SIGSTOP)
         jobs.append(post(client, chest_png(2, 64)).headers["location"])
+        assert finished(client, jobs[1])["state"] == "succeeded"
         until(lambda: told() == dict.fromkeys(before, SAID[:1]), told)
         time.sleep(OUTAGE_S)
         assert told() == dict.fromkeys(before, SAID[:1])
-        valkey.start()
+        if away == "killed":
+            valkey.start()
+        else:
+            os.kill(valkey.pid, signal.SIGCONT)
         jobs.append(post(client, chest_png(3, 64)).headers["location"])
         assert {finished(client, job)["state"] for job in jobs} == {"succeeded"}
         until(lambda: platform.scrape("sweeper") and told() == dict.fromkeys(before, SAID), told)

@@ -50,7 +50,7 @@ class Hints:
     """Sends hints. An unreachable broker is not tried again for a while: the sweeper hints again."""
 
     def __init__(self, redis_url: str) -> None:
-        self._silent_until, self._outage = 0.0, Outage()
+        self._silent_until, self.outage = 0.0, Outage()
         once_more = Retry(NoBackoff(), 1)  # a kept connection may have died in the meantime
         self._broker = Redis.from_url(redis_url, socket_timeout=2, socket_connect_timeout=2, retry=once_more)
 
@@ -59,9 +59,9 @@ class Hints:
         try:
             self._broker.ping()
         except RedisError as error:
-            self._outage.missed(error)
+            self.outage.missed(error)
             return False
-        self._outage.over()
+        self.outage.over()
         return True
 
     def wait(self, queues: Collection[str]) -> bool:
@@ -81,10 +81,10 @@ class Hints:
                 return
             try:
                 self._broker.eval(_SEND, 1, queue, _message(queue), count, ENOUGH)
-                self._outage.over()
+                self.outage.over()
             except (RedisError, OSError) as error:
                 self._silent_until = monotonic() + SILENT_S
-                self._outage.missed(error)
+                self.outage.missed(error)
 
 
 @cache

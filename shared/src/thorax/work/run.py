@@ -18,11 +18,12 @@ from thorax import database, metrics, telemetry, tracing
 from thorax.work.heartbeat import Heartbeat
 from thorax.work.hints import TASK, UNACKNOWLEDGED, Hints, Outage
 from thorax.work.ledger import Capabilities
+from thorax.work.lookout import Lookout
 from thorax.work.worker import LedgerSettings, StepHandler, Worker
 
-# Celery's loggers, and how a line of the second about its connection begins.
-_CONNECTED, _CONSUMER = "celery.worker.consumer.connection", "celery.worker.consumer.consumer"
-_LOST = ("consumer: Connection to broker lost", "consumer: Cannot connect")
+# Celery's and kombu's loggers, and how a line of the latter two about a connection begins.
+_CONNECTED, _CONSUMER, _TRANSPORT = "celery.worker.consumer.connection", "celery.worker.consumer.consumer", "kombu.transport.redis"  # fmt: skip
+_LOST = ("consumer: Connection to broker lost", "consumer: Cannot connect", "Redis BRPOP got no reply")
 
 
 class Process:
@@ -57,8 +58,9 @@ class Process:
             """Only while the broker answers: a restart mends a connection that hangs, not a broker that is away."""
             return worker.deaf() and self.hints.arrive()
 
-        with self.heartbeat(refresh, busy_since=lambda: worker.busy_since, deaf=deaf):
-            _serve_hints(_celery_app(self._settings, self.service), worker, queues)
+        beats = self.heartbeat(refresh, busy_since=lambda: worker.busy_since, deaf=deaf)
+        with beats, Lookout(worker, self.hints.arrive):
+            _serve_hints(_celery_app(self._settings, self.service), worker, queues, self.hints.outage)
 
 
 class _Consumer(Consumer):
@@ -106,9 +108,9 @@ def _celery_app(settings: LedgerSettings, name: str) -> Celery:
 class _Reconnecting(logging.Filter):
     """Celery tells of each attempt to reach a broker. Who reads the log wants to know when it went, and when it came back."""
 
-    def __init__(self) -> None:
+    def __init__(self, outage: Outage) -> None:
         super().__init__()
-        self._outage = Outage()
+        self._outage = outage
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether Celery's own line is told: not if it is about its connection."""
@@ -118,12 +120,12 @@ class _Reconnecting(logging.Filter):
         if not record.getMessage().startswith(_LOST):
             return True
         arguments = record.args if isinstance(record.args, tuple) else ()
-        self._outage.missed(next(each for each in arguments if isinstance(each, Exception)))
+        self._outage.missed(next((each for each in arguments if isinstance(each, Exception)), TimeoutError()))
         return False
 
 
-def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
-    """The pool is `solo`: a claim runs on the main thread, and one process is one unit of capacity."""
+def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str], outage: Outage) -> None:
+    """The pool is `solo`: a claim that a hint starts runs on the main thread, and one process is one unit of capacity."""
     # The image decides which user a container runs as; on a laptop it may be root.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     app.task(name=TASK)(worker.work)
@@ -131,8 +133,8 @@ def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str]) -> None:
     worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
     # Who listens to this keeps Celery's hands off the root logger, whose level it would set without hijacking, too.
     setup_logging.connect(lambda **_: None, weak=False)
-    reconnecting = _Reconnecting()
-    for name in (_CONNECTED, _CONSUMER):
+    reconnecting = _Reconnecting(outage)
+    for name in (_CONNECTED, _CONSUMER, _TRANSPORT):
         logging.getLogger(name).addFilter(reconnecting)
     logging.getLogger(_CONNECTED).setLevel(logging.INFO)  # of which nothing else is told
     # Not by Celery's command line, which takes longer to import than all our modules.

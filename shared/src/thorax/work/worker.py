@@ -56,7 +56,7 @@ class StepHandler(Protocol):
 
 
 class Worker:
-    """Claims and runs steps until nothing is left. One per process, on the process's main thread.
+    """Claims and runs steps until nothing is left. One per process, whose threads work one at a time.
 
     While other hints wait (`hinted`), what is left is left to them: each of them would have to look anyway.
     """
@@ -72,17 +72,21 @@ class Worker:
     ) -> None:
         self.name, self._hinted = name, hinted
         self._engine, self._handler, self._lease_s = engine, handler, lease_s
-        self._stopping = threading.Event()
+        self._stopping, self._turn = threading.Event(), threading.Lock()
         self._failures, self._failed = 0, set[UUID]()  # in a row, and of which jobs
         self.busy_since: float | None = None
         self._last_look = monotonic()  # for work
 
     def deaf(self) -> bool:
         """Whether work waits that this process could do, while hints to it do not arrive. For any thread."""
-        if self.busy_since is not None or monotonic() - self._last_look < DEAF_S:
+        if not self.idle_for(DEAF_S):
             return False
         with self._engine.begin() as connection:
             return ledger.overlooked(connection, self._handler.capabilities(), for_s=DEAF_S)
+
+    def idle_for(self, seconds: float) -> bool:
+        """Whether nothing was done or looked for in the last seconds. For any thread."""
+        return self.busy_since is None and monotonic() - self._last_look >= seconds
 
     def stop(self) -> None:
         """Take nothing more; what is claimed is still finished."""
@@ -90,15 +94,15 @@ class Worker:
 
     def work(self) -> None:
         """Take work until there is none: what a hint starts. A database error ends it until the next hint."""
-        try:
-            while not self._stopping.is_set() and self._take():
-                pass
-        except DBAPIError as error:
-            _log.error(
-                "ledger_failed", error=type(error).__name__, sqlstate=getattr(error.orig, "sqlstate", None)
-            )
-        finally:
-            self.busy_since = None
+        with self._turn:
+            try:
+                while not self._stopping.is_set() and self._take():
+                    pass
+            except DBAPIError as error:
+                sqlstate = getattr(error.orig, "sqlstate", None)
+                _log.error("ledger_failed", error=type(error).__name__, sqlstate=sqlstate)
+            finally:
+                self.busy_since = None
 
     def _take(self) -> bool:
         """Do what is most urgent; whether to look again."""
