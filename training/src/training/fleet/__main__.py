@@ -48,12 +48,14 @@ HEADS_SIZE, TEACHER_SIZE = 192, 160
 
 @dataclass
 class Fleet:
-    """A corpus on the device, where starting weights are, and what is written where."""
+    """A corpus on the device, where starting weights are, and what is written where; `size` instead of SIZES."""
 
     corpus: Corpus
     start: Path
     out: Path
     plan: Plan
+    size: int | None = None
+    compiled: bool = False
     patience: float = 180
 
     def __post_init__(self) -> None:
@@ -86,6 +88,8 @@ class Fleet:
         )
         number = torch.bfloat16 if bf16(self.device) else torch.float32
         networks = [n.to(self.device, number, memory_format=torch.channels_last) for n in networks]
+        for network in networks if self.compiled else ():
+            network.compile()  # type: ignore[no-untyped-call]
         teacher = Teacher(networks, shares, TEACHER_SIZE)
         self.say("the teacher is there")
         return teacher
@@ -94,7 +98,7 @@ class Fleet:
         """Train one of the five, unless it is there already; its graph's weights wait in `start`."""
         if (self.out / f"{name}.net").exists():
             return
-        plan = replace(self.plan, name=name, size=SIZES[name], pool=pool)
+        plan = replace(self.plan, name=name, size=self.size or SIZES[name], pool=pool)
         run = Run(
             plan, self.corpus, self.corpus.rows("train"), self.pixels, self._start(name, pool), self._teacher
         )
@@ -140,7 +144,7 @@ def fleet(arguments: argparse.Namespace) -> None:
     plan = Plan(
         "xception", 224, seconds=seconds, epochs=arguments.epochs, batch=arguments.batch, rate=arguments.rate
     )
-    whole = Fleet(corpus, arguments.start, arguments.out, plan)
+    whole = Fleet(corpus, arguments.start, arguments.out, plan, arguments.size, arguments.compile)
     for task in tasks:
         if arguments.compare:
             whole.head(task)
@@ -179,6 +183,8 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=12)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=4e-4, help="peak learning rate")
+    parser.add_argument("--size", type=int, help="input edge of the networks, by default 224 or 160")
+    parser.add_argument("--compile", action="store_true", help="compile the teacher: a minute and a half first, then a third of its time less on a CPU")  # fmt: skip
     parser.add_argument("--pool", choices=list(POOLS), default="pcam", help="the head")
     parser.add_argument(
         "--compare", nargs="+", choices=list(POOLS), help="train these heads on one backbone instead"
