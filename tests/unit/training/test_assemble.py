@@ -5,12 +5,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from tests.factories.bundles import finding_points, make_bundle
 
 from thorax.bundle import load_bundle
 from thorax.findings import FINDINGS
 from training import assemble
+from training.bundles import Member
+from training.datasets import DataError, Table
+from training.images import load_images
 
 N = 60
 
@@ -82,3 +86,28 @@ def test_settings_that_contradict_each_other_are_reported_in_one_sentence(
     monkeypatch.setitem(sys.modules, "training.members", None)
     with pytest.raises(SystemExit, match="make training-env"):
         run(monkeypatch, data, data / "x.ckpt")
+
+
+def test_names_stay_apart_also_from_those_that_were_numbered_before() -> None:
+    members = [Member(name, onnx.ModelProto(), "", 0) for name in ("x", "x_2", "x", "y", "x")]
+    assert [m.name for m in assemble.named_apart(members)] == ["x", "x_2", "x_3", "y", "x_4"]
+
+
+def test_the_licences_are_those_of_the_members(tmp_path: Path) -> None:
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "x.ckpt", tmp_path / "c"]
+    told = {"a": "CC-BY-NC-4.0", "b": "MIT", "c": "MIT"}
+    bundles = {tmp_path / name: make_bundle(tmp_path / name, 1, licence=of) for name, of in told.items()}
+    assert assemble.licence_of(folders, bundles) == "CC-BY-NC-4.0; MIT; Apache-2.0"
+
+
+def test_an_image_that_was_missing_is_read_once_it_is_there(tmp_path: Path) -> None:
+    labels = np.zeros((2, 5), np.float32)
+    table = Table(tmp_path / "labels.csv", ("a.png", "b.png"), ("1", "2"), labels, {})
+    with pytest.raises(DataError, match="none of the 2 images"):
+        load_images(table, tmp_path, 32, tmp_path / "cache")
+    for name, images in (("a.png", ("a.png",)), ("b.png", ("a.png", "b.png"))):
+        cv2.imwrite(str(tmp_path / name), np.tile(np.arange(70, dtype=np.uint8), (70, 1)))
+        read, pixels = load_images(table, tmp_path, 32, tmp_path / "cache")
+        assert (read.images, pixels.shape) == (images, (len(images), 32, 32))
+    (tmp_path / "a.png").unlink()  # kept
+    assert load_images(table, tmp_path, 32, tmp_path / "cache")[0].images == table.images

@@ -59,11 +59,14 @@ def test_broken_images_are_named_and_skipped(
 ) -> None:
     (labelled / "3.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     (labelled / "5.png").unlink()
+    other = labelled / "other" / "5.png"  # a name that another folder has too, as CheXpert's views
+    labels = labelled / "labels.csv"
+    labels.write_text(labels.read_text() + "other/5.png,1,0,1,0,1,99,AP\n")
     assert run(monkeypatch, labelled) == 0
     report = json.loads((labelled / "report.json").read_text())
     assert report["n"] == N - 2
-    assert set(report["skipped"]) == {"3.png", "5.png"}
-    assert "2 skipped" in capsys.readouterr().out
+    assert set(report["skipped"]) == {str(path) for path in (labelled / "3.png", labelled / "5.png", other)}
+    assert "3 skipped" in capsys.readouterr().out
 
 
 def test_bad_input_is_one_sentence(

@@ -59,3 +59,19 @@ def test_ways_of_weighing_are_compared_on_patients_left_out() -> None:
     compared = weigh_candidates(LABELS, stacked, np.arange(400), ["xception", "densenet121"])
     assert set(compared) == {"uniform", "the original's", "fitted (out of fold)"}
     assert compared["fitted (out of fold)"]["mean_auc"] > compared["uniform"]["mean_auc"]
+
+
+def test_a_finding_of_a_single_patient_can_be_left_out() -> None:
+    labels, patients = LABELS.copy(), np.arange(400) // 2
+    labels[:, 1] = patients == 0  # whoever leaves this patient out has nothing to fit
+    left_out = weigh_candidates(labels, np.stack([GOOD, NOISE]), patients, ["a", "b"])["fitted (out of fold)"]
+    assert None not in left_out["auc"].values()
+    apart = patients > 0
+    weights = weigh(labels[apart], np.stack([GOOD, NOISE])[:, apart], patients[apart])
+    assert (weights[:, 1] == 0.5).all()
+    assert weights[0, 0] > 0.5
+
+
+def test_images_of_one_patient_are_weighed_alike() -> None:
+    ways = weigh_candidates(LABELS, np.stack([GOOD, NOISE]), np.zeros(400, np.int64), ["a", "b"])
+    assert ways["fitted (out of fold)"]["mean_auc"] == pytest.approx(ways["uniform"]["mean_auc"])

@@ -21,7 +21,8 @@ from training.predict import Predictions, each_image
 
 @pytest.mark.slow
 def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = make_bundle(tmp_path / "before", 2)
+    told = {"data": "theirs", "backbones": {}, "ensemble": {"mean_auc": 0.9}, "pointing": {}}
+    before = make_bundle(tmp_path / "before", 2, metrics=told)
     rng = np.random.default_rng(0)
     lines = ["image," + ",".join(FINDINGS) + ",patient_id"]
     for i in range(40):
@@ -36,6 +37,10 @@ def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.M
     refit.main()
     after = load_bundle(tmp_path / "after")
     assert (after.manifest.format, after.manifest.version) == (2, "2.0")
+    assert after.manifest.metrics == {
+        "data": "theirs",
+        "backbones": {},
+    }  # the graphs', no more the ensemble's
     assert [b.sha256 for b in after.manifest.backbones] == [b.sha256 for b in before.manifest.backbones]
     points, maps = after.manifest.operating_points, after.manifest.maps
     assert points is not None and maps is not None
@@ -49,6 +54,28 @@ def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.M
     grids = {name: np.full((5, 7, 7), 0.001, np.float16) for name in after.names}
     assert 0 < fuse(after.manifest, grids)[0].max() < 1
     assert fuse(before.manifest, grids)[0].max() == 1
+
+
+def test_what_can_not_be_fitted_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scale = {"unit": "probability", "full": [1.0] * 5, "cuts": [0.5] * 5, "members": ["tiny_1"]}
+    make_bundle(tmp_path / "b", 3, format=2, maps=scale, operating_points=[finding_points(0.1, 0.9)] * 5)
+    rows = [f"{i}.png," + ",".join([str(int(i == 0))] * 5) for i in range(4)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image," + ",".join(FINDINGS), *rows]) + "\n")
+    for i in range(1, 4):  # of the only image with the findings there is none
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.tile(np.arange(70, dtype=np.uint8) + i, (70, 1)))
+    words = ["refit", tmp_path / "b", "--data", tmp_path / "labels.csv", "--images", tmp_path, "--out", tmp_path / "o", "--version", "2"]  # fmt: skip
+
+    def refused(*more: str) -> str:
+        monkeypatch.setattr(sys, "argv", [str(word) for word in (*words, *more)])
+        with pytest.raises(SystemExit) as stopped:
+            refit.main()
+        return str(stopped.value)
+
+    assert "atelectasis has one class only" in refused()
+    assert "no member is called resnet; there are tiny_0, tiny_1, tiny_2" in refused("--cascade", "resnet")
+    assert "names all members" in refused("--cascade", "tiny_0", "tiny_1", "tiny_2")
+    assert "whose maps are shown too: tiny_1" in refused("--cascade", "tiny_0")
+    assert not (tmp_path / "o").exists()
 
 
 def asked_again(
@@ -89,6 +116,17 @@ def test_a_cascade_is_fitted_and_the_points_are_those_of_what_it_serves(tmp_path
     assert manifest.weights == whole.weights  # of all three, for the images that ask the rest
     assert manifest.thresholds != whole.thresholds
     assert manifest.maps != whole.maps
+    # weights that are to stay stay, also those of the first ones
+    own = {"tiny_0": (3.0,) * 5, "tiny_2": (1.0,) * 5}
+    told = bundle.manifest.model_copy(
+        update={"cascade": manifest.cascade.model_copy(update={"weights": own})}
+    )
+    kept = refit.refit(told, table, seen, "logit", keep_weights=True, first=("tiny_0", "tiny_2")).cascade
+    assert kept is not None
+    assert kept.weights == {"tiny_0": (0.75,) * 5, "tiny_2": (0.25,) * 5}
+    # the cheapest that do are some whose maps are shown
+    for drawn in bundle.names:
+        assert drawn in (refit.enough(bundle, table, seen, [drawn]) or bundle.names)
 
 
 def test_maps_stay_those_of_the_same_members(tmp_path: Path) -> None:

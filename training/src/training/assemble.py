@@ -20,10 +20,11 @@ from training.bundles import Ensemble, Member, uniform_weights, write_bundle
 from training.datasets import DataError, Table, read_table
 from training.images import load_images
 from training.predict import Predictions, predict_files
-from training.refit import add_cascade, asked_for, refit, write_refitted
+from training.refit import add_cascade, asked_for, refit, require_members, write_refitted
 from training.splits import split_by_patient, taken
 
 NET = ".net"
+OWN_LICENCE = "Apache-2.0"
 _SAMPLE = 256
 
 
@@ -57,7 +58,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--name", default="thorax-own")
     parser.add_argument("--version", default="0.1.0")
-    parser.add_argument("--licence", default="Apache-2.0")
+    parser.add_argument(
+        "--licence",
+        help=f"by default those of the bundles among the members, and {OWN_LICENCE} of networks of your own",
+    )
     parser.add_argument(
         "--fit",
         choices=("val", "all-but-test"),
@@ -94,8 +98,11 @@ def assemble(arguments: argparse.Namespace) -> None:
         part.require_both_classes()
     members = _members(arguments, imported, parts["val"])
     unit, drawn = _unit(members)
-    said = {"name": arguments.name, "version": arguments.version, "licence": arguments.licence}
-    uniform = Ensemble(uniform_weights([m.name for m in members]))
+    names = [m.name for m in members]
+    require_members(arguments, names, drawn or names)
+    licence = arguments.licence or licence_of(arguments.members, imported)
+    said = {"name": arguments.name, "version": arguments.version, "licence": licence}
+    uniform = Ensemble(uniform_weights(names))
     plain = write_bundle(out, members, uniform, **said)
     seen = {p: predictions(out, rows, images, cache / "predictions") for p, rows in parts.items()}
     split = (
@@ -103,7 +110,7 @@ def assemble(arguments: argparse.Namespace) -> None:
     )
     metrics = {"data": arguments.data.name, "split": split, "n": len(parts["test"])}
     bundle = load_bundle(out)
-    first = asked_for(arguments, bundle, parts["val"], seen["val"])
+    first = asked_for(arguments, bundle, parts["val"], seen["val"], drawn or names)
     manifest = refit(plain, parts["val"], seen["val"], unit, first=first, members=drawn)
     manifest = manifest.model_copy(update={"metrics": metrics})
     notes = arguments.notes.read_text("utf-8") if arguments.notes else ""
@@ -112,6 +119,12 @@ def assemble(arguments: argparse.Namespace) -> None:
         measure_boxes(bundle, arguments.boxes, arguments.boxes.parent / "images") if arguments.boxes else None
     )
     write_refitted(bundle, out, manifest, parts, seen, notes, pointing, fit=fit, seed=arguments.split_seed)
+
+
+def licence_of(paths: list[Path], imported: dict[Path, Bundle]) -> str:
+    """The members' licences, each once: a bundle's own, and OWN_LICENCE of a checkpoint."""
+    each = [imported[path].manifest.licence if path in imported else OWN_LICENCE for path in paths]
+    return "; ".join(dict.fromkeys(each))
 
 
 def _unit(members: list[Member]) -> tuple[str, tuple[str, ...] | None]:
@@ -123,6 +136,8 @@ def _unit(members: list[Member]) -> tuple[str, tuple[str, ...] | None]:
         raise DataError(
             f"Maps in logits and in probabilities can't be added up: {told}. Assemble them apart."
         )
+    if not units:
+        raise DataError("None of these members has maps to be shown; add one that has.")
     return next(iter(units.values())), None if len(units) == len(members) else tuple(units)
 
 
@@ -172,13 +187,16 @@ def from_bundle(bundle: Bundle) -> list[Member]:
 
 
 def named_apart(members: list[Member]) -> list[Member]:
-    """The same with a number after each name that came before."""
-    seen: dict[str, int] = {}
-    apart = []
+    """The same with a number, one that is free, after each name that came before."""
+    taken_names = {member.name for member in members}
+    apart: dict[str, Member] = {}
     for member in members:
-        seen[member.name] = number = seen.get(member.name, 0) + 1
-        apart.append(replace(member, name=f"{member.name}_{number}") if number > 1 else member)
-    return apart
+        name, number = member.name, 1
+        while name in apart or (number > 1 and name in taken_names):
+            number += 1
+            name = f"{member.name}_{number}"
+        apart[name] = replace(member, name=name)
+    return list(apart.values())
 
 
 if __name__ == "__main__":

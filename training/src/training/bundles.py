@@ -93,7 +93,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def copy_for_new_version(bundle: Path, out: Path) -> None:
     """Copy a bundle's files, unless it is to be changed in place, but for the golden answers: they are of the old digest."""
-    if out != bundle:
+    if out.resolve() != bundle.resolve():
         leave = shutil.ignore_patterns(GOLDEN, GOLDEN_IMAGE)
         shutil.copytree(bundle, out, dirs_exist_ok=True, ignore=leave)
 

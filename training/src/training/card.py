@@ -6,7 +6,7 @@ from thorax.bundle import CARD, Manifest
 from thorax.findings import FINDINGS
 from thorax.operating_points import Rate
 from training.report import Report
-from training.subsets import Cost
+from training.subsets import Cost, members_of
 
 _COMMAND = "python -m training.evaluate --data labels.csv --images images --bundle {folder} --part {part} --out {part}.json"
 
@@ -241,7 +241,7 @@ def _choices(every: dict[str, Report], costs: dict[str, Cost]) -> str:
     header = ["members", "mean AUC", "95 %", "GFLOP", "CPU-ms"]
     lines = [_row(header), _row(["---"] * len(header))]
     for said, row in sorted(every.items(), key=lambda item: -(item[1]["mean_auc"] or 0.0)):
-        taken = [costs[name] for name in said.split(" + ")]
+        taken = [costs[name] for name in members_of(said)]
         flops = [cost.gflop for cost in taken if cost.gflop is not None]
         gflop = f"{sum(flops):.1f}" if len(flops) == len(taken) else "–"
         spent = f"{sum(cost.cpu_ms for cost in taken):.0f}"

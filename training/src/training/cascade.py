@@ -28,17 +28,18 @@ def fit_cascade(
     probabilities: Floats,
     patients: NDArray[np.int64],
     first: Sequence[str],
+    weights: Floats | None = None,
 ) -> Cascade:
     """The members `first` answer; the rest are asked in bands, equally wide in log odds, around the thresholds of
     "likely", and where the first ones disagree most.
 
-    `labels` [N, 5] with NaN left out, `probabilities` [members, N, 5] in the manifest's order, `patients` [N]. The
-    thresholds are those of what is served, which the bands decide about: of some rounds of moving the bands half of the way
+    `labels` [N, 5] with NaN left out, `probabilities` [members, N, 5] in the manifest's order, `patients` [N].
+    `weights` [first, 5] are kept where they are given. The thresholds are those of what is served, which the bands decide about: of some rounds of moving the bands half of the way
     towards them, that one is taken in which they lie nearest to the middle of their bands.
     """
     names = [b.name for b in manifest.backbones]
     chosen = probabilities[[names.index(name) for name in first]]
-    weights = weigh(labels, chosen, patients)
+    weights = weigh(labels, chosen, patients) if weights is None else weights
     cascade = Cascade(
         first=tuple(first),
         weights={name: tuple(map(float, row)) for name, row in zip(first, weights, strict=True)},  # type: ignore[misc]

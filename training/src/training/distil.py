@@ -57,7 +57,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--split-seed", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("build/training/teacher.npz"))
-    arguments = parser.parse_args()
+    try:
+        distil(parser.parse_args())
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+
+
+def distil(arguments: argparse.Namespace) -> None:
+    """Look at the images of the train part, and write what was seen."""
     table = read_table(arguments.data)
     table = table.take(split_by_patient(table.patients, table.labels, arguments.split_seed) == "train")
     table, pixels = load_images(table, arguments.images, arguments.size, arguments.out.parent / "images")

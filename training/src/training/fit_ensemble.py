@@ -100,12 +100,15 @@ def weigh(
 
     Greedy ensemble selection with replacement (Caruana et al. 2004) on bootstrap samples of whole patients, averaged,
     then drawn half of the way to the uniform weights: with some hundred positives a finding's optimum is mostly noise,
-    and what fits one hospital's split best need not hold elsewhere.
+    and what fits one hospital's split best need not hold elsewhere. Where all labels of a finding are alike, the uniform
+    ones stay.
     """
     members = len(probabilities)
-    weights = np.empty((members, len(FINDINGS)))
+    weights = np.full((members, len(FINDINGS)), 1 / members)
     draws = metrics.draws_of_patients(patients, 1_000_000, seed)
-    for i in range(len(FINDINGS)):
+    for i, known in enumerate(~np.isnan(labels).T):
+        if len(np.unique(labels[known, i])) < 2:
+            continue  # no draw would have both
         chosen = []
         while len(chosen) < 10:
             drawn = next(draws)

@@ -25,7 +25,7 @@ _BATCH = 16
 @dataclass(frozen=True)
 class Predictions:
     """Each backbone's probabilities, float32 [N, 5] in canonical order, of the images that could be read, and where
-    they were asked for, its maps, float16 [N, 5, h, w]."""
+    they were asked for, its maps, float16 [N, 5, h, w]. `skipped`: why one could not, by its path."""
 
     by_backbone: dict[str, NDArray[np.float32]]
     read: NDArray[np.int64]
@@ -100,7 +100,7 @@ def _batch(
             greys.append(read_grey(paths[row]))
             read.append(row)
         except DataError as error:
-            skipped[paths[row].name] = str(error)
+            skipped[str(paths[row])] = str(error)
     if not read:
         return read, {}
     inputs = {b.spec.input.key: np.stack([canonical(g, b.spec.input) for g in greys]) for b in backbones}

@@ -5,7 +5,7 @@ Weights, calibration, operating points and the maps' scale are fitted there; the
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from training import subsets
 from training.bundles import copy_for_new_version, write_manifest
 from training.card import write_card
 from training.cascade import fit_cascade, would_run
-from training.datasets import Table, read_table
+from training.datasets import DataError, Table, read_table
 from training.evaluate import fuse, measure, part_of, summary
 from training.fit_ensemble import fit, weigh_candidates
 from training.metrics import Floats
@@ -29,6 +29,9 @@ from training.points import map_scale, operating_points, unscaled
 from training.predict import Predictions, each_image, predict_files
 from training.report import Report
 from training.splits import CHOICES
+
+_OF_WEIGHTS = ("ensemble", "pointing")
+"""Of a manifest's metrics, those that other weights make untrue."""
 
 
 def refit(
@@ -46,25 +49,34 @@ def refit(
     names = [spec.name for spec in manifest.backbones]
     members = members or (manifest.maps.members if manifest.maps else None)
     labels, stacked = table.labels.astype(np.float64), stack(seen, names)
-    kept = np.array([manifest.weights[name] for name in names]) if keep_weights else None
     patients = patients_of(table)
-    fitted = fit(labels, stacked, patients, kept / kept.sum(0) if kept is not None else None)
+    fitted = fit(labels, stacked, patients, _shares(manifest.weights, names) if keep_weights else None)
     changed: dict[str, Any] = {
         "format": 2,
         "weights": {name: tuple(map(float, row)) for name, row in zip(names, fitted.weights, strict=True)},
         "calibration": fitted.calibration,
         "cascade": None,
-        "engines": {},  # measured on the old weights
+        "engines": {},  # measured on the old weights, as is what the metrics say of the ensemble
+        "metrics": {key: told for key, told in manifest.metrics.items() if key not in _OF_WEIGHTS},
     }
     weighed, points = manifest.model_copy(update=changed), fitted.points
     if first:
-        cascade = fit_cascade(weighed, labels, stacked, patients, first)
+        before = manifest.cascade
+        same = keep_weights and before and {*before.first} == {*first}
+        kept = _shares(before.weights, first) if before and same else None
+        cascade = fit_cascade(weighed, labels, stacked, patients, first, kept)
         weighed = weighed.model_copy(update={"cascade": cascade})
         points = operating_points(labels, fuse(weighed, seen), patients)
     thresholds = tuple(finding.likely.threshold for finding in points)
     drawn = unscaled(unit, members)
     weighed = weighed.model_copy(update={"operating_points": points, "thresholds": thresholds, "maps": drawn})
     return weighed.model_copy(update={"maps": map_scale(labels, tops(weighed, seen, unit), unit, members)})
+
+
+def _shares(weights: Mapping[str, Sequence[float]], names: Sequence[str]) -> Floats:
+    """These members' weights [members, 5], each finding's summing to 1."""
+    raw = np.array([weights[name] for name in names], np.float64)
+    return np.asarray(raw / raw.sum(0))
 
 
 def add_cascade(parser: argparse.ArgumentParser) -> None:
@@ -78,24 +90,37 @@ def add_cascade(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cascade", action="store_true", help="all members answer each image")
 
 
+def require_members(arguments: argparse.Namespace, names: Sequence[str], drawn: Sequence[str]) -> None:
+    """DataError if `--cascade` names what is no member of `names`, all of them, or none of those whose maps are `drawn`."""
+    told = arguments.cascade or []
+    if unknown := [name for name in told if name not in names]:
+        raise DataError(f"--cascade: no member is called {unknown[0]}; there are {', '.join(names)}.")
+    if told and {*told} >= {*names}:
+        raise DataError("--cascade names all members; expected some of them, or --no-cascade.")
+    if told and not {*told} & {*drawn}:
+        raise DataError(f"--cascade: expected one of those whose maps are shown too: {', '.join(drawn)}.")
+
+
 def asked_for(
-    arguments: argparse.Namespace, bundle: Bundle, table: Table, seen: Predictions
+    arguments: argparse.Namespace, bundle: Bundle, table: Table, seen: Predictions, drawn: Sequence[str]
 ) -> Sequence[str]:
-    """The members that answer first, by the options of `add_cascade`; none where all answer."""
+    """The members that answer first, by the options of `add_cascade`; none where all answer. One of them is `drawn`."""
     if arguments.no_cascade:
         return ()
     if arguments.cascade is None:
         return bundle.manifest.cascade.first if bundle.manifest.cascade else ()
-    return arguments.cascade or enough(bundle, table, seen)
+    return list(dict.fromkeys(arguments.cascade)) or enough(bundle, table, seen, drawn)
 
 
-def enough(bundle: Bundle, table: Table, seen: Predictions) -> list[str]:
-    """The cheapest members whose plain mean loses little to the fitted ensemble on patients left out."""
+def enough(bundle: Bundle, table: Table, seen: Predictions, drawn: Sequence[str]) -> list[str]:
+    """The cheapest members, one of them `drawn`, whose plain mean loses little to the fitted ensemble on patients left out."""
     names = list(bundle.names)
     labels, stacked, patients = table.labels.astype(np.float64), stack(seen, names), patients_of(table)
     goal = weigh_candidates(labels, stacked, patients, names)["fitted (out of fold)"]["mean_auc"] or 0.0
     spent = {name: cost.cpu_ms for name, cost in subsets.costs(bundle).items()}
-    chosen = subsets.few(subsets.compare(labels, stacked, patients, names), spent, goal)
+    every = subsets.compare(labels, stacked, patients, names)
+    able = {said: row for said, row in every.items() if {*drawn} & {*subsets.members_of(said)}}
+    chosen = subsets.few(able, spent, goal)
     return chosen if len(chosen) < len(names) else []
 
 
@@ -174,14 +199,16 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         bundle = load_bundle(arguments.bundle)
+        require_members(arguments, bundle.names, bundle.manifest.drawn)
         table = part_of(read_table(arguments.data), arguments.part, arguments.seed)
         table.require_both_classes()
         seen = predict_files(
             bundle, [arguments.images / name for name in table.images], lambda _: None, maps=True
         )
         table = table.take(seen.read)
+        table.require_both_classes()  # also of what could be read
         unit = bundle.manifest.maps.unit if bundle.manifest.maps else "logit"
-        first = asked_for(arguments, bundle, table, seen)
+        first = asked_for(arguments, bundle, table, seen, bundle.manifest.drawn)
         manifest = refit(bundle.manifest, table, seen, unit, arguments.keep_weights, first)
         copy_for_new_version(arguments.bundle, arguments.out)
         manifest = manifest.model_copy(update={"version": arguments.version})

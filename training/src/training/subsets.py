@@ -80,10 +80,15 @@ def compare(
     }
 
 
+def members_of(said: str) -> list[str]:
+    """The members of a choice, as `compare` names it."""
+    return said.split(" + ")
+
+
 def few(compared: dict[str, Report], cpu_ms: dict[str, float], goal: float, loss: float = LOSS) -> list[str]:
     """The cheapest choice, in CPU-ms, whose plain mean has a mean AUC of at least `goal - loss`; all members if none has.
 
     `goal` is best that of the fitted ensemble on patients left out: nothing was fitted for the plain means.
     """
-    enough = [said.split(" + ") for said, row in compared.items() if (row["mean_auc"] or 0.0) >= goal - loss]
+    enough = [members_of(said) for said, row in compared.items() if (row["mean_auc"] or 0.0) >= goal - loss]
     return min(enough, key=lambda names: sum(cpu_ms[name] for name in names), default=list(cpu_ms))

@@ -241,9 +241,10 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, help="file that training.distil wrote")
     try:
         run = Run(Options(**vars(parser.parse_args())))
+        best = run.train()
     except ValueError as error:
         raise SystemExit(str(error)) from error
-    print(f"best mean validation AUC {run.train():.4f}; weights in {run.options.out}")
+    print(f"best mean validation AUC {best:.4f}; weights in {run.options.out}")
 
 
 if __name__ == "__main__":
