@@ -294,7 +294,7 @@ def _multipart(files: Sequence[File], form: Mapping[str, str]) -> tuple[bytes, s
             pieces += [f'--{mark}\r\n{_FIELD}"{name}"\r\n\r\n{value}\r\n'.encode()]
     for name, data in map(_named, files):
         head = f'--{mark}\r\n{_FIELD}"files"; filename="{name.translate(_ESCAPED)}"\r\n{_ANY}\r\n\r\n'
-        pieces += [head.encode(), data, b"\r\n"]
+        pieces += [head.encode(errors="replace"), data, b"\r\n"]  # a name need not be UTF-8
     return b"".join([*pieces, f"--{mark}--\r\n".encode()]), f"multipart/form-data; boundary={mark}"
 
 

@@ -38,7 +38,12 @@ Row = dict[str, str]
     help="The bundle's folder.",
 )
 @click.option(
-    "--out", type=click.File("w", lazy=True), default="-", help="The CSV; standard output if left out."
+    "--out",
+    type=click.File(
+        "w", "utf-8", "surrogateescape", lazy=True
+    ),  # names that are not UTF-8 stay what they are
+    default="-",
+    help="The CSV; standard output if left out.",
 )
 @click.option(
     "--force", is_flag=True, help="Also analyse what does not look like a frontal chest radiograph."

@@ -43,7 +43,9 @@ class Golden(ManifestPart):
 def write(folder: Path, image: Path) -> Golden:
     """Copy the PNG `image` into a bundle's folder, and write beside it what the bundle says of it."""
     reader = load_bundle(folder)
-    shutil.copyfile(image, folder / GOLDEN_IMAGE)
+    own = folder / GOLDEN_IMAGE
+    if not (own.exists() and own.samefile(image)):
+        shutil.copyfile(image, own)
     golden = _answered(reader)
     (folder / GOLDEN).write_text(golden.model_dump_json(indent=1) + "\n", "utf-8")
     return golden

@@ -17,6 +17,7 @@ def test_a_bundle_still_gives_its_recorded_answers(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path, 1).folder
     assert "is missing" in golden.check(folder)
     said = golden.write(folder, SAMPLE)
+    assert golden.write(folder, folder / "golden.png") == said  # anew
     assert len(said.probabilities) == 5
     assert "as expected" in golden.check(folder)
 

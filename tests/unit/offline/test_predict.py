@@ -1,6 +1,7 @@
 """`thorax predict` and `load_bundle`: files in, the serving code's answers out, without a service."""
 
 import csv
+import os
 import runpy
 import shutil
 from pathlib import Path
@@ -43,9 +44,18 @@ def test_the_client_sends_what_predict_reads(images: Path) -> None:
     (images / "c.jpg").write_bytes(chest_jpeg())
     (images / "empty.png").touch()
     (images / "cut.png").write_bytes(chest_png()[:20])
-    expected = ["DICOM/0001/IM1", "b.png", "c.jpg", "cut.png"]
+    (images / "unreadable.png").symlink_to("/proc/self/mem")
+    expected = ["DICOM/0001/IM1", "b.png", "c.jpg", "cut.png", "unreadable.png"]
     for find in (found, files.found):
         assert sorted(str(file.relative_to(images)) for file in find([images])) == expected
+
+
+def test_names_that_are_not_utf8_stay_what_they_are(bundle: Path, tmp_path: Path) -> None:
+    image, table = Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.png")), tmp_path / "out.csv"
+    image.write_bytes(chest_png()[:400])
+    assert run(tmp_path, "--bundle", bundle, "--out", table)[0] == 1
+    for written in (table.read_bytes(), CliRunner().invoke(cli, ["predict", str(image)]).stdout_bytes):
+        assert bytes(image) + b"," in written
 
 
 def run(*words: object) -> tuple[int, list[dict[str, str]], str]:

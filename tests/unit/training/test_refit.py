@@ -7,10 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.factories.bundles import finding_points, make_bundle
 
 from thorax.bundle import load_bundle
 from thorax.cascade import asked_first
+from thorax.commands.cli import cli
 from thorax.findings import FINDINGS
 from thorax.heatmaps import fuse
 from training import refit
@@ -54,6 +56,14 @@ def test_refit_writes_a_bundle_of_format_2(tmp_path: Path, monkeypatch: pytest.M
     grids = {name: np.full((5, 7, 7), 0.001, np.float16) for name in after.names}
     assert 0 < fuse(after.manifest, grids)[0].max() < 1
     assert fuse(before.manifest, grids)[0].max() == 1
+
+
+def test_the_command_lists_the_options(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(refit.__file__).parents[1]))
+    assert CliRunner().invoke(cli, ["bundle", "recalibrate", "--help"]).exit_code == 0
+    assert "--keep-weights" in capfd.readouterr().out
 
 
 def test_what_can_not_be_fitted_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

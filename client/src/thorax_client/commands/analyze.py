@@ -1,6 +1,7 @@
 """`thorax analyze`: files and folders to findings, many at a time, and again from where it was stopped."""
 
 import hashlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -59,7 +60,13 @@ class Options:
     help="Analyse anew what was sent before, by the bundle that the platform has now.",
 )
 @click.option("--timeout", default=600.0, show_default=True, help="Seconds to wait for each result.")
-@click.option("--at-once", default=8, show_default=True, help="How many files are under way at a time.")
+@click.option(
+    "--at-once",
+    default=8,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many files are under way at a time.",
+)
 def analyze(
     paths: tuple[Path, ...],
     url: str | None,
@@ -81,11 +88,11 @@ def analyze(
     130: stopped by Ctrl-C.
     Not a medical device, not for diagnosis.
     """
-    kept = _kept(table) if table else []
+    kept = _kept(table, sent=not wait) if table else []
     finished = {row["image"] for row in kept}
     files = [path for path in found(paths) if str(path) not in finished]
     if finished:
-        click.echo(f"{len(finished)} images have a result in {table}.", err=True)
+        click.echo(f"{len(finished)} images have a {'result' if wait else 'job'} in {table}.", err=True)
     if not files:
         if finished:
             return
@@ -113,9 +120,9 @@ def analyze(
         sys.exit(1 if failed == len(files) and not finished else SOME_REFUSED)
 
 
-def _kept(table: Path) -> list[dict[str, str]]:
+def _kept(table: Path, *, sent: bool) -> list[dict[str, str]]:
     try:
-        return done(table)
+        return done(table, sent=sent)
     except OSError as error:
         raise click.ClickException(f"{table} can't be read: {error.strerror}.") from error
     except ValueError as error:
@@ -203,4 +210,4 @@ def _overlays(thorax: Client, path: Path, job: Job, folder: Path) -> None:
 def _key(path: Path, data: bytes, options: Options) -> str:
     """The Idempotency-Key by which the platform knows for a day what was asked of the same file."""
     asked = b"force" * options.force + b"full" * options.full
-    return hashlib.sha256(path.name.encode() + b"\0" + asked + data).hexdigest()
+    return hashlib.sha256(os.fsencode(path.name) + b"\0" + asked + data).hexdigest()

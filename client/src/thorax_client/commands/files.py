@@ -22,6 +22,9 @@ def is_image(path: Path) -> bool:
     """Whether a file claims to be an image; a media directory (PS3.10 section 8) claims it and has no pixels."""
     if path.name == "DICOMDIR" or not path.is_file():
         return False
-    with path.open("rb") as file:
-        head = file.read(132)
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return True  # its row says why
     return head[128:] == b"DICM" or head.startswith((_PNG, _JPEG))

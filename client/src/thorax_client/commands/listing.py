@@ -12,7 +12,9 @@ from thorax_client.errors import ThoraxError
 @click.command()
 @platform
 @click.option("--state", type=click.Choice(["queued", "running", "succeeded", "failed", "cancelled"]))
-@click.option("--limit", default=20, show_default=True, help="How many, newest first.")
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many, newest first."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def jobs(
     url: str | None, token: str | None, anonymous: bool, state: str | None, limit: int, as_json: bool

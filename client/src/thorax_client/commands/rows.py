@@ -4,8 +4,9 @@ import csv
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
+from click import format_filename
 from msgspec.json import encode
 
 from thorax_client.errors import JobFailedError, ProblemError, ThoraxError
@@ -18,6 +19,8 @@ COLUMNS = (
     *("view", "study_instance_uid", "sop_instance_uid", "warnings", "error", "detail"),
     *("job", "bundle", "networks"),
 )
+_TEXT: Any = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+"""How the CSV is opened: a file's name that is not UTF-8 stands in it byte for byte."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +60,32 @@ class Outcome:
     def as_json(self) -> str:
         """One line: the whole job, or the error."""
         said = {"job": self.job} if self.job else {"error": self.code, "detail": str(self.error)}
-        return encode({"image": str(self.path), **said}).decode()
+        return encode({"image": format_filename(self.path), **said}).decode()
 
     def line(self) -> str:
         """One line for people."""
+        path = format_filename(self.path)
         if self.job is None:
-            return f"{self.path}: {self.error}"
+            return f"{path}: {self.error}"
         if not self.job.findings:
-            return f"{self.path}: job {self.job.id}, {self.job.state}"
+            return f"{path}: job {self.job.id}, {self.job.state}"
         told = [f for f in self.job.findings if f.verdict != "unlikely"]
         said = ", ".join(f"{f.label} {f.verdict} ({f.probability:.0%})" for f in told)
-        return f"{self.path}: {said or 'no finding is likely or uncertain'}"
+        return f"{path}: {said or 'no finding is likely or uncertain'}"
 
 
-def done(path: Path) -> list[dict[str, str]]:
-    """The rows of an earlier run's CSV that have a result. OSError; ValueError if the file is another CSV."""
+def done(path: Path, *, sent: bool = False) -> list[dict[str, str]]:
+    """The rows of an earlier run's CSV that have a result; with `sent` all that have a job, as `--no-wait` leaves them.
+
+    OSError; ValueError if the file is another CSV.
+    """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(**_TEXT) as file:
         rows = csv.DictReader(file)
         if rows.fieldnames and not {"image", "job"} <= set(rows.fieldnames) <= set(COLUMNS):
             raise ValueError(f"{path} is not a CSV of `thorax analyze`.")
-        return [row for row in rows if row["job"]]
+        return [row for row in rows if row["job"] and (sent or row[FINDINGS[0]])]
 
 
 class Table:
@@ -91,10 +98,10 @@ class Table:
         known = path.is_file()
         if known:
             part = path.with_name(f"{path.name}.part")
-            with part.open("w", encoding="utf-8", newline="") as file:
+            with part.open("w", **_TEXT) as file:
                 _writer(file, begin=True).writerows(kept)
             part.replace(path)
-        self._file = path.open("a", encoding="utf-8", newline="")
+        self._file = path.open("a", **_TEXT)
         self._writer = _writer(self._file, begin=not known)
 
     def __enter__(self) -> Self:

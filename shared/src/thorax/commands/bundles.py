@@ -69,8 +69,8 @@ def import_command(words: tuple[str, ...]) -> None:
     _in_training("importers", words)
 
 
-@bundle.command(context_settings={"ignore_unknown_options": True})
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@bundle.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="BUNDLE …")
 def recalibrate(words: tuple[str, ...]) -> None:
     """Fit a bundle's weights, calibration and operating points to labelled images of a site; needs the training package."""
     _in_training("refit", words)
