@@ -44,11 +44,16 @@ class BundleCache:
         self._wanted: tuple[str, ...] = ()
         self._shadow: str | None = None
         self._loader: threading.Thread | None = None
+        self._broken: set[str] = set()  # as the log has it
         self.refresh()
 
     def refresh(self) -> None:
-        """Find the bundles that are on disk now."""
-        self._found = find_bundles(self._models)
+        """Find the bundles that are on disk now, and say once of each that is broken what is wrong with it."""
+        broken: set[str] = set()
+        self._found = find_bundles(self._models, lambda error: broken.add(error.detail))
+        for detail in sorted(broken - self._broken):
+            _log.error("bundle_refused", error=detail)
+        self._broken = broken
 
     def preload(self, wanted: Sequence[str], shadow: str | None) -> None:
         """Load these in the background, in order; they are unloaded last. `shadow` serves no client."""

@@ -6,7 +6,7 @@ bundle digest is pinned to every byte of it. Nothing here runs a graph.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -249,13 +249,16 @@ def load_bundle(folder: Path) -> Bundle:
     return Bundle(folder, manifest, hashlib.sha256(data).hexdigest(), text)
 
 
-def find_bundles(root: Path) -> dict[str, Bundle]:
-    """Every valid bundle directly under `root` (or `root` itself), by digest. Broken ones are left out."""
+def find_bundles(root: Path, refused: Callable[[CodedError], None] = lambda _: None) -> dict[str, Bundle]:
+    """Every valid bundle directly under `root` (or `root` itself), by digest. `refused` is told of each that is broken; a folder
+    without a manifest is none."""
     found = {}
     for folder in [root, *sorted(p for p in root.iterdir() if p.is_dir())] if root.is_dir() else []:
         try:
             bundle = load_bundle(folder)
-        except CodedError:
+        except CodedError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                refused(error)
             continue
         found[bundle.digest] = bundle
     return found

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.factories.bundles import make_bundle
 from tests.factories.patience import until
 
@@ -30,7 +31,13 @@ def test_requested_bundles_are_loaded_beside_the_work(bundles: list[Bundle]) -> 
 
 def test_a_broken_bundle_does_not_affect_others(bundles: list[Bundle]) -> None:
     bundles[0].folder.joinpath("card.md").write_bytes("Größe".encode("latin-1"))
-    assert set(cache_of(bundles).digests) == {bundle.digest for bundle in bundles[1:]}
+    (bundles[0].folder.parent / "no bundle").mkdir()
+    with capture_logs() as told:
+        bundle_cache = cache_of(bundles)
+        bundle_cache.refresh()
+    assert set(bundle_cache.digests) == {bundle.digest for bundle in bundles[1:]}
+    [refused] = (line for line in told if line["event"] == "bundle_refused")  # once
+    assert "a/card.md can't be read" in refused["error"]
 
 
 def test_a_shadow_is_served_once_it_is_loaded_and_not_before(bundles: list[Bundle]) -> None:
