@@ -14,7 +14,7 @@ from torch import nn  # noqa: E402
 
 from thorax.findings import FINDINGS  # noqa: E402
 from training.export import export_graph, run_graph  # noqa: E402
-from training.importers.described import Description, from_module, read_description  # noqa: E402
+from training.importers.described import Description, from_module, load_described, read_description  # noqa: E402
 from training.importers.described_onnx import load_described_graph  # noqa: E402
 from training.importers.resnet import ResNet50  # noqa: E402
 from training.importers.torchxrayvision import OUTPUTS as XRV_OUTPUTS  # noqa: E402
@@ -123,6 +123,33 @@ def test_a_description_without_a_finding_is_reported(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match="a number for each of 3 channels; found 1 and 1"):
         read_description(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("name: My-Net", "name: "),
+        ("scale: 1/255", "scale: "),
+        ("chanels: 1", "chanels: "),
+        ("size: 4096", "size: "),
+        ("outputs: {edema: -1}", "outputs.edema: "),
+    ],
+)
+def test_a_description_that_says_something_else_is_one_sentence(tmp_path: Path, line: str, said: str) -> None:
+    key = line.partition(":")[0]
+    lines = ["name: x", "module: a:b", "final_map: c", "head: d", "outputs: {edema: 0}"]
+    path = tmp_path / "net.yaml"
+    path.write_text("\n".join([*(kept for kept in lines if not kept.startswith(key)), line]))
+    with pytest.raises(ValueError, match="expected a description of a classifier") as refused:
+        read_description(path)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("module", ["not_there:build", "torch.nn:NotThere", "torch.nn:Linear"])
+def test_a_module_that_makes_no_network_is_one_sentence(tmp_path: Path, module: str) -> None:
+    with pytest.raises(ValueError, match=f"expected {module} to make a network"):
+        load_described(replace(describe(), module=module, arguments={"classes": 14}), tmp_path)
 
 
 def library() -> ModuleType:

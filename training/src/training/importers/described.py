@@ -4,13 +4,15 @@ import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import yaml
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
+from thorax.bundle import BackboneName
 from thorax.findings import FINDINGS
 from training.backbones import Classifier
 from training.backbones.heads import LinearHead
@@ -30,8 +32,10 @@ class Description:
     the mean, over the deviation (torchvision's `Normalize`).
     """
 
-    name: str
-    outputs: dict[str, int]
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    name: BackboneName
+    outputs: dict[str, Annotated[int, Field(ge=0)]]
     final_map: str
     head: str
     module: str = ""
@@ -41,7 +45,7 @@ class Description:
     logits: str = ""
     relu: bool = False
     channels: int = 3
-    size: int = 224
+    size: Annotated[int, Field(ge=32, le=1024)] = 224
     scale: float = 1 / 255
     offset: float = 0.0
     mean: list[float] = field(default_factory=list)
@@ -54,12 +58,20 @@ class Description:
         return [self.outputs[finding] for finding in FINDINGS]
 
 
+_DESCRIPTION = TypeAdapter(Description)
+
+
 def read_description(path: Path) -> Description:
     """Read the YAML. ValueError names the file and the first thing that is wrong with it."""
     try:
-        said = yaml.safe_load(path.read_text("utf-8"))
-        description = Description(**said)
-    except (OSError, yaml.YAMLError, TypeError) as error:
+        description = _DESCRIPTION.validate_python(yaml.safe_load(path.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "all of it"
+        raise ValueError(
+            f"{path}: expected a description of a classifier; {where}: {first['msg']}."
+        ) from error
+    except (OSError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: expected a description of a classifier; {error}.") from error
     if wanted := _lacks(description):
         raise ValueError(f"{path}: expected {wanted}.")
@@ -153,7 +165,12 @@ def from_module(network: nn.Module, description: Description) -> Classifier:
 def load_described(description: Description, folder: Path) -> Classifier:
     """Build the network that a description names, with its weights (a file beside the YAML)."""
     module, _, builder = description.module.partition(":")
-    network: nn.Module = getattr(importlib.import_module(module), builder)(**description.arguments)
+    try:
+        network: nn.Module = getattr(importlib.import_module(module), builder)(**description.arguments)
+    except Exception as error:  # it is their code
+        raise ValueError(
+            f"{description.name}: expected {description.module} to make a network; {type(error).__name__}: {error}."
+        ) from error
     if description.weights:
         path = folder / description.weights
         try:
