@@ -412,6 +412,37 @@ def test_a_destination_that_is_away_is_called_once_in_a_pause_by_all_sweepers(ho
     assert hooks.states() == {"delivered": 4}
 
 
+ENDS = text("update jobs set state = 'failed' where id in (select job_id from deliveries)")
+
+
+def test_an_attempt_from_before_a_retry_does_not_end_the_one_after_it(hooks: Hooks) -> None:
+    before, after = Event(), Event()
+    turns = iter((before, after))
+
+    def send(due: Row[Any], _secret: str | None) -> Arrived:
+        turn = next(turns)
+        hooks.called.put(due.url)
+        turn.wait(PATIENCE_S)
+        if turn is after:
+            raise unavailable("It is away.")
+        return Arrived("told of the end before")
+
+    sweeper = Deliveries(hooks.engine, None, {"webhook": Channel(send, (30,), (30,))})
+    hooks.due("answers late", hooks.swept.ids["tenant"], 1)
+    sweeper.deliver()
+    hooks.calls(1)
+    began = sweeper.busy_since()
+    with hooks.swept.owner.begin() as connection:
+        connection.execute(ENDS)
+    sweeper.deliver()
+    hooks.calls(1)
+    before.set()
+    until(lambda: sweeper.busy_since() != began)
+    after.set()
+    sweeper.end(PATIENCE_S)
+    assert hooks.states() == {"waiting": 1}
+
+
 def test_what_a_destination_that_answers_does_not_take_waits_longer_each_time_and_holds_up_nothing(
     hooks: Hooks,
 ) -> None:

@@ -56,8 +56,8 @@ class Items:
         if report.sop_class != ComprehensiveSRStorage:
             return
         with self._engine.begin() as connection:
-            values = {"id": due.id, "attempts": due.attempts, "series": report.series, "sop": report.sop}
-            connection.execute(_SQL["named"], values)
+            attempt = {"id": due.id, "since": due.since, "attempts": due.attempts}
+            connection.execute(_SQL["named"], {**attempt, "series": report.series, "sop": report.sop})
 
 
 def _item(made: Sealed) -> Item:

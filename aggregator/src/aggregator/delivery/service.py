@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from threading import Condition, Event, Lock
 from time import monotonic
 from typing import Any
@@ -58,7 +59,7 @@ class Deliveries:
         self._autocommit = engine
         self._threads, self._pool = threads, ThreadPoolExecutor(threads, "deliver")
         self._looking, self._changed, self._stopping = Lock(), Condition(), Event()
-        self._under_way = dict[tuple[UUID, int], tuple[Row[Any], float]]()
+        self._under_way = dict[tuple[UUID, datetime, int], tuple[Row[Any], float]]()
         self.due_in_s = 0.0  # from the end of the last round; 0: unknown
         self.duties = (self.deliver,)
 
@@ -80,7 +81,7 @@ class Deliveries:
             while len(self._under_way) < self._threads and not self._stopping.is_set():
                 if (due := self._claim()) is None:
                     return
-                self._under_way[due.id, due.attempts] = due, monotonic()
+                self._under_way[due.id, due.since, due.attempts] = due, monotonic()
                 self._pool.submit(self._do, due)
 
     def stop(self) -> None:
@@ -106,7 +107,7 @@ class Deliveries:
             _log.error("delivery_lost", delivery=str(due.id), error=type(error).__name__)
         finally:
             with self._changed:
-                del self._under_way[due.id, due.attempts]
+                del self._under_way[due.id, due.since, due.attempts]
                 self._changed.notify_all()
         run_once(self.duties)
 
@@ -174,8 +175,8 @@ class Deliveries:
 
     def _execute(self, query: str, due: Row[Any], **values: Any) -> None:
         with self._engine.begin() as connection:
-            ids = {"id": due.id, "attempts": due.attempts, "destination_id": due.destination_id}
-            connection.execute(_SQL[query], {**ids, **values})
+            attempt = {"id": due.id, "since": due.since, "attempts": due.attempts}
+            connection.execute(_SQL[query], {**attempt, "destination_id": due.destination_id, **values})
 
 
 def credentials(seal: Seal | None, sealed: bytes | None) -> str | None:

@@ -1,4 +1,5 @@
--- Deliveries: claimed as steps are, by a lease and an attempt number that guards what follows.
+-- Deliveries: claimed as steps are, by a lease and an attempt number that guards what follows. A delivery that begins anew, under a
+-- new `since`, counts its attempts anew.
 
 -- alone --
 -- One claim at a time, of all sweepers: the next one sees what this one took.
@@ -24,7 +25,7 @@ from (
   order by its.sending, w.not_before limit 1 for update of w skip locked) due, destinations x
 where d.id = due.id and x.id = d.destination_id
 returning d.id, d.attempts, d.refusals, d.job_id, d.destination_id, x.kind, coalesce(d.url, x.url) as url, x.sealed, d.predecessor_series,
-  d.predecessor_sop, due.missed, extract(epoch from now() - d.since)::float as age_s,
+  d.predecessor_sop, d.since, due.missed, extract(epoch from now() - d.since)::float as age_s,
   (select traceparent from jobs where id = d.job_id)
 
 -- due --
@@ -59,8 +60,8 @@ delete from outages where destination_id = :destination_id
 -- Ends an attempt: delivered, dead, or waiting for the next one.
 update deliveries set state = :state, proof = :proof, error_code = :code, error_detail = :detail, lease_until = null, crashes = 0,
   refusals = refusals + cast(:refused as integer), not_before = now() + make_interval(secs => :delay_s), updated_at = now()
-where id = :id and attempts = :attempts and state = 'sending'
+where id = :id and since = :since and attempts = :attempts and state = 'sending'
 
 -- nothing --
 -- Deletes a delivery that has nothing to say.
-delete from deliveries where id = :id and attempts = :attempts
+delete from deliveries where id = :id and since = :since and attempts = :attempts
