@@ -13,6 +13,7 @@ from tests.factories.bundles import make_bundle
 from thorax.bundle import Engine, load_bundle
 from thorax.findings import FINDINGS
 from training import engines, evaluate
+from training.datasets import DataError, Table
 
 pytestmark = pytest.mark.slow
 
@@ -127,3 +128,10 @@ def test_what_other_engines_change_stands_in_a_new_version(
     assert figures.images == N
     assert figures.maps > 0.05  # OpenVINO passes over the antialiasing of the tiny graph's Resize, so
     assert not figures.serves
+
+
+def test_an_engine_has_no_figures_where_no_auc_can_be_measured(labelled: Path) -> None:
+    labels = np.stack([np.ones(5), np.zeros(5)]).astype(np.float32)
+    table = Table(labelled / "labels.csv", ("missing.png", "1.png"), ("1", "2"), labels, {})
+    with pytest.raises(DataError, match="one class only"):
+        engines.compare(make_bundle(labelled / "bundle", 1), table, labelled, [Engine.ONNXRUNTIME])

@@ -22,14 +22,16 @@ from training.splits import CHOICES
 
 
 def compare(bundle: Bundle, table: Table, images: Path, others: list[Engine]) -> dict[Engine, EngineFigures]:
-    """What each of `others` changes against ONNX Runtime on the table's images."""
+    """What each of `others` changes against ONNX Runtime on the table's images. DataError where a finding has one class only."""
     files = [images / name for name in table.images]
 
     def seen(engine: Engine) -> Predictions:
         return predict_files(bundle, files, Counter(len(files)), maps=True, engine=engine)
 
     exact = seen(Engine.ONNXRUNTIME)
-    labels = table.take(exact.read).labels.astype(np.float64)
+    table_read = table.take(exact.read)
+    table_read.require_both_classes()  # an AUC that is not measured is not kept either
+    labels = table_read.labels.astype(np.float64)
     before = fuse(bundle.manifest, exact)
     figures = {}
     for engine in others:
