@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from thorax_client.commands import main
 from thorax_client.commands.analyze import Options, _key
+from thorax_client.commands.login import store
 from thorax_client.commands.rows import COLUMNS, Outcome, Table, done
 from thorax_client.errors import ThoraxError
 from thorax_client.flows import _multipart
@@ -36,6 +37,18 @@ def test_what_was_only_sent_has_no_result_yet(tmp_path: Path, sent: bool, kept: 
     lines = [",".join(COLUMNS), *(",".join((row | told).values()) for told in rows)]
     (tmp_path / "out.csv").write_text("\n".join(lines) + "\n")
     assert [row["image"] for row in done(tmp_path / "out.csv", sent=sent)] == kept
+
+
+@pytest.mark.parametrize("kept", ["", "{}", "[]"])
+def test_a_login_that_was_interrupted_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    store().parent.mkdir(parents=True)
+    store().write_text(kept)
+    ended = CliRunner().invoke(main, ["models"])
+    assert ended.exit_code == 1
+    assert ended.stderr == f"Error: {store()} is not a login. Run: thorax login\n"
 
 
 @pytest.mark.parametrize("words", [["analyze", __file__, "--at-once", "0"], ["jobs", "--limit", "0"]])

@@ -36,13 +36,24 @@ def store() -> Path:
 
 def access(url: str | None, token: str | None, anonymous: bool) -> Access:
     """What the options and the stored login say together. A login is only sent to the platform that it is for."""
-    kept: dict[str, str] = json.loads(store().read_text()) if store().is_file() else {}
+    kept = _kept()
     base = (url or kept.get("url") or DEFAULT_URL).rstrip("/")
     if token:
         return Access(base, Credentials(token=token))
     if anonymous or kept.get("url") != base:
         return Access(base, Credentials())
     return Access(base, Credentials(client_id=kept["client_id"], client_secret=kept["client_secret"]))
+
+
+def _kept() -> dict[str, str]:
+    """The stored login; empty without one. ClickException for a file that is something else, as an interrupted login leaves it."""
+    try:
+        kept: dict[str, str] = json.loads(store().read_text())
+        return {name: kept[name] for name in ("url", "client_id", "client_secret")}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise click.ClickException(f"{store()} is not a login. Run: thorax login") from error
 
 
 def platform(command: Callable[..., None]) -> Callable[..., None]:
