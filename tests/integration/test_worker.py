@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories.patience import PATIENCE_S
+from tests.factories.patience import PATIENCE_S, until
 from tests.integration.test_ledger import WHOLE, Book
 from thorax import database
 from thorax.states import StepKind
 from thorax.work import heartbeat as signs
-from thorax.work import worker
+from thorax.work import lookout, worker
 from thorax.work.heartbeat import Heartbeat
 from thorax.work.ledger import Capabilities, Claim, NewStep
+from thorax.work.lookout import Lookout
 from thorax.work.worker import Worker
 
 
@@ -68,6 +69,31 @@ def test_a_worker_whose_every_step_fails_ends(book: Book, monkeypatch: pytest.Mo
     handler = Sick(RuntimeError("no GPU any more"))
     Worker(book.worker, handler, name="w", lease_s=30).work()
     assert (handler.claims, killed) == (3, [(os.getpid(), signal.SIGTERM)])
+
+
+class Endless(Sick):
+    """A handler that always finds something to do."""
+
+    def tidy(self) -> bool:
+        self.claims += 1
+        return True
+
+
+def test_who_looks_for_work_ends_with_its_block_though_work_is_left(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "LOOK_S", 0.01)
+    handler = Endless(RuntimeError())
+    watch = Lookout(Worker(book.worker, handler, name="w", lease_s=30), lambda: False)
+    ended = threading.Event()
+
+    def serve() -> None:
+        with watch:
+            until(lambda: handler.claims)
+        ended.set()
+
+    threading.Thread(target=serve, daemon=True).start()
+    assert ended.wait(PATIENCE_S)
 
 
 def test_nobody_waits_for_a_job_that_fails_again(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,7 +47,7 @@ class Outage:
 
 
 class Hints:
-    """Sends hints. An unreachable broker is not tried again for a while: the sweeper hints again."""
+    """Sends hints, and looks for them. An unreachable broker is left alone for a while: the sweeper hints again."""
 
     def __init__(self, redis_url: str) -> None:
         self._silent_until, self.outage = 0.0, Outage()
@@ -59,16 +59,19 @@ class Hints:
         try:
             self._broker.ping()
         except RedisError as error:
-            self.outage.missed(error)
+            self._missed(error)
             return False
         self.outage.over()
         return True
 
     def wait(self, queues: Collection[str]) -> bool:
         """Whether any waits in these queues. Of a broker that is away none comes."""
+        if monotonic() < self._silent_until:
+            return False
         try:
             return bool(self._broker.exists(*queues))  # an empty queue is no key
-        except RedisError:
+        except RedisError as error:
+            self._missed(error)
             return False
 
     def send(self, queues: Iterable[str]) -> None:
@@ -83,8 +86,11 @@ class Hints:
                 self._broker.eval(_SEND, 1, queue, _message(queue), count, ENOUGH)
                 self.outage.over()
             except (RedisError, OSError) as error:
-                self._silent_until = monotonic() + SILENT_S
-                self.outage.missed(error)
+                self._missed(error)
+
+    def _missed(self, error: Exception) -> None:
+        self._silent_until = monotonic() + SILENT_S
+        self.outage.missed(error)
 
 
 @cache

@@ -59,8 +59,9 @@ class Process:
             return worker.deaf() and self.hints.arrive()
 
         beats = self.heartbeat(refresh, busy_since=lambda: worker.busy_since, deaf=deaf)
-        with beats, Lookout(worker, self.hints.arrive):
-            _serve_hints(_celery_app(self._settings, self.service), worker, queues, self.hints.outage)
+        consumer = _Reconnecting(self.hints.outage)
+        with beats, Lookout(worker, lambda: consumer.connected and self.hints.arrive()):
+            _serve_hints(_celery_app(self._settings, self.service), worker, queues, consumer)
 
 
 class _Consumer(Consumer):
@@ -106,25 +107,31 @@ def _celery_app(settings: LedgerSettings, name: str) -> Celery:
 
 
 class _Reconnecting(logging.Filter):
-    """Celery tells of each attempt to reach a broker. Who reads the log wants to know when it went, and when it came back."""
+    """Celery tells of each attempt to reach a broker. Who reads the log wants to know when it went, and when it came back.
+
+    `connected`: whether Celery takes hints now. It may try a broker that is back half a minute later only.
+    """
 
     def __init__(self, outage: Outage) -> None:
         super().__init__()
-        self._outage = outage
+        self._outage, self.connected = outage, False
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether Celery's own line is told: not if it is about its connection."""
         if record.name == _CONNECTED:
+            self.connected = True
             self._outage.over()
             return False
         if not record.getMessage().startswith(_LOST):
             return True
+        if record.name == _CONSUMER:
+            self.connected = False
         arguments = record.args if isinstance(record.args, tuple) else ()
         self._outage.missed(next((each for each in arguments if isinstance(each, Exception)), TimeoutError()))
         return False
 
 
-def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str], outage: Outage) -> None:
+def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str], reconnecting: _Reconnecting) -> None:
     """The pool is `solo`: a claim that a hint starts runs on the main thread, and one process is one unit of capacity."""
     # The image decides which user a container runs as; on a laptop it may be root.
     warnings.filterwarnings("ignore", category=SecurityWarning)
@@ -133,7 +140,6 @@ def _serve_hints(app: Celery, worker: Worker, queues: Sequence[str], outage: Out
     worker_shutting_down.connect(lambda **_: worker.stop(), weak=False)
     # Who listens to this keeps Celery's hands off the root logger, whose level it would set without hijacking, too.
     setup_logging.connect(lambda **_: None, weak=False)
-    reconnecting = _Reconnecting(outage)
     for name in (_CONNECTED, _CONSUMER, _TRANSPORT):
         logging.getLogger(name).addFilter(reconnecting)
     logging.getLogger(_CONNECTED).setLevel(logging.INFO)  # of which nothing else is told
