@@ -123,6 +123,24 @@ def test_uploads_with_a_deleted_account_s_token_are_erased_too(swept: SweptPlatf
         assert connection.execute(text("select count(*) from tenants_pending_deletion")).scalar_one() == 0
 
 
+def test_a_held_study_of_a_tenant_that_has_left_is_erased_once_it_is_released(swept: SweptPlatform) -> None:
+    def held(since: str) -> tuple[int, int, int, bool]:
+        with swept.owner.begin() as connection:
+            connection.execute(text(f"update studies set held_since = {since}"))
+        swept.sweep()
+        return swept.left()
+
+    swept.job(None)
+    left = "insert into tenants_pending_deletion (tenant_id, queued_at) values (:tenant, now() - interval '1 day')"
+    with swept.owner.begin() as connection:
+        connection.execute(text(left), swept.ids)
+    assert held("now()") == (1, 1, 0, True)
+    assert held("null") == (0, 0, 0, False)
+    swept.sweep()
+    with swept.owner.connect() as connection:
+        assert connection.execute(text("select count(*) from tenants_pending_deletion")).scalar_one() == 0
+
+
 def test_a_blob_that_cannot_be_erased_does_not_delay_others(
     swept: SweptPlatform, monkeypatch: pytest.MonkeyPatch
 ) -> None:

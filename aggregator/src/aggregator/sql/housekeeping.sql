@@ -28,7 +28,7 @@ select erase_studies(array(
 
 -- delete_tenants --
 -- Deletes what belongs to tenants whose last user has left, open jobs too. A tenant stays on the list until its last
--- access token has expired, since until then it may still upload.
+-- access token has expired, since until then it may still upload, and as long as a study of it is held.
 with tenants as (select tenant_id from tenants_pending_deletion for update skip locked),
 batch as (select s.id from studies s join tenants t on t.tenant_id = s.tenant_id
   where s.held_since is null limit 200),
@@ -38,7 +38,8 @@ destinations as (delete from destinations where tenant_id in (select tenant_id f
 secrets as (delete from patient_secrets where tenant_id in (select tenant_id from tenants)),
 ended as (
   delete from tenants_pending_deletion where tenant_id in (select tenant_id from tenants)
-    and queued_at < now() - interval '15 minutes' and not exists (select from batch))
+    and queued_at < now() - interval '15 minutes'
+    and not exists (select from studies s where s.tenant_id = tenants_pending_deletion.tenant_id))
 select erase_studies(array(select id from batch))
 
 -- pending_blobs --
