@@ -111,6 +111,19 @@ def test_each_kind_has_its_age(kept: Kept) -> None:
     assert [row["kinds"] for row in kept.audit("expired")][-1] == ["maps", "inputs", "originals"]
 
 
+def test_what_a_retry_makes_again_is_erased_again(kept: Kept) -> None:
+    study = kept.study(days=31)
+    kept.run("set", "all", "--inputs", "7", "--maps", "30")
+    kept.sweep()
+    kept.blobs.put(study, INPUT, b"x")
+    with psycopg.connect(kept.worker, autocommit=True) as worker:
+        worker.execute("update instances set state = 'prepared' where id = %s", [study])
+        worker.execute("update predictions set maps = 'maps' where job_id = %s", [study])
+    assert kept.left(study) == ALL - {"heatmaps"}
+    kept.sweep()
+    assert kept.left(study) == ALL - {INPUT, "heatmaps", "maps"}
+
+
 def test_results_end_with_the_whole_study(kept: Kept) -> None:
     old, new = kept.study(100), kept.study(1)
     kept.run("set", str(kept.tenant), "--results", "99")

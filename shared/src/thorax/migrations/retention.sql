@@ -12,6 +12,14 @@ alter table studies add held_since timestamptz;
 create index studies_age on studies (created_at);
 -- Which of originals, inputs and maps of an image are gone.
 alter table instances add expired text[] not null default '{}';
+-- Whoever prepares an image anew makes its inputs, and then maps, again: they are there, and over their age still.
+create function made_anew() returns trigger language plpgsql as $$
+begin
+  new.expired := array_remove(array_remove(new.expired, 'inputs'), 'maps');
+  return new;
+end $$;
+create trigger prepared before update of state on instances for each row
+when (new.state = 'prepared' and new.expired <> '{}') execute function made_anew();
 
 grant select on retention to thorax_aggregator;
 grant select, insert, update, delete on retention to thorax_gateway;
