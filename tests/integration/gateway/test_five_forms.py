@@ -8,7 +8,7 @@ import highdicom as hd
 import httpx
 import pytest
 from pydicom import Dataset
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from aggregator.delivery.answers import answer_of
 from aggregator.objects import objects
@@ -124,3 +124,14 @@ def test_another_tenant_has_no_such_report(job: dict[str, Any], platform: Platfo
     with platform.client() as stranger:
         answer: httpx.Response = stranger.get(f"/v1/jobs/{job['id']}/fhir")
     assert answer.status_code == 404
+
+
+def test_an_answer_whose_maps_are_erased_is_still_told(job: dict[str, Any], platform: Platform) -> None:
+    engine = create_engine(platform.url_as("thorax_aggregator"))
+    with engine.connect() as connection:  # and rolled back
+        connection.execute(text("delete from heatmaps where job_id = :id"), {"id": job["id"]})
+        answer = answer_of(connection, BlobStore(str(platform.folder / "blobs")), job["id"], None)
+    engine.dispose()
+    assert answer is not None
+    assert answer.images[0].said
+    assert answer.images[0].maps is None

@@ -75,6 +75,7 @@ def answer(*images: AnalysedImage, **more: object) -> Answer:
 ANSWERS = {
     "found": lambda: answer(analysed(source(), Finding.EDEMA, Finding.ATELECTASIS)),
     "nothing found": lambda: answer(analysed(source())),
+    "maps erased": lambda: answer(replace(analysed(source(), Finding.EDEMA), maps=None)),
     "refused": lambda: answer(refused(source())),
     "new version": lambda: answer(
         analysed(source(), Finding.EDEMA), predecessor=Predecessor("2.25.7", "2.25.8")
@@ -115,7 +116,7 @@ def test_not_run_negative_and_refused_differ_in_the_report() -> None:
         status = groups.get_image_measurement_groups(tracking_uid=None)[0].get_qualitative_evaluations()[0]
         said[name] = status.value.value
     assert said == {
-        "found": "found", "nothing found": "nothing_found", "refused": "not_a_frontal_view", "new version": "found"
+        "found": "found", "nothing found": "nothing_found", "refused": "not_a_frontal_view", "maps erased": "found", "new version": "found"
     }  # fmt: skip
 
 

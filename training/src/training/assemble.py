@@ -25,7 +25,7 @@ from training.splits import split_by_patient, taken
 
 NET = ".net"
 OWN_LICENCE = "Apache-2.0"
-_SAMPLE = 256
+_SAMPLE = 512
 
 
 def predictions(folder: Path, table: Table, images: Path, cache: Path) -> Predictions:

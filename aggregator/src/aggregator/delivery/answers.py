@@ -74,7 +74,7 @@ def _images(
         yield AnalysedImage(
             header,
             _said(row.said),
-            np.frombuffer(row.maps, np.float16).reshape(row.map_shape),
+            None if row.maps is None else np.frombuffer(row.maps, np.float16).reshape(row.map_shape),
             manifest.maps.cuts if manifest.maps else (0.5,) * len(FINDINGS),
             _grey(blobs.get(row.id, DISPLAY)),
             row.orientation,

@@ -25,7 +25,7 @@ class Said:
 @dataclass(frozen=True)
 class AnalysedImage:
     """One image. `source`: its header without pixels. `display`: grey uint8 `[h, w]`, upright. `maps`: `[5, h, w]` in
-    0..1 over the upright image. `orientation`: how stored pixels become upright ones, as EXIF numbers it. `warnings`: their
+    0..1 over the upright image, None where they are erased. `orientation`: how stored pixels become upright ones, as EXIF numbers it. `warnings`: their
     details.
 
     Without findings it was refused; `refusal` is then the stable code, and `reason` a sentence.

@@ -23,7 +23,8 @@ Picture = NDArray[np.uint8]
 
 
 def capture(answer: Answer, image: AnalysedImage, number: int) -> Sealed:
-    """The SC of one image: a panel per likely finding beside the image itself; of a refused image the reason only."""
+    """The SC of one image: a panel per likely finding beside the image itself, unless the maps are erased; of a refused image the
+    reason only."""
     source = evidence(image.source)
     made = SCImage(
         pixel_array=page(answer, image),
@@ -63,9 +64,10 @@ def page(answer: Answer, image: AnalysedImage) -> Picture:
             np.zeros((PANEL // 4, PANEL * 3 // 2, 3), np.uint8), ["NOT ANALYSED", image.reason, *foot]
         )
     panels = [_titled(_fitted(image.display), "Image")]
-    for said in image.likely:
+    shown = image.likely if image.maps is not None else ()
+    for said in shown:
         panels.append(_titled(_heated(image, FINDINGS.index(said.finding)), f"{said.finding.label}"))
-    if not image.likely:
+    if not shown:
         foot.insert(0, caption(image))
     lines = [
         f"{s.finding.label}: {s.probability:.2f} (threshold {s.threshold:.2f}), {s.verdict}"
