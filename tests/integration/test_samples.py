@@ -50,8 +50,9 @@ def test_the_default_bundle_reads_a_sample_as_it_is_drawn(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (BUNDLE / "xception.onnx").is_file(), reason="needs the default bundle's graphs")
-def test_the_default_bundle_still_gives_its_golden_answer() -> None:
-    assert "as expected" in golden.check(BUNDLE)
+@pytest.mark.parametrize("name", ["default", "fast"])
+def test_a_bundle_still_gives_its_golden_answer(name: str) -> None:
+    assert "as expected" in golden.check(BUNDLE.with_name(name))
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools")
