@@ -111,3 +111,14 @@ def test_an_image_that_was_missing_is_read_once_it_is_there(tmp_path: Path) -> N
         assert (read.images, pixels.shape) == (images, (len(images), 32, 32))
     (tmp_path / "a.png").unlink()  # kept
     assert load_images(table, tmp_path, 32, tmp_path / "cache")[0].images == table.images
+
+
+def test_answers_are_kept_for_the_images_of_their_folder(tmp_path: Path) -> None:
+    bundle, labels = make_bundle(tmp_path / "bundle", 1).folder, np.zeros((1, 5), np.float32)
+    table = Table(tmp_path / "labels.csv", ("a.png",), ("1",), labels, {})
+    said = []
+    for shade in (1, 3):
+        (images := tmp_path / str(shade)).mkdir()
+        cv2.imwrite(str(images / "a.png"), np.tile(np.arange(70, dtype=np.uint8) * shade, (70, 1)))
+        said.append(assemble.predictions(bundle, table, images, tmp_path / "cache").by_backbone["tiny_0"])
+    assert not np.allclose(said[0], said[1])

@@ -29,12 +29,13 @@ _SAMPLE = 512
 
 
 def predictions(folder: Path, table: Table, images: Path, cache: Path) -> Predictions:
-    """What a bundle's members say of the table's images, run as in serving, maps too; kept in `cache` by graph."""
+    """What a bundle's members say of the table's images, run as in serving, maps too; kept in `cache` by graph and images."""
     bundle = load_bundle(folder)
     files = [images / name for name in table.images]
     seen, maps = {}, {}
     for spec in bundle.manifest.backbones:
-        key = hashlib.sha256("\n".join((spec.sha256, spec.input.key, *table.images)).encode()).hexdigest()
+        asked = (spec.sha256, spec.input.key, *spec.class_order, str(images.resolve()), *table.images)
+        key = hashlib.sha256("\n".join(asked).encode()).hexdigest()
         path = cache / f"{key[:16]}.npz"
         if not path.exists():
             alone = bundle.manifest.model_copy(update={"backbones": (spec,)})
