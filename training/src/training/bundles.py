@@ -1,5 +1,6 @@
 """Writes a model bundle: graphs, manifest and card, so that `thorax.bundle.load_bundle` takes it."""
 
+import argparse
 import hashlib
 import shutil
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from thorax.bundle import (
 )
 from thorax.findings import FINDINGS, Finding
 from thorax.operating_points import FindingPoints, MapScale
+from training.splits import CHOICES
 
 INTENDED_USE = "Demonstration, not for diagnosis. No regulatory clearance; never validated in a clinic."
 Five = tuple[float, float, float, float, float]
@@ -89,6 +91,19 @@ def write_bundle(
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write it where `load_bundle` looks for it."""
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", "utf-8")
+
+
+def version_parser(description: str, part: str) -> argparse.ArgumentParser:
+    """The command line of what makes a new version of a bundle by labelled images; `part` of these by default."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
+    parser.add_argument("--version", required=True)
+    parser.add_argument("--part", choices=CHOICES, default=part, help="of the seeded split")
+    parser.add_argument("--seed", type=int, default=20)
+    return parser
 
 
 def copy_for_new_version(bundle: Path, out: Path) -> None:

@@ -4,7 +4,6 @@ Measured on labelled images that nothing was fitted on, with the engines that ar
 manifest of a new version: a worker takes an engine only if its figures stand there and say that it keeps the AUC.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,12 @@ import numpy as np
 from model_worker import engines
 from thorax.bundle import CARD, Bundle, Engine, EngineFigures, load_bundle
 from thorax.errors import CodedError
-from training.bundles import copy_for_new_version, write_manifest
+from training.bundles import copy_for_new_version, version_parser, write_manifest
 from training.datasets import DataError, Table, read_table
 from training.evaluate import Counter, fuse, part_of
 from training.metrics import change
 from training.predict import Predictions, predict_files
 from training.report import mean_auc
-from training.splits import CHOICES
 
 
 def compare(bundle: Bundle, table: Table, images: Path, others: list[Engine]) -> dict[Engine, EngineFigures]:
@@ -72,15 +70,9 @@ def section(figures: dict[Engine, EngineFigures], part: str) -> str:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Measure what other engines change in a bundle's answers.")
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--part", choices=CHOICES, default="test", help="of the seeded split")
-    parser.add_argument("--seed", type=int, default=20)
-    arguments = parser.parse_args()
+    arguments = version_parser(
+        "Measure what other engines change in a bundle's answers.", part="test"
+    ).parse_args()
     try:
         bundle = load_bundle(arguments.bundle)
         table = part_of(read_table(arguments.data), arguments.part, arguments.seed)

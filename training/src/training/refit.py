@@ -18,7 +18,7 @@ from thorax.cascade import answering
 from thorax.errors import CodedError
 from thorax.heatmaps import add_up
 from training import subsets
-from training.bundles import copy_for_new_version, write_manifest
+from training.bundles import copy_for_new_version, version_parser, write_manifest
 from training.card import write_card
 from training.cascade import fit_cascade, would_run
 from training.datasets import DataError, Table, read_table
@@ -28,7 +28,6 @@ from training.metrics import Floats
 from training.points import map_scale, operating_points, unscaled
 from training.predict import Predictions, each_image, predict_files
 from training.report import Report
-from training.splits import CHOICES
 
 _OF_WEIGHTS = ("ensemble", "pointing")
 """Of a manifest's metrics, those that other weights make untrue."""
@@ -185,14 +184,7 @@ def write_refitted(
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Weigh and calibrate a bundle anew; its graphs stay.")
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="the new bundle's folder")
-    parser.add_argument("--version", required=True)
-    parser.add_argument("--part", choices=CHOICES, default="all", help="of the seeded split")
-    parser.add_argument("--seed", type=int, default=20)
+    parser = version_parser("Weigh and calibrate a bundle anew; its graphs stay.", part="all")
     parser.add_argument("--keep-weights", action="store_true")
     add_cascade(parser)
     parser.add_argument("--notes", type=Path, help="text for the card")
